@@ -1,0 +1,1 @@
+//! The homeserver: configuration, HTTP, client API, rooms and store; drives the core.

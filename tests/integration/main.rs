@@ -1,0 +1,1 @@
+//! Every integration test of the native build, in one binary.
