@@ -1,0 +1,16 @@
+//! The client-server API: one module per subject, one thin function per endpoint.
+//!
+//! A function here parses, asks a domain module, and answers; rules live in the domain modules.
+
+mod versions;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::app::App;
+
+/// Every route of the client-server API.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new().merge(versions::routes())
+}

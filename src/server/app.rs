@@ -1,0 +1,64 @@
+//! What every request handler can reach: configuration, store, clock and the domain modules.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ruma::{OwnedServerName, ServerName};
+
+use super::{
+    config::Config,
+    store::{OpenError, Store},
+    wake::Wakers,
+};
+
+/// The running homeserver. Shared by all connections; lives until the last of them ends.
+#[derive(Debug)]
+pub struct App {
+    /// The effective configuration; does not change while the server runs.
+    pub config: Config,
+    /// Everything durable.
+    pub store: Store,
+    /// Who is waiting for something to happen.
+    pub wakers: Wakers,
+    started: Instant,
+    started_unix_ms: u64,
+}
+
+impl App {
+    /// Opens the store and puts the parts together.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the database is damaged, newer than this binary, or not accessible.
+    pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
+        let store = Store::open(&config.data_dir)?;
+        Ok(Arc::new(Self {
+            config,
+            store,
+            wakers: Wakers::default(),
+            started: Instant::now(),
+            started_unix_ms: unix_ms(),
+        }))
+    }
+
+    /// The name this server goes by in user and room identifiers.
+    pub fn server_name(&self) -> &ServerName {
+        let name: &OwnedServerName = &self.config.server_name;
+        name
+    }
+
+    /// Milliseconds since the Unix epoch, that never run backwards while the server runs.
+    pub fn unix_ms(&self) -> u64 {
+        self.started_unix_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Finishes what is under way and closes the store.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0))
+}

@@ -1,0 +1,57 @@
+//! The accept loop: small buffers per connection, and an orderly end.
+
+use std::{pin::pin, time::Duration};
+
+use axum::Router;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
+};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+/// How long requests in flight may take to end after the shutdown began.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// How long a client may take to send its request head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    let mut http = http1::Builder::new();
+    // A long poll holds its connection for minutes: its memory is these buffers.
+    http.max_buf_size(8192).timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let connections = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    // Out of file descriptors, or a connection gone before it was accepted: go on, slowly.
+                    tracing::warn!(error = %e, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        if let Err(e) = stream.set_nodelay(true) {
+            tracing::debug!(error = %e, "cannot set TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(
+            router.clone().map_request(|r: http::Request<Incoming>| r.map(axum::body::Body::new)),
+        );
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                tracing::trace!(error = %e, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(DRAIN) => tracing::warn!("requests were still in flight at the end"),
+    }
+}

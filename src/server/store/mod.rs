@@ -1,0 +1,108 @@
+//! Everything durable, in one SQLite file. The only place that knows SQL.
+//!
+//! One thread writes: it takes what is waiting, runs each piece in a savepoint of one transaction,
+//! commits with a sync to the disk, and only then answers. So whoever was told "done" can rely on
+//! it after a power cut, and a busy server shares one sync among many. Readers have connections of
+//! their own and see the state of the last commit. Positions grow in the order of the commits.
+//!
+//! The methods are grouped by subject in the files beside this one; each takes and returns plain values.
+
+mod accounts;
+mod log;
+mod open;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+
+pub use self::open::OpenError;
+use self::writer::Writer;
+
+/// How many idle reading connections are kept.
+const READERS: usize = 4;
+
+/// The durable state of the server.
+#[derive(Debug)]
+pub struct Store {
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+}
+
+/// The database could not do what was asked. Not the client's fault.
+#[derive(Debug)]
+pub enum StoreError {
+    /// SQLite said no.
+    Sqlite(rusqlite::Error),
+    /// The store is closing.
+    Closed,
+    /// A stored value is not what the schema promises; says which.
+    Corrupt(String),
+}
+
+impl Store {
+    /// Opens (or makes) the database in `data_dir` and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`]: not accessible, damaged, not ours, or newer than this binary.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let path = data_dir.join("pilotlight.db");
+        let connection = open::prepare(data_dir, &path)?;
+        Ok(Self { writer: Writer::start(connection), readers: Mutex::default(), path })
+    }
+
+    /// Writes what is waiting and stops the writer. Later writes answer [`StoreError::Closed`].
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+
+    /// Runs `job` on the writer's thread inside a transaction; resolves when it is on the disk.
+    /// When `job` fails, none of its changes happen.
+    async fn write<T, E>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(job).await
+    }
+
+    /// Runs `query` on a reading connection. Queries are short (microseconds): they run in place.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open::reader(&self.path)?,
+        };
+        let result = query(&connection);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        Ok(result?)
+    }
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(e) => write!(f, "database: {e}"),
+            Self::Closed => write!(f, "the database is closing"),
+            Self::Corrupt(what) => write!(f, "database: unexpected value: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Sqlite(e)
+    }
+}
