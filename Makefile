@@ -1,0 +1,30 @@
+# Each target installs what it lacks, once; all of them run on a machine with rustup's cargo, Node and root.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help run wasm test lint fmt bench
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: wasm ## build everything and serve the homeserver with its web client
+	cargo build --release
+	$(TARGET)/release/pilotlight serve $(ARGS)
+
+wasm: ## build the npm package's wasm and glue into pkg/wasm
+	@scripts/need.sh cc wasm-target wasm-bindgen npm
+	scripts/build-wasm.sh
+
+test: ## format, lints, unit tests natively, in Node and in Chromium, and everything end to end
+	@scripts/test.sh
+
+lint: ## formatting, clippy and the layers: the quick part of `make test`
+	@scripts/test.sh format layers clippy clippy-wasm
+
+fmt: ## format the Rust sources
+	cargo fmt
+
+bench: wasm ## measure this server and Synapse in one run
+	@scripts/need.sh synapse
+	cargo build --release
+	.tools/synapse/bin/python bench/run.py --pilotlight $(TARGET)/release/pilotlight

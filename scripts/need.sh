@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Makes the named tools available, each once: quick and silent when it is there already.
+#
+#   scripts/need.sh TOOL...      cc  wasm-target  wasm-bindgen  npm  chromium  python  synapse
+#
+# Everything lands in .tools/, tests/e2e/node_modules or (chromium, a missing venv module) the system.
+# What took minutes to build is also kept in ~/.cache/pilotlight-tools, so that another clone on the
+# same machine starts quickly; nothing depends on that folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pilotlight-tools
+mkdir -p .tools
+
+say() { echo "need: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# apt_install WHAT PACKAGE...: as root, else says exactly what to type.
+apt_install() {
+  local what=$1
+  shift
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    die "$what is missing. Install it with: sudo apt-get install -y --no-install-recommends $*"
+  fi
+  say "installing $* with apt-get"
+  exec 8>"/tmp/.pilotlight-apt.lock"
+  flock 8
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return
+  apt-get update -qq >/dev/null
+  apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+c_compiler() {
+  command -v cc >/dev/null || apt_install "A C compiler and linker" gcc libc6-dev
+}
+
+wasm_target() {
+  local lib
+  lib=$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null || true)
+  compgen -G "$lib/libcore-*.rlib" >/dev/null && return
+  command -v rustup >/dev/null || die "Rust's wasm32-unknown-unknown target is missing, and rustup to add it"
+  say "adding the wasm32-unknown-unknown target"
+  rustup target add wasm32-unknown-unknown
+}
+
+# The CLI must equal the crate's version. Not `--locked`: its lock names crate versions that registries
+# do not serve everywhere.
+wasm_bindgen() {
+  local version kept
+  version=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)
+  [ -n "$version" ] || die "Cargo.toml pins no wasm-bindgen version"
+  has_version() { [ "$("$1/wasm-bindgen" --version 2>/dev/null)" = "wasm-bindgen $version" ] && [ -x "$1/wasm-bindgen-test-runner" ]; }
+  has_version .tools/bin && return
+  kept=$cache/wasm-bindgen-$version
+  mkdir -p .tools/bin
+  if ! has_version "$kept"; then
+    say "building wasm-bindgen-cli $version (once, a few minutes)"
+    CARGO_TARGET_DIR=$root/.tools/build \
+      cargo install wasm-bindgen-cli --version "$version" --root .tools --force --quiet --no-track
+    rm -rf .tools/build
+    mkdir -p "$kept.$$"
+    cp .tools/bin/wasm-bindgen .tools/bin/wasm-bindgen-test-runner "$kept.$$/"
+    mv -T "$kept.$$" "$kept" 2>/dev/null || rm -rf "$kept.$$"
+  else
+    cp "$kept/wasm-bindgen" "$kept/wasm-bindgen-test-runner" .tools/bin/
+  fi
+  has_version .tools/bin || die "wasm-bindgen-cli $version did not install"
+}
+
+npm_packages() {
+  command -v node >/dev/null || die "node is missing: Node.js 20 or newer is needed"
+  cmp -s tests/e2e/package-lock.json .tools/npm-installed.json && [ -d tests/e2e/node_modules ] && return
+  say "installing the test tools from npm"
+  (cd tests/e2e && npm ci --omit=optional --no-audit --no-fund --loglevel=error)
+  cp tests/e2e/package-lock.json .tools/npm-installed.json
+}
+
+chromium() {
+  command -v chromium >/dev/null && command -v chromedriver >/dev/null && return
+  apt_install "headless Chromium" chromium chromium-driver
+}
+
+# python_venv NAME: a virtual environment with tests/nio/NAME.txt in it, at .tools/NAME.
+python_venv() {
+  local name=$1 list=tests/nio/$1.txt venv=.tools/$1
+  cmp -s "$list" "$venv/installed.txt" && return
+  command -v python3 >/dev/null || apt_install "Python 3" python3 python3-venv
+  rm -rf "$venv"
+  if ! python3 -m venv "$venv" >/dev/null 2>&1; then
+    apt_install "Python's venv module" python3-venv
+    python3 -m venv --clear "$venv"
+  fi
+  say "installing $(tr '\n' ' ' <"$list")from PyPI"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$list"
+  cp "$list" "$venv/installed.txt"
+}
+
+for tool in "$@"; do
+  exec 9>".tools/.lock.$tool"
+  flock 9 # two runs at once must not install the same tool twice
+  case $tool in
+    cc) c_compiler ;;
+    wasm-target) wasm_target ;;
+    wasm-bindgen) wasm_bindgen ;;
+    npm) npm_packages ;;
+    chromium) chromium ;;
+    python) python_venv python ;;
+    synapse) python_venv synapse ;;
+    *) die "unknown tool: $tool" ;;
+  esac
+done

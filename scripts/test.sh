@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Everything the project claims, from a fresh clone: `make test`.
+# `scripts/test.sh NAME...` runs only the steps named; `scripts/test.sh --list` names them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/steps.sh
+
+all=(format layers clippy clippy-wasm native wasm-node wasm-chromium)
+case ${1:-} in
+  --list) printf '%s\n' "${all[@]}" && exit ;;
+  '') wanted=("${all[@]}") ;;
+  *) wanted=("$@") ;;
+esac
+
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$PWD/.tools/bin/wasm-bindgen-test-runner
+export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-300}
+export PILOTLIGHT_BIN=$target/debug/pilotlight
+wasm=(--target wasm32-unknown-unknown)
+
+layers() { scripts/check-layers.sh --self-test && scripts/check-layers.sh; }
+
+# The same unit tests a second time, in a browser; test files that need a DOM ask for one by themselves.
+wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
+
+binding() { node --test pkg/test/*.test.mjs; }
+
+e2e() { cargo build && node --test --test-concurrency=2 tests/e2e/*.test.mjs; }
+
+nio() { cargo build && .tools/python/bin/python -m unittest discover --start-directory tests/nio --verbose; }
+
+rm -rf "$logs"
+mkdir -p "$logs"
+scripts/need.sh cc wasm-target
+for name in "${wanted[@]}"; do
+  case $name in
+    wasm-node) fetch_tools wasm-bindgen ;;
+    wasm-chromium) fetch_tools wasm-bindgen chromium ;;
+    wasm-build) fetch_tools wasm-bindgen npm ;;
+    binding | e2e) fetch_tools npm chromium ;;
+    nio) fetch_tools python ;;
+  esac
+done
+
+for name in "${wanted[@]}"; do
+  case $name in
+    format) step format - cargo fmt --check ;;
+    layers) step layers - layers ;;
+    clippy) step clippy - cargo clippy --all-targets -- -D warnings ;;
+    clippy-wasm) step clippy-wasm - cargo clippy "${wasm[@]}" --lib -- -D warnings ;;
+    native) step native - cargo test --no-fail-fast ;;
+    wasm-node) step wasm-node wasm-bindgen cargo test "${wasm[@]}" --lib ;;
+    wasm-chromium) step wasm-chromium wasm-bindgen,chromium wasm_in_chromium ;;
+    wasm-build) step wasm-build wasm-bindgen,npm scripts/build-wasm.sh ;;
+    binding) step binding npm,chromium binding ;;
+    e2e) step e2e npm,chromium e2e ;;
+    nio) step nio python nio ;;
+    *) echo "unknown step: $name" && exit 2 ;;
+  esac
+done
+close_steps
