@@ -6,7 +6,7 @@
 
 use rusqlite::Connection;
 
-use super::{Store, StoreError};
+use super::Store;
 
 /// Takes the next position, inside a write.
 pub(super) fn advance(connection: &Connection) -> rusqlite::Result<u64> {
@@ -15,12 +15,17 @@ pub(super) fn advance(connection: &Connection) -> rusqlite::Result<u64> {
         .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
 }
 
+/// The last position, as this connection sees it.
+pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT position FROM log")?
+        .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+}
+
 impl Store {
-    /// The last position that is on the disk. 0: nothing was ever written.
-    pub fn log_position(&self) -> Result<u64, StoreError> {
-        self.read(|c| {
-            c.prepare_cached("SELECT position FROM log")?
-                .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
-        })
+    /// The last position that is on the disk, with what is held in memory up to date. 0: nothing was
+    /// ever written. Costs no query.
+    pub fn log_position(&self) -> u64 {
+        self.writer.committed()
     }
 }

@@ -70,7 +70,23 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.run(job).await
+        self.write_then(job, |_| {}).await
+    }
+
+    /// Like [`Self::write`]; when the change is on the disk, and before anybody can see its position
+    /// in [`Self::log_position`] or is told that it happened, `apply` brings what is held in memory up
+    /// to date. Applied in the order of the log, on the writer's thread: it must be quick, and must not
+    /// wait for anything but short locks.
+    async fn write_then<T, E>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        apply: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(job, apply).await
     }
 
     /// Runs `query` on a reading connection. Queries are short (microseconds): they run in place.

@@ -1,14 +1,15 @@
 //! The one thread that writes: batches of jobs, one transaction and one sync to the disk each.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
     mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
 };
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::StoreError;
+use super::{StoreError, log};
 
 /// Jobs that wait at most; a writer this far behind makes callers wait their turn.
 const QUEUE: usize = 4096;
@@ -16,14 +17,28 @@ const QUEUE: usize = 4096;
 /// Jobs that share one transaction at most.
 const BATCH: usize = 256;
 
-/// Runs inside the transaction; what it returns is called with the outcome of the commit.
-type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Runs inside the transaction; what it returns is told of the outcome of the commit.
+type Job = Box<dyn FnOnce(&Connection) -> Box<dyn Pending> + Send>;
+
+/// A job that ran and waits for the commit of its batch.
+trait Pending {
+    /// The batch is on the disk: brings what is held in memory up to date.
+    fn apply(&mut self);
+    /// Tells the caller.
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>);
+}
+
+struct Ran<T, E, A> {
+    result: Result<T, E>,
+    apply: Option<A>,
+    caller: oneshot::Sender<Result<T, E>>,
+}
 
 /// The handle on the writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: Mutex<Option<SyncSender<Job>>>,
+    committed: Arc<AtomicU64>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -32,22 +47,31 @@ impl Writer {
     pub(super) fn start(connection: Connection) -> Self {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (end, ended) = oneshot::channel();
+        let position = log::position(&connection).expect("the schema has a log with one row");
+        let committed = Arc::new(AtomicU64::new(position));
+        let publish = Arc::clone(&committed);
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                write_until_closed(connection, &inbox);
+                write_until_closed(connection, &inbox, &publish);
                 if end.send(()).is_err() {
                     tracing::trace!("nobody waits for the store to close");
                 }
             })
             .expect("a thread can be started when the server starts");
-        Self { jobs: Mutex::new(Some(jobs)), ended: Mutex::new(Some(ended)) }
+        Self { jobs: Mutex::new(Some(jobs)), committed, ended: Mutex::new(Some(ended)) }
     }
 
-    /// See [`super::Store::write`].
+    /// The last log position that is on the disk and applied to what is held in memory.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// See [`super::Store::write_then`].
     pub(super) async fn run<T, E>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        apply: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -55,13 +79,7 @@ impl Writer {
     {
         let (send, receive) = oneshot::channel();
         let mut job: Job = Box::new(move |connection| {
-            let result = in_savepoint(connection, job);
-            Box::new(move |commit| {
-                let outcome = result.and_then(|value| commit.map(|()| value).map_err(E::from));
-                if send.send(outcome).is_err() {
-                    tracing::trace!("the caller of a write is gone");
-                }
-            })
+            Box::new(Ran { result: in_savepoint(connection, job), apply: Some(apply), caller: send })
         });
         loop {
             let Some(jobs) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
@@ -91,6 +109,21 @@ impl Writer {
     }
 }
 
+impl<T, E: From<StoreError>, A: FnOnce(&T)> Pending for Ran<T, E, A> {
+    fn apply(&mut self) {
+        if let (Ok(value), Some(apply)) = (&self.result, self.apply.take()) {
+            apply(value);
+        }
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
+        let outcome = self.result.and_then(|value| commit.map(|()| value).map_err(E::from));
+        if self.caller.send(outcome).is_err() {
+            tracing::trace!("the caller of a write is gone");
+        }
+    }
+}
+
 fn in_savepoint<T, E: From<StoreError>>(
     connection: &Connection,
     job: impl FnOnce(&Connection) -> Result<T, E>,
@@ -106,9 +139,9 @@ fn in_savepoint<T, E: From<StoreError>>(
     }
 }
 
-fn write_until_closed(connection: Connection, inbox: &Receiver<Job>) {
+fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &AtomicU64) {
     while let Ok(first) = inbox.recv() {
-        let mut answers = Vec::new();
+        let mut answers: Vec<Box<dyn Pending>> = Vec::new();
         let begun = connection.execute_batch("BEGIN IMMEDIATE");
         if begun.is_ok() {
             answers.push(first(&connection));
@@ -119,7 +152,16 @@ fn write_until_closed(connection: Connection, inbox: &Receiver<Job>) {
                 }
             }
         }
-        let outcome = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        let outcome = begun.and_then(|()| {
+            let position = log::position(&connection)?;
+            connection.execute_batch("COMMIT")?;
+            Ok(position)
+        });
+        if let Ok(position) = outcome {
+            // Memory first, then the position: whoever reads the position finds everything up to it.
+            answers.iter_mut().for_each(|ran| ran.apply());
+            publish.store(position, Ordering::Release);
+        }
         if let Err(e) = &outcome {
             tracing::error!(error = %e, "a batch of writes failed");
             if !connection.is_autocommit()
@@ -129,15 +171,66 @@ fn write_until_closed(connection: Connection, inbox: &Receiver<Job>) {
             }
         }
         for answer in answers {
-            answer(
-                outcome
-                    .as_ref()
-                    .map(|&()| ())
-                    .map_err(|e| StoreError::Corrupt(format!("commit failed: {e}"))),
+            answer.answer(
+                outcome.as_ref().map(|_| ()).map_err(|e| StoreError::Corrupt(format!("commit failed: {e}"))),
             );
         }
     }
     if let Err((_, e)) = connection.close() {
         tracing::error!(error = %e, "cannot close the database");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer() -> Writer {
+        let connection = Connection::open_in_memory().expect("opens");
+        connection.execute_batch(include_str!("schema/log.sql")).expect("is valid SQL");
+        Writer::start(connection)
+    }
+
+    fn advance(connection: &Connection) -> Result<u64, StoreError> {
+        Ok(log::advance(connection)?)
+    }
+
+    #[tokio::test]
+    async fn memory_is_brought_up_to_date_in_the_order_of_the_log_and_before_its_position_shows() {
+        let writer = Arc::new(writer());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let jobs: Vec<_> = (0..40)
+            .map(|_| {
+                let (writer, seen) = (Arc::clone(&writer), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    let committed = Arc::clone(&writer.committed);
+                    let apply = move |p: &u64| {
+                        assert!(committed.load(Ordering::Acquire) < *p);
+                        seen.lock().expect("no panic").push(*p);
+                    };
+                    let position = writer.run(advance, apply).await.expect("is written");
+                    assert!(writer.committed() >= position);
+                })
+            })
+            .collect();
+        for job in jobs {
+            job.await.expect("holds");
+        }
+        assert_eq!(*seen.lock().expect("no panic"), (1..=40).collect::<Vec<u64>>());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_changes_nothing_and_is_not_applied() {
+        let writer = writer();
+        let result = writer
+            .run(
+                |c| advance(c).and_then(|_| Err::<(), _>(StoreError::Corrupt("no".into()))),
+                |()| panic!("is not applied"),
+            )
+            .await;
+        assert!(matches!(result, Err(StoreError::Corrupt(_))));
+        assert_eq!(writer.run(advance, |_| {}).await.expect("is written"), 1);
+        writer.close().await;
+        assert!(matches!(writer.run(advance, |_| {}).await, Err(StoreError::Closed)));
     }
 }
