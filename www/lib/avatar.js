@@ -1,0 +1,26 @@
+// Avatars: initials on one of eight hues. Round for people, square for rooms.
+
+import { el } from "./dom.js";
+import { hueOf, initials } from "./format.js";
+
+/**
+ * @param {string} id decides the hue
+ * @param {string} name decides the letters
+ * @param {"person" | "room"} shape
+ * @param {...Node} marks laid over its corner
+ */
+export function avatar(id, name, shape, ...marks) {
+  return el(
+    "span.avatar",
+    { class: `${shape} hue-${hueOf(id)}`, "aria-hidden": marks.length === 0 ? "true" : undefined },
+    el("span.letters", { "aria-hidden": "true" }, initials(name)),
+    marks,
+  );
+}
+
+/** @param {HTMLElement} node @param {string} name */
+export function renameAvatar(node, name) {
+  const letters = node.querySelector(".letters");
+  const text = initials(name);
+  if (letters && letters.textContent !== text) letters.textContent = text;
+}

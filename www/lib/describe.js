@@ -1,0 +1,98 @@
+// Events in words: what a state event did, and a message on one line.
+
+import { localpart } from "./format.js";
+
+/** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
+/** @typedef {(userId: string) => string} NameOf */
+
+/** Whether an event has a line in the timeline. @param {TimelineItem} item */
+export function isShown(item) {
+  return isMessage(item) || stateLine(item, localpart) !== undefined;
+}
+
+/** @param {TimelineItem} item */
+export function isMessage(item) {
+  return item.type === "m.room.message" || item.type === "m.room.encrypted";
+}
+
+/** A message on one line, for previews. @param {TimelineItem} item */
+export function oneLine(item) {
+  const body = typeof item.content?.body === "string" ? item.content.body : "";
+  switch (item.content?.msgtype) {
+    case "m.image":
+      return "Image";
+    case "m.video":
+      return "Video";
+    case "m.audio":
+      return "Audio";
+    case "m.file":
+      return `File: ${body}`;
+    default:
+      return item.type === "m.room.encrypted" ? "Encrypted message" : body.replace(/\s+/g, " ").slice(0, 160);
+  }
+}
+
+/**
+ * What a state event did, in one sentence; nothing for events that concern no reader.
+ * @param {TimelineItem} item
+ * @param {NameOf} nameOf
+ * @returns {string | undefined}
+ */
+export function stateLine(item, nameOf) {
+  const sender = nameOf(item.sender);
+  const content = item.content ?? {};
+  switch (item.type) {
+    case "m.room.create":
+      return `${sender} created the room`;
+    case "m.room.name":
+      return content.name ? `${sender} named the room “${content.name}”` : `${sender} removed the room’s name`;
+    case "m.room.topic":
+      return content.topic ? `${sender} set the topic: ${content.topic}` : `${sender} removed the topic`;
+    case "m.room.avatar":
+      return `${sender} changed the room’s picture`;
+    case "m.room.encryption":
+      return `${sender} turned on encryption, which this client cannot read`;
+    case "m.room.tombstone":
+      return "This room was replaced by another one";
+    case "m.room.member":
+      return memberLine(item, sender, nameOf);
+    default:
+      return undefined;
+  }
+}
+
+/** @param {TimelineItem} item @param {string} sender @param {NameOf} nameOf */
+function memberLine(item, sender, nameOf) {
+  const { membership, displayname, reason } = item.content ?? {};
+  const before = item.prevContent ?? {};
+  const target = item.stateKey ?? "";
+  const name = displayname || nameOf(target);
+  const own = item.sender === target;
+  const because = typeof reason === "string" && reason !== "" ? `: ${reason}` : "";
+  switch (membership) {
+    case "join":
+      if (before.membership === "join") return profileLine(before, item.content, target);
+      return before.membership === "invite" ? `${name} accepted the invitation` : `${name} joined`;
+    case "invite":
+      return `${sender} invited ${name}`;
+    case "leave":
+      if (own) return before.membership === "invite" ? `${before.displayname || name} declined the invitation` : `${before.displayname || name} left`;
+      if (before.membership === "ban") return `${sender} lifted the ban on ${name}`;
+      return before.membership === "invite" ? `${sender} took back the invitation of ${name}` : `${sender} removed ${before.displayname || name}${because}`;
+    case "ban":
+      return `${sender} banned ${before.displayname || name}${because}`;
+    case "knock":
+      return `${name} asks to join`;
+    default:
+      return undefined;
+  }
+}
+
+/** @param {any} before @param {any} after @param {string} userId */
+function profileLine(before, after, userId) {
+  const old = before.displayname || localpart(userId);
+  if (before.displayname === after.displayname) {
+    return before.avatar_url === after.avatar_url ? undefined : `${old} changed their picture`;
+  }
+  return after.displayname ? `${old} is now ${after.displayname}` : `${old} removed their name`;
+}

@@ -1,0 +1,36 @@
+// Errors in words for the person in front of the screen.
+
+/** @type {Record<string, string>} */
+const WORDS = {
+  NETWORK: "The server cannot be reached. Check the address and your connection.",
+  M_FORBIDDEN: "The server did not allow that.",
+  M_UNKNOWN_TOKEN: "You were signed out.",
+  M_USER_IN_USE: "That name is taken.",
+  M_INVALID_USERNAME: "That name cannot be used: small letters, digits and . _ = - / are fine.",
+  M_WEAK_PASSWORD: "That password is too weak.",
+  M_USER_DEACTIVATED: "That account was closed.",
+  M_NOT_FOUND: "That could not be found.",
+  M_ROOM_IN_USE: "That address is taken by another room.",
+  M_TOO_LARGE: "That is too long to be sent.",
+  M_UNRECOGNIZED: "The server does not offer that.",
+};
+
+/**
+ * @param {unknown} error
+ * @param {Record<string, string>} [words] better words for a place's own codes
+ */
+export function errorText(error, words = {}) {
+  if (!(error instanceof Error)) return String(error);
+  const { code, retryAfterMs } = /** @type {Partial<import("/pkg/index.js").PilotlightError>} */ (error);
+  if (code === undefined) return error.message;
+  if (code === "M_LIMIT_EXCEEDED") {
+    const wait = retryAfterMs ? ` in ${Math.ceil(retryAfterMs / 1000)} s` : " in a moment";
+    return `Too many attempts. Try again${wait}.`;
+  }
+  return words[code] ?? (code in WORDS ? withDetail(WORDS[code], code, error.message) : error.message || code);
+}
+
+/** Adds the server's own words to the general ones. @param {string} words @param {string} code @param {string} detail */
+function withDetail(words, code, detail) {
+  return code === "NETWORK" || detail === "" || detail === code ? words : `${words} (${detail})`;
+}

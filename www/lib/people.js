@@ -1,0 +1,74 @@
+// What is known about a person, from presence, rooms and my own state together.
+
+import { localpart } from "./format.js";
+
+/** @typedef {import("/pkg/index.js").Client} Client */
+/** @typedef {import("/pkg/index.js").Presence} Presence */
+/** @typedef {import("/pkg/index.js").Member} Member */
+/** @typedef {Parameters<import("/pkg/index.js").Events["me"]>[0]} Me */
+
+export class People {
+  /** Members by room and ID, read from the client once and kept by its changes. @type {Map<string, Map<string, Member>>} */
+  #members = new Map();
+
+  /** @param {Client} client */
+  constructor(client) {
+    this.client = client;
+    this.myId = client.session.userId;
+    /** @type {Me} */
+    this.me = { state: "online", idle: false };
+    client.on("me", (me) => {
+      this.me = me;
+    });
+    client.on("members", (roomId, changed) => {
+      const known = this.#members.get(roomId);
+      for (const member of known ? changed : []) known?.set(member.userId, member);
+    });
+    client.on("rooms", (_changed, removed) => {
+      for (const roomId of removed) this.#members.delete(roomId);
+    });
+  }
+
+  /** My own state as others see it, hidden excepted: idle shows as away. @returns {import("/pkg/index.js").PresenceState} */
+  myState() {
+    const { state, idle } = this.me;
+    return idle && (state === "online" || state === "free_for_chat") ? "unavailable" : state;
+  }
+
+  /** @param {string} userId @returns {Presence | undefined} */
+  presence(userId) {
+    const known = this.client.presenceOf(userId);
+    if (userId !== this.myId) return known;
+    const state = this.myState();
+    return { currentlyActive: !this.me.idle, ...known, userId, state, statusMsg: this.me.statusMsg };
+  }
+
+  /** @param {string} userId @param {Member} [member] the person in a room, whose name there wins */
+  name(userId, member) {
+    const own = userId === this.myId ? this.me.displayName : undefined;
+    return member?.displayName || own || this.client.presenceOf(userId)?.displayName || localpart(userId);
+  }
+
+  /** Somebody in a room. @param {string} roomId @param {string} userId */
+  member(roomId, userId) {
+    let known = this.#members.get(roomId);
+    if (!known) {
+      known = new Map(this.client.members(roomId).map((member) => [member.userId, member]));
+      this.#members.set(roomId, known);
+    }
+    return known.get(userId);
+  }
+
+  /** Everybody in a room. @param {string} roomId */
+  members(roomId) {
+    this.member(roomId, "");
+    return /** @type {Map<string, Member>} */ (this.#members.get(roomId)).values();
+  }
+
+  /** The other one of a direct chat. @param {import("/pkg/index.js").Room} room */
+  counterpart(room) {
+    if (!room.isDirect) return undefined;
+    const others = [...this.members(room.roomId)].filter(({ userId, membership }) => userId !== this.myId && membership !== "leave");
+    return others.length === 1 ? others[0].userId : undefined;
+  }
+}

@@ -1,0 +1,94 @@
+// How presence states are named, ordered and drawn.
+
+import { el, icon } from "./dom.js";
+import { since } from "./clock.js";
+
+/** @typedef {import("/pkg/index.js").PresenceState} PresenceState */
+/** @typedef {import("/pkg/index.js").Presence} Presence */
+
+/** @type {Record<PresenceState, { label: string, hint: string, rank: number, section: Section }>} */
+const STATES = {
+  free_for_chat: { label: "Free for chat", hint: "Glad to be talked to", rank: 0, section: "online" },
+  online: { label: "Online", hint: "Away by itself when you are idle", rank: 1, section: "online" },
+  busy: { label: "Busy", hint: "Please do not disturb; notifications are muted", rank: 2, section: "online" },
+  unavailable: { label: "Away", hint: "Not at the keyboard", rank: 3, section: "away" },
+  offline: { label: "Offline", hint: "Seen as offline; this page goes on working", rank: 4, section: "offline" },
+  hidden: { label: "Hidden", hint: "Others see you offline; you see them and can talk", rank: 5, section: "offline" },
+  unknown: { label: "Unknown", hint: "Their server has not told yet", rank: 6, section: "offline" },
+};
+
+/** @typedef {"online" | "away" | "offline"} Section */
+
+/** The states that a user can choose, in the order of the menu. @type {Exclude<PresenceState, "unknown">[]} */
+export const CHOICES = ["free_for_chat", "online", "busy", "unavailable", "hidden"];
+
+/** @type {{ id: Section, title: string }[]} */
+export const SECTIONS = [
+  { id: "online", title: "Online" },
+  { id: "away", title: "Away" },
+  { id: "offline", title: "Offline" },
+];
+
+/** @param {PresenceState} state */
+export const labelOf = (state) => STATES[state].label;
+
+/** @param {PresenceState} state */
+export const hintOf = (state) => STATES[state].hint;
+
+/** @param {PresenceState} state */
+export const rankOf = (state) => STATES[state].rank;
+
+/** @param {PresenceState} state */
+export const sectionOf = (state) => STATES[state].section;
+
+/** The mark of a state: a shape of its own in a colour of its own. @param {PresenceState} state */
+export function presenceMark(state) {
+  const node = el("span.presence");
+  setPresenceMark(node, state);
+  return node;
+}
+
+/** @param {HTMLElement} node @param {PresenceState} state */
+export function setPresenceMark(node, state) {
+  if (node.dataset.state === state) return;
+  node.dataset.state = state;
+  node.replaceChildren(icon(`presence-${state}`, labelOf(state)));
+}
+
+/**
+ * When a person was last there, or nothing where the state says it already.
+ * @param {Presence | undefined} presence
+ */
+export function lastActive(presence) {
+  if (!presence || presence.lastActiveAt === undefined) return null;
+  switch (presence.state) {
+    case "unavailable":
+      return since(presence.lastActiveAt, "active ");
+    case "offline":
+      return since(presence.lastActiveAt, "seen ");
+    case "free_for_chat":
+    case "online":
+    case "busy":
+      return presence.currentlyActive ? null : since(presence.lastActiveAt, "active ");
+    case "hidden":
+    case "unknown":
+      return null;
+  }
+}
+
+/** @type {Record<string, [icon: string, label: string]>} */
+const DEVICES = {
+  web: ["device-web", "in a browser"],
+  desktop: ["device-desktop", "on a computer"],
+  mobile: ["device-mobile", "on a phone"],
+  bot: ["device-bot", "a bot"],
+};
+
+/** The icon of a device type, where it is one of the common ones. @param {string | undefined} type */
+export function deviceIcon(type) {
+  const known = type === undefined || !Object.hasOwn(DEVICES, type) ? undefined : DEVICES[type];
+  if (!known) return null;
+  const node = icon(known[0], known[1]);
+  node.classList.add("device");
+  return node;
+}

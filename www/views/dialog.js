@@ -1,0 +1,108 @@
+// Modal dialogs: the browser's own `<dialog>`, so Escape, focus and the backdrop behave as people expect.
+
+import { el, icon, iconButton, uniqueId } from "../lib/dom.js";
+import { errorText } from "../lib/errors.js";
+
+/**
+ * Opens a dialog and removes it from the document when it closes.
+ * @param {{ title: string, testid?: string, wide?: boolean }} options
+ * @param {...(Node | null)} body
+ * @returns {HTMLDialogElement}
+ */
+export function openDialog({ title, testid, wide = false }, ...body) {
+  const heading = uniqueId("dialog");
+  const dialog = el(
+    "dialog.dialog",
+    { "aria-labelledby": heading, testid, class: wide ? "wide" : "" },
+    el(
+      "header.dialog-head",
+      {},
+      el("h2", { id: heading }, title),
+      iconButton("close", "Close", { onclick: () => dialog.close(), testid: "dialog-close" }),
+    ),
+    ...body,
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("pointerdown", (event) => event.target === dialog && isOutside(dialog, event) && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** @param {HTMLElement} node @param {PointerEvent} event */
+function isOutside(node, event) {
+  const box = node.getBoundingClientRect();
+  return event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
+}
+
+/**
+ * A dialog around one form: `submit` runs with the values; while it runs the form is locked, when it
+ * fails its words are shown and nothing typed is lost.
+ * @param {{
+ *   title: string, testid: string, submitLabel: string, danger?: boolean,
+ *   fields: (Node | null)[], submit: (values: FormData) => Promise<unknown>, words?: Record<string, string>,
+ * }} options
+ */
+export function openForm({ title, testid, submitLabel, danger = false, fields, submit, words }) {
+  const problem = el("p.problem", { role: "alert", testid: `${testid}-error`, hidden: true });
+  const button = el(
+    "button.primary",
+    { type: "submit", testid: `${testid}-submit`, class: danger ? "danger" : "" },
+    submitLabel,
+  );
+  const form = el(
+    "form.dialog-body",
+    { method: "dialog" },
+    ...fields,
+    problem,
+    el(
+      "footer.dialog-foot",
+      {},
+      el("button.quiet", { type: "button", onclick: () => dialog.close() }, "Cancel"),
+      button,
+    ),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    problem.hidden = true;
+    button.disabled = true;
+    try {
+      await submit(new FormData(form));
+      dialog.close();
+    } catch (error) {
+      problem.replaceChildren(icon("alert"), errorText(error, words));
+      problem.hidden = false;
+    } finally {
+      button.disabled = false;
+    }
+  });
+  const dialog = openDialog({ title, testid: `${testid}-dialog` }, form);
+  return dialog;
+}
+
+/**
+ * A labelled text field.
+ * @param {string} label
+ * @param {Record<string, any>} attributes of the input; `hint` becomes its description
+ */
+export function field(label, { hint, ...attributes }) {
+  const id = uniqueId("field");
+  const hintId = `${id}-hint`;
+  return el(
+    "div.field",
+    {},
+    el("label", { for: id }, label),
+    el("input", { id, type: "text", autocomplete: "off", "aria-describedby": hint && hintId, ...attributes }),
+    hint && el("p.hint", { id: hintId }, hint),
+  );
+}
+
+/** A labelled switch. @param {string} label @param {Record<string, any>} attributes of the checkbox */
+export function toggle(label, { hint, ...attributes }) {
+  return el(
+    "label.toggle",
+    {},
+    el("span.toggle-text", {}, el("span", {}, label), hint && el("span.hint", {}, hint)),
+    el("input", { type: "checkbox", role: "switch", ...attributes }),
+  );
+}

@@ -1,0 +1,164 @@
+// My own presence: what others see, at the sidebar's foot, and the menu to change it.
+
+import { avatar, renameAvatar } from "../lib/avatar.js";
+import { el, icon, iconButton, setText } from "../lib/dom.js";
+import { localpart } from "../lib/format.js";
+import { CHOICES, hintOf, labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
+import { roving } from "../lib/roving.js";
+import { currentTheme, setTheme } from "../lib/theme.js";
+import { orToast } from "../lib/toast.js";
+import { openProfile, openSignOut } from "./my-dialogs.js";
+
+/** @typedef {import("../lib/presence.js").PresenceState} PresenceState */
+
+/** @param {import("./shell.js").Context} context */
+export function createMe(context) {
+  const { client, people } = context;
+  const mark = presenceMark("unknown");
+  const name = el("strong.me-name", { testid: "my-name" });
+  const line = el("span.me-line", { testid: "my-line" });
+  const picture = avatar(people.myId, localpart(people.myId), "person", mark);
+  const button = el(
+    "button.me",
+    { type: "button", testid: "my-presence", "aria-haspopup": "dialog", "aria-expanded": "false", popovertarget: "my-menu" },
+    picture,
+    el("span.me-text", {}, name, line),
+    icon("chevron"),
+  );
+  const menu = createMenu(context);
+  menu.node.addEventListener("toggle", (event) => {
+    button.setAttribute("aria-expanded", String(/** @type {ToggleEvent} */ (event).newState === "open"));
+  });
+
+  const update = () => {
+    const { me } = people;
+    const shown = people.myState();
+    const called = people.name(people.myId);
+    setPresenceMark(mark, shown);
+    button.dataset.state = shown;
+    setText(name, called);
+    setText(line, me.statusMsg || labelOf(shown));
+    renameAvatar(picture, called);
+    button.setAttribute("aria-label", `My presence: ${labelOf(shown)}${me.statusMsg ? `, ${me.statusMsg}` : ""}. Change it`);
+    menu.update();
+  };
+  const stops = [client.on("me", update), client.on("idle", update)];
+  update();
+
+  return {
+    node: el("footer.sidebar-foot", {}, button, menu.node),
+    dispose() {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+/** @param {import("./shell.js").Context} context */
+function createMenu(context) {
+  const { client, people } = context;
+  const options = new Map(CHOICES.map((state) => [state, createOption(state, () => choose(state))]));
+  const group = el("div.states", { role: "radiogroup", "aria-label": "My state" }, ...options.values());
+  const refreshRoving = roving(group, ".state");
+  const message = createMessageField((text) => orToast(() => client.setPresence(people.me.state === "unknown" ? "online" : people.me.state, text)));
+
+  /** @param {Exclude<PresenceState, "unknown">} state */
+  async function choose(state) {
+    if (await orToast(() => client.setPresence(state))) node.hidePopover();
+  }
+
+  const node = el(
+    "div.menu",
+    { id: "my-menu", popover: "auto", role: "dialog", "aria-label": "My presence and settings", testid: "my-menu" },
+    message.node,
+    group,
+    el("hr"),
+    createThemeChoice(),
+    el("hr"),
+    menuItem("pencil", "Profile and settings", "open-profile", () => openProfile(context)),
+    menuItem("leave", "Sign out", "sign-out", () => openSignOut(context)),
+  );
+  node.addEventListener("click", (event) => {
+    if (/** @type {HTMLElement} */ (event.target).closest(".menu-item")) node.hidePopover();
+  });
+
+  return {
+    node,
+    update() {
+      for (const [state, option] of options) option.setAttribute("aria-checked", String(state === people.me.state));
+      message.show(people.me.statusMsg ?? "");
+      refreshRoving();
+    },
+  };
+}
+
+/** @param {PresenceState} state @param {() => void} onclick */
+function createOption(state, onclick) {
+  return el(
+    "button.state",
+    { type: "button", role: "radio", "aria-checked": "false", testid: `presence-option-${state}`, onclick },
+    presenceMark(state),
+    el("span.state-text", {}, labelOf(state), el("span.hint", {}, hintOf(state))),
+    icon("check"),
+  );
+}
+
+/** @param {(text: string | null) => Promise<boolean>} save */
+function createMessageField(save) {
+  const input = el("input", {
+    type: "text", testid: "status-message", placeholder: "What are you up to?", "aria-label": "Status message", maxlength: "200",
+    autocomplete: "off", enterkeyhint: "done",
+  });
+  const submit = iconButton("check", "Save status message", { type: "submit", testid: "status-message-save" });
+  const clear = iconButton("close", "Clear status message", { testid: "status-message-clear", onclick: () => void store(null) });
+  const node = el("form.message-field", {}, input, submit, clear);
+  let saved = "";
+
+  const offer = () => {
+    submit.hidden = input.value.trim() === saved;
+    clear.hidden = saved === "";
+  };
+
+  /** @param {string | null} text */
+  const store = async (text) => {
+    if (await save(text)) show(text ?? "", true);
+  };
+
+  /** @param {string} text @param {boolean} [force] also over what is being typed */
+  const show = (text, force = false) => {
+    const untouched = input.value.trim() === saved;
+    saved = text;
+    if (force || untouched) input.value = text;
+    offer();
+  };
+
+  input.addEventListener("input", offer);
+  node.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void store(input.value.trim() || null);
+  });
+  offer();
+  return { node, show };
+}
+
+function createThemeChoice() {
+  const choices = /** @type {const} */ ([["system", "System"], ["light", "Light"], ["dark", "Dark"]]);
+  const icons = { system: "system", light: "sun", dark: "moon" };
+  const buttons = choices.map(([theme, label]) =>
+    el(
+      "button",
+      { type: "button", testid: `theme-${theme}`, "aria-pressed": String(theme === currentTheme()), onclick: () => choose(theme) },
+      icon(icons[theme]),
+      label,
+    ));
+  /** @param {import("../lib/theme.js").Theme} theme */
+  const choose = (theme) => {
+    setTheme(theme);
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.testid === `theme-${theme}`));
+  };
+  return el("div.segmented.small", { role: "group", "aria-label": "Colour theme" }, ...buttons);
+}
+
+/** @param {string} name @param {string} label @param {string} testid @param {() => void} onclick */
+function menuItem(name, label, testid, onclick) {
+  return el("button.menu-item", { type: "button", testid, onclick }, icon(name), label);
+}

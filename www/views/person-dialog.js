@@ -1,0 +1,83 @@
+// A person up close: presence in words, and what can be done together.
+
+import { avatar } from "../lib/avatar.js";
+import { el, fill, icon } from "../lib/dom.js";
+import { deviceIcon, labelOf, lastActive, presenceMark } from "../lib/presence.js";
+import { navigate } from "../lib/router.js";
+import { orToast } from "../lib/toast.js";
+import { openDialog } from "./dialog.js";
+import { openProfile } from "./my-dialogs.js";
+
+/**
+ * @param {import("./shell.js").Context} context
+ * @param {string} userId
+ * @param {string} [roomId] where the person was met, for what can be done there
+ */
+export function openPerson(context, userId, roomId) {
+  const { client, people } = context;
+  const member = roomId === undefined ? undefined : people.member(roomId, userId);
+  const name = people.name(userId, member);
+  const status = el("div.card-presence");
+  const update = () => showPresence(status, people.presence(userId));
+  const dialog = openDialog(
+    { title: name, testid: "person-dialog" },
+    el(
+      "div.dialog-body.card",
+      {},
+      avatar(userId, name, "person"),
+      el("code.card-id", {}, userId),
+      status,
+      el("div.card-actions", {}, ...actions(context, userId, roomId, () => dialog.close())),
+    ),
+  );
+  const stop = client.on("presence", (changes) => changes.some((change) => change.userId === userId) && update());
+  dialog.addEventListener("close", stop);
+  update();
+}
+
+/** @param {HTMLElement} node @param {import("/pkg/index.js").Presence | undefined} presence */
+function showPresence(node, presence) {
+  const state = presence?.state ?? "unknown";
+  fill(
+    node,
+    el("p", {}, presenceMark(state), " ", labelOf(state), deviceIcon(presence?.deviceType)),
+    presence?.statusMsg && el("p.card-status", {}, presence.statusMsg),
+    el("p.muted", {}, lastActive(presence)),
+  );
+}
+
+/**
+ * @param {import("./shell.js").Context} context
+ * @param {string} userId
+ * @param {string | undefined} roomId
+ * @param {() => void} close
+ */
+function actions(context, userId, roomId, close) {
+  const { client, people } = context;
+  if (userId === people.myId) {
+    return [action("pencil", "Edit profile", "edit-profile", () => (close(), openProfile(context)))];
+  }
+  const message = async () => {
+    const room = client.rooms().find((one) => one.membership === "join" && people.counterpart(one) === userId);
+    const target = room?.roomId ?? (await client.createRoom({ direct: true, invite: [userId] }));
+    close();
+    navigate({ pane: "room", roomId: target });
+  };
+  const mine = roomId === undefined ? 0 : people.member(roomId, people.myId)?.powerLevel ?? 0;
+  const theirs = roomId === undefined ? 0 : people.member(roomId, userId)?.powerLevel ?? 0;
+  const remove = async () => {
+    await client.kick(/** @type {string} */ (roomId), userId);
+    close();
+  };
+  return [
+    action("chat", "Message", "message-person", () => orToast(message), "primary"),
+    roomId !== undefined && mine >= 50 && mine > theirs
+      ? action("leave", "Remove from room", "kick", () => orToast(remove), "danger")
+      : null,
+  ];
+}
+
+/** @param {string} glyph @param {string} label @param {string} testid @param {() => void} onclick @param {string} [kind] */
+function action(glyph, label, testid, onclick, kind = "quiet") {
+  return el("button", { class: kind, type: "button", testid, onclick }, icon(glyph), label);
+}

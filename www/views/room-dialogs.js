@@ -1,0 +1,198 @@
+// Dialogs about rooms: create, join or find, invite, leave.
+
+import { avatar } from "../lib/avatar.js";
+import { el, fill, icon } from "../lib/dom.js";
+import { errorText } from "../lib/errors.js";
+import { counted } from "../lib/format.js";
+import { roving } from "../lib/roving.js";
+import { navigate } from "../lib/router.js";
+import { field, openDialog, openForm, toggle } from "./dialog.js";
+
+/** @typedef {import("./shell.js").Context} Context */
+
+const SEARCH_DELAY_MS = 250;
+
+/** @param {Context} context */
+export function openCreateRoom({ client, people }) {
+  const server = people.myId.slice(people.myId.indexOf(":") + 1);
+  openForm({
+    title: "Create a room",
+    testid: "create-room",
+    submitLabel: "Create room",
+    fields: [
+      field("Name", { name: "name", testid: "create-room-name", required: true, maxlength: "255", placeholder: "Lunch plans" }),
+      field("Topic", { name: "topic", testid: "create-room-topic", placeholder: "Optional" }),
+      field("Invite", {
+        name: "invite", testid: "create-room-invite", placeholder: `@ada:${server}, ben`, spellcheck: "false", autocapitalize: "none",
+        hint: "User IDs, or names on this server, with commas or spaces between them.",
+      }),
+      toggle("Public room", { name: "public", testid: "create-room-public", hint: "Anybody can find and join it." }),
+      field("Address", {
+        name: "alias", testid: "create-room-alias", placeholder: "lunch", pattern: "[^\\s:#]+", spellcheck: "false",
+        autocapitalize: "none", hint: `Optional: others join it as #lunch:${server}.`,
+      }),
+    ],
+    submit: async (values) => {
+      const roomId = await client.createRoom({
+        name: text(values, "name"),
+        topic: text(values, "topic"),
+        public: values.has("public"),
+        alias: text(values, "alias"),
+        invite: parseUserIds(text(values, "invite") ?? "", server),
+      });
+      navigate({ pane: "room", roomId });
+    },
+  });
+}
+
+/** @param {Context} context */
+export function openJoinRoom({ client, people }) {
+  const server = people.myId.slice(people.myId.indexOf(":") + 1);
+  const results = el("ul.directory", { testid: "directory", "aria-label": "Public rooms", "aria-busy": "true" });
+  const refreshRoving = roving(results, "button");
+  /** @param {string} target */
+  const join = async (target) => navigate({ pane: "room", roomId: await client.joinRoom(target) });
+
+  const dialog = openForm({
+    title: "Join a room",
+    testid: "join-room",
+    submitLabel: "Join",
+    fields: [
+      field("Address, or words to search for", {
+        name: "address", testid: "join-room-address", required: true, placeholder: `#lunch:${server}`, spellcheck: "false",
+        autocapitalize: "none",
+      }),
+      results,
+    ],
+    submit: (values) => join(parseRoom(text(values, "address") ?? "", server)),
+    words: { M_FORBIDDEN: "You need an invitation to that room.", M_NOT_FOUND: "There is no room at that address." },
+  });
+
+  const input = /** @type {HTMLInputElement} */ (dialog.querySelector("input"));
+  let asked = 0;
+  const search = async () => {
+    asked += 1;
+    const mine = asked;
+    const term = /^[#!]/.test(input.value.trim()) ? "" : input.value.trim();
+    try {
+      const rooms = await client.publicRooms(term);
+      if (mine !== asked) return;
+      const items = rooms.map((room) => directoryItem(room, async () => {
+        input.value = room.alias ?? room.roomId;
+        /** @type {HTMLFormElement} */ (input.form).requestSubmit();
+      }));
+      fill(results, items.length > 0 ? items : el("li.empty", {}, term ? "No public room matches." : "There are no public rooms yet."));
+      refreshRoving();
+    } catch (error) {
+      if (mine === asked) fill(results, el("li.empty", {}, errorText(error)));
+    } finally {
+      results.setAttribute("aria-busy", "false");
+    }
+  };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(search, SEARCH_DELAY_MS);
+  });
+  void search();
+}
+
+/**
+ * @param {{ roomId: string, name?: string, alias?: string, topic?: string, members: number }} room
+ * @param {() => void} onclick
+ */
+function directoryItem(room, onclick) {
+  const name = room.name ?? room.alias ?? room.roomId;
+  return el(
+    "li",
+    {},
+    el(
+      "button.directory-room",
+      { type: "button", testid: "directory-item", "data-room-id": room.roomId, onclick },
+      avatar(room.roomId, name, "room"),
+      el("span.directory-text", {}, el("strong", {}, name), el("span.muted", {}, room.topic || room.alias || "")),
+      el("span.muted.directory-count", {}, icon("people"), counted(room.members, "person", "people")),
+    ),
+  );
+}
+
+/** @param {Context} context @param {string} roomId */
+export function openInvite({ client, people }, roomId) {
+  const server = people.myId.slice(people.myId.indexOf(":") + 1);
+  openForm({
+    title: "Invite people",
+    testid: "invite",
+    submitLabel: "Invite",
+    fields: [
+      field("Who", {
+        name: "users", testid: "invite-users", required: true, placeholder: `@ada:${server}, ben`, spellcheck: "false",
+        autocapitalize: "none", hint: "User IDs, or names on this server, with commas or spaces between them.",
+      }),
+    ],
+    submit: async (values) => {
+      for (const userId of parseUserIds(text(values, "users") ?? "", server)) await client.invite(roomId, userId);
+    },
+    words: { M_FORBIDDEN: "They cannot be invited: they are in the room already, or do not take invitations at the moment." },
+  });
+}
+
+/** @param {Context} context @param {import("/pkg/index.js").Room} room */
+export function openLeaveRoom({ client }, room) {
+  openForm({
+    title: `Leave ${room.name}?`,
+    testid: "leave-room",
+    submitLabel: "Leave room",
+    danger: true,
+    fields: [el("p", {}, room.alias ? `You can come back through ${room.alias}.` : "You may need an invitation to come back.")],
+    submit: () => client.leaveRoom(room.roomId),
+  });
+}
+
+/** @param {Context} context @param {import("/pkg/index.js").Room} room */
+export function openRoomInfo(context, room) {
+  openDialog(
+    { title: room.name, testid: "room-info" },
+    el(
+      "div.dialog-body",
+      {},
+      el("p", {}, room.topic || el("span.muted", {}, "No topic.")),
+      el(
+        "dl.facts",
+        {},
+        el("dt", {}, "Address"),
+        el("dd", {}, room.alias ?? "none"),
+        el("dt", {}, "Room ID"),
+        el("dd", {}, el("code", {}, room.roomId)),
+        el("dt", {}, "People"),
+        el("dd", {}, String(room.memberCount)),
+      ),
+    ),
+  );
+}
+
+/** @param {FormData} values @param {string} name */
+function text(values, name) {
+  return String(values.get(name) ?? "").trim() || undefined;
+}
+
+/**
+ * @param {string} typed
+ * @param {string} server where names without one live
+ * @throws {Error} naming what is no user ID
+ */
+export function parseUserIds(typed, server) {
+  return typed.split(/[\s,;]+/).filter(Boolean).map((word) => {
+    const id = word.startsWith("@") ? word : `@${word}`;
+    const full = id.includes(":") ? id : `${id}:${server}`;
+    if (!/^@[^\s:@]+:[^\s@]+$/.test(full)) throw new Error(`“${word}” is not a user ID; they look like @ada:${server}.`);
+    return full;
+  });
+}
+
+/** @param {string} typed @param {string} server */
+function parseRoom(typed, server) {
+  if (typed.startsWith("!")) return typed;
+  const alias = typed.startsWith("#") ? typed : `#${typed}`;
+  return alias.includes(":") ? alias : `${alias}:${server}`;
+}

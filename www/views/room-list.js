@@ -1,0 +1,183 @@
+// The rooms I am in, latest first, and the invitations to answer.
+
+import { avatar, renameAvatar } from "../lib/avatar.js";
+import { oneLine } from "../lib/describe.js";
+import { el, icon, setText } from "../lib/dom.js";
+import { listTime, localpart } from "../lib/format.js";
+import { presenceMark, setPresenceMark } from "../lib/presence.js";
+import { Previews } from "../lib/previews.js";
+import { roving } from "../lib/roving.js";
+import { navigate, routeHref } from "../lib/router.js";
+import { SortedList } from "../lib/sorted-list.js";
+import { orToast } from "../lib/toast.js";
+
+/** @typedef {import("/pkg/index.js").Room} Room */
+
+/** @param {import("./shell.js").Context} context */
+export function createRoomList(context) {
+  const { client, people } = context;
+  /** @type {string | undefined} */
+  let selected;
+  const joined = el("ul.rooms", { testid: "room-list", "aria-label": "Rooms" });
+  const invited = el("ul.invites", { testid: "invite-list", "aria-label": "Invitations" });
+  const invitesTitle = el("h2.section-title", { hidden: true }, "Invitations");
+  const empty = el("p.empty", { hidden: true }, "No rooms yet. Create one with +, or find one with the compass.");
+  const node = el("div.sidebar-body", {}, invitesTitle, invited, joined, empty);
+  const refreshRoving = roving(joined, ".room");
+
+  const list = new SortedList(joined, {
+    create: (room) => createRoomItem(room),
+    update: (item, room) => updateRoomItem(item, room),
+    compare: (a, b) => b.lastTs - a.lastTs || (a.roomId < b.roomId ? -1 : 1),
+  });
+  const invites = new SortedList(invited, {
+    create: (room) => createInvite(context, room),
+    update: () => undefined,
+    compare: (a, b) => b.lastTs - a.lastTs || (a.roomId < b.roomId ? -1 : 1),
+  });
+  const previews = new Previews(client, (roomId) => {
+    const room = list.get(roomId);
+    if (room) list.upsert(roomId, room);
+  });
+
+  /** @param {HTMLElement} item @param {Room} room */
+  function updateRoomItem(item, room) {
+    const link = part(item, ".room");
+    const last = previews.of(room.roomId);
+    const other = people.counterpart(room);
+    setText(part(item, ".room-name"), room.name);
+    setText(part(item, ".room-preview"), last ? `${speaker(last.sender, room)}${oneLine(last)}` : room.topic ?? "No messages yet");
+    setText(part(item, ".room-time"), room.lastTs > 0 ? listTime(room.lastTs) : "");
+    renameAvatar(part(item, ".avatar"), room.name);
+    setMark(part(item, ".avatar"), other === undefined ? undefined : people.presence(other)?.state ?? "unknown");
+    const badge = part(item, ".badge");
+    badge.hidden = room.unread === 0;
+    badge.classList.toggle("highlight", room.highlight > 0);
+    setText(badge, room.unread > 99 ? "99+" : String(room.unread));
+    badge.setAttribute("aria-label", `${room.unread} unread`);
+    link.classList.toggle("unread", room.unread > 0);
+    link.dataset.unread = String(room.unread);
+    if (room.roomId === selected) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+
+  /** @param {string} sender @param {Room} room */
+  function speaker(sender, room) {
+    if (sender === people.myId) return "You: ";
+    return room.isDirect ? "" : `${people.name(sender)}: `;
+  }
+
+  /** @param {Room[]} changed @param {string[]} removed */
+  function apply(changed, removed) {
+    for (const roomId of removed) drop(roomId);
+    for (const room of changed) {
+      if (room.membership === "join") {
+        invites.delete(room.roomId);
+        list.upsert(room.roomId, room);
+      } else if (room.membership === "invite") {
+        list.delete(room.roomId);
+        invites.upsert(room.roomId, room);
+      } else {
+        drop(room.roomId);
+      }
+    }
+    invitesTitle.hidden = invites.size === 0;
+    empty.hidden = list.size > 0 || invites.size > 0 || client.connection !== "online";
+    refreshRoving();
+    setTitle();
+  }
+
+  /** @param {string} roomId */
+  function drop(roomId) {
+    list.delete(roomId);
+    invites.delete(roomId);
+    previews.forget(roomId);
+  }
+
+  function setTitle() {
+    const unread = list.entries.reduce((sum, { value }) => sum + value.unread, 0);
+    document.title = unread > 0 ? `(${unread}) Pilotlight` : "Pilotlight";
+  }
+
+  /** Presence shows on the avatars of direct chats only. @param {{ userId: string }[]} changes */
+  function onPresence(changes) {
+    const who = new Set(changes.map((change) => change.userId));
+    for (const { key, value } of [...list.entries]) {
+      const other = people.counterpart(value);
+      if (other !== undefined && who.has(other)) list.upsert(key, value);
+    }
+  }
+
+  const stops = [
+    client.on("rooms", apply),
+    client.on("presence", onPresence),
+    client.on("connection", () => apply([], [])),
+    previews.stop,
+  ];
+  apply(client.rooms(), []);
+
+  return {
+    node,
+    /** @param {string | undefined} roomId */
+    select(roomId) {
+      const before = selected;
+      selected = roomId;
+      for (const id of [before, roomId]) {
+        const room = id === undefined ? undefined : list.get(id);
+        if (id !== undefined && room) list.upsert(id, room);
+      }
+      refreshRoving();
+    },
+    dispose() {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+/** @param {Room} room */
+function createRoomItem(room) {
+  return el(
+    "li",
+    {},
+    el(
+      "a.room",
+      { href: routeHref({ pane: "room", roomId: room.roomId }), testid: "room-item", "data-room-id": room.roomId, tabindex: "-1" },
+      avatar(room.roomId, room.name, room.isDirect ? "person" : "room"),
+      el("span.room-line", {}, el("span.room-name"), el("span.room-time")),
+      el("span.room-line", {}, el("span.room-preview"), el("span.badge", { testid: "unread", hidden: true })),
+    ),
+  );
+}
+
+/** @param {import("./shell.js").Context} context @param {Room} room */
+function createInvite({ client }, room) {
+  const { roomId } = room;
+  const accept = () => orToast(async () => navigate({ pane: "room", roomId: await client.joinRoom(roomId) }));
+  const decline = () => orToast(() => client.leaveRoom(roomId));
+  const from = room.inviter ? `Invited by ${localpart(room.inviter)}` : "You are invited";
+  return el(
+    "li.invite",
+    { testid: "invite-item", "data-room-id": roomId },
+    avatar(roomId, room.name, room.isDirect ? "person" : "room"),
+    el("span.invite-text", {}, el("strong", {}, room.name), el("span.muted", { title: room.inviter }, from)),
+    el(
+      "span.invite-actions",
+      {},
+      el("button.primary.small", { type: "button", testid: "invite-accept", onclick: accept }, icon("check"), "Accept"),
+      el("button.quiet.small", { type: "button", testid: "invite-decline", onclick: decline }, "Decline"),
+    ),
+  );
+}
+
+/** @param {HTMLElement} avatarNode @param {import("/pkg/index.js").PresenceState | undefined} state */
+function setMark(avatarNode, state) {
+  const mark = /** @type {HTMLElement | null} */ (avatarNode.querySelector(".presence"));
+  if (state === undefined) mark?.remove();
+  else if (mark) setPresenceMark(mark, state);
+  else avatarNode.append(presenceMark(state));
+}
+
+/** @param {HTMLElement} node @param {string} selector */
+function part(node, selector) {
+  return /** @type {HTMLElement} */ (node.querySelector(selector));
+}

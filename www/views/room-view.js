@@ -1,0 +1,156 @@
+// One room: its head, what is said, who types, the composer, and its people.
+
+import { avatar, renameAvatar } from "../lib/avatar.js";
+import { el, icon, iconButton, setText } from "../lib/dom.js";
+import { counted, nameList } from "../lib/format.js";
+import { labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
+import { navigate, routeHref } from "../lib/router.js";
+import { createComposer } from "./composer.js";
+import { openInvite, openLeaveRoom, openRoomInfo } from "./room-dialogs.js";
+import { createRoomPeople } from "./room-people.js";
+import { Timeline } from "./timeline.js";
+
+/** @typedef {import("/pkg/index.js").Room} Room */
+
+const PEOPLE_SHOWN = "pilotlight.people";
+const sideBySide = matchMedia("(min-width: 1080px)");
+
+/**
+ * @param {import("./shell.js").Context} context
+ * @param {string} roomId
+ */
+export function createRoomView(context, roomId) {
+  const { client } = context;
+  const room = () => client.rooms().find((one) => one.roomId === roomId);
+  const timeline = new Timeline(context, roomId);
+  const composer = createComposer(context, roomId, { onSent: () => timeline.toBottom() });
+  const everybody = createRoomPeople(context, roomId);
+  const typing = createTypingLine(context, roomId);
+  const head = createHead(context, roomId, { onPeople: togglePeople });
+  const node = el(
+    "div.room-view",
+    { "data-room-id": roomId },
+    el("section.conversation", { "aria-label": "Conversation" }, head.node, timeline.node, typing.node, composer.node),
+    everybody.node,
+  );
+  node.classList.toggle("without-people", localStorage.getItem(PEOPLE_SHOWN) === "no");
+
+  /** Beside the conversation where there is space, else a pane of its own with its own place in the history. */
+  function togglePeople() {
+    if (!sideBySide.matches) {
+      navigate({ pane: node.dataset.pane === "people" ? "room" : "people", roomId });
+      return;
+    }
+    const hide = node.classList.toggle("without-people");
+    localStorage.setItem(PEOPLE_SHOWN, hide ? "no" : "yes");
+  }
+
+  const update = () => {
+    const known = room();
+    if (known) head.update(known);
+  };
+  const stops = [
+    client.on("rooms", (changed) => changed.some((one) => one.roomId === roomId) && update()),
+    client.on("presence", update),
+  ];
+  update();
+
+  return {
+    roomId,
+    node,
+    /** @param {import("../lib/router.js").Route["pane"]} pane */
+    setPane(pane) {
+      node.dataset.pane = pane;
+      if (pane === "room") composer.focusWhereKeyboardIsCheap();
+    },
+    dispose() {
+      for (const stop of stops) stop();
+      timeline.dispose();
+      composer.dispose();
+      everybody.dispose();
+      typing.dispose();
+    },
+  };
+}
+
+/**
+ * @param {import("./shell.js").Context} context
+ * @param {string} roomId
+ * @param {{ onPeople: () => void }} options
+ */
+function createHead(context, roomId, { onPeople }) {
+  const { client, people } = context;
+  const name = el("h1.head-name", { testid: "room-name" });
+  const line = el("p.head-line", { testid: "room-topic" });
+  const count = el("span.head-count");
+  const picture = avatar(roomId, "?", "room");
+  const mark = presenceMark("unknown");
+  /** @type {Room | undefined} */
+  let shown;
+  /** @param {(room: Room) => void} open */
+  const withRoom = (open) => () => shown && open(shown);
+  const item = (/** @type {string} */ glyph, /** @type {string} */ label, /** @type {string} */ testid, /** @type {() => void} */ onclick) =>
+    el("button.menu-item", { type: "button", testid, onclick }, icon(glyph), label);
+  const menu = el(
+    "div.menu.room-menu",
+    { id: "room-menu", popover: "auto", testid: "room-menu" },
+    item("person-add", "Invite people", "invite", () => openInvite(context, roomId)),
+    item("alert", "About this room", "room-about", withRoom((room) => openRoomInfo(context, room))),
+    item("leave", "Leave room", "leave-room", withRoom((room) => openLeaveRoom(context, room))),
+  );
+  menu.addEventListener("click", () => menu.hidePopover());
+
+  return {
+    node: el(
+      "header.room-head",
+      {},
+      el("a.icon-button.back", { href: routeHref({ pane: "rooms" }), "aria-label": "Back to rooms", testid: "back" }, icon("back")),
+      picture,
+      el("div.head-text", {}, name, line),
+      el(
+        "button.icon-button.with-count",
+        { type: "button", "aria-label": "People in this room", title: "People", testid: "people-toggle", onclick: onPeople },
+        icon("people"),
+        count,
+      ),
+      iconButton("more", "Room menu", { testid: "room-menu-toggle", popovertarget: "room-menu" }),
+      menu,
+    ),
+    /** @param {Room} room */
+    update(room) {
+      shown = room;
+      const other = people.counterpart(room);
+      const presence = other === undefined ? undefined : people.presence(other);
+      const status = other === undefined ? "" : presence?.statusMsg || labelOf(presence?.state ?? "unknown");
+      setText(name, room.name);
+      setText(line, room.topic || status || counted(room.memberCount, "person", "people"));
+      setText(count, room.memberCount.toLocaleString());
+      renameAvatar(picture, room.name);
+      picture.classList.toggle("person", other !== undefined);
+      picture.classList.toggle("room", other === undefined);
+      if (other === undefined) {
+        mark.remove();
+      } else {
+        setPresenceMark(mark, presence?.state ?? "unknown");
+        if (!mark.isConnected) picture.append(mark);
+      }
+    },
+  };
+}
+
+/** @param {import("./shell.js").Context} context @param {string} roomId */
+function createTypingLine({ client, people }, roomId) {
+  const text = el("span");
+  const dots = el("span.typing-dots", { "aria-hidden": "true" }, el("i"), el("i"), el("i"));
+  const node = el("p.typing", { testid: "typing", "aria-live": "off" }, dots, text);
+  const update = () => {
+    const typing = [...people.members(roomId)].filter((member) => member.typing && member.userId !== people.myId);
+    const names = typing.map((member) => people.name(member.userId, member));
+    node.classList.toggle("shown", names.length > 0);
+    if (names.length > 0) setText(text, `${nameList(names)} ${names.length === 1 ? "is" : "are"} typing`);
+    else setText(text, "");
+  };
+  const stop = client.on("members", (changedRoom) => changedRoom === roomId && update());
+  update();
+  return { node, dispose: stop };
+}

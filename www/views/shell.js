@@ -1,0 +1,103 @@
+// The signed-in layout: sidebar, room, people. On a phone the route decides which of them is shown.
+
+import { el, fill, icon } from "../lib/dom.js";
+import { People } from "../lib/people.js";
+import { navigate, watchRoute } from "../lib/router.js";
+import { createBanner } from "./banner.js";
+import { createRoomView } from "./room-view.js";
+import { createSidebar } from "./sidebar.js";
+
+/** @typedef {import("/pkg/index.js").Client} Client */
+/** @typedef {import("../lib/router.js").Route} Route */
+/** @typedef {{ client: Client, people: People, onSignOut: () => void }} Context what the views share */
+
+const LAST_ROOM = "pilotlight.room";
+const wide = matchMedia("(min-width: 760px)");
+
+/**
+ * @param {Client} client
+ * @param {{ onSignOut: () => void }} options
+ */
+export function createShell(client, { onSignOut }) {
+  /** @type {Context} */
+  const context = { client, people: new People(client), onSignOut };
+  const sidebar = createSidebar(context);
+  const banner = createBanner(client);
+  const main = el("main.main", { "aria-label": "Room" });
+  const node = el("div.shell", {}, banner.node, el("div.panes", {}, sidebar.node, main));
+  /** @type {ReturnType<typeof createRoomView> | undefined} */
+  let room;
+  let openedByItself = false;
+
+  /** @param {string} roomId */
+  const known = (roomId) => client.rooms().some((one) => one.roomId === roomId && one.membership === "join");
+
+  /** @param {Route} route */
+  function show(route) {
+    const roomId = "roomId" in route ? route.roomId : undefined;
+    node.dataset.pane = route.pane;
+    sidebar.setRoute(route);
+    if (roomId !== undefined) localStorage.setItem(LAST_ROOM, roomId);
+    if (room && room.roomId !== roomId && (roomId !== undefined || route.pane === "rooms")) closeRoom();
+    if (roomId !== undefined && !room && known(roomId)) {
+      room = createRoomView(context, roomId);
+      fill(main, room.node);
+    }
+    room?.setPane(route.pane);
+    if (!room) fill(main, createWelcome(client));
+    if (route.pane === "rooms") openLastRoom();
+  }
+
+  function closeRoom() {
+    room?.dispose();
+    room = undefined;
+  }
+
+  /** Where there is space for it, a page opened without a place shows the room it was left in. */
+  function openLastRoom() {
+    const last = localStorage.getItem(LAST_ROOM);
+    if (openedByItself || !wide.matches || !last || !known(last)) return;
+    openedByItself = true;
+    navigate({ pane: "room", roomId: last }, "replace");
+  }
+
+  /** @type {Route} */
+  let route = { pane: "rooms" };
+  const stops = [
+    watchRoute((next) => {
+      route = next;
+      show(route);
+    }),
+    client.on("rooms", () => {
+      if (room && !known(room.roomId)) {
+        closeRoom();
+        localStorage.removeItem(LAST_ROOM);
+        navigate({ pane: "rooms" }, "replace");
+      } else if (!room) {
+        show(route);
+      }
+    }),
+  ];
+
+  return {
+    node,
+    dispose() {
+      for (const stop of stops) stop();
+      closeRoom();
+      sidebar.dispose();
+      banner.dispose();
+    },
+  };
+}
+
+/** What the room's place shows while there is no room. @param {Client} client */
+function createWelcome(client) {
+  const any = client.rooms().some((room) => room.membership === "join");
+  return el(
+    "div.welcome",
+    { testid: "welcome" },
+    icon("flame"),
+    el("h2", {}, any ? "Pick a conversation" : "Your light is on"),
+    el("p", {}, any ? "Choose a room on the left." : "Create a room and invite somebody, or join one by its address."),
+  );
+}

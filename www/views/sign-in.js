@@ -1,0 +1,139 @@
+// Signing in: one form for logging in and for creating an account.
+
+import { login, register } from "/pkg/index.js";
+import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
+import { errorText } from "../lib/errors.js";
+import { discoverServer, parseServer, suggestedServer } from "../session.js";
+import { field } from "./dialog.js";
+
+/** @typedef {"login" | "register"} Mode */
+
+const DEVICE_NAME = "Pilotlight in a browser";
+
+/** @type {Record<Mode, { title: string, submit: string, busy: string }>} */
+const WORDS = {
+  login: { title: "Log in", submit: "Log in", busy: "Logging in…" },
+  register: { title: "Create account", submit: "Create account", busy: "Creating your account…" },
+};
+
+/**
+ * @param {{ onSession: (session: import("/pkg/index.js").Session) => Promise<void>, notice?: string }} options
+ */
+export function createSignIn({ onSession, notice }) {
+  /** @type {Mode} */
+  let mode = "login";
+  const problem = el("p.problem", { role: "alert", testid: "login-error", hidden: !notice }, notice);
+  const submit = el("button.primary.large", { type: "submit" });
+  const user = field("User name", {
+    name: "user", testid: "login-user", required: true, autocomplete: "username", autocapitalize: "none",
+    spellcheck: "false", autofocus: true,
+  });
+  const password = passwordField();
+  const server = serverField();
+  const tabs = {
+    login: modeTab("login", () => setMode("login")),
+    register: modeTab("register", () => setMode("register")),
+  };
+  const form = el("form.sign-in-form", { testid: "login-form" }, user, password.node, server.node, problem, submit);
+
+  /** @param {Mode} chosen */
+  function setMode(chosen) {
+    mode = chosen;
+    for (const [id, tab] of Object.entries(tabs)) tab.setAttribute("aria-pressed", String(id === mode));
+    submit.dataset.testid = `${mode}-submit`;
+    setText(submit, WORDS[mode].submit);
+    password.setMode(mode);
+    problem.hidden = problem.textContent === notice ? problem.hidden : true;
+  }
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    problem.hidden = true;
+    submit.disabled = true;
+    setText(submit, WORDS[mode].busy);
+    try {
+      await onSession(await signIn(mode, new FormData(form)));
+    } catch (error) {
+      fill(problem, icon("alert"), errorText(error, wordsFor(mode)));
+      problem.hidden = false;
+      submit.disabled = false;
+      setText(submit, WORDS[mode].submit);
+    }
+  });
+
+  setMode("login");
+  return el(
+    "main.sign-in",
+    {},
+    el(
+      "section.sign-in-card",
+      { "aria-labelledby": "brand" },
+      el("div.brand", {}, icon("flame"), el("h1", { id: "brand" }, "Pilotlight")),
+      el("p.tagline", {}, "Presence you can leave on."),
+      el("div.segmented", { role: "group", "aria-label": "Log in or create an account" }, tabs.login, tabs.register),
+      form,
+    ),
+  );
+}
+
+/** @param {Mode} mode @param {() => void} onclick */
+function modeTab(mode, onclick) {
+  return el("button", { type: "button", testid: `mode-${mode}`, onclick }, WORDS[mode].title);
+}
+
+function passwordField() {
+  const node = field("Password", { name: "password", type: "password", testid: "login-password", required: true });
+  const input = /** @type {HTMLInputElement} */ (node.querySelector("input"));
+  const reveal = iconButton("eye", "Show password", {
+    "aria-pressed": "false",
+    onclick: () => {
+      const shown = input.type === "text";
+      input.type = shown ? "password" : "text";
+      reveal.setAttribute("aria-pressed", String(!shown));
+    },
+  });
+  const box = el("div.input-with-button");
+  input.replaceWith(box);
+  box.append(input, reveal);
+  /** @param {Mode} mode */
+  const setMode = (mode) => input.setAttribute("autocomplete", mode === "login" ? "current-password" : "new-password");
+  return { node, setMode };
+}
+
+/** The homeserver: out of the way, since it is nearly always the one this page came from. */
+function serverField() {
+  const host = el("strong");
+  const node = field("Homeserver address", {
+    name: "server", testid: "login-server", required: true, value: suggestedServer(), inputmode: "url",
+    autocapitalize: "none", spellcheck: "false", hint: "This server, or any Matrix homeserver.",
+  });
+  const input = /** @type {HTMLInputElement} */ (node.querySelector("input"));
+  const show = () => {
+    try {
+      setText(host, parseServer(input.value).host);
+    } catch {
+      setText(host, input.value || "none");
+    }
+  };
+  input.addEventListener("input", show);
+  show();
+  const summary = el("summary", { testid: "login-server-edit" }, icon("globe"), el("span", {}, "on ", host), el("span.link", {}, "Change"));
+  return { node: el("details.server", {}, summary, node) };
+}
+
+/** @param {Mode} mode @param {FormData} values */
+async function signIn(mode, values) {
+  const user = String(values.get("user")).trim();
+  const password = String(values.get("password"));
+  const baseUrl = await discoverServer(String(values.get("server")));
+  return mode === "login"
+    ? login(baseUrl, { user, password, deviceName: DEVICE_NAME })
+    : register(baseUrl, { username: user.toLowerCase(), password, deviceName: DEVICE_NAME });
+}
+
+/** @param {Mode} mode @returns {Record<string, string>} */
+function wordsFor(mode) {
+  return mode === "login"
+    ? { M_FORBIDDEN: "User name or password is wrong.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." }
+    : { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." };
+}
