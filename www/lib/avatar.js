@@ -6,7 +6,7 @@ import { hueOf, initials } from "./format.js";
 /**
  * @param {string} id decides the hue
  * @param {string} name decides the letters
- * @param {"person" | "room"} shape
+ * @param {"round" | "square"} shape round for people, square for rooms
  * @param {...Node} marks laid over its corner
  */
 export function avatar(id, name, shape, ...marks) {

@@ -77,6 +77,8 @@ export function openForm({ title, testid, submitLabel, danger = false, fields, s
     }
   });
   const dialog = openDialog({ title, testid: `${testid}-dialog` }, form);
+  const first = /** @type {HTMLElement | null} */ (form.querySelector("input, .dialog-foot button"));
+  first?.focus();
   return dialog;
 }
 

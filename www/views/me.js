@@ -17,7 +17,7 @@ export function createMe(context) {
   const mark = presenceMark("unknown");
   const name = el("strong.me-name", { testid: "my-name" });
   const line = el("span.me-line", { testid: "my-line" });
-  const picture = avatar(people.myId, localpart(people.myId), "person", mark);
+  const picture = avatar(people.myId, localpart(people.myId), "round", mark);
   const button = el(
     "button.me",
     { type: "button", testid: "my-presence", "aria-haspopup": "dialog", "aria-expanded": "false", popovertarget: "my-menu" },

@@ -24,7 +24,7 @@ export function openPerson(context, userId, roomId) {
     el(
       "div.dialog-body.card",
       {},
-      avatar(userId, name, "person"),
+      avatar(userId, name, "round"),
       el("code.card-id", {}, userId),
       status,
       el("div.card-actions", {}, ...actions(context, userId, roomId, () => dialog.close())),

@@ -20,7 +20,7 @@ export function createPersonItem(person, onOpen) {
     el(
       "button.person-button",
       { type: "button", tabindex: "-1", onclick: () => onOpen(userId) },
-      avatar(userId, person.name, "person", presenceMark(person.state)),
+      avatar(userId, person.name, "round", presenceMark(person.state)),
       el("span.person-text", {}, el("span.person-name"), el("span.person-line")),
       el("span.person-device"),
     ),

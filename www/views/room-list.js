@@ -23,7 +23,7 @@ export function createRoomList(context) {
   const invitesTitle = el("h2.section-title", { hidden: true }, "Invitations");
   const empty = el("p.empty", { hidden: true }, "No rooms yet. Create one with +, or find one with the compass.");
   const node = el("div.sidebar-body", {}, invitesTitle, invited, joined, empty);
-  const refreshRoving = roving(joined, ".room");
+  const refreshRoving = roving(joined, ".room-link");
 
   const list = new SortedList(joined, {
     create: (room) => createRoomItem(room),
@@ -42,7 +42,7 @@ export function createRoomList(context) {
 
   /** @param {HTMLElement} item @param {Room} room */
   function updateRoomItem(item, room) {
-    const link = part(item, ".room");
+    const link = part(item, ".room-link");
     const last = previews.of(room.roomId);
     const other = people.counterpart(room);
     setText(part(item, ".room-name"), room.name);
@@ -140,9 +140,9 @@ function createRoomItem(room) {
     "li",
     {},
     el(
-      "a.room",
+      "a.room-link",
       { href: routeHref({ pane: "room", roomId: room.roomId }), testid: "room-item", "data-room-id": room.roomId, tabindex: "-1" },
-      avatar(room.roomId, room.name, room.isDirect ? "person" : "room"),
+      avatar(room.roomId, room.name, room.isDirect ? "round" : "square"),
       el("span.room-line", {}, el("span.room-name"), el("span.room-time")),
       el("span.room-line", {}, el("span.room-preview"), el("span.badge", { testid: "unread", hidden: true })),
     ),
@@ -158,7 +158,7 @@ function createInvite({ client }, room) {
   return el(
     "li.invite",
     { testid: "invite-item", "data-room-id": roomId },
-    avatar(roomId, room.name, room.isDirect ? "person" : "room"),
+    avatar(roomId, room.name, room.isDirect ? "round" : "square"),
     el("span.invite-text", {}, el("strong", {}, room.name), el("span.muted", { title: room.inviter }, from)),
     el(
       "span.invite-actions",

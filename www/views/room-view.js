@@ -83,7 +83,7 @@ function createHead(context, roomId, { onPeople }) {
   const name = el("h1.head-name", { testid: "room-name" });
   const line = el("p.head-line", { testid: "room-topic" });
   const count = el("span.head-count");
-  const picture = avatar(roomId, "?", "room");
+  const picture = avatar(roomId, "?", "square");
   const mark = presenceMark("unknown");
   /** @type {Room | undefined} */
   let shown;
@@ -126,8 +126,8 @@ function createHead(context, roomId, { onPeople }) {
       setText(line, room.topic || status || counted(room.memberCount, "person", "people"));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
-      picture.classList.toggle("person", other !== undefined);
-      picture.classList.toggle("room", other === undefined);
+      picture.classList.toggle("round", other !== undefined);
+      picture.classList.toggle("square", other === undefined);
       if (other === undefined) {
         mark.remove();
       } else {

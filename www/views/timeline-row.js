@@ -75,7 +75,7 @@ export class TimelineRow {
     const { sender } = this.item;
     const open = () => openPerson(this.context, sender, this.roomId);
     this.name = el("button.sender", { type: "button", onclick: open, tabindex: "-1" });
-    this.picture = this.own ? undefined : avatar(sender, this.#senderName(), "person");
+    this.picture = this.own ? undefined : avatar(sender, this.#senderName(), "round");
     this.text = el("div.body");
     this.time = el("time.stamp");
     this.echo = el("span.echo");
