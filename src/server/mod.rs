@@ -7,7 +7,11 @@ pub mod api;
 pub mod app;
 pub mod config;
 pub mod http;
+pub mod receipts;
 pub mod store;
+pub mod sync;
+pub mod to_device;
+pub mod typing;
 pub mod wake;
 
 use std::sync::Arc;

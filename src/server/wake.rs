@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use ruma::{OwnedUserId, UserId};
@@ -12,6 +15,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Wakers {
     users: Mutex<HashMap<OwnedUserId, Arc<Notify>>>,
+    closed: AtomicBool,
 }
 
 impl Wakers {
@@ -19,9 +23,12 @@ impl Wakers {
     ///
     /// Create the `notified()` future and `enable()` it *before* looking for news: what happens
     /// in between then still wakes it.
-    pub fn listen(self: &Self, user: &UserId) -> Arc<Notify> {
+    pub fn listen(&self, user: &UserId) -> Arc<Notify> {
         let mut users = self.lock();
-        // Entries without a listener are dropped here, when the map has doubled since they were made.
+        if let Some(notify) = users.get(user) {
+            return Arc::clone(notify);
+        }
+        // Entries without a listener are dropped here, when the map is about to grow.
         if users.len() == users.capacity() {
             users.retain(|_, notify| Arc::strong_count(notify) > 1);
         }
@@ -35,7 +42,69 @@ impl Wakers {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OwnedUserId, Arc<Notify>>> {
+    /// Wakes every reader of each of `users`, each once.
+    pub fn wake_all<'a>(&self, users: impl IntoIterator<Item = &'a UserId>) {
+        let wakers = self.lock();
+        for user in users {
+            if let Some(notify) = wakers.get(user) {
+                notify.notify_waiters();
+            }
+        }
+    }
+
+    /// The server stops: wakes everybody, and nobody waits any longer.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.lock().retain(|_, notify| {
+            notify.notify_waiters();
+            true
+        });
+    }
+
+    /// Whether the server stops: readers answer with what there is instead of waiting.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Arc<Notify>>> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_happens_between_registering_and_waiting_still_wakes() {
+        let wakers = Wakers::default();
+        let notify = wakers.listen(user_id!("@a:x"));
+        let mut news = std::pin::pin!(notify.notified());
+        news.as_mut().enable();
+        wakers.wake_all([user_id!("@b:x"), user_id!("@a:x")]);
+        news.await;
+    }
+
+    #[tokio::test]
+    async fn closing_wakes_everybody() {
+        let wakers = Wakers::default();
+        let notify = wakers.listen(user_id!("@a:x"));
+        let mut news = std::pin::pin!(notify.notified());
+        news.as_mut().enable();
+        wakers.close();
+        news.await;
+        assert!(wakers.is_closed());
+    }
+
+    #[test]
+    fn users_without_readers_are_forgotten() {
+        let wakers = Wakers::default();
+        for n in 0..10_000 {
+            let user = UserId::parse(format!("@u{n}:x")).expect("is a user ID");
+            drop(wakers.listen(&user));
+        }
+        assert!(wakers.lock().len() < 100);
     }
 }

@@ -10,6 +10,8 @@
 mod accounts;
 mod log;
 mod open;
+mod receipts;
+mod to_device;
 mod writer;
 
 use std::{
@@ -19,8 +21,12 @@ use std::{
 
 use rusqlite::Connection;
 
-pub use self::open::OpenError;
 use self::writer::Writer;
+pub use self::{
+    open::OpenError,
+    receipts::Receipt,
+    to_device::{Queued, ToDevice},
+};
 
 /// How many idle reading connections are kept.
 const READERS: usize = 4;

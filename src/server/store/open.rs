@@ -14,7 +14,13 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x506c_4c74;
 
 /// Schema steps; step `i` brings version `i` to `i + 1`. Released steps never change.
-const MIGRATIONS: &[&[&str]] = &[&[include_str!("schema/log.sql"), include_str!("schema/accounts.sql")]];
+const MIGRATIONS: &[&[&str]] = &[&[
+    include_str!("schema/log.sql"),
+    include_str!("schema/accounts.sql"),
+    include_str!("schema/presence.sql"),
+    include_str!("schema/receipts.sql"),
+    include_str!("schema/to_device.sql"),
+]];
 
 /// The schema version that this binary writes.
 const KNOWN: u32 = MIGRATIONS.len() as u32;

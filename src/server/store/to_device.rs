@@ -1,0 +1,129 @@
+//! Messages from device to device, kept until they are acknowledged.
+
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use rusqlite::params;
+
+use super::{Store, StoreError, log::advance};
+use crate::server::http::Session;
+
+/// Transaction IDs older than this, in milliseconds, are forgotten: 7 days.
+const REMEMBERED_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// The most messages that one read returns; the rest comes with the next.
+const BATCH: i64 = 100;
+
+/// A message for one device.
+#[derive(Clone, Debug)]
+pub struct ToDevice {
+    /// Whose device.
+    pub user: OwnedUserId,
+    /// The device.
+    pub device: OwnedDeviceId,
+    /// `{"type","sender","content"}` as JSON text.
+    pub event: String,
+}
+
+/// Where a message was put: whose device, and at which position.
+pub type Queued = (OwnedUserId, OwnedDeviceId, u64);
+
+impl Store {
+    /// Queues `messages` that `sender` sent under the transaction ID `txn`, once.
+    ///
+    /// Returns where each was put; empty when this is a retransmission. `apply` learns the same.
+    pub async fn queue_to_device(
+        &self,
+        sender: Session,
+        event_type: String,
+        txn: String,
+        now_ms: u64,
+        messages: Vec<ToDevice>,
+        apply: impl FnOnce(&[Queued]) + Send + 'static,
+    ) -> Result<Vec<Queued>, StoreError> {
+        self.write_then(
+            move |c| {
+                let now = now_ms.cast_signed();
+                let new = c
+                    .prepare_cached("INSERT OR IGNORE INTO to_device_transactions VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![sender.user.as_str(), sender.device.as_str(), event_type, txn, now])?;
+                if new == 0 {
+                    return Ok(Vec::new());
+                }
+                c.prepare_cached(
+                    "DELETE FROM to_device_transactions WHERE user_id = ?1 AND device_id = ?2 AND sent_ms < ?3",
+                )?
+                .execute(params![sender.user.as_str(), sender.device.as_str(), now - REMEMBERED_MS])?;
+                let mut insert = c.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4)")?;
+                let mut queued = Vec::with_capacity(messages.len());
+                for m in messages {
+                    let position = advance(c)?;
+                    insert.execute(params![
+                        m.user.as_str(),
+                        m.device.as_str(),
+                        position.cast_signed(),
+                        m.event
+                    ])?;
+                    queued.push((m.user, m.device, position));
+                }
+                Ok(queued)
+            },
+            |queued| apply(queued),
+        )
+        .await
+    }
+
+    /// The messages for a device after `since`, up to and including `upto`, oldest first, at most 100.
+    pub fn to_device(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        since: u64,
+        upto: u64,
+    ) -> Result<Vec<(u64, String)>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT position, event FROM to_device
+                 WHERE user_id = ?1 AND device_id = ?2 AND position > ?3 AND position <= ?4
+                 ORDER BY position LIMIT ?5",
+            )?
+            .query_map(
+                params![user.as_str(), device.as_str(), since.cast_signed(), upto.cast_signed(), BATCH],
+                |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)),
+            )?
+            .collect()
+        })
+    }
+
+    /// Forgets the messages for a device up to and including `upto`: it has them.
+    pub async fn acknowledge_to_device(
+        &self,
+        user: OwnedUserId,
+        device: OwnedDeviceId,
+        upto: u64,
+    ) -> Result<(), StoreError> {
+        self.write(move |c| {
+            c.prepare_cached(
+                "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3",
+            )?
+            .execute(params![user.as_str(), device.as_str(), upto.cast_signed()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Each device with messages waiting, with the positions of the first and the last of them.
+    pub fn to_device_waiting(&self) -> Result<Vec<(OwnedUserId, OwnedDeviceId, u64, u64)>, StoreError> {
+        let rows: Vec<(String, String, i64, i64)> = self.read(|c| {
+            c.prepare_cached(
+                "SELECT user_id, device_id, min(position), max(position) FROM to_device GROUP BY 1, 2",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .collect()
+        })?;
+        rows.into_iter()
+            .map(|(user, device, first, last)| {
+                let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+                Ok((user, device.into(), first.cast_unsigned(), last.cast_unsigned()))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! What of the stream a client wants: Matrix's filters, applied.
+
+use ruma::api::client::filter::{
+    self as wire, FilterDefinition, LazyLoadOptions, RoomEventFilter, UrlFilter,
+};
+use ruma::{OwnedRoomId, RoomId, UserId};
+use serde_json::value::RawValue;
+
+/// Events of a timeline that a response holds at most, whatever the filter asks for.
+const MAX_TIMELINE: usize = 100;
+
+/// Events of a timeline when the filter does not say.
+const DEFAULT_TIMELINE: usize = 10;
+
+/// A filter, parsed once and shared by the requests that name it.
+#[derive(Clone, Debug, Default)]
+pub struct Filter(FilterDefinition);
+
+/// The parts of an event that a filter of room events looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The event's type.
+    pub kind: &'a str,
+    /// Who sent it.
+    pub sender: &'a str,
+    /// The event as JSON; parsed only when the filter asks for URLs.
+    pub json: &'a str,
+}
+
+impl Filter {
+    /// Reads a filter from its JSON text.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json).map(Self)
+    }
+
+    /// Whether presence of `sender` is wanted.
+    pub fn presence(&self, sender: &UserId) -> bool {
+        let f = &self.0.presence;
+        wants_type(f.types.as_deref(), &f.not_types, "m.presence")
+            && wants_sender(f.senders.as_deref(), &f.not_senders, sender.as_str())
+    }
+
+    /// Whether any presence at all is wanted: spares the look.
+    pub fn any_presence(&self) -> bool {
+        let f = &self.0.presence;
+        wants_type(f.types.as_deref(), &f.not_types, "m.presence")
+            && f.senders.as_ref().is_none_or(|s| !s.is_empty())
+    }
+
+    /// How many presence events one response may hold.
+    pub fn presence_limit(&self) -> usize {
+        self.0.presence.limit.map_or(usize::MAX, |n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX))
+    }
+
+    /// Whether the user's own global account data of this type is wanted.
+    pub fn account_data(&self, kind: &str) -> bool {
+        let f: &wire::Filter = &self.0.account_data;
+        wants_type(f.types.as_deref(), &f.not_types, kind)
+    }
+
+    /// Whether anything of `room` is wanted.
+    pub fn room(&self, room: &RoomId) -> bool {
+        wants_room(self.0.room.rooms.as_deref(), &self.0.room.not_rooms, room)
+    }
+
+    /// Whether rooms that the user has left come with the first sync.
+    pub fn include_leave(&self) -> bool {
+        self.0.room.include_leave
+    }
+
+    /// Whether the timeline of `room` holds this event.
+    pub fn timeline(&self, room: &RoomId, event: Seen<'_>) -> bool {
+        wants_event(&self.0.room.timeline, room, event)
+    }
+
+    /// Whether the state of `room` holds this event.
+    pub fn state(&self, room: &RoomId, event: Seen<'_>) -> bool {
+        wants_event(&self.0.room.state, room, event)
+    }
+
+    /// Whether an ephemeral event of this type is wanted for `room`.
+    pub fn ephemeral(&self, room: &RoomId, kind: &str) -> bool {
+        wants_kind(&self.0.room.ephemeral, room, kind)
+    }
+
+    /// Whether the user's account data of this type is wanted for `room`.
+    pub fn room_account_data(&self, room: &RoomId, kind: &str) -> bool {
+        wants_kind(&self.0.room.account_data, room, kind)
+    }
+
+    /// How many events of a room's timeline one response holds: at least 1, at most 100, default 10.
+    pub fn timeline_limit(&self) -> usize {
+        let asked = self.0.room.timeline.limit.map(|n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
+        asked.unwrap_or(DEFAULT_TIMELINE).clamp(1, MAX_TIMELINE)
+    }
+
+    /// Whether member events come only for those whose events are in the timeline.
+    pub fn lazy_members(&self) -> bool {
+        !matches!(self.0.room.state.lazy_load_options, LazyLoadOptions::Disabled)
+    }
+}
+
+fn wants_event(f: &RoomEventFilter, room: &RoomId, event: Seen<'_>) -> bool {
+    wants_kind(f, room, event.kind)
+        && wants_sender(f.senders.as_deref(), &f.not_senders, event.sender)
+        && match f.url_filter {
+            None => true,
+            Some(UrlFilter::EventsWithUrl) => has_url(event.json),
+            Some(UrlFilter::EventsWithoutUrl) => !has_url(event.json),
+        }
+}
+
+fn wants_kind(f: &RoomEventFilter, room: &RoomId, kind: &str) -> bool {
+    wants_type(f.types.as_deref(), &f.not_types, kind) && wants_room(f.rooms.as_deref(), &f.not_rooms, room)
+}
+
+fn wants_type(types: Option<&[String]>, not_types: &[String], kind: &str) -> bool {
+    types.is_none_or(|t| t.iter().any(|p| matches_pattern(p, kind)))
+        && !not_types.iter().any(|p| matches_pattern(p, kind))
+}
+
+fn wants_sender(senders: Option<&[ruma::OwnedUserId]>, not: &[ruma::OwnedUserId], sender: &str) -> bool {
+    senders.is_none_or(|s| s.iter().any(|u| u == sender)) && !not.iter().any(|u| u == sender)
+}
+
+fn wants_room(rooms: Option<&[OwnedRoomId]>, not: &[OwnedRoomId], room: &RoomId) -> bool {
+    rooms.is_none_or(|r| r.iter().any(|r| r == room)) && !not.iter().any(|r| r == room)
+}
+
+/// Whether `kind` fits a type with `*` for any number of characters.
+fn matches_pattern(pattern: &str, kind: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == kind };
+    let Some(mut kind) = kind.strip_prefix(head) else { return false };
+    let mut rest = rest;
+    // Each piece between two stars at its first place: the leftmost fit leaves most for the others.
+    while let Some((piece, after)) = rest.split_once('*') {
+        let Some(at) = kind.find(piece) else { return false };
+        kind = &kind[at + piece.len()..];
+        rest = after;
+    }
+    kind.ends_with(rest)
+}
+
+fn has_url(json: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        url: Option<&'a RawValue>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        content: Content<'a>,
+    }
+    serde_json::from_str::<Event<'_>>(json)
+        .is_ok_and(|e| e.content.url.is_some_and(|u| u.get().starts_with('"')))
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{room_id, user_id};
+
+    use super::*;
+
+    fn filter(json: &str) -> Filter {
+        Filter::parse(json).expect("is a filter")
+    }
+
+    #[test]
+    fn stars_stand_for_any_number_of_characters() {
+        for (pattern, kind, fits) in [
+            ("m.room.message", "m.room.message", true),
+            ("m.room.message", "m.room.messages", false),
+            ("*", "anything", true),
+            ("m.*", "m.room.name", true),
+            ("m.*", "org.m.x", false),
+            ("*.name", "m.room.name", true),
+            ("m.*.name", "m.room.name", true),
+            ("m.*.name", "m.name", false),
+            ("a*b*a", "aba", true),
+            ("a*a", "a", false),
+            ("**", "", true),
+        ] {
+            assert_eq!(matches_pattern(pattern, kind), fits, "{pattern} {kind}");
+        }
+    }
+
+    #[test]
+    fn the_presence_part_of_a_filter_is_heard() {
+        let (a, b) = (user_id!("@a:x"), user_id!("@b:x"));
+        assert!(filter("{}").presence(a) && filter("{}").any_presence());
+        assert!(!filter(r#"{"presence":{"types":[]}}"#).any_presence());
+        assert!(!filter(r#"{"presence":{"not_types":["*"]}}"#).any_presence());
+        let only_b = filter(r#"{"presence":{"senders":["@b:x"]}}"#);
+        assert!(!only_b.presence(a) && only_b.presence(b));
+        let not_b = filter(r#"{"presence":{"not_senders":["@b:x"]}}"#);
+        assert!(not_b.presence(a) && !not_b.presence(b));
+    }
+
+    #[test]
+    fn room_parts_have_their_own_rooms_types_senders_and_urls() {
+        let (r, s) = (room_id!("!r:x"), room_id!("!s:x"));
+        let text = Seen { kind: "m.room.message", sender: "@a:x", json: r#"{"content":{"body":"x"}}"# };
+        let image = Seen { json: r#"{"content":{"url":"mxc://x/y"}}"#, ..text };
+        let f = filter(
+            r#"{"room":{"not_rooms":["!s:x"],"timeline":{"contains_url":true},"state":{"not_senders":["@a:x"]}}}"#,
+        );
+        assert!(f.room(r) && !f.room(s));
+        assert!(f.timeline(r, image) && !f.timeline(r, text));
+        assert!(!f.state(r, text));
+        assert!(!filter(r#"{"room":{"ephemeral":{"types":["m.receipt"]}}}"#).ephemeral(r, "m.typing"));
+        assert!(filter(r#"{"room":{"rooms":[]}}"#).room(r) == false);
+    }
+
+    #[test]
+    fn limits_are_bounded() {
+        assert_eq!(filter("{}").timeline_limit(), 10);
+        assert_eq!(filter(r#"{"room":{"timeline":{"limit":0}}}"#).timeline_limit(), 1);
+        assert_eq!(filter(r#"{"room":{"timeline":{"limit":9999999}}}"#).timeline_limit(), 100);
+        assert!(Filter::parse(r#"{"room":{"timeline":{"limit":-1}}}"#).is_err());
+        assert!(Filter::parse(&"[".repeat(500)).is_err());
+    }
+}
