@@ -1,30 +1,51 @@
-// Relative times that keep themselves right: one timer for the page, and only texts that changed are touched.
+// Times in words that keep themselves right: one timer for the page, and only texts that changed are touched.
 
-import { ago } from "./format.js";
+import { ago, dayLabel, listTime } from "./format.js";
 import { el, setText } from "./dom.js";
 
 const EVERY_MS = 10_000;
 
+/** @type {Record<string, (ts: number) => string>} */
+const WORDS = {
+  ago: (ts) => ago(ts),
+  day: (ts) => dayLabel(ts),
+  list: (ts) => listTime(ts),
+};
+
 /**
- * A `<time>` that reads `5 min ago` and goes on reading right.
- * @param {number} ts ms since the epoch
+ * A `<time>` whose words follow the clock: `5 min ago` (ago), `Yesterday` (day), `14:05` or a day (list).
+ * @param {"ago" | "day" | "list"} words
+ * @param {number} [ts] ms since the epoch
  * @param {string} [prefix] words before it
  */
-export function since(ts, prefix = "") {
-  const node = el("time", { datetime: new Date(ts).toISOString(), "data-since": ts, "data-prefix": prefix });
-  refresh(node);
+export function liveTime(words, ts, prefix = "") {
+  const node = el("time", { "data-words": words, "data-prefix": prefix });
+  setLiveTime(node, ts);
   return node;
+}
+
+/** @param {HTMLElement} node made by `liveTime` @param {number | undefined} ts ms since the epoch; none empties it */
+export function setLiveTime(node, ts) {
+  if (ts === undefined) {
+    delete node.dataset.ts;
+    setText(node, "");
+    return;
+  }
+  node.dataset.ts = String(ts);
+  node.setAttribute("datetime", new Date(ts).toISOString());
+  refresh(node);
 }
 
 /** @param {HTMLElement} node */
 function refresh(node) {
-  setText(node, (node.dataset.prefix ?? "") + ago(Number(node.dataset.since)));
+  const { words = "ago", prefix = "", ts } = node.dataset;
+  setText(node, prefix + WORDS[words](Number(ts)));
 }
 
 /** Starts the page's one timer; the returned function stops it. */
 export function startClock() {
   const tick = () => {
-    for (const node of document.querySelectorAll("time[data-since]")) refresh(/** @type {HTMLElement} */ (node));
+    for (const node of document.querySelectorAll("time[data-ts]")) refresh(/** @type {HTMLElement} */ (node));
   };
   const timer = setInterval(tick, EVERY_MS);
   const onVisible = () => document.visibilityState === "visible" && tick();

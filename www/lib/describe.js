@@ -10,6 +10,13 @@ export function isShown(item) {
   return isMessage(item) || stateLine(item, localpart) !== undefined;
 }
 
+/** The event that an edit changes, for messages that are edits. @param {TimelineItem} item @returns {string | undefined} */
+export function editOf(item) {
+  const relation = item.content?.["m.relates_to"];
+  const complete = relation?.rel_type === "m.replace" && typeof item.content["m.new_content"] === "object";
+  return complete && typeof relation.event_id === "string" ? relation.event_id : undefined;
+}
+
 /** @param {TimelineItem} item */
 export function isMessage(item) {
   return item.type === "m.room.message" || item.type === "m.room.encrypted";

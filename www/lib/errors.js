@@ -27,10 +27,6 @@ export function errorText(error, words = {}) {
     const wait = retryAfterMs ? ` in ${Math.ceil(retryAfterMs / 1000)} s` : " in a moment";
     return `Too many attempts. Try again${wait}.`;
   }
-  return words[code] ?? (code in WORDS ? withDetail(WORDS[code], code, error.message) : error.message || code);
-}
-
-/** Adds the server's own words to the general ones. @param {string} words @param {string} code @param {string} detail */
-function withDetail(words, code, detail) {
-  return code === "NETWORK" || detail === "" || detail === code ? words : `${words} (${detail})`;
+  if (code === "M_FORBIDDEN" && !Object.hasOwn(words, code) && error.message) return `${WORDS[code]} (${error.message})`;
+  return words[code] ?? (Object.hasOwn(WORDS, code) ? WORDS[code] : error.message || code);
 }

@@ -1,7 +1,7 @@
 // How presence states are named, ordered and drawn.
 
 import { el, icon } from "./dom.js";
-import { since } from "./clock.js";
+import { liveTime } from "./clock.js";
 
 /** @typedef {import("/pkg/index.js").PresenceState} PresenceState */
 /** @typedef {import("/pkg/index.js").Presence} Presence */
@@ -63,13 +63,13 @@ export function lastActive(presence) {
   if (!presence || presence.lastActiveAt === undefined) return null;
   switch (presence.state) {
     case "unavailable":
-      return since(presence.lastActiveAt, "active ");
+      return liveTime("ago", presence.lastActiveAt, "active ");
     case "offline":
-      return since(presence.lastActiveAt, "seen ");
+      return liveTime("ago", presence.lastActiveAt, "seen ");
     case "free_for_chat":
     case "online":
     case "busy":
-      return presence.currentlyActive ? null : since(presence.lastActiveAt, "active ");
+      return presence.currentlyActive ? null : liveTime("ago", presence.lastActiveAt, "active ");
     case "hidden":
     case "unknown":
       return null;

@@ -1,5 +1,7 @@
 // The last thing said in each room, kept from the timelines' changes.
 
+import { editOf, isMessage } from "./describe.js";
+
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 
 export class Previews {
@@ -31,10 +33,10 @@ export class Previews {
     const known = this.last.get(roomId);
     switch (op.op) {
       case "append":
-        if (isMessage(op.item)) this.last.set(roomId, op.item);
+        if (isSaid(op.item)) this.last.set(roomId, op.item);
         break;
       case "update":
-        if (known?.key === op.item.key) this.last.set(roomId, isMessage(op.item) ? op.item : this.#again(roomId));
+        if (known?.key === op.item.key) this.last.set(roomId, isSaid(op.item) ? op.item : this.#again(roomId));
         break;
       case "remove":
         if (known?.key === op.key) this.last.set(roomId, this.#again(roomId));
@@ -56,10 +58,10 @@ export class Previews {
 
 /** @param {TimelineItem[]} items */
 function lastMessage(items) {
-  return items.findLast(isMessage);
+  return items.findLast(isSaid);
 }
 
 /** @param {TimelineItem} item */
-function isMessage(item) {
-  return (item.type === "m.room.message" || item.type === "m.room.encrypted") && !item.redacted;
+function isSaid(item) {
+  return isMessage(item) && !item.redacted && editOf(item) === undefined;
 }

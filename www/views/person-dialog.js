@@ -53,12 +53,12 @@ function showPresence(node, presence) {
  * @param {() => void} close
  */
 function actions(context, userId, roomId, close) {
-  const { client, people } = context;
+  const { client, people, rooms } = context;
   if (userId === people.myId) {
     return [action("pencil", "Edit profile", "edit-profile", () => (close(), openProfile(context)))];
   }
   const message = async () => {
-    const room = client.rooms().find((one) => one.membership === "join" && people.counterpart(one) === userId);
+    const room = rooms.joined().find((one) => people.counterpart(one) === userId);
     const target = room?.roomId ?? (await client.createRoom({ direct: true, invite: [userId] }));
     close();
     navigate({ pane: "room", roomId: target });

@@ -1,9 +1,10 @@
 // The rooms I am in, latest first, and the invitations to answer.
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
+import { liveTime, setLiveTime } from "../lib/clock.js";
 import { oneLine } from "../lib/describe.js";
 import { el, icon, setText } from "../lib/dom.js";
-import { listTime, localpart } from "../lib/format.js";
+import { localpart } from "../lib/format.js";
 import { presenceMark, setPresenceMark } from "../lib/presence.js";
 import { Previews } from "../lib/previews.js";
 import { roving } from "../lib/roving.js";
@@ -47,7 +48,7 @@ export function createRoomList(context) {
     const other = people.counterpart(room);
     setText(part(item, ".room-name"), room.name);
     setText(part(item, ".room-preview"), last ? `${speaker(last.sender, room)}${oneLine(last)}` : room.topic ?? "No messages yet");
-    setText(part(item, ".room-time"), room.lastTs > 0 ? listTime(room.lastTs) : "");
+    setLiveTime(part(item, ".room-time > time"), room.lastTs > 0 ? room.lastTs : undefined);
     renameAvatar(part(item, ".avatar"), room.name);
     setMark(part(item, ".avatar"), other === undefined ? undefined : people.presence(other)?.state ?? "unknown");
     const badge = part(item, ".badge");
@@ -143,7 +144,7 @@ function createRoomItem(room) {
       "a.room-link",
       { href: routeHref({ pane: "room", roomId: room.roomId }), testid: "room-item", "data-room-id": room.roomId, tabindex: "-1" },
       avatar(room.roomId, room.name, room.isDirect ? "round" : "square"),
-      el("span.room-line", {}, el("span.room-name"), el("span.room-time")),
+      el("span.room-line", {}, el("span.room-name"), el("span.room-time", {}, liveTime("list"))),
       el("span.room-line", {}, el("span.room-preview"), el("span.badge", { testid: "unread", hidden: true })),
     ),
   );

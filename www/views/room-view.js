@@ -21,7 +21,6 @@ const sideBySide = matchMedia("(min-width: 1080px)");
  */
 export function createRoomView(context, roomId) {
   const { client } = context;
-  const room = () => client.rooms().find((one) => one.roomId === roomId);
   const timeline = new Timeline(context, roomId);
   const composer = createComposer(context, roomId, { onSent: () => timeline.toBottom() });
   const everybody = createRoomPeople(context, roomId);
@@ -46,7 +45,7 @@ export function createRoomView(context, roomId) {
   }
 
   const update = () => {
-    const known = room();
+    const known = context.rooms.get(roomId);
     if (known) head.update(known);
   };
   const stops = [

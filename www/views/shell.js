@@ -2,6 +2,7 @@
 
 import { el, fill, icon } from "../lib/dom.js";
 import { People } from "../lib/people.js";
+import { Rooms } from "../lib/rooms.js";
 import { navigate, watchRoute } from "../lib/router.js";
 import { createBanner } from "./banner.js";
 import { createRoomView } from "./room-view.js";
@@ -9,7 +10,7 @@ import { createSidebar } from "./sidebar.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("../lib/router.js").Route} Route */
-/** @typedef {{ client: Client, people: People, onSignOut: () => void }} Context what the views share */
+/** @typedef {{ client: Client, people: People, rooms: Rooms, onSignOut: () => void }} Context what the views share */
 
 const LAST_ROOM = "pilotlight.room";
 const wide = matchMedia("(min-width: 760px)");
@@ -20,7 +21,8 @@ const wide = matchMedia("(min-width: 760px)");
  */
 export function createShell(client, { onSignOut }) {
   /** @type {Context} */
-  const context = { client, people: new People(client), onSignOut };
+  const context = { client, people: new People(client), rooms: new Rooms(client), onSignOut };
+  const { rooms } = context;
   const sidebar = createSidebar(context);
   const banner = createBanner(client);
   const main = el("main.main", { "aria-label": "Room" });
@@ -29,9 +31,6 @@ export function createShell(client, { onSignOut }) {
   let room;
   let openedByItself = false;
 
-  /** @param {string} roomId */
-  const known = (roomId) => client.rooms().some((one) => one.roomId === roomId && one.membership === "join");
-
   /** @param {Route} route */
   function show(route) {
     const roomId = "roomId" in route ? route.roomId : undefined;
@@ -39,12 +38,12 @@ export function createShell(client, { onSignOut }) {
     sidebar.setRoute(route);
     if (roomId !== undefined) localStorage.setItem(LAST_ROOM, roomId);
     if (room && room.roomId !== roomId && (roomId !== undefined || route.pane === "rooms")) closeRoom();
-    if (roomId !== undefined && !room && known(roomId)) {
+    if (roomId !== undefined && !room && rooms.isJoined(roomId)) {
       room = createRoomView(context, roomId);
       fill(main, room.node);
     }
     room?.setPane(route.pane);
-    if (!room) fill(main, createWelcome(client));
+    if (!room) fill(main, createWelcome(rooms));
     if (route.pane === "rooms") openLastRoom();
   }
 
@@ -56,7 +55,7 @@ export function createShell(client, { onSignOut }) {
   /** Where there is space for it, a page opened without a place shows the room it was left in. */
   function openLastRoom() {
     const last = localStorage.getItem(LAST_ROOM);
-    if (openedByItself || !wide.matches || !last || !known(last)) return;
+    if (openedByItself || !wide.matches || !last || !rooms.isJoined(last)) return;
     openedByItself = true;
     navigate({ pane: "room", roomId: last }, "replace");
   }
@@ -69,7 +68,7 @@ export function createShell(client, { onSignOut }) {
       show(route);
     }),
     client.on("rooms", () => {
-      if (room && !known(room.roomId)) {
+      if (room && !rooms.isJoined(room.roomId)) {
         closeRoom();
         localStorage.removeItem(LAST_ROOM);
         navigate({ pane: "rooms" }, "replace");
@@ -90,9 +89,9 @@ export function createShell(client, { onSignOut }) {
   };
 }
 
-/** What the room's place shows while there is no room. @param {Client} client */
-function createWelcome(client) {
-  const any = client.rooms().some((room) => room.membership === "join");
+/** What the room's place shows while there is no room. @param {Rooms} rooms */
+function createWelcome(rooms) {
+  const any = rooms.joined().length > 0;
   return el(
     "div.welcome",
     { testid: "welcome" },

@@ -1,6 +1,7 @@
 // One row of the timeline: a message with its way to its place, or a line about what happened.
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
+import { liveTime } from "../lib/clock.js";
 import { isMessage, stateLine } from "../lib/describe.js";
 import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
 import { clockTime, fullTime } from "../lib/format.js";
@@ -34,7 +35,8 @@ export class TimelineRow {
     this.item = item;
     this.isMessage = isMessage(item);
     this.own = item.sender === context.people.myId;
-    this.day = el("div.day", { role: "separator" });
+    /** @type {HTMLElement | undefined} */
+    this.day = undefined;
     this.node = el("li.row", {
       class: `${this.isMessage ? "message" : "event"} ${this.own ? "own" : "other"}`, testid: "timeline-item", "data-key": item.key,
       "data-sender": item.sender, "data-type": item.type,
@@ -59,15 +61,16 @@ export class TimelineRow {
     if (this.picture) renameAvatar(this.picture, name);
   }
 
-  /** @param {{ day: string | undefined, starts: boolean, ends: boolean }} place */
-  arrange({ day, starts, ends }) {
+  /** @param {{ newDay: boolean, starts: boolean, ends: boolean }} place */
+  arrange({ newDay, starts, ends }) {
     this.node.classList.toggle("starts", starts);
     this.node.classList.toggle("ends", ends);
-    if (day === undefined) {
-      this.day.remove();
-    } else {
-      setText(this.day, day);
-      if (!this.day.isConnected) this.node.prepend(this.day);
+    if (newDay && !this.day) {
+      this.day = el("div.day", { role: "separator" }, liveTime("day", this.item.ts));
+      this.node.prepend(this.day);
+    } else if (!newDay) {
+      this.day?.remove();
+      this.day = undefined;
     }
   }
 
