@@ -1,23 +1,28 @@
 // Roving tabindex: a list is one stop of the Tab key, and the arrow keys move inside it.
 
 /**
- * Makes the elements matching `selector` inside `container` one Tab stop.
+ * Makes the elements matching `selector` inside `container`, which begin with `tabindex="-1"`, one Tab stop.
  * Call the returned function after items came or went.
  * @param {HTMLElement} container
  * @param {string} selector
  * @returns {() => void}
  */
 export function roving(container, selector) {
+  /** The one item that Tab stops at. @type {HTMLElement | null} */
+  let stop = null;
   const items = () => /** @type {HTMLElement[]} */ ([...container.querySelectorAll(selector)]).filter(isVisible);
 
-  /** @param {HTMLElement} chosen @param {HTMLElement[]} all */
-  const choose = (chosen, all) => {
-    for (const item of all) item.tabIndex = item === chosen ? 0 : -1;
+  /** @param {HTMLElement | null} chosen */
+  const choose = (chosen) => {
+    if (stop === chosen) return;
+    if (stop) stop.tabIndex = -1;
+    if (chosen) chosen.tabIndex = 0;
+    stop = chosen;
   };
 
   container.addEventListener("focusin", (event) => {
     const item = /** @type {HTMLElement} */ (event.target).closest?.(selector);
-    if (item) choose(/** @type {HTMLElement} */ (item), items());
+    if (item) choose(/** @type {HTMLElement} */ (item));
   });
 
   container.addEventListener("keydown", (event) => {
@@ -32,9 +37,10 @@ export function roving(container, selector) {
   });
 
   return () => {
-    const all = items();
-    const current = all.find((item) => item.tabIndex === 0) ?? all.find((item) => item.ariaCurrent) ?? all[0];
-    if (current) choose(current, all);
+    if (stop && container.contains(stop) && stop === document.activeElement) return;
+    const current = container.querySelector(`${selector}:is([aria-current], [aria-checked="true"])`);
+    const kept = stop && container.contains(stop) ? stop : container.querySelector(selector);
+    choose(/** @type {HTMLElement | null} */ (current ?? kept));
   };
 }
 

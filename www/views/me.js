@@ -1,7 +1,7 @@
 // My own presence: what others see, at the sidebar's foot, and the menu to change it.
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
-import { el, icon, iconButton, setText } from "../lib/dom.js";
+import { el, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { localpart } from "../lib/format.js";
 import { CHOICES, hintOf, labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
 import { roving } from "../lib/roving.js";
@@ -23,6 +23,7 @@ export function createMe(context) {
     { type: "button", testid: "my-presence", "aria-haspopup": "dialog", "aria-expanded": "false", popovertarget: "my-menu" },
     picture,
     el("span.me-text", {}, name, line),
+    hiddenText("Change my presence"),
     icon("chevron"),
   );
   const menu = createMenu(context);
@@ -39,7 +40,6 @@ export function createMe(context) {
     setText(name, called);
     setText(line, me.statusMsg || labelOf(shown));
     renameAvatar(picture, called);
-    button.setAttribute("aria-label", `My presence: ${labelOf(shown)}${me.statusMsg ? `, ${me.statusMsg}` : ""}. Change it`);
     menu.update();
   };
   const stops = [client.on("me", update), client.on("idle", update)];
@@ -95,7 +95,7 @@ function createMenu(context) {
 function createOption(state, onclick) {
   return el(
     "button.state",
-    { type: "button", role: "radio", "aria-checked": "false", testid: `presence-option-${state}`, onclick },
+    { type: "button", role: "radio", "aria-checked": "false", tabindex: "-1", testid: `presence-option-${state}`, onclick },
     presenceMark(state),
     el("span.state-text", {}, labelOf(state), el("span.hint", {}, hintOf(state))),
     icon("check"),

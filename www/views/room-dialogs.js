@@ -109,7 +109,7 @@ function directoryItem(room, onclick) {
     {},
     el(
       "button.directory-room",
-      { type: "button", testid: "directory-item", "data-room-id": room.roomId, onclick },
+      { type: "button", tabindex: "-1", testid: "directory-item", "data-room-id": room.roomId, onclick },
       avatar(room.roomId, name, "square"),
       el("span.directory-text", {}, el("strong", {}, name), el("span.muted", {}, room.topic || room.alias || "")),
       el("span.muted.directory-count", {}, icon("people"), counted(room.members, "person", "people")),

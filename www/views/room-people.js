@@ -12,6 +12,8 @@ import { openInvite } from "./room-dialogs.js";
 /** @typedef {import("../lib/presence.js").PresenceState} PresenceState */
 /** @typedef {import("./person-item.js").Person} Person */
 
+const byName = new Intl.Collator();
+
 /**
  * @param {import("./shell.js").Context} context
  * @param {string} roomId
@@ -96,7 +98,7 @@ export function createSection(id, title, onOpen) {
   const list = new SortedList(items, {
     create: (/** @type {Person} */ person) => createPersonItem(person, onOpen),
     update: updatePersonItem,
-    compare: (a, b) => rankOf(a.state) - rankOf(b.state) || a.name.localeCompare(b.name) || (a.userId < b.userId ? -1 : 1),
+    compare: (a, b) => rankOf(a.state) - rankOf(b.state) || byName.compare(a.name, b.name) || (a.userId < b.userId ? -1 : 1),
   });
   return {
     id,

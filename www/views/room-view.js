@@ -1,7 +1,7 @@
 // One room: its head, what is said, who types, the composer, and its people.
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
-import { el, icon, iconButton, setText } from "../lib/dom.js";
+import { el, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { counted, nameList } from "../lib/format.js";
 import { labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
 import { navigate, routeHref } from "../lib/router.js";
@@ -108,8 +108,9 @@ function createHead(context, roomId, { onPeople }) {
       el("div.head-text", {}, name, line),
       el(
         "button.icon-button.with-count",
-        { type: "button", "aria-label": "People in this room", title: "People", testid: "people-toggle", onclick: onPeople },
+        { type: "button", title: "People in this room", testid: "people-toggle", onclick: onPeople },
         icon("people"),
+        hiddenText("People in this room:"),
         count,
       ),
       iconButton("more", "Room menu", { testid: "room-menu-toggle", popovertarget: "room-menu" }),

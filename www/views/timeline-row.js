@@ -33,6 +33,8 @@ export class TimelineRow {
     this.context = context;
     this.roomId = roomId;
     this.item = item;
+    /** The item before any edit. */
+    this.original = item;
     this.isMessage = isMessage(item);
     this.own = item.sender === context.people.myId;
     /** @type {HTMLElement | undefined} */

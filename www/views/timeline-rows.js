@@ -9,12 +9,18 @@ import { TimelineRow } from "./timeline-row.js";
 /** @typedef {import("/pkg/index.js").TimelineOp} TimelineOp */
 
 const GROUP_MS = 5 * 60_000;
+/** Rows shown at first, and with each step back. */
+const STEP = 120;
+/** Rows beyond which the oldest are put away again while one looks at the latest. */
+const MOST = 600;
 
 export class TimelineRows {
   /** @type {Map<string, TimelineRow>} */
   #rows = new Map();
   /** @type {WeakMap<Element, TimelineRow>} */
   #byNode = new WeakMap();
+  /** What is older than the first row: known, but not shown yet. @type {TimelineItem[]} */
+  #older = [];
   /** The latest edit of each message that was edited, by the edited event's ID. @type {Map<string, TimelineItem>} */
   #edits = new Map();
 
@@ -44,11 +50,13 @@ export class TimelineRows {
 
   /** Makes the rows be these, keeping the ones that are there already. @param {TimelineItem[]} items oldest first */
   reset(items) {
-    const wanted = new Set(items.map((item) => item.key));
+    this.#older = items.slice(0, -STEP);
+    const shown = items.slice(-STEP);
+    const wanted = new Set(shown.map((item) => item.key));
     for (const key of [...this.#rows.keys()]) if (!wanted.has(key)) this.#remove(key);
     /** @type {Element | null} */
     let next = this.node.firstElementChild;
-    for (const item of items) {
+    for (const item of shown) {
       const known = this.#rows.get(item.key);
       if (known && known.node === next) {
         next = next.nextElementSibling;
@@ -58,6 +66,31 @@ export class TimelineRows {
         this.#add(item, next);
       }
     }
+  }
+
+  /** Whether there are items that `reveal` would show. */
+  get hasOlder() {
+    return this.#older.length > 0;
+  }
+
+  /** Shows a step of the older items. */
+  reveal() {
+    const items = this.#older.splice(-STEP);
+    this.#insertAbove(items);
+  }
+
+  /** Puts the oldest rows away where there are very many. */
+  trim() {
+    if (this.#rows.size <= MOST) return;
+    const away = [];
+    while (this.#rows.size > STEP) {
+      const row = /** @type {TimelineRow} */ (this.#byNode.get(/** @type {Element} */ (this.node.firstElementChild)));
+      away.push(row.original);
+      this.#rows.delete(row.item.key);
+      row.node.remove();
+    }
+    this.#older.push(...away);
+    this.#arrange(this.node.firstElementChild);
   }
 
   /** Shows names as they are. @param {string[]} userIds */
@@ -86,6 +119,7 @@ export class TimelineRows {
     }
     if (this.#rows.has(item.key) || !isShown(item)) return;
     const row = new TimelineRow(this.context, this.roomId, this.#withEdit(item));
+    row.original = item;
     this.#rows.set(item.key, row);
     this.#byNode.set(row.node, row);
     this.node.insertBefore(row.node, next);
@@ -96,6 +130,12 @@ export class TimelineRows {
 
   /** @param {TimelineItem[]} items oldest first */
   #prepend(items) {
+    if (this.hasOlder) this.#older.unshift(...items);
+    else this.#insertAbove(items);
+  }
+
+  /** @param {TimelineItem[]} items oldest first */
+  #insertAbove(items) {
     const first = this.node.firstElementChild;
     for (const item of items) if (editOf(item) !== undefined) this.#add(item, null);
     for (const item of items) if (editOf(item) === undefined) this.#add(item, first);
@@ -104,7 +144,11 @@ export class TimelineRows {
   /** @param {TimelineItem} item */
   #update(item) {
     const row = this.#rows.get(item.key);
-    if (!row) return;
+    if (!row) {
+      this.#older = this.#older.map((one) => (one.key === item.key ? item : one));
+      return;
+    }
+    row.original = item;
     row.update(this.#withEdit(item));
     this.#arrange(row.node);
     this.#arrange(row.node.nextElementSibling);
@@ -113,7 +157,10 @@ export class TimelineRows {
   /** @param {string} key */
   #remove(key) {
     const row = this.#rows.get(key);
-    if (!row) return;
+    if (!row) {
+      this.#older = this.#older.filter((one) => one.key !== key);
+      return;
+    }
     const { previousElementSibling, nextElementSibling } = row.node;
     this.#rows.delete(key);
     row.node.remove();
@@ -126,7 +173,7 @@ export class TimelineRows {
     const known = this.#edits.get(eventId);
     if (known && known.ts > edit.ts) return;
     this.#edits.set(eventId, edit);
-    for (const row of this.#rows.values()) if (row.item.eventId === eventId) row.update(this.#withEdit(row.item));
+    for (const row of this.#rows.values()) if (row.item.eventId === eventId) row.update(this.#withEdit(row.original));
   }
 
   /** The item with its latest edit, which only its own sender can make. @param {TimelineItem} item @returns {TimelineItem} */

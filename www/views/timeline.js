@@ -79,7 +79,7 @@ export class Timeline {
       else this.rows.apply(op);
       if (op.op === "append") this.#count(op.item);
     }
-    if (this.#stuck) this.#jumpToBottom();
+    if (this.#stuck) this.rows.trim();
     this.#markRead();
   }
 
@@ -117,7 +117,13 @@ export class Timeline {
   }
 
   async #scrollBack() {
-    if (this.#loading || !this.#room()?.canScrollBack) return;
+    if (this.#loading) return;
+    if (this.rows.hasOlder) {
+      this.#keepingPlace(() => this.rows.reveal());
+      if (this.#isTopNear()) requestAnimationFrame(() => this.node.isConnected && void this.#scrollBack());
+      return;
+    }
+    if (!this.#room()?.canScrollBack) return;
     this.#loading = true;
     this.#showTop();
     let more = false;
@@ -136,7 +142,7 @@ export class Timeline {
   #showTop() {
     const room = this.#room();
     this.top.classList.toggle("loading", this.#loading);
-    if (this.#loading || room?.canScrollBack) setText(this.top, "Loading earlier messages…");
+    if (this.#loading || room?.canScrollBack || this.rows.hasOlder) setText(this.top, "Loading earlier messages…");
     else setText(this.top, room ? `This is where ${room.name} begins.` : "");
   }
 
