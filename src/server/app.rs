@@ -8,6 +8,7 @@ use std::{
 use ruma::{OwnedServerName, ServerName};
 
 use super::{
+    accounts::Accounts,
     config::Config,
     store::{OpenError, Store},
     wake::Wakers,
@@ -20,6 +21,8 @@ pub struct App {
     pub config: Config,
     /// Everything durable.
     pub store: Store,
+    /// Sessions and password hashing.
+    pub accounts: Accounts,
     /// Who is waiting for something to happen.
     pub wakers: Wakers,
     started: Instant,
@@ -36,6 +39,7 @@ impl App {
         Ok(Arc::new(Self {
             config,
             store,
+            accounts: Accounts::default(),
             wakers: Wakers::default(),
             started: Instant::now(),
             started_unix_ms: unix_ms(),

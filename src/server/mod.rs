@@ -3,6 +3,7 @@
 //! A request comes in through [`http`], is parsed into a type and handed to a function in [`api`],
 //! which asks the domain modules (`accounts`, `rooms`, `presence`, `sync`). Only [`store`] knows SQL.
 
+pub mod accounts;
 pub mod api;
 pub mod app;
 pub mod config;
@@ -14,29 +15,51 @@ pub mod to_device;
 pub mod typing;
 pub mod wake;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 
 pub use self::{app::App, config::Config};
 
-/// Runs the homeserver until `shutdown` completes.
-///
-/// # Errors
-/// [`ServeError`] when the store cannot be opened or the address cannot be bound.
-pub async fn serve(
-    config: Config,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
-    let address = config.listen;
-    let app = App::open(config)?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Bind { address: address.to_string(), source })?;
-    tracing::info!(address = %listener.local_addr().map_or_else(|_| address, |a| a), server_name = %app.config.server_name, "serving");
-    http::serve(listener, http::router(Arc::clone(&app)), shutdown).await;
-    app.close().await;
-    Ok(())
+/// A homeserver that is listening, but does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the store and takes the addresses.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the store cannot be opened or an address cannot be taken.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        let address = config.listen;
+        let app = App::open(config)?;
+        let cannot_bind = |source| ServeError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
+        let address = listener.local_addr().map_err(cannot_bind)?;
+        Ok(Self { app, listener, address })
+    }
+
+    /// The address it listens at; the actual one, when port 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The parts that handle requests.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Answers requests until `shutdown` completes, finishes those in flight, and closes the store.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        tracing::info!(address = %self.address, server_name = %self.app.server_name(), "serving");
+        http::serve(self.listener, http::router(Arc::clone(&self.app)), shutdown).await;
+        self.app.close().await;
+        tracing::info!("stopped");
+    }
 }
 
 /// Why the homeserver could not start.
@@ -47,7 +70,7 @@ pub enum ServeError {
     /// Nothing can listen at this address.
     Bind {
         /// The address asked for.
-        address: String,
+        address: SocketAddr,
         /// What the operating system said.
         source: std::io::Error,
     },

@@ -1,1 +1,4 @@
 //! Every integration test of the native build, in one binary.
+
+mod accounts;
+mod support;

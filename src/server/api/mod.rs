@@ -2,6 +2,11 @@
 //!
 //! A function here parses, asks a domain module, and answers; rules live in the domain modules.
 
+mod account;
+mod devices;
+mod profile;
+mod register;
+mod session;
 mod versions;
 
 use std::sync::Arc;
@@ -12,5 +17,11 @@ use super::app::App;
 
 /// Every route of the client-server API.
 pub fn routes() -> Router<Arc<App>> {
-    Router::new().merge(versions::routes())
+    Router::new()
+        .merge(account::routes())
+        .merge(devices::routes())
+        .merge(profile::routes())
+        .merge(register::routes())
+        .merge(session::routes())
+        .merge(versions::routes())
 }

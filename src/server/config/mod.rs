@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use ruma::{OwnedServerName, RoomVersionId, owned_server_name};
@@ -18,8 +19,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Who may create accounts. Default: open when `listen` is a loopback address, else closed.
     pub registration: Registration,
+    /// What a new user must know when `registration` is `token`. Default: none.
+    pub registration_token: Option<Secret>,
     /// Settings of rooms.
     pub rooms: Rooms,
+    /// Settings of presence.
+    pub presence: Presence,
 }
 
 /// Who may create accounts through the client API.
@@ -40,6 +45,44 @@ pub struct Rooms {
     pub default_version: RoomVersionId,
 }
 
+/// Settings of presence.
+#[derive(Clone, Copy, Debug)]
+pub struct Presence {
+    /// After this long without activity a device that does not report for itself is idle: 1 to 5 minutes.
+    /// Default: 3 minutes.
+    pub idle_timeout: Duration,
+    /// How long a user stays what they were after their last device went. Default: 30 seconds.
+    pub offline_grace: Duration,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { idle_timeout: Duration::from_secs(180), offline_grace: Duration::from_secs(30) }
+    }
+}
+
+/// A word that must not get into logs: its `Debug` form shows nothing.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret word.
+    pub fn new(word: impl Into<String>) -> Self {
+        Self(word.into())
+    }
+
+    /// The word itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -47,7 +90,9 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8008)),
             registration: Registration::Open,
+            registration_token: None,
             rooms: Rooms { default_version: RoomVersionId::V12 },
+            presence: Presence::default(),
         }
     }
 }

@@ -9,26 +9,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
-use ruma::{
-    OwnedDeviceId, OwnedUserId,
-    api::{
-        IncomingRequest, IncomingRequestExt, OutgoingResponse, OutgoingResponseExt,
-        error::{DeserializationError, FromHttpRequestError},
-    },
+use ruma::api::{
+    IncomingRequest, IncomingRequestExt, OutgoingResponse, OutgoingResponseExt,
+    error::{DeserializationError, FromHttpRequestError},
 };
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use crate::server::app::App;
-
-/// Who sends the request: the user and device that the access token belongs to.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// The user.
-    pub user: OwnedUserId,
-    /// The user's device.
-    pub device: OwnedDeviceId,
-}
+use crate::server::{accounts::Session, app::App};
 
 impl FromRequestParts<Arc<App>> for Session {
     type Rejection = ApiError;
@@ -36,7 +24,7 @@ impl FromRequestParts<Arc<App>> for Session {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let token = access_token(&parts.headers, parts.uri.query())
             .ok_or_else(|| ApiError::missing_token("this endpoint needs an access token"))?;
-        app.store.session(&token)?.ok_or_else(|| {
+        app.session(&token)?.ok_or_else(|| {
             ApiError::unknown_token("this access token is not valid").with("soft_logout", false)
         })
     }
@@ -116,6 +104,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         serde_html_form::from_str(parts.uri.query().unwrap_or_default())
             .map(Query)
             .map_err(|e| ApiError::invalid_param(format!("query: {e}")))
+    }
+}
+
+/// The variable parts of the path, in their order.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Path(value))
+            .map_err(|e| ApiError::invalid_param(format!("path: {}", e.body_text())))
     }
 }
 

@@ -13,9 +13,10 @@ use tower_http::cors::{Any, CorsLayer};
 pub use self::{
     accept::serve,
     error::{ApiError, ApiResult},
-    extract::{Json, Query, Ruma, Session},
+    extract::{Json, Path, Query, Ruma},
     ruma_route::RumaRoute,
 };
+pub use super::accounts::Session;
 use super::{api, app::App};
 
 /// The largest request body that is read, in bytes. Larger ones are refused with `M_TOO_LARGE`.

@@ -1,24 +1,152 @@
-//! Accounts, devices and access tokens.
+//! Accounts and profiles.
 
-use rusqlite::OptionalExtension;
-use sha2::{Digest, Sha256};
+use ruma::{OwnedUserId, UserId};
+use rusqlite::{Connection, OptionalExtension, ffi, params};
 
-use super::{Store, StoreError};
-use crate::server::http::Session;
+use super::{
+    Store, StoreError,
+    devices::{self, NewDevice},
+};
+
+/// A user to be stored.
+#[derive(Debug)]
+pub struct NewUser {
+    /// The identifier, of this server.
+    pub id: OwnedUserId,
+    /// A PHC string. `None`: nobody can log in with a password.
+    pub password_hash: Option<String>,
+    /// When the account was made.
+    pub created_ms: u64,
+    /// The device that is logged in with the same stroke, if any.
+    pub device: Option<NewDevice>,
+}
+
+/// Why a user could not be stored.
+#[derive(Debug)]
+pub enum CreateUserError {
+    /// There is such a user, perhaps a deactivated one.
+    InUse,
+    /// The database failed.
+    Store(StoreError),
+}
+
+/// How a user logs in.
+#[derive(Debug)]
+pub struct Login {
+    /// A PHC string. `None`: not with a password.
+    pub password_hash: Option<String>,
+    /// The account was closed for good.
+    pub deactivated: bool,
+}
+
+/// What others see of a user.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Profile {
+    /// The display name; `None`: the user has set none.
+    pub displayname: Option<String>,
+    /// The avatar, an `mxc:` URL.
+    pub avatar_url: Option<String>,
+}
+
+/// A part of a profile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProfileField {
+    /// `displayname`
+    Displayname,
+    /// `avatar_url`
+    AvatarUrl,
+}
 
 impl Store {
-    /// Whose access token this is.
-    pub fn session(&self, token: &str) -> Result<Option<Session>, StoreError> {
-        let hash = Sha256::digest(token.as_bytes());
-        let row = self.read(|c| {
-            c.prepare_cached("SELECT user_id, device_id FROM devices WHERE token_hash = ?1")?
-                .query_row([&hash[..]], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-                .optional()
-        })?;
-        row.map(|(user, device)| {
-            let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
-            Ok(Session { user, device: device.into() })
+    /// Stores a new user, and a first device with it, if one is given: both or neither.
+    pub async fn create_user(&self, user: NewUser) -> Result<(), CreateUserError> {
+        self.write(move |c| {
+            c.prepare_cached("INSERT INTO users (user_id, password_hash, created_ms) VALUES (?1, ?2, ?3)")?
+                .execute(params![user.id.as_str(), user.password_hash, user.created_ms.cast_signed()])?;
+            if let Some(device) = user.device {
+                devices::insert(c, &user.id, &device)?;
+            }
+            Ok(())
         })
-        .transpose()
+        .await
+    }
+
+    /// How `user` logs in; `None` when there is no such account here.
+    pub fn login(&self, user: &UserId) -> Result<Option<Login>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT password_hash, deactivated FROM users WHERE user_id = ?1")?
+                .query_row([user.as_str()], |row| {
+                    Ok(Login { password_hash: row.get(0)?, deactivated: row.get(1)? })
+                })
+                .optional()
+        })
+    }
+
+    /// Replaces the password.
+    pub async fn set_password(&self, user: OwnedUserId, hash: String) -> Result<(), StoreError> {
+        self.write(move |c| {
+            c.prepare_cached("UPDATE users SET password_hash = ?2 WHERE user_id = ?1")?
+                .execute(params![user.as_str(), hash])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Closes an account for good: no password, no profile. Its name stays taken.
+    pub async fn deactivate(&self, user: OwnedUserId) -> Result<(), StoreError> {
+        self.write(move |c| {
+            c.prepare_cached(
+                "UPDATE users SET password_hash = NULL, displayname = NULL, avatar_url = NULL, deactivated = 1
+                 WHERE user_id = ?1",
+            )?
+            .execute([user.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The profile of an account of this server; `None` when there is no such account (any longer).
+    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
+        self.read(|c| profile(c, user))
+    }
+
+    /// Sets or removes one part of a profile. `false`: it was so already.
+    pub async fn set_profile_field(
+        &self,
+        user: OwnedUserId,
+        field: ProfileField,
+        value: Option<String>,
+    ) -> Result<bool, StoreError> {
+        let sql = match field {
+            ProfileField::Displayname => {
+                "UPDATE users SET displayname = ?2 WHERE user_id = ?1 AND displayname IS NOT ?2"
+            }
+            ProfileField::AvatarUrl => {
+                "UPDATE users SET avatar_url = ?2 WHERE user_id = ?1 AND avatar_url IS NOT ?2"
+            }
+        };
+        self.write(move |c| Ok(c.prepare_cached(sql)?.execute(params![user.as_str(), value])? > 0)).await
+    }
+}
+
+/// See [`Store::profile`]; for reading inside a write.
+pub(super) fn profile(c: &Connection, user: &UserId) -> rusqlite::Result<Option<Profile>> {
+    c.prepare_cached("SELECT displayname, avatar_url FROM users WHERE user_id = ?1 AND NOT deactivated")?
+        .query_row([user.as_str()], |row| Ok(Profile { displayname: row.get(0)?, avatar_url: row.get(1)? }))
+        .optional()
+}
+
+impl From<StoreError> for CreateUserError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl From<rusqlite::Error> for CreateUserError {
+    fn from(e: rusqlite::Error) -> Self {
+        match e.sqlite_error().map(|e| e.extended_code) {
+            Some(ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => Self::InUse,
+            _ => Self::Store(e.into()),
+        }
     }
 }

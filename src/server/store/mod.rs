@@ -8,6 +8,7 @@
 //! The methods are grouped by subject in the files beside this one; each takes and returns plain values.
 
 mod accounts;
+mod devices;
 mod log;
 mod open;
 mod receipts;
@@ -23,6 +24,8 @@ use rusqlite::Connection;
 
 use self::writer::Writer;
 pub use self::{
+    accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
+    devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
     open::OpenError,
     receipts::Receipt,
     to_device::{Queued, ToDevice},
@@ -46,6 +49,8 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
     /// The store is closing.
     Closed,
+    /// The code of a write panicked; nothing of that write happened.
+    Panicked(String),
     /// A stored value is not what the schema promises; says which.
     Corrupt(String),
 }
@@ -95,6 +100,12 @@ impl Store {
         self.writer.run(job, apply).await
     }
 
+    /// Hands `job` to the writer without waiting for it; it is dropped when the writer is behind.
+    /// For what is nice to have.
+    fn write_later<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) {
+        self.writer.post(job);
+    }
+
     /// Runs `query` on a reading connection. Queries are short (microseconds): they run in place.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -116,6 +127,7 @@ impl std::fmt::Display for StoreError {
         match self {
             Self::Sqlite(e) => write!(f, "database: {e}"),
             Self::Closed => write!(f, "the database is closing"),
+            Self::Panicked(what) => write!(f, "a write panicked: {what}"),
             Self::Corrupt(what) => write!(f, "database: unexpected value: {what}"),
         }
     }

@@ -1,9 +1,13 @@
 //! The one thread that writes: batches of jobs, one transaction and one sync to the disk each.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-    mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
 };
 
 use rusqlite::Connection;
@@ -33,6 +37,9 @@ struct Ran<T, E, A> {
     apply: Option<A>,
     caller: oneshot::Sender<Result<T, E>>,
 }
+
+/// A job that ran and that nobody waits for.
+struct Posted(Result<(), StoreError>);
 
 /// The handle on the writing thread.
 #[derive(Debug)]
@@ -97,6 +104,17 @@ impl Writer {
         receive.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
+    /// See [`super::Store::write_later`].
+    pub(super) fn post<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) {
+        let job: Job = Box::new(move |connection| {
+            Box::new(Posted(in_savepoint(connection, |c| job(c).map(drop).map_err(StoreError::from))))
+        });
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(_)) = jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            tracing::debug!("a write that nobody waits for was passed over");
+        }
+    }
+
     /// Takes no further jobs and waits until those taken are written.
     pub(super) async fn close(&self) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -124,19 +142,40 @@ impl<T, E: From<StoreError>, A: FnOnce(&T)> Pending for Ran<T, E, A> {
     }
 }
 
+impl Pending for Posted {
+    fn apply(&mut self) {}
+
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
+        if let Err(e) = self.0.and(commit) {
+            tracing::warn!(error = %e, "a write that nobody waits for failed");
+        }
+    }
+}
+
 fn in_savepoint<T, E: From<StoreError>>(
     connection: &Connection,
     job: impl FnOnce(&Connection) -> Result<T, E>,
 ) -> Result<T, E> {
     let sql = |sql: &str| connection.execute_batch(sql).map_err(|e| E::from(StoreError::from(e)));
     sql("SAVEPOINT job")?;
-    match job(connection) {
+    // A bug in one write must not end all writing: its changes are rolled back, like those of an error.
+    let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref())).into()));
+    match outcome {
         Ok(value) => sql("RELEASE job").map(|()| value),
         Err(e) => {
             sql("ROLLBACK TO job; RELEASE job")?;
             Err(e)
         }
     }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
 }
 
 fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &AtomicU64) {
@@ -159,7 +198,11 @@ fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &A
         });
         if let Ok(position) = outcome {
             // Memory first, then the position: whoever reads the position finds everything up to it.
-            answers.iter_mut().for_each(|ran| ran.apply());
+            for ran in &mut answers {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| ran.apply())) {
+                    tracing::error!(panic = panic_message(panic.as_ref()), "memory lags behind the disk");
+                }
+            }
             publish.store(position, Ordering::Release);
         }
         if let Err(e) = &outcome {
@@ -232,5 +275,32 @@ mod tests {
         assert_eq!(writer.run(advance, |_| {}).await.expect("is written"), 1);
         writer.close().await;
         assert!(matches!(writer.run(advance, |_| {}).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_leaves_nothing_behind_and_the_next_one_works() {
+        let writer = writer();
+        let outcome = writer.run(|c| advance(c).map(|_| panic!("a bug")), |_: &()| {}).await;
+        assert!(matches!(outcome, Err(StoreError::Panicked(what)) if what == "a bug"));
+        writer.run(advance, |_| panic!("a bug in memory")).await.expect("is on the disk all the same");
+        assert_eq!(writer.run(advance, |_| {}).await.expect("is written"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_leaves_its_neighbours_alone() {
+        let writer = writer();
+        let fails = writer.run(|c| advance(c).and_then(|_| Err::<(), _>(StoreError::Closed)), |()| {});
+        let (a, b, c) = tokio::join!(writer.run(advance, |_| {}), fails, writer.run(advance, |_| {}));
+        assert!(b.is_err());
+        assert_eq!((a.expect("is written"), c.expect("is written")), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn closing_writes_what_was_taken_also_when_nobody_waits() {
+        let writer = writer();
+        writer.post(log::advance);
+        let committed = Arc::clone(&writer.committed);
+        writer.close().await;
+        assert_eq!(committed.load(Ordering::Acquire), 1);
     }
 }

@@ -1,0 +1,145 @@
+//! Sessions that were used lately, so that a request costs no query.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::session::{Session, TokenHash};
+
+/// Entries per generation; two generations are kept.
+const GENERATION: usize = 32_768;
+
+/// How often at most "last seen" of a device is written, in milliseconds.
+const SEEN_EVERY_MS: u64 = 10 * 60 * 1000;
+
+/// A bounded cache from token hash to session.
+///
+/// Two generations: what is found in the old one moves to the new one, and when the new one is
+/// full the old one is dropped. So what was not used for a while goes first.
+#[derive(Debug, Default)]
+pub(super) struct SessionCache {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    new: HashMap<TokenHash, Entry>,
+    old: HashMap<TokenHash, Entry>,
+    /// Counts invalidations: a session read from the store before one may be gone after it.
+    epoch: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: Session,
+    seen_ms: u64,
+}
+
+/// A session found in the cache.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Who it is.
+    pub(super) session: Session,
+    /// "Last seen" is due to be written.
+    pub(super) seen_long_ago: bool,
+}
+
+impl SessionCache {
+    /// Looks a session up and notes that it was used at `now_ms`.
+    pub(super) fn find(&self, hash: &TokenHash, now_ms: u64) -> Option<Found> {
+        let mut state = self.lock();
+        if !state.new.contains_key(hash) {
+            let entry = state.old.remove(hash)?;
+            state.put(*hash, entry);
+        }
+        let entry = state.new.get_mut(hash)?;
+        let seen_long_ago = now_ms.saturating_sub(entry.seen_ms) >= SEEN_EVERY_MS;
+        if seen_long_ago {
+            entry.seen_ms = now_ms;
+        }
+        Some(Found { session: entry.session.clone(), seen_long_ago })
+    }
+
+    /// To be read before a session is looked up in the store, and handed to [`Self::insert`].
+    pub(super) fn epoch(&self) -> u64 {
+        self.lock().epoch
+    }
+
+    /// Keeps a session read from the store, unless sessions ended since `epoch`.
+    pub(super) fn insert(&self, hash: TokenHash, session: &Session, now_ms: u64, epoch: u64) {
+        let mut state = self.lock();
+        if state.epoch == epoch {
+            state.put(hash, Entry { session: session.clone(), seen_ms: now_ms });
+        }
+    }
+
+    /// Forgets sessions that ended. Called after the store has.
+    pub(super) fn forget(&self, hashes: impl IntoIterator<Item = TokenHash>) {
+        let mut state = self.lock();
+        state.epoch += 1;
+        for hash in hashes {
+            state.new.remove(&hash);
+            state.old.remove(&hash);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put(&mut self, hash: TokenHash, entry: Entry) {
+        if self.new.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(hash, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+
+    fn session() -> Session {
+        Session { user: user_id!("@a:test").to_owned(), device: "A".into() }
+    }
+
+    fn hash(n: usize) -> TokenHash {
+        TokenHash::of(&n.to_string())
+    }
+
+    #[test]
+    fn a_session_that_ended_while_it_was_looked_up_is_not_kept() {
+        let cache = SessionCache::default();
+        let epoch = cache.epoch();
+        cache.forget([hash(1)]);
+        cache.insert(hash(1), &session(), 0, epoch);
+        assert!(cache.find(&hash(1), 0).is_none());
+    }
+
+    #[test]
+    fn what_is_in_use_survives_any_number_of_others() {
+        let cache = SessionCache::default();
+        for n in 0..GENERATION * 3 {
+            cache.insert(hash(n), &session(), 0, cache.epoch());
+            assert!(cache.find(&hash(0), 0).is_some());
+        }
+        assert!(cache.find(&hash(1), 0).is_none(), "what was not used is gone");
+        let state = cache.lock();
+        assert!(state.new.len() + state.old.len() <= 2 * GENERATION);
+    }
+
+    #[test]
+    fn last_seen_is_due_every_ten_minutes() {
+        let cache = SessionCache::default();
+        cache.insert(hash(1), &session(), 1000, cache.epoch());
+        let due = |now| cache.find(&hash(1), now).map(|found| found.seen_long_ago);
+        assert_eq!(due(1000 + SEEN_EVERY_MS - 1), Some(false));
+        assert_eq!(due(1000 + SEEN_EVERY_MS), Some(true));
+        assert_eq!(due(1001 + SEEN_EVERY_MS), Some(false));
+    }
+}

@@ -1,0 +1,153 @@
+//! Accounts: who may come in, with which device, and what they are called.
+//!
+//! Owns the sessions in memory and the hashing of passwords; what is durable is in the store.
+//! Access tokens and passwords are never kept or logged as they came.
+
+mod cache;
+mod password;
+mod session;
+pub mod uia;
+mod username;
+
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+
+use self::{cache::SessionCache, password::Passwords};
+pub use self::{
+    session::{Session, Token, TokenHash},
+    username::{random_username, username},
+};
+use super::{
+    App,
+    http::{ApiError, ApiResult},
+    store::{NewDevice, ProfileField, RemovedDevice, StoreError},
+};
+
+/// The longest display name of a user or device, in bytes.
+pub const MAX_DISPLAYNAME: usize = 256;
+
+/// The longest avatar URL, in bytes.
+pub const MAX_AVATAR_URL: usize = 1024;
+
+/// The longest device identifier, in bytes.
+const MAX_DEVICE_ID: usize = 255;
+
+/// What accounts keep in memory while the server runs.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    sessions: SessionCache,
+    /// Hashing, a bounded number at a time.
+    pub passwords: Passwords,
+}
+
+/// A device that just logged in.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The device.
+    pub device: OwnedDeviceId,
+    /// Its access token; from here on only the client knows it.
+    pub token: Token,
+}
+
+impl App {
+    /// Whose access token this is. `None`: nobody's, or not any longer.
+    pub fn session(&self, token: &str) -> ApiResult<Option<Session>> {
+        let hash = TokenHash::of(token);
+        let now = self.unix_ms();
+        if let Some(found) = self.accounts.sessions.find(&hash, now) {
+            if found.seen_long_ago {
+                self.store.note_device_seen(found.session.user.clone(), found.session.device.clone(), now);
+            }
+            return Ok(Some(found.session));
+        }
+        let epoch = self.accounts.sessions.epoch();
+        let Some(session) = self.store.session(&hash)? else { return Ok(None) };
+        self.accounts.sessions.insert(hash, &session, now, epoch);
+        self.store.note_device_seen(session.user.clone(), session.device.clone(), now);
+        Ok(Some(session))
+    }
+
+    /// Logs a device of `user` in; a device of the same identifier gets a new token in place of its old one.
+    ///
+    /// # Errors
+    /// `M_INVALID_PARAM` for identifiers and names beyond their limits.
+    pub async fn log_in(
+        &self,
+        user: &UserId,
+        device: Option<OwnedDeviceId>,
+        display_name: Option<String>,
+    ) -> ApiResult<LoggedIn> {
+        let (device, token) = self.new_device(device, display_name)?;
+        let logged_in = LoggedIn { device: device.id.clone(), token };
+        let displaced = self.store.add_device(user.to_owned(), device).await?;
+        self.accounts.sessions.forget(displaced.tokens());
+        self.forget_devices(user, &displaced.removed);
+        Ok(logged_in)
+    }
+
+    /// A device to be stored, with the token that only its client will know.
+    pub fn new_device(
+        &self,
+        id: Option<OwnedDeviceId>,
+        display_name: Option<String>,
+    ) -> ApiResult<(NewDevice, Token)> {
+        let id = id.unwrap_or_else(session::random_device_id);
+        if id.as_str().is_empty() || id.as_str().len() > MAX_DEVICE_ID {
+            return Err(ApiError::invalid_param(format!("device_id must have 1 to {MAX_DEVICE_ID} bytes")));
+        }
+        check_length("initial_device_display_name", display_name.as_deref(), MAX_DISPLAYNAME)?;
+        let token = Token::random();
+        let device = NewDevice {
+            id,
+            display_name,
+            token_hash: TokenHash::of(token.as_str()),
+            seen_ms: self.unix_ms(),
+        };
+        Ok((device, token))
+    }
+
+    /// Logs the named devices of `user` out. Those that do not exist are passed over.
+    pub async fn log_out(&self, user: &UserId, devices: Vec<OwnedDeviceId>) -> Result<(), StoreError> {
+        let removed = self.store.remove_devices(user.to_owned(), devices).await?;
+        self.forget_devices(user, &removed);
+        Ok(())
+    }
+
+    /// Logs every device of `user` out, but for the one to keep.
+    pub async fn log_out_all(&self, user: &UserId, keep: Option<&DeviceId>) -> Result<(), StoreError> {
+        let removed = self.store.remove_all_devices(user.to_owned(), keep.map(ToOwned::to_owned)).await?;
+        self.forget_devices(user, &removed);
+        Ok(())
+    }
+
+    /// Sets or removes a part of the user's profile, and tells those who see it.
+    pub async fn set_profile_field(
+        &self,
+        user: OwnedUserId,
+        field: ProfileField,
+        value: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.store.set_profile_field(user, field, value).await?;
+        Ok(())
+    }
+
+    /// Tells everybody who keeps something per device that these are gone.
+    fn forget_devices(&self, user: &UserId, removed: &[RemovedDevice]) {
+        if removed.is_empty() {
+            return;
+        }
+        self.accounts.sessions.forget(removed.iter().map(|device| device.token_hash));
+        tracing::debug!(%user, devices = removed.len(), "logged out");
+        // A long poll of a device that is gone ends.
+        self.wakers.wake(user);
+    }
+}
+
+/// Refuses a name that is longer than `max` bytes.
+pub fn check_length(what: &str, value: Option<&str>, max: usize) -> ApiResult<()> {
+    match value {
+        Some(value) if value.len() > max => {
+            Err(ApiError::invalid_param(format!("{what} is longer than {max} bytes")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Devices and the hashes of their access tokens.
+
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Store, StoreError};
+use crate::server::accounts::{Session, TokenHash};
+
+/// Devices of one user at most; one more displaces the one that was seen longest ago.
+pub const MAX_DEVICES: u32 = 200;
+
+/// A device to be stored.
+#[derive(Debug)]
+pub struct NewDevice {
+    /// The identifier, unique for the user.
+    pub id: OwnedDeviceId,
+    /// The name that the user sees in lists of devices.
+    pub display_name: Option<String>,
+    /// The hash of its access token.
+    pub token_hash: TokenHash,
+    /// When it logged in.
+    pub seen_ms: u64,
+}
+
+/// A device of a user.
+#[derive(Debug)]
+pub struct Device {
+    /// The identifier, unique for the user.
+    pub id: OwnedDeviceId,
+    /// The name that the user sees in lists of devices.
+    pub display_name: Option<String>,
+    /// When it last sent a request, to within some minutes.
+    pub last_seen_ms: Option<u64>,
+}
+
+/// A device that is gone.
+#[derive(Debug)]
+pub struct RemovedDevice {
+    /// Its identifier.
+    pub id: OwnedDeviceId,
+    /// The hash of the access token that it had.
+    pub token_hash: TokenHash,
+}
+
+/// What a new device took the place of.
+#[derive(Debug, Default)]
+pub struct Displaced {
+    /// The token that the same device had before.
+    pub own_token: Option<TokenHash>,
+    /// Devices that had to go because the user had too many.
+    pub removed: Vec<RemovedDevice>,
+}
+
+impl Displaced {
+    /// The access tokens that are not valid any longer.
+    pub fn tokens(&self) -> impl Iterator<Item = TokenHash> + '_ {
+        self.own_token.into_iter().chain(self.removed.iter().map(|device| device.token_hash))
+    }
+}
+
+impl Store {
+    /// Whose access token has this hash.
+    pub fn session(&self, hash: &TokenHash) -> Result<Option<Session>, StoreError> {
+        let row = self.read(|c| {
+            c.prepare_cached("SELECT user_id, device_id FROM devices WHERE token_hash = ?1")?
+                .query_row([&hash.0[..]], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+                .optional()
+        })?;
+        row.map(|(user, device)| {
+            let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+            Ok(Session { user, device: device.into() })
+        })
+        .transpose()
+    }
+
+    /// Stores a device that logged in. One of the same identifier keeps its name and gets the new token.
+    pub async fn add_device(&self, user: OwnedUserId, device: NewDevice) -> Result<Displaced, StoreError> {
+        self.write(move |c| {
+            let own_token = c
+                .prepare_cached("SELECT token_hash FROM devices WHERE user_id = ?1 AND device_id = ?2")?
+                .query_row([user.as_str(), device.id.as_str()], |row| row.get(0).map(TokenHash))
+                .optional()?;
+            insert(c, &user, &device)?;
+            let removed = match own_token {
+                Some(_) => Vec::new(),
+                None => displace(c, &user, &device.id)?,
+            };
+            Ok(Displaced { own_token, removed })
+        })
+        .await
+    }
+
+    /// The devices of `user`, in the order of their identifiers.
+    pub fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT device_id, display_name, last_seen_ms FROM devices WHERE user_id = ?1 ORDER BY device_id",
+            )?
+            .query_map([user.as_str()], device)?
+            .collect()
+        })
+    }
+
+    /// One device of `user`.
+    pub fn device(&self, user: &UserId, id: &DeviceId) -> Result<Option<Device>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT device_id, display_name, last_seen_ms FROM devices WHERE user_id = ?1 AND device_id = ?2",
+            )?
+            .query_row([user.as_str(), id.as_str()], device)
+            .optional()
+        })
+    }
+
+    /// Names a device. `false`: there is no such device.
+    pub async fn rename_device(
+        &self,
+        user: OwnedUserId,
+        id: OwnedDeviceId,
+        display_name: Option<String>,
+    ) -> Result<bool, StoreError> {
+        self.write(move |c| {
+            let renamed = c
+                .prepare_cached("UPDATE devices SET display_name = ?3 WHERE user_id = ?1 AND device_id = ?2")?
+                .execute(params![user.as_str(), id.as_str(), display_name])?;
+            Ok(renamed > 0)
+        })
+        .await
+    }
+
+    /// Removes the named devices, those of them that exist.
+    pub async fn remove_devices(
+        &self,
+        user: OwnedUserId,
+        ids: Vec<OwnedDeviceId>,
+    ) -> Result<Vec<RemovedDevice>, StoreError> {
+        self.write(move |c| {
+            let mut removed = Vec::new();
+            for id in ids {
+                removed.extend(remove(c, &user, &id)?);
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Removes every device of `user`, but for the one to keep.
+    pub async fn remove_all_devices(
+        &self,
+        user: OwnedUserId,
+        keep: Option<OwnedDeviceId>,
+    ) -> Result<Vec<RemovedDevice>, StoreError> {
+        self.write(move |c| {
+            c.prepare_cached(
+                "DELETE FROM devices WHERE user_id = ?1 AND device_id IS NOT ?2 RETURNING device_id, token_hash",
+            )?
+            .query_map(params![user.as_str(), keep.as_ref().map(|id| id.as_str())], removed_device)?
+            .collect::<rusqlite::Result<_>>()
+            .map_err(StoreError::from)
+        })
+        .await
+    }
+
+    /// Writes down some time soon that a device was seen; is passed over when the writer is busy.
+    pub fn note_device_seen(&self, user: OwnedUserId, id: OwnedDeviceId, at_ms: u64) {
+        self.write_later(move |c| {
+            c.prepare_cached("UPDATE devices SET last_seen_ms = ?3 WHERE user_id = ?1 AND device_id = ?2")?
+                .execute(params![user.as_str(), id.as_str(), at_ms.cast_signed()])
+        });
+    }
+}
+
+/// Inserts a device, or gives the one of that identifier a new token.
+pub(super) fn insert(c: &Connection, user: &UserId, device: &NewDevice) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO devices (user_id, device_id, display_name, token_hash, last_seen_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (user_id, device_id)
+         DO UPDATE SET token_hash = excluded.token_hash, last_seen_ms = excluded.last_seen_ms",
+    )?
+    .execute(params![
+        user.as_str(),
+        device.id.as_str(),
+        device.display_name,
+        &device.token_hash.0[..],
+        device.seen_ms.cast_signed()
+    ])?;
+    Ok(())
+}
+
+/// Removes the devices seen longest ago, until `user` has no more than allowed.
+fn displace(c: &Connection, user: &UserId, newest: &DeviceId) -> rusqlite::Result<Vec<RemovedDevice>> {
+    c.prepare_cached(
+        "DELETE FROM devices WHERE user_id = ?1 AND device_id IN (
+             SELECT device_id FROM devices WHERE user_id = ?1 AND device_id != ?2
+             ORDER BY last_seen_ms DESC, device_id LIMIT -1 OFFSET ?3
+         ) RETURNING device_id, token_hash",
+    )?
+    .query_map(params![user.as_str(), newest.as_str(), MAX_DEVICES - 1], removed_device)?
+    .collect()
+}
+
+fn remove(c: &Connection, user: &UserId, id: &DeviceId) -> rusqlite::Result<Option<RemovedDevice>> {
+    c.prepare_cached(
+        "DELETE FROM devices WHERE user_id = ?1 AND device_id = ?2 RETURNING device_id, token_hash",
+    )?
+    .query_row([user.as_str(), id.as_str()], removed_device)
+    .optional()
+}
+
+fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
+    Ok(Device {
+        id: row.get::<_, String>(0)?.into(),
+        display_name: row.get(1)?,
+        last_seen_ms: row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned),
+    })
+}
+
+fn removed_device(row: &Row<'_>) -> rusqlite::Result<RemovedDevice> {
+    Ok(RemovedDevice { id: row.get::<_, String>(0)?.into(), token_hash: TokenHash(row.get(1)?) })
+}

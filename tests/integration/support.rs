@@ -1,0 +1,279 @@
+//! A real homeserver in this process, on a port of its own, and a client that speaks to it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use pilotlight::server::{App, Config, Server};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use ureq::{Agent, http};
+
+/// The password of every account that [`TestServer::register`] makes.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A folder that is removed at the end.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("pilotlight-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(e) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {e}", self.0.display());
+        }
+    }
+}
+
+/// A homeserver named `localhost` on real SQLite, in a thread and a folder of its own.
+///
+/// Ends in order when dropped.
+pub struct TestServer {
+    address: SocketAddr,
+    app: Arc<App>,
+    shutdown: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    data: Arc<TempDir>,
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// Starts with a changed configuration; `listen` and `data_dir` are chosen by the test server.
+    pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(Arc::new(TempDir::new()), change)
+    }
+
+    fn start_in(data: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        config.data_dir = data.path().to_owned();
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (shutdown, stopped) = oneshot::channel();
+        let (started, wait) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("a runtime can be built");
+            runtime.block_on(async move {
+                let server = Server::bind(config).await.expect("the server starts");
+                started.send((server.address(), Arc::clone(server.app()))).expect("the test waits");
+                server.run(async { stopped.await.unwrap_or(()) }).await;
+            });
+        });
+        let (address, app) = wait.recv().expect("the server starts");
+        Self { address, app, shutdown: Some(shutdown), thread: Some(thread), data }
+    }
+
+    /// Stops in order and starts again on the same data.
+    pub fn restart(self) -> Self {
+        self.restart_with(|_| {})
+    }
+
+    /// Stops in order and starts again on the same data with a changed configuration.
+    pub fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let data = Arc::clone(&self.data);
+        drop(self);
+        Self::start_in(data, change)
+    }
+
+    /// The parts of the server, for looking inside.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A client without an account.
+    pub fn anonymous(&self) -> Client {
+        Client::new(&self.url())
+    }
+
+    /// A new account `name` with its first device, and a client that is logged in as it.
+    pub fn register(&self, name: &str) -> Client {
+        self.anonymous().register(name)
+    }
+
+    /// One more device of an account made by [`Self::register`].
+    pub fn log_in(&self, name: &str) -> Client {
+        self.anonymous().log_in(name)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.shutdown.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            eprintln!("the server panicked");
+        }
+    }
+}
+
+/// A client of one server; after `register` or `log_in` it sends its access token with each request.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    base: String,
+    pub token: Option<String>,
+    pub user: String,
+    pub device: String,
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    /// The body as JSON; null when it is something else.
+    pub body: Value,
+    pub text: String,
+}
+
+impl Client {
+    pub fn new(base: &str) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
+        Self { agent, base: base.to_owned(), token: None, user: String::new(), device: String::new() }
+    }
+
+    /// The same client with another access token.
+    pub fn with_token(self, token: &Value) -> Self {
+        Self { token: Some(token.as_str().expect("a token").to_owned()), ..self }
+    }
+
+    pub fn register(mut self, name: &str) -> Self {
+        let auth = json!({ "type": "m.login.dummy" });
+        let body = json!({ "username": name, "password": PASSWORD, "auth": auth });
+        let answer = self.post("/_matrix/client/v3/register", body).ok();
+        self.come_in(&answer);
+        self
+    }
+
+    pub fn log_in(mut self, name: &str) -> Self {
+        let answer = self
+            .post(
+                "/_matrix/client/v3/login",
+                json!({
+                    "type": "m.login.password",
+                    "identifier": { "type": "m.id.user", "user": name },
+                    "password": PASSWORD,
+                }),
+            )
+            .ok();
+        self.come_in(&answer);
+        self
+    }
+
+    fn come_in(&mut self, answer: &Value) {
+        let text = |key: &str| answer[key].as_str().expect(key).to_owned();
+        self.token = Some(text("access_token"));
+        self.user = text("user_id");
+        self.device = text("device_id");
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None)
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(body.to_string().as_bytes()))
+    }
+
+    pub fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, Some(body.to_string().as_bytes()))
+    }
+
+    pub fn delete(&self, path: &str, body: Value) -> Answer {
+        self.send("DELETE", path, Some(body.to_string().as_bytes()))
+    }
+
+    /// Sends anything; a body goes out as it is, as `application/json`.
+    pub fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Answer {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// Sends anything, with further headers.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Answer {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                self.agent.run(request.body(body).expect("a request"))
+            }
+            None => self.agent.run(request.body(()).expect("a request")),
+        };
+        let mut response = response.expect("the server answers");
+        let bytes = response.body_mut().read_to_vec().expect("a body");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            text,
+        }
+    }
+}
+
+impl Answer {
+    /// The body of a 200; anything else fails the test.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.body
+    }
+
+    /// Asserts a Matrix error.
+    #[track_caller]
+    pub fn refused(self, status: u16, errcode: &str) -> Value {
+        assert_eq!((self.status, self.body["errcode"].as_str()), (status, Some(errcode)), "{}", self.text);
+        assert!(self.body["error"].is_string(), "an error has a sentence: {}", self.text);
+        self.body
+    }
+}
