@@ -24,7 +24,7 @@ wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
 
 binding() { node --test pkg/test/*.test.mjs; }
 
-e2e() { cargo build && node --test --test-concurrency=2 tests/e2e/*.test.mjs; }
+e2e() { cargo build && node --test --test-force-exit --test-concurrency=2 tests/e2e/*.test.mjs; }
 
 nio() { cargo build && .tools/python/bin/python -m unittest discover --start-directory tests/nio --verbose; }
 

@@ -1,0 +1,99 @@
+// Starts one homeserver on loopback, with a data folder of its own, and ends it by its process id.
+//
+// The server under test is this project's binary ($PILOTLIGHT_BIN, default target/debug/pilotlight).
+// HOMESERVER=synapse puts a stock one in its place (`scripts/need.sh synapse`), to see that a test asks
+// for what Matrix says and not for what we happen to do.
+import { spawn } from "node:child_process";
+import { mkdtempSync, openSync, closeSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root, serverName } from "./paths.mjs";
+import { synapseCommand } from "./synapse.mjs";
+
+/** Whether the server under test is a stock one. */
+export const stock = process.env.HOMESERVER === "synapse";
+
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 15_000;
+
+export class Homeserver {
+  /** Starts one with `settings` (`{"presence.offline_grace": "2s"}`) over the defaults. */
+  static async start(settings = {}) {
+    const server = new Homeserver(await freePort(), settings);
+    await server.up();
+    return server;
+  }
+
+  constructor(port, settings) {
+    this.dir = mkdtempSync(join(tmpdir(), "pilotlight-e2e-"));
+    this.port = port;
+    this.baseUrl = `http://127.0.0.1:${port}`;
+    this.settings = settings;
+  }
+
+  /** Runs the server on the data it has and waits until it answers. */
+  async up() {
+    const [program, args, env] = stock ? synapseCommand(this) : pilotlightCommand(this);
+    const log = openSync(join(this.dir, "log"), "a");
+    this.process = spawn(program, args, { cwd: this.dir, env: { ...process.env, ...env }, stdio: ["ignore", log, log] });
+    closeSync(log);
+    this.exited = new Promise((resolve, reject) => {
+      this.process.once("exit", (code, signal) => resolve({ code, signal }));
+      this.process.once("error", reject);
+    });
+    let gone = false;
+    this.exited.then(() => (gone = true), () => (gone = true));
+    for (const deadline = Date.now() + START_TIMEOUT_MS; ; ) {
+      if (await answers(this.baseUrl)) return;
+      if (gone || Date.now() > deadline) throw new Error(`the server did not come up:\n${this.log()}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** Ends the process with `signal` and waits for its end. */
+  async end(signal) {
+    this.process.kill(signal);
+    const slow = setTimeout(() => this.process.kill("SIGKILL"), STOP_TIMEOUT_MS);
+    const how = await this.exited;
+    clearTimeout(slow);
+    return how;
+  }
+
+  /** Ends the server as an operator would, and removes its data. */
+  async stop() {
+    const how = await this.end("SIGTERM");
+    rmSync(this.dir, { recursive: true, force: true });
+    return how;
+  }
+
+  /** Everything the server has said so far. */
+  log() {
+    return readFileSync(join(this.dir, "log"), "utf8");
+  }
+}
+
+function pilotlightCommand({ dir, port, settings }) {
+  const all = { server_name: serverName, data_dir: join(dir, "data"), listen: `127.0.0.1:${port}`, ...settings };
+  const args = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  const program = process.env.PILOTLIGHT_BIN ?? join(root, "target/debug/pilotlight");
+  return [program, ["serve", ...args], {}];
+}
+
+async function answers(baseUrl) {
+  try {
+    return (await fetch(`${baseUrl}/_matrix/client/versions`)).ok;
+  } catch {
+    return false;
+  }
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
