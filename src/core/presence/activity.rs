@@ -11,50 +11,52 @@ use crate::core::time::Instant;
 /// a person does (and not a device that connects by itself) also open the window of `currently_active`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    last_active: Option<Instant>,
-    active_until: Option<Instant>,
+    /// The origin stands for never: there are a million of these.
+    last_active: Instant,
+    /// The origin stands for a closed window.
+    active_until: Instant,
 }
 
 impl Activity {
     /// The activity of a user who was active last at `last_active`, if ever.
-    pub const fn restored(last_active: Option<Instant>) -> Self {
-        Self { last_active, active_until: None }
+    pub fn restored(last_active: Option<Instant>) -> Self {
+        Self { last_active: last_active.unwrap_or_default(), active_until: Instant::ZERO }
     }
 
     /// The instant of the last pro-active event.
-    pub const fn last_active(&self) -> Option<Instant> {
-        self.last_active
+    pub fn last_active(&self) -> Option<Instant> {
+        (self.last_active != Instant::ZERO).then_some(self.last_active)
     }
 
     /// The time since the last pro-active event.
     pub fn last_active_ago(&self, now: Instant) -> Option<Duration> {
-        self.last_active.map(|at| now.since(at))
+        self.last_active().map(|at| now.since(at))
     }
 
-    /// When the user stops being currently active, if nothing more happens.
-    pub const fn active_until(&self) -> Option<Instant> {
-        self.active_until
+    /// When the window closes, while it is open.
+    pub fn open_until(&self, now: Instant) -> Option<Instant> {
+        (now < self.active_until).then_some(self.active_until)
     }
 
     /// Matrix's `currently_active`: in the state `online`, and something was done within the window.
     pub fn is_current(&self, state: State, now: Instant) -> bool {
-        state.matrix() == MatrixState::Online && self.active_until.is_some_and(|until| now < until)
+        state.matrix() == MatrixState::Online && self.open_until(now).is_some()
     }
 
     /// A pro-active event that a device caused by itself: it connected.
     pub fn handle_change(&mut self, now: Instant) {
-        self.last_active = self.last_active.max(Some(now));
+        self.last_active = self.last_active.max(now);
     }
 
     /// A pro-active event that a person caused.
     pub fn handle_act(&mut self, now: Instant, window: Duration) {
         self.handle_change(now);
-        self.active_until = self.active_until.max(Some(now + window));
+        self.active_until = self.active_until.max(now + window);
     }
 
-    /// The window is over, or the user is gone.
+    /// The user is gone.
     pub fn close_window(&mut self) {
-        self.active_until = None;
+        self.active_until = Instant::ZERO;
     }
 }
 
@@ -122,7 +124,7 @@ mod tests {
         activity.handle_act(at(50), WINDOW);
         assert_eq!(activity.last_active(), Some(at(100)));
         assert_eq!(activity.last_active_ago(at(50)), Some(Duration::ZERO));
-        assert_eq!(activity.active_until(), Some(at(400)));
+        assert_eq!(activity.open_until(at(50)), Some(at(400)));
     }
 
     #[test]
