@@ -1,13 +1,15 @@
 // Roving tabindex: a list is one stop of the Tab key, and the arrow keys move inside it.
 
 /**
- * Makes the elements matching `selector` inside `container`, which begin with `tabindex="-1"`, one Tab stop.
+ * Makes the elements matching `selector` inside `container`, which begin with `tabindex="-1"`, one Tab stop: the one
+ * that had the focus last, else the current one, else the first or last.
  * Call the returned function after items came or went.
  * @param {HTMLElement} container
  * @param {string} selector
+ * @param {"first" | "last"} [start]
  * @returns {() => void}
  */
-export function roving(container, selector) {
+export function roving(container, selector, start = "first") {
   /** The one item that Tab stops at. @type {HTMLElement | null} */
   let stop = null;
   const items = () => /** @type {HTMLElement[]} */ ([...container.querySelectorAll(selector)]).filter(isVisible);
@@ -18,6 +20,11 @@ export function roving(container, selector) {
     if (stop) stop.tabIndex = -1;
     if (chosen) chosen.tabIndex = 0;
     stop = chosen;
+  };
+
+  const fallback = () => {
+    if (start === "first") return container.querySelector(selector);
+    return container.lastElementChild?.querySelector(selector) ?? [...container.querySelectorAll(selector)].at(-1) ?? null;
   };
 
   container.addEventListener("focusin", (event) => {
@@ -39,8 +46,8 @@ export function roving(container, selector) {
   return () => {
     if (stop && container.contains(stop) && stop === document.activeElement) return;
     const current = container.querySelector(`${selector}:is([aria-current], [aria-checked="true"])`);
-    const kept = stop && container.contains(stop) ? stop : container.querySelector(selector);
-    choose(/** @type {HTMLElement | null} */ (current ?? kept));
+    const kept = stop && container.contains(stop) ? stop : undefined;
+    choose(/** @type {HTMLElement | null} */ (current ?? kept ?? fallback()));
   };
 }
 

@@ -1,9 +1,9 @@
 // One room: its head, what is said, who types, the composer, and its people.
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
-import { el, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
+import { el, fill, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { counted, nameList } from "../lib/format.js";
-import { labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
+import { labelOf, lastActive, presenceMark, setPresenceMark } from "../lib/presence.js";
 import { navigate, routeHref } from "../lib/router.js";
 import { createComposer } from "./composer.js";
 import { openInvite, openLeaveRoom, openRoomInfo } from "./room-dialogs.js";
@@ -121,9 +121,9 @@ function createHead(context, roomId, { onPeople }) {
       shown = room;
       const other = people.counterpart(room);
       const presence = other === undefined ? undefined : people.presence(other);
-      const status = other === undefined ? "" : presence?.statusMsg || labelOf(presence?.state ?? "unknown");
       setText(name, room.name);
-      setText(line, room.topic || status || counted(room.memberCount, "person", "people"));
+      if (other === undefined) setText(line, room.topic || counted(room.memberCount, "person", "people"));
+      else fill(line, presence?.statusMsg || labelOf(presence?.state ?? "unknown"), separated(lastActive(presence)));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
       picture.classList.toggle("round", other !== undefined);
@@ -136,6 +136,11 @@ function createHead(context, roomId, { onPeople }) {
       }
     },
   };
+}
+
+/** @param {Node | null} node */
+function separated(node) {
+  return node && [" · ", node];
 }
 
 /** @param {import("./shell.js").Context} context @param {string} roomId */

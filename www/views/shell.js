@@ -1,10 +1,11 @@
 // The signed-in layout: sidebar, room, people. On a phone the route decides which of them is shown.
 
-import { el, fill, icon } from "../lib/dom.js";
+import { el, fill } from "../lib/dom.js";
 import { People } from "../lib/people.js";
 import { Rooms } from "../lib/rooms.js";
 import { navigate, watchRoute } from "../lib/router.js";
 import { createBanner } from "./banner.js";
+import { createPlaceholder } from "./placeholder.js";
 import { createRoomView } from "./room-view.js";
 import { createSidebar } from "./sidebar.js";
 
@@ -43,7 +44,7 @@ export function createShell(client, { onSignOut }) {
       fill(main, room.node);
     }
     room?.setPane(route.pane);
-    if (!room) fill(main, createWelcome(rooms));
+    if (!room) fill(main, createPlaceholder(context, roomId));
     if (route.pane === "rooms") openLastRoom();
   }
 
@@ -67,6 +68,7 @@ export function createShell(client, { onSignOut }) {
       route = next;
       show(route);
     }),
+    client.on("connection", () => !room && show(route)),
     client.on("rooms", () => {
       if (room && !rooms.isJoined(room.roomId)) {
         closeRoom();
@@ -87,16 +89,4 @@ export function createShell(client, { onSignOut }) {
       banner.dispose();
     },
   };
-}
-
-/** What the room's place shows while there is no room. @param {Rooms} rooms */
-function createWelcome(rooms) {
-  const any = rooms.joined().length > 0;
-  return el(
-    "div.welcome",
-    { testid: "welcome" },
-    icon("flame"),
-    el("h2", {}, any ? "Pick a conversation" : "Your light is on"),
-    el("p", {}, any ? "Choose a room on the left." : "Create a room and invite somebody, or join one by its address."),
-  );
 }

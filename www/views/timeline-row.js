@@ -89,7 +89,7 @@ export class TimelineRow {
     this.node.append(
       el(
         "article.line",
-        {},
+        { tabindex: "-1" },
         this.picture ?? "",
         el("div.stack", {}, this.name, el("div.bubble", {}, this.text, el("span.meta", {}, this.time, this.echo), this.tools), this.failure),
       ),
@@ -162,9 +162,9 @@ export class TimelineRow {
     const mayDelete = this.own || (this.#member(context.people.myId)?.powerLevel ?? 0) >= REDACTOR_LEVEL;
     fill(
       tools,
-      iconButton("copy", "Copy text", { tabindex: "-1", testid: "copy", onclick: () => this.#copy() }),
+      iconButton("copy", "Copy text", { testid: "copy", onclick: () => this.#copy() }),
       mayDelete && iconButton("trash", "Delete message", {
-        tabindex: "-1", testid: "delete", onclick: () => orToast(() => context.client.redact(this.roomId, eventId)),
+        testid: "delete", onclick: () => orToast(() => context.client.redact(this.roomId, eventId)),
       }),
     );
   }

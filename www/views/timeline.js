@@ -3,6 +3,7 @@
 import { el, fill, icon, setText } from "../lib/dom.js";
 import { editOf, isShown } from "../lib/describe.js";
 import { counted } from "../lib/format.js";
+import { roving } from "../lib/roving.js";
 import { orToast } from "../lib/toast.js";
 import { TimelineRows } from "./timeline-rows.js";
 
@@ -25,10 +26,12 @@ export class Timeline {
     this.rows = new TimelineRows(context, roomId);
     this.top = el("p.timeline-top", { testid: "timeline-top" });
     this.log = el("div.log", { role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" }, this.rows.node);
-    this.scroller = el("div.scroller", { tabindex: "0", role: "group", "aria-label": "Conversation so far" }, this.top, this.log);
+    this.scroller = el("div.scroller", {}, this.top, this.log);
     this.pill = el("button.pill", { type: "button", testid: "new-messages", hidden: true, onclick: () => this.toBottom("smooth") });
     this.node = el("div.timeline-frame", {}, this.scroller, this.pill);
     this.rows.nthLatestOfOthers(this.#room()?.unread || -1)?.node.classList.add("first-unread");
+    this.refreshRoving = roving(this.rows.node, ".line", "last");
+    this.refreshRoving();
     this.stops = this.#listen();
     this.#showTop();
     this.#markRead();
@@ -80,6 +83,7 @@ export class Timeline {
       if (op.op === "append") this.#count(op.item);
     }
     if (this.#stuck) this.rows.trim();
+    this.refreshRoving();
     this.#markRead();
   }
 

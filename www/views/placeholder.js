@@ -1,0 +1,40 @@
+// What the room's place shows while there is no room to show.
+
+import { el, icon } from "../lib/dom.js";
+import { navigate } from "../lib/router.js";
+import { orToast } from "../lib/toast.js";
+import { openCreateRoom, openJoinRoom } from "./room-dialogs.js";
+
+/**
+ * @param {import("./shell.js").Context} context
+ * @param {string | undefined} wanted the room of the address, which I am not in
+ */
+export function createPlaceholder(context, wanted) {
+  const { client, rooms } = context;
+  const waiting = client.connection === "connecting" || client.connection === "stopped";
+  if (waiting && rooms.joined().length === 0) return placeholder("Lighting up…", "");
+  if (wanted !== undefined) {
+    const join = () => orToast(async () => navigate({ pane: "room", roomId: await client.joinRoom(wanted) }, "replace"));
+    const button = el("button.primary", { type: "button", testid: "join-wanted", onclick: join }, "Join this room");
+    return placeholder("You are not in this room", wanted, button);
+  }
+  if (rooms.joined().length > 0) return placeholder("Pick a conversation", "Choose a room on the left.");
+  return placeholder(
+    "Your light is on",
+    "Create a room and invite somebody, or join one by its address.",
+    el("button.primary", { type: "button", onclick: () => openCreateRoom(context) }, icon("plus"), "Create a room"),
+    el("button.quiet", { type: "button", onclick: () => openJoinRoom(context) }, icon("compass"), "Find a room"),
+  );
+}
+
+/** @param {string} title @param {string} text @param {...Node} actions */
+function placeholder(title, text, ...actions) {
+  return el(
+    "div.welcome",
+    { testid: "welcome" },
+    icon("flame"),
+    el("h1", {}, title),
+    el("p", {}, text),
+    el("div.welcome-actions", {}, ...actions),
+  );
+}
