@@ -5,6 +5,7 @@
 //! one order, `poll_timeout` says when to call `handle_timeout` next. The law for the shells: drain
 //! the outputs after every input.
 
+pub mod idle;
 pub mod presence;
 pub mod rng;
 pub mod time;
