@@ -3,6 +3,8 @@
 import { Client } from "/pkg/index.js";
 import { startClock } from "./lib/clock.js";
 import { errorText } from "./lib/errors.js";
+import { idleMinutes } from "./lib/settings.js";
+import { toast } from "./lib/toast.js";
 import { forgetSession, loadSession, saveSession } from "./session.js";
 import { createShell } from "./views/shell.js";
 import { createSignIn } from "./views/sign-in.js";
@@ -22,27 +24,38 @@ function showSignIn(notice) {
  * @param {Session} session
  */
 async function enter(session) {
-  const client = await Client.create(session);
+  const client = await Client.create(session, { idleTimeoutMs: idleMinutes() * 60_000 });
   saveSession(session);
-  const shell = createShell(client, { onSignOut: () => leave("logout") });
   let left = false;
 
-  /** @param {"logout" | "expired"} how */
-  async function leave(how) {
+  /** Takes the rooms down, then ends the client by `end`. @param {() => Promise<void>} end @param {() => void} next */
+  async function leave(end, next) {
     if (left) return;
     left = true;
-    forgetSession();
     shell.dispose();
-    showSignIn(how === "expired" ? "You were signed out. Please log in again." : undefined);
+    next();
     try {
-      await (how === "logout" ? client.logout() : client.stop());
+      await end();
+    } catch (error) {
+      toast(errorText(error), "error");
     } finally {
       client.free();
     }
   }
 
+  const shell = createShell(client, {
+    onSignOut() {
+      forgetSession();
+      void leave(() => client.logout(), showSignIn);
+    },
+    onRestart() {
+      void leave(() => client.stop(), () => root.replaceChildren()).then(() => enter(session));
+    },
+  });
   client.on("connection", (state) => {
-    if (state === "logged_out") void leave("expired");
+    if (state !== "logged_out") return;
+    forgetSession();
+    void leave(() => client.stop(), () => showSignIn("You were signed out. Please log in again."));
   });
   root.replaceChildren(shell.node);
   client.start();

@@ -1,9 +1,10 @@
 // The people I can see, in and out of rooms, with their live presence.
 
-import { el } from "../lib/dom.js";
+import { el, icon } from "../lib/dom.js";
 import { SECTIONS, sectionOf } from "../lib/presence.js";
 import { roving } from "../lib/roving.js";
 import { openPerson } from "./person-dialog.js";
+import { openNewChat } from "./room-dialogs.js";
 import { createSection, personOf } from "./room-people.js";
 
 /** @param {import("./shell.js").Context} context */
@@ -12,7 +13,8 @@ export function createContacts(context) {
   const badge = el("span.badge", { hidden: true });
   const sections = SECTIONS.map(({ id, title }) => createSection(id, title, (userId) => openPerson(context, userId)));
   const empty = el("p.empty", {}, "People you share a room with appear here.");
-  const node = el("div.sidebar-body", { testid: "contacts" }, ...sections.map((section) => section.node), empty);
+  const start = el("button.quiet", { type: "button", testid: "new-chat", onclick: () => openNewChat(context) }, icon("chat"), "Start a chat");
+  const node = el("div.sidebar-body", { testid: "contacts" }, el("div.contacts-actions", {}, start), ...sections.map((section) => section.node), empty);
   const refreshRoving = roving(node, ".person-button");
   /** @type {Map<string, (typeof sections)[number]>} */
   const places = new Map();

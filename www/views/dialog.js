@@ -99,6 +99,27 @@ export function field(label, { hint, ...attributes }) {
   );
 }
 
+/**
+ * A labelled choice of one.
+ * @param {string} label
+ * @param {{ options: [value: string, text: string][], value: string, hint?: string, [attribute: string]: any }} attributes of the select
+ */
+export function choice(label, { options, value, hint, ...attributes }) {
+  const id = uniqueId("choice");
+  const hintId = `${id}-hint`;
+  return el(
+    "div.field",
+    {},
+    el("label", { for: id }, label),
+    el(
+      "select",
+      { id, "aria-describedby": hint && hintId, ...attributes },
+      ...options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)),
+    ),
+    hint && el("p.hint", { id: hintId }, hint),
+  );
+}
+
 /** A labelled switch. @param {string} label @param {Record<string, any>} attributes of the checkbox */
 export function toggle(label, { hint, ...attributes }) {
   return el(

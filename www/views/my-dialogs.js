@@ -1,21 +1,34 @@
 // Dialogs about myself: profile, signing out.
 
 import { el } from "../lib/dom.js";
-import { field, openForm } from "./dialog.js";
+import { counted } from "../lib/format.js";
+import { IDLE_MINUTES, idleMinutes, setIdleMinutes } from "../lib/settings.js";
+import { choice, field, openForm } from "./dialog.js";
 
 /** @param {import("./shell.js").Context} context */
-export function openProfile({ client, people }) {
+export function openProfile({ client, people, onRestart }) {
   openForm({
-    title: "Profile",
+    title: "Profile and settings",
     testid: "profile",
     submitLabel: "Save",
     fields: [
       field("Display name", {
         name: "name", testid: "profile-name", value: people.name(people.myId), required: true, maxlength: "100", autocomplete: "name",
       }),
+      choice("Away after", {
+        name: "idle", testid: "idle-minutes", value: String(idleMinutes()), hint: "Without pointer or keyboard, in every tab of this browser.",
+        options: IDLE_MINUTES.map((minutes) => [String(minutes), counted(minutes, "minute", "minutes")]),
+      }),
       el("p.hint", {}, "You are ", el("code", {}, people.myId), " on ", el("code", {}, client.session.baseUrl), "."),
     ],
-    submit: (values) => client.setDisplayName(String(values.get("name")).trim()),
+    submit: async (values) => {
+      const name = String(values.get("name")).trim();
+      if (name !== people.name(people.myId)) await client.setDisplayName(name);
+      const minutes = Number(values.get("idle"));
+      if (minutes === idleMinutes()) return;
+      setIdleMinutes(minutes);
+      onRestart();
+    },
   });
 }
 

@@ -3,10 +3,10 @@
 import { avatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
 import { deviceIcon, labelOf, lastActive, presenceMark } from "../lib/presence.js";
-import { navigate } from "../lib/router.js";
 import { orToast } from "../lib/toast.js";
 import { openDialog } from "./dialog.js";
 import { openProfile } from "./my-dialogs.js";
+import { openChatWith } from "./room-dialogs.js";
 
 /**
  * @param {import("./shell.js").Context} context
@@ -53,15 +53,13 @@ function showPresence(node, presence) {
  * @param {() => void} close
  */
 function actions(context, userId, roomId, close) {
-  const { client, people, rooms } = context;
+  const { client, people } = context;
   if (userId === people.myId) {
     return [action("pencil", "Edit profile", "edit-profile", () => (close(), openProfile(context)))];
   }
   const message = async () => {
-    const room = rooms.joined().find((one) => people.counterpart(one) === userId);
-    const target = room?.roomId ?? (await client.createRoom({ direct: true, invite: [userId] }));
+    await openChatWith(context, userId);
     close();
-    navigate({ pane: "room", roomId: target });
   };
   const mine = roomId === undefined ? 0 : people.member(roomId, people.myId)?.powerLevel ?? 0;
   const theirs = roomId === undefined ? 0 : people.member(roomId, userId)?.powerLevel ?? 0;

@@ -117,6 +117,30 @@ function directoryItem(room, onclick) {
   );
 }
 
+/** Begins a conversation with one person, in the room there is already or a new one. @param {Context} context */
+export function openNewChat(context) {
+  const server = context.people.myId.slice(context.people.myId.indexOf(":") + 1);
+  openForm({
+    title: "Start a chat",
+    testid: "new-chat",
+    submitLabel: "Start chat",
+    fields: [
+      field("Who", {
+        name: "user", testid: "new-chat-user", required: true, placeholder: `@ada:${server}`, spellcheck: "false", autocapitalize: "none",
+        hint: "A user ID, or a name on this server.",
+      }),
+    ],
+    submit: (values) => openChatWith(context, parseUserIds(text(values, "user") ?? "", server)[0]),
+    words: { M_FORBIDDEN: "They do not take new chats at the moment." },
+  });
+}
+
+/** @param {Context} context @param {string} userId */
+export async function openChatWith({ client, people, rooms }, userId) {
+  const known = rooms.joined().find((room) => people.counterpart(room) === userId);
+  navigate({ pane: "room", roomId: known?.roomId ?? (await client.createRoom({ direct: true, invite: [userId] })) });
+}
+
 /** @param {Context} context @param {string} roomId */
 export function openInvite({ client, people }, roomId) {
   const server = people.myId.slice(people.myId.indexOf(":") + 1);

@@ -11,18 +11,18 @@ import { createSidebar } from "./sidebar.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("../lib/router.js").Route} Route */
-/** @typedef {{ client: Client, people: People, rooms: Rooms, onSignOut: () => void }} Context what the views share */
+/** @typedef {{ client: Client, people: People, rooms: Rooms, onSignOut: () => void, onRestart: () => void }} Context what the views share */
 
 const LAST_ROOM = "pilotlight.room";
 const wide = matchMedia("(min-width: 760px)");
 
 /**
  * @param {Client} client
- * @param {{ onSignOut: () => void }} options
+ * @param {{ onSignOut: () => void, onRestart: () => void }} options
  */
-export function createShell(client, { onSignOut }) {
+export function createShell(client, { onSignOut, onRestart }) {
   /** @type {Context} */
-  const context = { client, people: new People(client), rooms: new Rooms(client), onSignOut };
+  const context = { client, people: new People(client), rooms: new Rooms(client), onSignOut, onRestart };
   const { rooms } = context;
   const sidebar = createSidebar(context);
   const banner = createBanner(client);

@@ -1,0 +1,17 @@
+// What the user set for this browser, beside the session.
+
+const IDLE = "pilotlight.idle-minutes";
+
+/** Minutes without activity after which I am away: what is offered, the third being the default. */
+export const IDLE_MINUTES = [1, 2, 3, 4, 5];
+const DEFAULT_IDLE_MINUTES = 3;
+
+export function idleMinutes() {
+  const stored = Number(localStorage.getItem(IDLE));
+  return IDLE_MINUTES.includes(stored) ? stored : DEFAULT_IDLE_MINUTES;
+}
+
+/** @param {number} minutes one of `IDLE_MINUTES` */
+export function setIdleMinutes(minutes) {
+  localStorage.setItem(IDLE, String(minutes));
+}
