@@ -26,5 +26,5 @@ fmt: ## format the Rust sources
 
 bench: wasm ## measure this server and Synapse in one run
 	@scripts/need.sh synapse
-	cargo build --release
-	.tools/synapse/bin/python bench/run.py --pilotlight $(TARGET)/release/pilotlight
+	cargo build --release --bin pilotlight --example load
+	PILOTLIGHT_BIN=$(abspath $(TARGET)/release/pilotlight) node bench/run.mjs $(ARGS)

@@ -1,8 +1,8 @@
 // Starts one homeserver on loopback, with a data folder of its own, and ends it by its process id.
 //
 // The server under test is this project's binary ($PILOTLIGHT_BIN, default target/debug/pilotlight).
-// HOMESERVER=synapse puts a stock one in its place (`scripts/need.sh synapse`), to see that a test asks
-// for what Matrix says and not for what we happen to do.
+// HOMESERVER=synapse puts a stock one in its place (after `scripts/need.sh synapse`), to see that a test
+// asks for what Matrix says and not for what we happen to do.
 import { spawn } from "node:child_process";
 import { mkdtempSync, openSync, closeSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -11,21 +11,24 @@ import { join } from "node:path";
 import { root, serverName } from "./paths.mjs";
 import { synapseCommand } from "./synapse.mjs";
 
+const kindUnderTest = process.env.HOMESERVER ?? "pilotlight";
+
 /** Whether the server under test is a stock one. */
-export const stock = process.env.HOMESERVER === "synapse";
+export const stock = kindUnderTest === "synapse";
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 15_000;
 
 export class Homeserver {
   /** Starts one with `settings` (`{"presence.offline_grace": "2s"}`) over the defaults. */
-  static async start(settings = {}) {
-    const server = new Homeserver(await freePort(), settings);
+  static async start(settings = {}, kind = kindUnderTest) {
+    const server = new Homeserver(await freePort(), settings, kind);
     await server.up();
     return server;
   }
 
-  constructor(port, settings) {
+  constructor(port, settings, kind) {
+    this.kind = kind;
     this.dir = mkdtempSync(join(tmpdir(), "pilotlight-e2e-"));
     this.port = port;
     this.baseUrl = `http://127.0.0.1:${port}`;
@@ -34,7 +37,7 @@ export class Homeserver {
 
   /** Runs the server on the data it has and waits until it answers. */
   async up() {
-    const [program, args, env] = stock ? synapseCommand(this) : pilotlightCommand(this);
+    const [program, args, env] = this.kind === "synapse" ? synapseCommand(this) : pilotlightCommand(this);
     const log = openSync(join(this.dir, "log"), "a");
     this.process = spawn(program, args, { cwd: this.dir, env: { ...process.env, ...env }, stdio: ["ignore", log, log] });
     closeSync(log);

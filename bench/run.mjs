@@ -1,0 +1,79 @@
+// Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
+//
+//   node bench/run.mjs [--users 200] [--changes 100] [--messages 50] [--idle 60] [--only pilotlight]
+//
+// Prints a table next to the targets and writes everything to bench/results/DATE.json.
+import { execFile } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { parseArgs, promisify } from "node:util";
+import { Homeserver } from "../tests/e2e/lib/homeserver.mjs";
+import { root } from "../tests/e2e/lib/paths.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    users: { type: "string", default: "200" },
+    changes: { type: "string", default: "100" },
+    messages: { type: "string", default: "50" },
+    idle: { type: "string", default: "60" },
+    only: { type: "string" },
+  },
+});
+const loadProgram = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/examples/load");
+const kinds = ["pilotlight", "synapse"].filter((kind) => !options.only || options.only === kind);
+
+// What is shown, how to find it, and what it must reach; the figures are ratios to read within one run.
+const rows = [
+  ["CPU per delivered presence change, µs", (r) => r.presence.cpu_us_per_delivery, 20],
+  ["bytes per delivered presence change", (r) => r.presence.bytes_per_delivery],
+  ["presence change → last receiver, p50 ms", (r) => r.presence.last_receiver_ms.p50, 5],
+  ["presence change → last receiver, p95 ms", (r) => r.presence.last_receiver_ms.p95],
+  ["CPU per delivered message, µs", (r) => r.message.cpu_us_per_delivery, 30],
+  ["message → last receiver, p50 ms", (r) => r.message.last_receiver_ms.p50],
+  ["memory, empty, MiB", (r) => r.empty_rss_bytes / 2 ** 20, 15],
+  ["memory per idle connected user, KiB", (r) => r.rss_bytes_per_user / 1024, 10],
+  ["idle CPU per user-minute, ms", (r) => r.idle_cpu_ms_per_user_minute, 0.1],
+  ["idle bytes per user-minute", (r) => r.idle_bytes_per_user_minute],
+  ["all users connect, CPU s", (r) => r.connect_cpu_seconds],
+];
+
+async function measured(kind) {
+  const server = await Homeserver.start({}, kind);
+  try {
+    const load = (...more) => {
+      const where = ["--address", `127.0.0.1:${server.port}`, "--users-file", join(server.dir, "users.json")];
+      return promisify(execFile)(loadProgram, [...where, ...more]);
+    };
+    await load("prepare", "--users", options.users);
+    await server.end("SIGTERM");
+    await server.up();
+    const { stdout } = await load("measure", "--pid", String(server.process.pid), "--changes", options.changes,
+      "--messages", options.messages, "--idle-seconds", options.idle);
+    return JSON.parse(stdout);
+  } catch (error) {
+    throw new Error(`${kind}: ${error.message}\n${error.stderr ?? ""}\n${server.log().slice(-2000)}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+function table(results) {
+  const shown = (value) => (value === undefined ? "" : value >= 100 ? value.toFixed(0) : value.toPrecision(2));
+  const lines = [["", "target", ...kinds], ...rows.map(([name, pick, target]) =>
+    [name, target === undefined ? "" : `≤ ${target}`, ...kinds.map((kind) => shown(pick(results[kind])))])];
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  return lines.map((line) => line.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join("  ")).join("\n");
+}
+
+const results = {};
+for (const kind of kinds) {
+  console.error(`measuring ${kind} with ${options.users} users in one room`);
+  results[kind] = await measured(kind);
+}
+console.log(table(results));
+const folder = join(root, "bench/results");
+mkdirSync(folder, { recursive: true });
+const file = join(folder, `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.json`);
+writeFileSync(file, `${JSON.stringify({ cores: cpus().length, cpu: cpus()[0].model, options, results }, null, 2)}\n`);
+console.error(`written to ${file}`);
