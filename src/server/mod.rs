@@ -14,6 +14,7 @@ pub mod sync;
 pub mod to_device;
 pub mod typing;
 pub mod wake;
+pub mod web;
 
 use std::{net::SocketAddr, sync::Arc};
 

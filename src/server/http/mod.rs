@@ -17,12 +17,12 @@ pub use self::{
     ruma_route::RumaRoute,
 };
 pub use super::accounts::Session;
-use super::{api, app::App};
+use super::{api, app::App, web};
 
 /// The largest request body that is read, in bytes. Larger ones are refused with `M_TOO_LARGE`.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// Every route of the client API, with CORS everywhere and Matrix errors for what is not there.
+/// Every route of the client API, the web client beside it, with CORS everywhere and Matrix errors for what is not there.
 pub fn router(app: Arc<App>) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -36,7 +36,7 @@ pub fn router(app: Arc<App>) -> Router {
         ])
         .max_age(std::time::Duration::from_secs(86_400));
     api::routes()
-        .fallback(|| async { ApiError::unrecognized().into_response() })
+        .fallback(web::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed().into_response() })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(cors)
