@@ -10,6 +10,7 @@ use ruma::{OwnedServerName, ServerName};
 use super::{
     accounts::Accounts,
     config::Config,
+    rooms::Rooms,
     store::{OpenError, Store},
     wake::Wakers,
 };
@@ -23,6 +24,8 @@ pub struct App {
     pub store: Store,
     /// Sessions and password hashing.
     pub accounts: Accounts,
+    /// Who is in which room, and the key that signs their events.
+    pub rooms: Rooms,
     /// Who is waiting for something to happen.
     pub wakers: Wakers,
     started: Instant,
@@ -36,10 +39,12 @@ impl App {
     /// [`OpenError`] when the database is damaged, newer than this binary, or not accessible.
     pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
         let store = Store::open(&config.data_dir)?;
+        let rooms = Rooms::open(&config, &store)?;
         Ok(Arc::new(Self {
             config,
             store,
             accounts: Accounts::default(),
+            rooms,
             wakers: Wakers::default(),
             started: Instant::now(),
             started_unix_ms: unix_ms(),

@@ -6,6 +6,7 @@ mod account;
 mod devices;
 mod profile;
 mod register;
+mod rooms;
 mod session;
 mod versions;
 
@@ -22,6 +23,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(devices::routes())
         .merge(profile::routes())
         .merge(register::routes())
+        .merge(rooms::routes())
         .merge(session::routes())
         .merge(versions::routes())
 }

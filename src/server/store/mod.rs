@@ -9,27 +9,37 @@
 
 mod accounts;
 mod devices;
+mod directory;
+mod events;
 mod log;
+mod members;
 mod open;
 mod receipts;
+mod rooms;
+mod state;
+mod tail;
 mod to_device;
 mod writer;
 
 use std::{
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rusqlite::Connection;
 
-use self::writer::Writer;
 pub use self::{
     accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
     devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
+    directory::AliasRow,
+    events::Order,
+    members::{MemberProfile, MembershipRow},
     open::OpenError,
     receipts::Receipt,
+    rooms::{Changes, Extremity, NewEvent, RoomRow, RoomWrite},
     to_device::{Queued, ToDevice},
 };
+use self::{tail::Tail, writer::Writer};
 
 /// How many idle reading connections are kept.
 const READERS: usize = 4;
@@ -38,6 +48,7 @@ const READERS: usize = 4;
 #[derive(Debug)]
 pub struct Store {
     writer: Writer,
+    tail: Arc<Tail>,
     readers: Mutex<Vec<Connection>>,
     path: std::path::PathBuf,
 }
@@ -63,7 +74,9 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let path = data_dir.join("pilotlight.db");
         let connection = open::prepare(data_dir, &path)?;
-        Ok(Self { writer: Writer::start(connection), readers: Mutex::default(), path })
+        let writer = Writer::start(connection);
+        let tail = Arc::new(Tail::starting_at(writer.committed()));
+        Ok(Self { writer, tail, readers: Mutex::default(), path })
     }
 
     /// Writes what is waiting and stops the writer. Later writes answer [`StoreError::Closed`].

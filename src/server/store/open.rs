@@ -19,6 +19,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/accounts.sql"),
     include_str!("schema/presence.sql"),
     include_str!("schema/receipts.sql"),
+    include_str!("schema/rooms.sql"),
     include_str!("schema/to_device.sql"),
 ]];
 

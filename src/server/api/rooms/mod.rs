@@ -1,0 +1,21 @@
+//! Rooms over HTTP: one module per subject, one thin function per endpoint.
+
+mod create;
+mod membership;
+mod send;
+mod state;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::server::app::App;
+
+/// The routes of these modules.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .merge(create::routes())
+        .merge(membership::routes())
+        .merge(send::routes())
+        .merge(state::routes())
+}

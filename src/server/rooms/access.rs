@@ -1,0 +1,172 @@
+//! Who may see which events of a room: membership and history visibility.
+//!
+//! Client-server API, "Room history visibility".
+
+use std::sync::Arc;
+
+use ruma::{RoomId, UserId};
+use serde::Deserialize;
+
+use super::{Membership, Refusal, StoredEvent};
+use crate::server::app::App;
+
+/// How far somebody may look into a room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Is in the room: the current state, and the events that [`visible_events`] lets through.
+    Joined,
+    /// Was in the room until this position: the state of then, and events up to it.
+    Until(u64),
+    /// Is not in the room, which anybody may look into.
+    Peek,
+}
+
+/// Who sees the events that are sent while a room has this setting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Visibility {
+    WorldReadable,
+    Shared,
+    Invited,
+    Joined,
+}
+
+impl Visibility {
+    /// An unknown word counts as the default, `shared`.
+    fn of(event: &StoredEvent) -> Self {
+        #[derive(Deserialize)]
+        struct Content {
+            history_visibility: String,
+        }
+        match event.content_as::<Content>().as_ref().map(|c| c.history_visibility.as_str()) {
+            Some("world_readable") => Self::WorldReadable,
+            Some("invited") => Self::Invited,
+            Some("joined") => Self::Joined,
+            _ => Self::Shared,
+        }
+    }
+}
+
+/// How far `user` may look into `room`.
+///
+/// # Errors
+/// [`Refusal::Forbidden`]: not at all; the same for a room that does not exist.
+pub fn access(app: &App, user: &UserId, room: &RoomId) -> Result<Access, Refusal> {
+    if app.rooms.members.is_joined(user, room) {
+        return Ok(Access::Joined);
+    }
+    let current = app.store.state_event(room, "m.room.history_visibility", "")?;
+    if current.is_some_and(|event| Visibility::of(&event) == Visibility::WorldReadable) {
+        return Ok(Access::Peek);
+    }
+    let forbidden = || Refusal::Forbidden("you are not in this room".into());
+    let row = app.store.membership(user, room)?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
+    let was_in_it = |membership: Membership| match membership {
+        Membership::Leave | Membership::Ban => Some(Access::Until(row.position)),
+        Membership::Join | Membership::Invite | Membership::Knock => None,
+    };
+    let history = app.store.state_history(room, "m.room.member", user.as_str())?;
+    let joined_once =
+        history.iter().any(|event| event.membership().is_some_and(|(_, m)| m == Membership::Join));
+    was_in_it(row.membership).filter(|_| joined_once).ok_or_else(forbidden)
+}
+
+/// The events of one room, in any order, that `user` may see.
+///
+/// Asks the store twice for the whole list. For events after the user's join, while the user is
+/// joined, the answer is always yes: a reader who knows that need not ask.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails.
+pub fn visible_events(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    mut events: Vec<Arc<StoredEvent>>,
+) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    if events.is_empty() {
+        return Ok(events);
+    }
+    let visibilities: Vec<(u64, Visibility)> = app
+        .store
+        .state_history(room, "m.room.history_visibility", "")?
+        .iter()
+        .map(|event| (event.position, Visibility::of(event)))
+        .collect();
+    let memberships: Vec<(u64, Membership)> = app
+        .store
+        .state_history(room, "m.room.member", user.as_str())?
+        .iter()
+        .filter_map(|event| Some((event.position, event.membership()?.1)))
+        .collect();
+    let last_join = memberships.iter().rev().find(|(_, m)| *m == Membership::Join).map(|(p, _)| *p);
+    // Before an event and after it, so that an event that changes either is seen from both sides.
+    let around = |position: u64| {
+        [position - 1, position].map(|at| {
+            (at_position(&visibilities, at).unwrap_or(Visibility::Shared), at_position(&memberships, at))
+        })
+    };
+    events.retain(|event| {
+        let joined_later = last_join.is_some_and(|join| join > event.position);
+        around(event.position).into_iter().any(|(v, m)| may_see(v, m, joined_later))
+    });
+    Ok(events)
+}
+
+/// Whether `user` may see one event of a room.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails.
+pub fn may_see_event(app: &App, user: &UserId, event: &Arc<StoredEvent>) -> Result<bool, Refusal> {
+    Ok(!visible_events(app, user, &event.room_id, vec![Arc::clone(event)])?.is_empty())
+}
+
+/// The rule itself, for the setting and the user's membership at the time of the event.
+fn may_see(visibility: Visibility, membership: Option<Membership>, joined_later: bool) -> bool {
+    match (visibility, membership) {
+        (Visibility::WorldReadable, _) | (_, Some(Membership::Join)) => true,
+        (Visibility::Shared, _) => joined_later,
+        (Visibility::Invited, Some(Membership::Invite)) => true,
+        (Visibility::Invited | Visibility::Joined, _) => false,
+    }
+}
+
+/// The last value that was set at or before a position.
+fn at_position<T: Copy>(history: &[(u64, T)], position: u64) -> Option<T> {
+    let after = history.partition_point(|(set, _)| *set <= position);
+    after.checked_sub(1).map(|last| history[last].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_visibility_is_the_specifications_table() {
+        use Membership::{Ban, Invite, Join, Knock, Leave};
+        use Visibility::{Invited, Joined, Shared, WorldReadable};
+        let all = [None, Some(Invite), Some(Join), Some(Knock), Some(Leave), Some(Ban)];
+        for membership in all {
+            let joined = membership == Some(Join);
+            // Columns: now only, and when the user joins (again) later.
+            let rows = [
+                (WorldReadable, true, true),
+                (Shared, joined, true),
+                (Invited, joined || membership == Some(Invite), joined || membership == Some(Invite)),
+                (Joined, joined, joined),
+            ];
+            for (visibility, alone, later) in rows {
+                assert_eq!(may_see(visibility, membership, false), alone, "{visibility:?} {membership:?}");
+                assert_eq!(may_see(visibility, membership, true), later, "{visibility:?} {membership:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_value_at_a_position_is_the_last_one_set() {
+        let history = [(3, 'a'), (7, 'b')];
+        let rows = [(2, None), (3, Some('a')), (6, Some('a')), (7, Some('b')), (99, Some('b'))];
+        for (position, value) in rows {
+            assert_eq!(at_position(&history, position), value);
+        }
+    }
+}

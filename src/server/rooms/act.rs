@@ -1,0 +1,311 @@
+//! Membership: joining, inviting, leaving and the rest, and profiles that change.
+//!
+//! Client-server API, "Room membership". The rules themselves are the room version's.
+
+use std::sync::Arc;
+
+use ruma::{
+    CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, UserId, room_version_rules::AuthorizationRules,
+};
+use serde::Deserialize;
+
+use super::{
+    Membership, Refusal,
+    append::{Author, Draft, append, rules},
+    content,
+    power::PowerLevels,
+    send::known_room,
+    write,
+};
+use crate::server::{
+    app::App,
+    http::Session,
+    store::{RoomRow, RoomWrite},
+};
+
+/// Joins a room. Whoever is in it already stays as they are.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for a room that this server does not know, [`Refusal::Forbidden`] by its rules.
+pub async fn join(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    let (session, room_id) = (session.clone(), room_id.to_owned());
+    write(app, move |write, app| {
+        let room = write
+            .room(&room_id)?
+            .ok_or_else(|| Refusal::NotFound("this server knows no such room".into()))?;
+        let before = write.membership(&room, &session.user)?;
+        if before == Some(Membership::Join) {
+            return Ok(());
+        }
+        let mut content = content::member(write, &session.user, Membership::Join, reason.as_deref())?;
+        let rules = rules(&room.version)?;
+        if before != Some(Membership::Invite)
+            && let Some(authoriser) = authoriser(write, &room, &rules.authorization, &session.user)?
+        {
+            let id = CanonicalJsonValue::String(authoriser.to_string());
+            content.insert("join_authorised_via_users_server".to_owned(), id);
+        }
+        let draft = Draft::state("m.room.member", session.user.as_str(), content);
+        append(write, author(app, &session), &room, &draft)?;
+        Ok(())
+    })
+    .await
+}
+
+/// Asks to be let in.
+///
+/// # Errors
+/// As for [`join`].
+pub async fn knock(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    let (session, room_id) = (session.clone(), room_id.to_owned());
+    write(app, move |write, app| {
+        let room = write
+            .room(&room_id)?
+            .ok_or_else(|| Refusal::NotFound("this server knows no such room".into()))?;
+        let content = content::member(write, &session.user, Membership::Knock, reason.as_deref())?;
+        let draft = Draft::state("m.room.member", session.user.as_str(), content);
+        append(write, author(app, &session), &room, &draft)?;
+        Ok(())
+    })
+    .await
+}
+
+/// Leaves a room, declines an invite, or takes a knock back.
+///
+/// # Errors
+/// [`Refusal::Forbidden`] for somebody who is neither joined, invited nor knocking.
+pub async fn leave(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    let target = session.user.clone();
+    set(app, session, room_id, target, Membership::Leave, reason, |_| Ok(())).await
+}
+
+/// Invites a user of this server.
+///
+/// # Errors
+/// [`Refusal::NotFound`]: no such account. [`Refusal::Forbidden`]: by the room's rules, or a user of
+/// another server, which this one cannot reach.
+pub async fn invite(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    target: &UserId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    let (session, room_id, target) = (session.clone(), room_id.to_owned(), target.to_owned());
+    write(app, move |write, app| {
+        let room = known_room(write, &room_id)?;
+        invite_in(write, author(app, &session), &room, &target, reason.as_deref(), false)
+    })
+    .await
+}
+
+/// Puts somebody out of a room, or takes their invite back.
+///
+/// # Errors
+/// [`Refusal::Forbidden`]: by the room's rules, or the target is not in the room.
+pub async fn kick(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    target: &UserId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    set(app, session, room_id, target.to_owned(), Membership::Leave, reason, |before| match before {
+        Some(Membership::Join | Membership::Invite | Membership::Knock) => Ok(()),
+        Some(Membership::Leave | Membership::Ban) | None => {
+            Err(Refusal::Forbidden("this user is not in the room".into()))
+        }
+    })
+    .await
+}
+
+/// Bans somebody from a room.
+///
+/// # Errors
+/// [`Refusal::Forbidden`]: by the room's rules.
+pub async fn ban(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    target: &UserId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    set(app, session, room_id, target.to_owned(), Membership::Ban, reason, |_| Ok(())).await
+}
+
+/// Takes a ban back.
+///
+/// # Errors
+/// [`Refusal::Forbidden`]: by the room's rules, or the target is not banned.
+pub async fn unban(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    target: &UserId,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    set(app, session, room_id, target.to_owned(), Membership::Leave, reason, |before| match before {
+        Some(Membership::Ban) => Ok(()),
+        _ => Err(Refusal::Forbidden("this user is not banned".into())),
+    })
+    .await
+}
+
+/// Takes a room that the user left off their lists.
+///
+/// # Errors
+/// [`Refusal::InvalidParam`] while the user is in the room; [`Refusal::NotFound`] when they never were.
+pub async fn forget(app: &Arc<App>, session: &Session, room_id: &RoomId) -> Result<(), Refusal> {
+    if app.store.forget_room(&session.user, room_id).await? {
+        return Ok(());
+    }
+    match app.store.membership(&session.user, room_id)? {
+        Some(_) => Err(Refusal::InvalidParam("leave the room before forgetting it".into())),
+        None => Err(Refusal::NotFound("you were never in this room".into())),
+    }
+}
+
+/// Writes the user's changed name and picture into every room they are in (P10).
+///
+/// A room whose rules refuse the event (which they have no reason to) keeps the old ones.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails.
+pub async fn handle_profile_change(app: &Arc<App>, user: &UserId) -> Result<(), Refusal> {
+    let user: OwnedUserId = user.to_owned();
+    write(app, move |write, app| {
+        let author =
+            Author { signer: &app.rooms.signer, sender: &user, now_ms: app.unix_ms(), transaction: None };
+        for room in write.joined_rooms(&user)? {
+            let mut content = match write.state(&room, "m.room.member", user.as_str())? {
+                Some(event) => content::parse(event.content().get())?,
+                None => continue,
+            };
+            let before = content.clone();
+            for key in ["displayname", "avatar_url", "reason"] {
+                content.remove(key);
+            }
+            content::add_profile(write, &user, &mut content)?;
+            if content == before {
+                continue;
+            }
+            let draft = Draft::state("m.room.member", user.as_str(), content);
+            match append(write, author, &room, &draft) {
+                Ok(_) => {}
+                Err(failed @ (Refusal::Store(_) | Refusal::Internal(_))) => return Err(failed),
+                Err(refused) => tracing::debug!(?refused, "a room keeps an old profile"),
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Invites in the middle of a write.
+pub(super) fn invite_in(
+    write: &RoomWrite<'_>,
+    author: Author<'_>,
+    room: &RoomRow,
+    target: &UserId,
+    reason: Option<&str>,
+    is_direct: bool,
+) -> Result<(), Refusal> {
+    if target.server_name() != author.sender.server_name() {
+        return Err(Refusal::Forbidden("users of other servers cannot be reached from here".into()));
+    }
+    if write.profile(target)?.is_none() {
+        return Err(Refusal::NotFound("there is no such user".into()));
+    }
+    let mut content = content::member(write, target, Membership::Invite, reason)?;
+    if is_direct {
+        content.insert("is_direct".to_owned(), CanonicalJsonValue::Bool(true));
+    }
+    append(write, author, room, &Draft::state("m.room.member", target.as_str(), content))?;
+    Ok(())
+}
+
+fn author<'a>(app: &'a App, session: &'a Session) -> Author<'a> {
+    Author { signer: &app.rooms.signer, sender: &session.user, now_ms: app.unix_ms(), transaction: None }
+}
+
+async fn set(
+    app: &Arc<App>,
+    session: &Session,
+    room_id: &RoomId,
+    target: OwnedUserId,
+    membership: Membership,
+    reason: Option<String>,
+    allowed: impl FnOnce(Option<Membership>) -> Result<(), Refusal> + Send + 'static,
+) -> Result<(), Refusal> {
+    let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
+    write(app, move |write, app| {
+        let room = known_room(write, &room_id)?;
+        let me = write.membership(&room, &session.user)?;
+        if me != Some(Membership::Join) && target != session.user {
+            return Err(Refusal::Forbidden("you are not in this room".into()));
+        }
+        allowed(write.membership(&room, &target)?)?;
+        let content = content::member(write, &target, membership, reason.as_deref())?;
+        let draft = Draft::state("m.room.member", target.as_str(), content);
+        append(write, author(app, &session), &room, &draft)?;
+        Ok(())
+    })
+    .await
+}
+
+/// For a restricted room that lets `user` in because of another room: the member here whose server
+/// vouches for it. Restricted rooms: client-server API, "Restricted rooms".
+fn authoriser(
+    write: &RoomWrite<'_>,
+    room: &RoomRow,
+    rules: &AuthorizationRules,
+    user: &UserId,
+) -> Result<Option<OwnedUserId>, Refusal> {
+    #[derive(Deserialize)]
+    struct JoinRules {
+        join_rule: String,
+        #[serde(default)]
+        allow: Vec<Allow>,
+    }
+    #[derive(Deserialize)]
+    struct Allow {
+        room_id: Option<OwnedRoomId>,
+    }
+    let join_rules = write.state(room, "m.room.join_rules", "")?;
+    let Some(JoinRules { join_rule, allow }) = join_rules.as_ref().and_then(|event| event.content_as())
+    else {
+        return Ok(None);
+    };
+    if !matches!(join_rule.as_str(), "restricted" | "knock_restricted") {
+        return Ok(None);
+    }
+    let mut admitted = false;
+    for other in allow.into_iter().filter_map(|allow| allow.room_id) {
+        if let Some(other) = write.room(&other)? {
+            admitted |= write.membership(&other, user)? == Some(Membership::Join);
+        }
+    }
+    if !admitted {
+        return Ok(None);
+    }
+    let powers = PowerLevels::current(write, room, rules)?;
+    let can_vouch = |member: &OwnedUserId| {
+        member.server_name() == user.server_name() && powers.of(member) >= powers.to_invite()
+    };
+    Ok(write.joined_members(room)?.into_iter().find(can_vouch))
+}

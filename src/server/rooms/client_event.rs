@@ -1,0 +1,180 @@
+//! Events as clients see them: "client event format", with `unsigned` made for the reader.
+//!
+//! Everything that is the same for all readers is encoded once per event and kept with it.
+
+use std::borrow::Cow;
+
+use ruma::EventId;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Membership, StoredEvent};
+use crate::server::http::Session;
+
+/// Which keys the place where the event stands makes superfluous.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientFormat {
+    /// With `room_id`: in answers that can hold events of several rooms, or one event alone.
+    Full,
+    /// Without `room_id`: inside a room of `/sync`.
+    InRoom,
+}
+
+#[derive(Deserialize)]
+struct PduParts<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
+    origin_server_ts: u64,
+    #[serde(borrow)]
+    redacts: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sender: Cow<'a, str>,
+    #[serde(borrow)]
+    state_key: Option<Cow<'a, str>>,
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Shared<'a> {
+    content: Cow<'a, RawValue>,
+    event_id: &'a EventId,
+    origin_server_ts: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacts: Option<&'a str>,
+    sender: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_key: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unsigned<'a> {
+    age: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_content: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_sender: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces_state: Option<&'a EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted_because: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<&'a str>,
+}
+
+/// The event for `viewer` at `now_ms` (Unix time).
+///
+/// `transaction_id` only goes to the device that sent the event. `membership` is what the viewer was
+/// at the time of the event, when the caller knows.
+pub fn client_event(
+    event: &StoredEvent,
+    viewer: &Session,
+    now_ms: u64,
+    format: ClientFormat,
+    membership: Option<Membership>,
+) -> Box<RawValue> {
+    let transaction_id = event
+        .transaction
+        .as_ref()
+        .filter(|(device, _)| event.sender == viewer.user && *device == viewer.device)
+        .map(|(_, transaction)| transaction.as_str());
+    let replaced = event.replaces.as_ref();
+    let unsigned = Unsigned {
+        age: now_ms.saturating_sub(event.origin_server_ts),
+        membership: membership.map(Membership::as_str),
+        prev_content: replaced.map(|r| &*r.content),
+        prev_sender: replaced.map(|r| r.sender.as_str()),
+        replaces_state: replaced.map(|r| &*r.event_id),
+        redacted_because: event.redacted_because.as_deref(),
+        transaction_id,
+    };
+    let prefix = event.client_prefix();
+    let mut json = String::with_capacity(prefix.len() + 192);
+    json.push_str(prefix);
+    if format == ClientFormat::Full {
+        json.push_str(",\"room_id\":");
+        json.push_str(&encode(event.room_id.as_str()));
+    }
+    json.push_str(",\"unsigned\":");
+    json.push_str(&encode(&unsigned));
+    json.push('}');
+    RawValue::from_string(json).expect("is made of whole JSON values")
+}
+
+/// The event as it shows among the stripped state of an invite: no IDs, no times.
+pub fn stripped_event(event: &StoredEvent) -> Box<RawValue> {
+    #[derive(Serialize)]
+    struct Stripped<'a> {
+        content: &'a RawValue,
+        sender: &'a str,
+        state_key: &'a str,
+        #[serde(rename = "type")]
+        kind: &'a str,
+    }
+    let stripped = Stripped {
+        content: event.content(),
+        sender: event.sender.as_str(),
+        state_key: event.state_key.as_deref().unwrap_or_default(),
+        kind: &event.kind,
+    };
+    to_raw_value(&stripped).expect("strings and JSON can be written as JSON")
+}
+
+/// A redaction as it shows in `unsigned.redacted_because`.
+pub(in crate::server) fn redacted_because(event_id: &EventId, pdu: &str) -> Box<RawValue> {
+    let mut json = prefix(event_id, pdu);
+    json.push('}');
+    RawValue::from_string(json).expect("is made of whole JSON values")
+}
+
+/// See [`StoredEvent::client_prefix`].
+pub(super) fn prefix(event_id: &EventId, pdu: &str) -> String {
+    let parts: PduParts<'_> = serde_json::from_str(pdu).expect("a stored PDU has the keys of a PDU");
+    let (content, redacts) = if parts.kind == "m.room.redaction" {
+        redaction_for_old_and_new(parts.content, parts.redacts.as_deref())
+    } else {
+        (Cow::Borrowed(parts.content), None)
+    };
+    let shared = Shared {
+        content,
+        event_id,
+        origin_server_ts: parts.origin_server_ts,
+        redacts: redacts.as_deref(),
+        sender: &parts.sender,
+        state_key: parts.state_key.as_deref(),
+        kind: &parts.kind,
+    };
+    let mut json = encode(&shared);
+    json.pop();
+    json
+}
+
+/// `redacts` lies beside the content up to room version 10 and inside it from 11 on; clients of
+/// either age get it in both places.
+fn redaction_for_old_and_new<'a>(
+    content: &'a RawValue,
+    beside: Option<&str>,
+) -> (Cow<'a, RawValue>, Option<String>) {
+    let Ok(mut object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(content.get())
+    else {
+        return (Cow::Borrowed(content), beside.map(str::to_owned));
+    };
+    let inside = object.get("redacts").and_then(serde_json::Value::as_str).map(str::to_owned);
+    match (inside, beside) {
+        (Some(inside), _) => (Cow::Borrowed(content), Some(inside)),
+        (None, Some(beside)) => {
+            object.insert("redacts".to_owned(), beside.into());
+            let content = to_raw_value(&object).expect("a JSON object can be written as JSON");
+            (Cow::Owned(content), Some(beside.to_owned()))
+        }
+        (None, None) => (Cow::Borrowed(content), None),
+    }
+}
+
+fn encode(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("strings, numbers and JSON can be written as JSON")
+}

@@ -1,0 +1,90 @@
+//! Contents: what clients send becomes canonical JSON, and what member events of our users carry.
+
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId};
+
+use super::{MAX_ID_BYTES, Membership, Refusal};
+use crate::server::store::RoomWrite;
+
+/// Parses a client's event content.
+///
+/// # Errors
+/// [`Refusal::BadJson`]: not an object, or with numbers that canonical JSON does not have (fractions,
+/// exponents, beyond ±(2^53 - 1)).
+pub(super) fn parse(json: &str) -> Result<CanonicalJsonObject, Refusal> {
+    match serde_json::from_str(json) {
+        Ok(CanonicalJsonValue::Object(object)) => Ok(object),
+        Ok(_) => Err(Refusal::BadJson("the content must be an object".into())),
+        Err(e) => Err(Refusal::BadJson(format!("the content is not canonical JSON: {e}").into())),
+    }
+}
+
+/// Refuses identifiers, types and keys that no event can carry.
+pub(super) fn check_length(what: &'static str, value: &str) -> Result<(), Refusal> {
+    if value.len() > MAX_ID_BYTES {
+        return Err(Refusal::TooLarge(format!("{what} has more than {MAX_ID_BYTES} bytes").into()));
+    }
+    Ok(())
+}
+
+/// The content of a member event of `user`; users of this server get their name and picture in (P10).
+pub(super) fn member(
+    write: &RoomWrite<'_>,
+    user: &UserId,
+    membership: Membership,
+    reason: Option<&str>,
+) -> Result<CanonicalJsonObject, Refusal> {
+    let mut content = CanonicalJsonObject::from_iter([(
+        "membership".to_owned(),
+        CanonicalJsonValue::String(membership.as_str().to_owned()),
+    )]);
+    if let Some(reason) = reason {
+        content.insert("reason".to_owned(), CanonicalJsonValue::String(reason.to_owned()));
+    }
+    add_profile(write, user, &mut content)?;
+    Ok(content)
+}
+
+/// Puts name and picture of a user of this server into a member event that does not say them. A user
+/// without a chosen name goes by the local part of their ID.
+pub(super) fn add_profile(
+    write: &RoomWrite<'_>,
+    user: &UserId,
+    content: &mut CanonicalJsonObject,
+) -> Result<(), Refusal> {
+    let Some(profile) = write.profile(user)? else { return Ok(()) };
+    let name = profile.displayname.unwrap_or_else(|| user.localpart().to_owned());
+    content.entry("displayname".to_owned()).or_insert(CanonicalJsonValue::String(name));
+    if let Some(avatar) = profile.avatar_url {
+        content.entry("avatar_url".to_owned()).or_insert(CanonicalJsonValue::String(avatar));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_objects_of_canonical_json_are_contents() {
+        for good in ["{}", r#"{"a":9007199254740991,"b":[null,true,-1],"c":{"d":"é"}}"#] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+        for bad in [
+            "",
+            "[]",
+            "null",
+            "\"text\"",
+            "{",
+            "{}{}",
+            r#"{"a":1.5}"#,
+            r#"{"a":1e3}"#,
+            r#"{"a":9007199254740992}"#,
+            r#"{"a":-9007199254740992}"#,
+            r#"{"a":"\ud800"}"#,
+            &deep,
+        ] {
+            assert!(matches!(parse(bad), Err(Refusal::BadJson(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Making rooms: the first events, in the order that the specification gives them.
+//!
+//! Client-server API, "POST createRoom". All of it is one write: a room is made whole or not at all.
+
+use std::sync::Arc;
+
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId,
+    RoomVersionId, ServerName, UserId,
+    api::client::room::{
+        Visibility,
+        create_room::v3::{Request, RoomPreset},
+    },
+    room_version_rules::AuthorizationRules,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    MAX_INITIAL_STATE, MAX_INVITES, Membership, Refusal, VERSIONS,
+    act::invite_in,
+    append::{Author, Draft, append_create, rules},
+    content,
+    send::place,
+    write,
+};
+use crate::server::{
+    app::App,
+    http::Session,
+    store::{RoomRow, RoomWrite},
+};
+
+/// Makes a room as `request` describes it, with its sender in it.
+///
+/// # Errors
+/// [`Refusal`]: an alias that is taken, a version that is not known, a state that the rules refuse, more
+/// invites or initial state than allowed.
+pub async fn create(app: &Arc<App>, session: &Session, request: Request) -> Result<OwnedRoomId, Refusal> {
+    let plan = Plan::new(app, &session.user, request)?;
+    let session = session.clone();
+    write(app, move |write, app| {
+        let author = Author {
+            signer: &app.rooms.signer,
+            sender: &session.user,
+            now_ms: app.unix_ms(),
+            transaction: None,
+        };
+        plan.carry_out(write, author).map(|room| room.room_id)
+    })
+    .await
+}
+
+/// A request for a room, checked as far as it can be without looking at the store.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) version: RoomVersionId,
+    pub(super) creation_content: CanonicalJsonObject,
+    pub(super) listed: bool,
+    pub(super) alias: Option<OwnedRoomAliasId>,
+    pub(super) preset: Preset,
+    pub(super) power_levels: PowerLevelsFrom,
+    pub(super) initial_state: Vec<Draft>,
+    pub(super) name: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) invite: Vec<OwnedUserId>,
+    pub(super) is_direct: bool,
+}
+
+/// Where the first power levels come from.
+#[derive(Debug)]
+pub(super) enum PowerLevelsFrom {
+    /// The preset's, with these keys put over them.
+    Preset(CanonicalJsonObject),
+    /// These, as they are: a room that takes another's place.
+    Given(CanonicalJsonObject),
+}
+
+/// A convenient set of first rules.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Preset {
+    Private,
+    TrustedPrivate,
+    Public,
+}
+
+impl Plan {
+    fn new(app: &App, creator: &UserId, request: Request) -> Result<Self, Refusal> {
+        let version = request.room_version.unwrap_or_else(|| app.config.rooms.default_version.clone());
+        if !VERSIONS.contains(&version) {
+            return Err(Refusal::UnsupportedVersion);
+        }
+        if !request.invite_3pid.is_empty() {
+            return Err(Refusal::Forbidden("this server cannot invite by e-mail or phone number".into()));
+        }
+        if request.invite.len() > MAX_INVITES {
+            return Err(Refusal::InvalidParam(format!("at most {MAX_INVITES} invites at once").into()));
+        }
+        if request.initial_state.len() > MAX_INITIAL_STATE {
+            return Err(Refusal::InvalidParam(format!("at most {MAX_INITIAL_STATE} state events").into()));
+        }
+        let listed = request.visibility == Visibility::Public;
+        let preset = match request.preset {
+            Some(RoomPreset::PrivateChat) => Preset::Private,
+            Some(RoomPreset::TrustedPrivateChat) => Preset::TrustedPrivate,
+            Some(RoomPreset::PublicChat) => Preset::Public,
+            None if listed => Preset::Public,
+            None => Preset::Private,
+            Some(other) => {
+                return Err(Refusal::InvalidParam(format!("there is no preset {other}").into()));
+            }
+        };
+        let object = |raw: Option<&serde_json::value::RawValue>| {
+            raw.map_or_else(|| Ok(CanonicalJsonObject::new()), |raw| content::parse(raw.get()))
+        };
+        let overrides = object(request.power_level_content_override.as_ref().map(|raw| raw.json()))?;
+        let mut invite = request.invite;
+        invite.retain(|user| user != creator);
+        invite.sort();
+        invite.dedup();
+        let initial_state =
+            request.initial_state.iter().map(|raw| initial(raw.json().get())).collect::<Result<_, _>>()?;
+        Ok(Self {
+            version,
+            creation_content: object(request.creation_content.as_ref().map(|raw| raw.json()))?,
+            listed,
+            alias: request.room_alias_name.map(|name| alias(&name, app.server_name())).transpose()?,
+            preset,
+            power_levels: PowerLevelsFrom::Preset(overrides),
+            initial_state,
+            name: request.name,
+            topic: request.topic,
+            invite,
+            is_direct: request.is_direct,
+        })
+    }
+
+    /// Appends the first events, inside a write.
+    pub(super) fn carry_out(mut self, write: &RoomWrite<'_>, author: Author<'_>) -> Result<RoomRow, Refusal> {
+        let rules = rules(&self.version)?.authorization;
+        let create = self.create_content(author.sender, &rules);
+        let room_id = RoomId::new_v1(author.sender.server_name());
+        let draft = Draft::state("m.room.create", "", create);
+        let room = append_create(write, author, &self.version, room_id, self.listed, draft)?;
+        if let Some(alias) = &self.alias
+            && !write.add_alias(alias, &room, author.sender)?
+        {
+            return Err(Refusal::AliasTaken);
+        }
+        let join = content::member(write, author.sender, Membership::Join, None)?;
+        let put = |kind: &str, key: &str, content: CanonicalJsonObject| {
+            place(write, author, &room, Draft::state(kind, key, content))
+                .map(|_| ())
+                .map_err(|refusal| initial_refusal(refusal, kind))
+        };
+        put("m.room.member", author.sender.as_str(), join)?;
+        put("m.room.power_levels", "", self.power_levels(author.sender, &rules))?;
+        if let Some(alias) = &self.alias {
+            put("m.room.canonical_alias", "", one("alias", alias.as_str()))?;
+        }
+        for (kind, content) in self.preset.state() {
+            if !self.initial_state.iter().any(|d| d.kind == kind && d.state_key.as_deref() == Some("")) {
+                put(kind, "", content)?;
+            }
+        }
+        for draft in std::mem::take(&mut self.initial_state) {
+            put(&draft.kind, draft.state_key.as_deref().unwrap_or_default(), draft.content)?;
+        }
+        if let Some(name) = &self.name {
+            put("m.room.name", "", one("name", name))?;
+        }
+        if let Some(topic) = &self.topic {
+            put("m.room.topic", "", topic_content(topic))?;
+        }
+        for user in &self.invite {
+            invite_in(write, author, &room, user, None, self.is_direct)?;
+        }
+        Ok(room)
+    }
+
+    fn create_content(&self, creator: &UserId, rules: &AuthorizationRules) -> CanonicalJsonObject {
+        let mut content = self.creation_content.clone();
+        content.remove("creator");
+        content.insert("room_version".to_owned(), text(self.version.as_str()));
+        if !rules.use_room_create_sender {
+            content.insert("creator".to_owned(), text(creator.as_str()));
+        }
+        if rules.additional_room_creators && self.preset == Preset::TrustedPrivate && !self.invite.is_empty()
+        {
+            let mut creators = match content.remove("additional_creators") {
+                Some(CanonicalJsonValue::Array(creators)) => creators,
+                _ => Vec::new(),
+            };
+            creators.extend(self.invite.iter().map(|user| text(user.as_str())));
+            creators.dedup();
+            content.insert("additional_creators".to_owned(), creators.into());
+        }
+        content
+    }
+
+    fn power_levels(&self, creator: &UserId, rules: &AuthorizationRules) -> CanonicalJsonObject {
+        let overrides = match &self.power_levels {
+            PowerLevelsFrom::Given(content) => return content.clone(),
+            PowerLevelsFrom::Preset(overrides) => overrides,
+        };
+        let mut users = CanonicalJsonObject::new();
+        // From version 12 on, creators are above all levels and must not be in the list.
+        if !rules.explicitly_privilege_room_creators {
+            users.insert(creator.to_string(), number(100));
+            if self.preset == Preset::TrustedPrivate {
+                users.extend(self.invite.iter().map(|user| (user.to_string(), number(100))));
+            }
+        }
+        let tombstone = if rules.explicitly_privilege_room_creators { 150 } else { 100 };
+        let events = [
+            ("m.room.avatar", 50),
+            ("m.room.canonical_alias", 50),
+            ("m.room.encryption", 100),
+            ("m.room.history_visibility", 100),
+            ("m.room.name", 50),
+            ("m.room.power_levels", 100),
+            ("m.room.server_acl", 100),
+            ("m.room.tombstone", tombstone),
+        ];
+        let events = events.map(|(kind, level)| (kind.to_owned(), number(level)));
+        let levels = [
+            ("ban", 50),
+            ("events_default", 0),
+            ("invite", if self.preset == Preset::Public { 50 } else { 0 }),
+            ("kick", 50),
+            ("redact", 50),
+            ("state_default", 50),
+            ("users_default", 0),
+        ];
+        let mut content = CanonicalJsonObject::from_iter(levels.map(|(key, l)| (key.to_owned(), number(l))));
+        content.insert("events".to_owned(), CanonicalJsonObject::from_iter(events).into());
+        content.insert("users".to_owned(), users.into());
+        content.extend(overrides.clone());
+        content
+    }
+}
+
+impl Preset {
+    /// The state that the preset stands for (client-server API, table of `preset`).
+    fn state(self) -> [(&'static str, CanonicalJsonObject); 3] {
+        let (join_rule, guests) = match self {
+            Self::Private | Self::TrustedPrivate => ("invite", "can_join"),
+            Self::Public => ("public", "forbidden"),
+        };
+        [
+            ("m.room.join_rules", one("join_rule", join_rule)),
+            ("m.room.history_visibility", one("history_visibility", "shared")),
+            ("m.room.guest_access", one("guest_access", guests)),
+        ]
+    }
+}
+
+/// The whole alias for its local part.
+///
+/// # Errors
+/// [`Refusal::InvalidParam`] when that is not an alias.
+pub(super) fn alias(localpart: &str, server: &ServerName) -> Result<OwnedRoomAliasId, Refusal> {
+    let valid =
+        !localpart.is_empty() && !localpart.contains([':', '\0']) && !localpart.contains(char::is_whitespace);
+    RoomAliasId::parse(format!("#{localpart}:{server}"))
+        .ok()
+        .filter(|_| valid)
+        .ok_or_else(|| Refusal::InvalidParam("this cannot be the local part of an alias".into()))
+}
+
+/// One of `initial_state`.
+fn initial(json: &str) -> Result<Draft, Refusal> {
+    #[derive(Deserialize)]
+    struct Initial<'a> {
+        #[serde(rename = "type")]
+        kind: String,
+        #[serde(default)]
+        state_key: String,
+        #[serde(borrow)]
+        content: &'a serde_json::value::RawValue,
+    }
+    let initial: Initial<'_> =
+        serde_json::from_str(json).map_err(|e| Refusal::BadJson(format!("initial_state: {e}").into()))?;
+    content::check_length("the event type", &initial.kind)?;
+    content::check_length("the state key", &initial.state_key)?;
+    Ok(Draft::state(&initial.kind, &initial.state_key, content::parse(initial.content.get())?))
+}
+
+/// What the rules refuse among a room's first events is a mistake in the request, not of its sender.
+fn initial_refusal(refusal: Refusal, kind: &str) -> Refusal {
+    match refusal {
+        Refusal::Forbidden(why) => Refusal::InvalidState(format!("{kind}: {why}").into()),
+        other => other,
+    }
+}
+
+/// `m.topic` beside `topic`, as version 1.15 has it.
+fn topic_content(topic: &str) -> CanonicalJsonObject {
+    let content = json!({ "topic": topic, "m.topic": { "m.text": [{ "body": topic }] } });
+    match CanonicalJsonValue::try_from(content) {
+        Ok(CanonicalJsonValue::Object(object)) => object,
+        _ => one("topic", topic),
+    }
+}
+
+fn one(key: &str, value: &str) -> CanonicalJsonObject {
+    CanonicalJsonObject::from_iter([(key.to_owned(), text(value))])
+}
+
+fn text(text: &str) -> CanonicalJsonValue {
+    CanonicalJsonValue::String(text.to_owned())
+}
+
+fn number(n: i32) -> CanonicalJsonValue {
+    CanonicalJsonValue::Integer(n.into())
+}

@@ -1,0 +1,121 @@
+//! Rooms: Matrix rooms from the first event, with hashes, signatures and the authorisation rules.
+//!
+//! Every change is one write ([`write`]): inside it, drafts become PDUs, are checked and appended; when
+//! it is on the disk, memory ([`Members`], the log's tail) follows, and the readers it concerns are woken.
+//! Nothing here knows SQL or HTTP. Client-server API, "Rooms", "Events"; server-server API, "PDUs".
+
+mod access;
+mod act;
+mod append;
+mod client_event;
+mod content;
+mod create;
+mod members;
+mod pdu;
+mod power;
+mod refusal;
+mod send;
+mod stored;
+
+use std::sync::Arc;
+
+pub use self::{
+    access::{Access, access, may_see_event, visible_events},
+    act::{ban, forget, handle_profile_change, invite, join, kick, knock, leave, unban},
+    client_event::{ClientFormat, client_event, stripped_event},
+    create::create,
+    members::Members,
+    refusal::Refusal,
+    send::{Action, redact, send_message, send_state},
+    stored::{Membership, Replaced, StoredEvent},
+};
+pub(in crate::server) use self::{
+    client_event::redacted_because,
+    stored::{Columns, content_of},
+};
+use super::{
+    app::App,
+    keys::Signer,
+    store::{Changes, OpenError, RoomWrite, Store, StoreError},
+};
+
+/// Bytes of a PDU as canonical JSON, at most (server-server API, "Size limits").
+pub const MAX_PDU_BYTES: usize = 65_535;
+
+/// Bytes of an identifier, an event type, a state key or a transaction ID, at most.
+pub const MAX_ID_BYTES: usize = 255;
+
+/// Users that one `createRoom` can invite.
+pub const MAX_INVITES: usize = 100;
+
+/// State events that one `createRoom` can bring along.
+pub const MAX_INITIAL_STATE: usize = 100;
+
+/// The room versions that rooms can be made in.
+pub const VERSIONS: [ruma::RoomVersionId; 3] =
+    [ruma::RoomVersionId::V10, ruma::RoomVersionId::V11, ruma::RoomVersionId::V12];
+
+/// What the running server holds of its rooms beside the store.
+#[derive(Debug)]
+pub struct Rooms {
+    /// Who is in which room, exact after every commit.
+    pub members: Members,
+    /// Signs this server's events.
+    pub signer: Signer,
+}
+
+impl Rooms {
+    /// Reads the signing key and who is in which room.
+    ///
+    /// # Errors
+    /// [`OpenError`] when either cannot be read.
+    pub fn open(config: &super::Config, store: &Store) -> Result<Self, OpenError> {
+        let signer = Signer::open(&config.data_dir, &config.server_name)?;
+        let members = Members::load(store)
+            .map_err(|e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string()))?;
+        Ok(Self { members, signer })
+    }
+}
+
+/// Runs `job` as one write to rooms. Once begun it is finished even if the caller goes away, so that
+/// memory and readers always learn of what was committed.
+async fn write<T: Send + 'static>(
+    app: &Arc<App>,
+    job: impl FnOnce(&RoomWrite<'_>, &App) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let app = Arc::clone(app);
+    let task = tokio::spawn(async move {
+        let (in_job, in_apply) = (Arc::clone(&app), Arc::clone(&app));
+        let (value, changes) = app
+            .store
+            .write_rooms(
+                move |write| job(write, &in_job),
+                move |changes| in_apply.rooms.members.apply(&changes.appended),
+            )
+            .await?;
+        wake(&app, &changes);
+        Ok(value)
+    });
+    task.await.unwrap_or_else(|e| Err(Refusal::Internal(format!("a write to rooms failed: {e}"))))
+}
+
+/// Wakes the readers of everybody of this server whom the changes concern.
+fn wake(app: &App, changes: &Changes) {
+    let ours = app.server_name();
+    for event in &changes.appended {
+        if let Some((user, _)) = event.membership()
+            && let Ok(user) = <&ruma::UserId>::try_from(user)
+        {
+            app.wakers.wake(user);
+        }
+    }
+    let mut rooms: Vec<&ruma::RoomId> = changes.appended.iter().map(|event| &*event.room_id).collect();
+    rooms.dedup();
+    for room in rooms {
+        app.rooms.members.each_joined(room, |user| {
+            if user.server_name() == ours {
+                app.wakers.wake(user);
+            }
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! Room aliases and the public directory.
+
+use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::rooms::{RoomRow, RoomWrite};
+use super::{Store, StoreError, events};
+
+/// Where an alias leads, and who made it.
+#[derive(Clone, Debug)]
+pub struct AliasRow {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Who may take it away again.
+    pub creator: OwnedUserId,
+}
+
+impl Store {
+    /// Where an alias leads.
+    pub fn alias(&self, alias: &RoomAliasId) -> Result<Option<AliasRow>, StoreError> {
+        self.read(|c| find(c, alias))
+    }
+
+    /// The aliases of a room, in order.
+    pub fn aliases(&self, room: &RoomId) -> Result<Vec<OwnedRoomAliasId>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT a.alias FROM aliases a JOIN rooms r ON r.room = a.room WHERE r.room_id = ?1 ORDER BY a.alias",
+            )?
+            .query_map([room.as_str()], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+            .collect()
+        })
+    }
+
+    /// The rooms that the public directory lists, in no order that means anything.
+    pub fn listed_rooms(&self) -> Result<Vec<OwnedRoomId>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT room_id FROM rooms WHERE listed = 1 ORDER BY room_id")?
+                .query_map([], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+                .collect()
+        })
+    }
+}
+
+impl RoomWrite<'_> {
+    /// Where an alias leads.
+    pub fn alias(&self, alias: &RoomAliasId) -> Result<Option<AliasRow>, StoreError> {
+        Ok(find(self.connection, alias)?)
+    }
+
+    /// Makes an alias. False: it is taken.
+    pub fn add_alias(
+        &self,
+        alias: &RoomAliasId,
+        room: &RoomRow,
+        creator: &UserId,
+    ) -> Result<bool, StoreError> {
+        let added = self
+            .connection
+            .prepare_cached("INSERT INTO aliases VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute((alias.as_str(), room.number, creator.as_str()))?;
+        Ok(added > 0)
+    }
+
+    /// Takes an alias away.
+    pub fn remove_alias(&self, alias: &RoomAliasId) -> Result<(), StoreError> {
+        self.connection.prepare_cached("DELETE FROM aliases WHERE alias = ?1")?.execute([alias.as_str()])?;
+        Ok(())
+    }
+
+    /// Lets every alias of one room lead to another.
+    pub fn move_aliases(&self, from: &RoomRow, to: &RoomRow) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE aliases SET room = ?2 WHERE room = ?1")?
+            .execute((from.number, to.number))?;
+        Ok(())
+    }
+
+    /// Puts a room into the public directory, or takes it out.
+    pub fn set_listed(&self, room: &RoomRow, listed: bool) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE rooms SET listed = ?2 WHERE room = ?1")?
+            .execute((room.number, listed))?;
+        Ok(())
+    }
+}
+
+fn find(c: &Connection, alias: &RoomAliasId) -> rusqlite::Result<Option<AliasRow>> {
+    c.prepare_cached(
+        "SELECT r.room_id, a.creator FROM aliases a JOIN rooms r ON r.room = a.room WHERE a.alias = ?1",
+    )?
+    .query_row([alias.as_str()], |row| {
+        Ok(AliasRow {
+            room_id: events::parse(0, row.get_ref(0)?.as_str()?)?,
+            creator: events::parse(1, row.get_ref(1)?.as_str()?)?,
+        })
+    })
+    .optional()
+}

@@ -1,0 +1,132 @@
+//! Events: rows of the log, read one by one and by room.
+
+use std::sync::Arc;
+
+use ruma::{EventId, OwnedEventId, RoomId};
+use rusqlite::{OptionalExtension, Row, types::Type};
+
+use super::{Store, StoreError};
+use crate::server::rooms::{Columns, Replaced, StoredEvent, content_of, redacted_because};
+
+/// What every query of events selects; [`event`] reads it. Add `WHERE` and `ORDER BY` over `e` and `r`.
+pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \
+    e.origin_server_ts, e.depth, e.pdu, e.device_id, e.transaction_id, \
+    p.event_id, p.sender, p.pdu, b.event_id, b.pdu \
+    FROM events e JOIN rooms r ON r.room = e.room \
+    LEFT JOIN events p ON p.position = e.replaces LEFT JOIN events b ON b.position = e.redacted_by ";
+
+/// Which events of a range come first, and stay when there are more than the limit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// The lowest positions.
+    OldestFirst,
+    /// The highest positions.
+    NewestFirst,
+}
+
+impl Order {
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::OldestFirst => "ASC",
+            Self::NewestFirst => "DESC",
+        }
+    }
+}
+
+/// Reads a row of [`SELECT`].
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
+    let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+    let optional = |index| row.get_ref(index)?.as_str_or_null().map_err(rusqlite::Error::from);
+    let replaces = match (optional(11)?, optional(13)?) {
+        (Some(event_id), Some(pdu)) => Some(Replaced {
+            event_id: parse(11, event_id)?,
+            sender: parse(12, text(12)?)?,
+            content: content_of(pdu).unwrap_or(serde_json::value::RawValue::NULL).to_owned(),
+        }),
+        _ => None,
+    };
+    let redacted_because = match (optional(14)?, optional(15)?) {
+        (Some(event_id), Some(pdu)) => Some(redacted_because(&parse::<OwnedEventId>(14, event_id)?, pdu)),
+        _ => None,
+    };
+    let transaction = match (optional(9)?, optional(10)?) {
+        (Some(device), Some(transaction)) => Some((device.into(), transaction.into())),
+        _ => None,
+    };
+    Ok(Arc::new(StoredEvent::from(Columns {
+        position: row.get::<_, i64>(0)?.cast_unsigned(),
+        event_id: parse(1, text(1)?)?,
+        room_id: parse(2, text(2)?)?,
+        kind: text(3)?.to_owned(),
+        state_key: optional(4)?.map(str::to_owned),
+        sender: parse(5, text(5)?)?,
+        origin_server_ts: row.get::<_, i64>(6)?.cast_unsigned(),
+        depth: row.get::<_, i64>(7)?.cast_unsigned(),
+        pdu: text(8)?.into(),
+        replaces,
+        redacted_because,
+        transaction,
+    })))
+}
+
+/// An identifier in a column; one that is not valid is an error of the database.
+pub(super) fn parse<'a, T>(column: usize, text: &'a str) -> rusqlite::Result<T>
+where
+    T: TryFrom<&'a str, Error = ruma::IdParseError>,
+{
+    T::try_from(text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+}
+
+impl Store {
+    /// The event of this ID that was accepted in a room.
+    pub fn event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(&format!("{SELECT} WHERE e.event_id = ?1 AND e.standing = 0"))?
+                .query_row([event_id.as_str()], event)
+                .optional()
+        })
+    }
+
+    /// Up to `limit` accepted events of a room with positions after `from`, up to and including `to`.
+    pub fn room_events(
+        &self,
+        room: &RoomId,
+        from: u64,
+        to: u64,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+             AND e.position > ?2 AND e.position <= ?3 ORDER BY e.position {} LIMIT ?4",
+            order.sql()
+        );
+        let (from, to) = (clamp(from), clamp(to));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
+    }
+
+    /// The state events of a room that were accepted at positions after `from`, up to and including
+    /// `to`: for each type and key the last of them, in the order of the log.
+    pub fn state_changes(
+        &self,
+        room: &RoomId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE e.position IN (SELECT max(position) FROM events \
+             WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND standing = 0 \
+             AND state_key IS NOT NULL AND position > ?2 AND position <= ?3 GROUP BY type, state_key) \
+             ORDER BY e.position"
+        );
+        self.read(|c| {
+            c.prepare_cached(&sql)?.query_map((room.as_str(), clamp(from), clamp(to)), event)?.collect()
+        })
+    }
+}
+
+/// A position as SQLite takes it; "no upper bound" may be given as `u64::MAX`.
+pub(super) fn clamp(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,166 @@
+//! Who is what in which room, and the names that member events carry.
+
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::rooms::{RoomRow, RoomWrite};
+use super::{Store, StoreError, events};
+use crate::server::rooms::Membership;
+
+/// One user's current relation to one room.
+#[derive(Clone, Debug)]
+pub struct MembershipRow {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// What the user is in it.
+    pub membership: Membership,
+    /// The position of the member event that made it so.
+    pub position: u64,
+    /// Whether the user asked to forget the room after leaving it.
+    pub forgotten: bool,
+    /// For an invite or knock: the stripped state to show, a JSON list, without the member event itself.
+    pub invite_state: Option<String>,
+}
+
+/// Name and picture of a user of this server.
+#[derive(Clone, Debug, Default)]
+pub struct MemberProfile {
+    /// The chosen name.
+    pub displayname: Option<String>,
+    /// An `mxc:` URI.
+    pub avatar_url: Option<String>,
+}
+
+impl Store {
+    /// Every room that `user` is or was something in, forgotten ones too.
+    pub fn memberships(&self, user: &UserId) -> Result<Vec<MembershipRow>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
+                 FROM memberships m JOIN rooms r ON r.room = m.room WHERE m.user_id = ?1 ORDER BY m.position",
+            )?
+            .query_map([user.as_str()], membership)?
+            .collect()
+        })
+    }
+
+    /// What `user` is in one room; `None`: never was anything.
+    pub fn membership(&self, user: &UserId, room: &RoomId) -> Result<Option<MembershipRow>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
+                 FROM memberships m JOIN rooms r ON r.room = m.room WHERE m.user_id = ?1 AND r.room_id = ?2",
+            )?
+            .query_row((user.as_str(), room.as_str()), membership)
+            .optional()
+        })
+    }
+
+    /// Everybody who is in a room or on the way in, for filling the memory at start.
+    pub fn present_members(
+        &self,
+        mut each: impl FnMut(OwnedUserId, OwnedRoomId, Membership),
+    ) -> Result<(), StoreError> {
+        self.read(|c| {
+            let mut statement = c.prepare(
+                "SELECT m.user_id, r.room_id, m.membership FROM memberships m JOIN rooms r ON r.room = m.room \
+                 WHERE m.membership IN ('join', 'invite', 'knock')",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let user = events::parse(0, row.get_ref(0)?.as_str()?)?;
+                let room = events::parse(1, row.get_ref(1)?.as_str()?)?;
+                each(user, room, word(row, 2)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a room that `user` left off their lists. False: the user is still something in it.
+    pub async fn forget_room(&self, user: &UserId, room: &RoomId) -> Result<bool, StoreError> {
+        let (user, room) = (user.to_owned(), room.to_owned());
+        self.write(move |c| {
+            Ok(c.prepare_cached(
+                "UPDATE memberships SET forgotten = 1 WHERE user_id = ?1 AND membership IN ('leave', 'ban') \
+                 AND room = (SELECT room FROM rooms WHERE room_id = ?2)",
+            )?
+            .execute((user.as_str(), room.as_str()))?
+                > 0)
+        })
+        .await
+    }
+}
+
+impl RoomWrite<'_> {
+    /// What `user` is in a room; `None`: never was anything.
+    pub fn membership(&self, room: &RoomRow, user: &UserId) -> Result<Option<Membership>, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT membership FROM memberships WHERE user_id = ?1 AND room = ?2")?
+            .query_row((user.as_str(), room.number), |row| word(row, 0))
+            .optional()?)
+    }
+
+    /// The IDs of everybody who is joined to a room, in order.
+    pub fn joined_members(&self, room: &RoomRow) -> Result<Vec<OwnedUserId>, StoreError> {
+        let users: Result<_, _> = self
+            .connection
+            .prepare_cached(
+                "SELECT user_id FROM memberships WHERE room = ?1 AND membership = 'join' ORDER BY user_id",
+            )?
+            .query_map([room.number], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+            .collect();
+        Ok(users?)
+    }
+
+    /// The rooms that `user` is joined to.
+    pub fn joined_rooms(&self, user: &UserId) -> Result<Vec<RoomRow>, StoreError> {
+        let ids: Result<Vec<OwnedRoomId>, _> = self
+            .connection
+            .prepare_cached(
+                "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room = m.room \
+                 WHERE m.user_id = ?1 AND m.membership = 'join' ORDER BY m.position",
+            )?
+            .query_map([user.as_str()], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+            .collect();
+        let mut rooms = Vec::new();
+        for id in ids? {
+            rooms.extend(self.room(&id)?);
+        }
+        Ok(rooms)
+    }
+
+    /// Name and picture of a user with an account here; `None`: there is no such account.
+    pub fn profile(&self, user: &UserId) -> Result<Option<MemberProfile>, StoreError> {
+        Ok(profile(self.connection, user)?)
+    }
+}
+
+fn profile(c: &Connection, user: &UserId) -> rusqlite::Result<Option<MemberProfile>> {
+    c.prepare_cached("SELECT displayname, avatar_url FROM users WHERE user_id = ?1")?
+        .query_row([user.as_str()], |row| {
+            Ok(MemberProfile { displayname: row.get(0)?, avatar_url: row.get(1)? })
+        })
+        .optional()
+}
+
+fn membership(row: &Row<'_>) -> rusqlite::Result<MembershipRow> {
+    Ok(MembershipRow {
+        room_id: events::parse(0, row.get_ref(0)?.as_str()?)?,
+        membership: word(row, 1)?,
+        position: row.get::<_, i64>(2)?.cast_unsigned(),
+        forgotten: row.get(3)?,
+        invite_state: row.get(4)?,
+    })
+}
+
+fn word(row: &Row<'_>, column: usize) -> rusqlite::Result<Membership> {
+    let word = row.get_ref(column)?.as_str()?;
+    Membership::parse(word).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            format!("no membership: {word}").into(),
+        )
+    })
+}

@@ -1,0 +1,154 @@
+//! The state of rooms: the current one as a table, and the one at any event as chains of groups.
+
+use std::sync::Arc;
+
+use ruma::RoomId;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Store, StoreError, events};
+use crate::server::rooms::StoredEvent;
+
+/// Groups in a chain before a whole state is written again; more when the state itself is larger, so
+/// that writing costs a constant on average and reading at most about twice the state.
+const CHAIN: i64 = 100;
+
+impl Store {
+    /// The current state event of this type and key in a room.
+    pub fn state_event(
+        &self,
+        room: &RoomId,
+        kind: &str,
+        key: &str,
+    ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
+             WHERE room_id = ?1) AND s.type = ?2 AND s.state_key = ?3",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_row((room.as_str(), kind, key), events::event).optional())
+    }
+
+    /// The whole current state of a room, in the order of the log.
+    pub fn current_state(&self, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
+             WHERE room_id = ?1) ORDER BY e.position",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_map([room.as_str()], events::event)?.collect())
+    }
+
+    /// The current state events of one type in a room, in the order of the log.
+    pub fn current_state_of_type(
+        &self,
+        room: &RoomId,
+        kind: &str,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
+             WHERE room_id = ?1) AND s.type = ?2 ORDER BY e.position",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), kind), events::event)?.collect())
+    }
+
+    /// The whole state of a room right before the event at `position`, in the order of the log.
+    pub fn state_before(&self, position: u64) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{} WHERE e.position IN (\
+               WITH RECURSIVE chain (state_group, previous, hops) AS (\
+                 SELECT g.state_group, g.previous, 0 FROM state_groups g \
+                 JOIN events at ON at.state_before = g.state_group WHERE at.position = ?1 \
+                 UNION ALL SELECT g.state_group, g.previous, hops + 1 FROM chain \
+                 JOIN state_groups g ON g.state_group = chain.previous) \
+               SELECT position FROM (SELECT d.position AS position, min(hops) FROM chain \
+                 JOIN state_deltas d ON d.state_group = chain.state_group \
+                 JOIN events x ON x.position = d.position GROUP BY x.type, x.state_key)) \
+             ORDER BY e.position",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_map([events::clamp(position)], events::event)?.collect())
+    }
+
+    /// Every state event that a room had of one type and key, in the order of the log: what its value
+    /// was at any position.
+    pub fn state_history(
+        &self,
+        room: &RoomId,
+        kind: &str,
+        key: &str,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.type = ?2 \
+             AND e.state_key = ?3 AND e.standing = 0 ORDER BY e.position",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), kind, key), events::event)?.collect())
+    }
+}
+
+/// The current state event of a type and key.
+pub(super) fn current(
+    c: &Connection,
+    room: i64,
+    kind: &str,
+    key: &str,
+) -> rusqlite::Result<Option<Arc<StoredEvent>>> {
+    let sql = format!(
+        "{} JOIN current_state s ON s.position = e.position \
+         WHERE s.room = ?1 AND s.type = ?2 AND s.state_key = ?3",
+        events::SELECT
+    );
+    c.prepare_cached(&sql)?.query_row((room, kind, key), events::event).optional()
+}
+
+/// The position of the current state event of a type and key.
+pub(super) fn current_position(
+    c: &Connection,
+    room: i64,
+    kind: &str,
+    key: &str,
+) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached("SELECT position FROM current_state WHERE room = ?1 AND type = ?2 AND state_key = ?3")?
+        .query_row((room, kind, key), |row| row.get(0))
+        .optional()
+}
+
+/// The group of a room's current state; `None` before its first event.
+pub(super) fn group_of(c: &Connection, room: i64) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached("SELECT state_group FROM rooms WHERE room = ?1")?.query_row([room], |row| row.get(0))
+}
+
+/// Makes the event at `position` the current one of its key, and a state group of the result.
+pub(super) fn put(
+    c: &Connection,
+    room: i64,
+    before: Option<i64>,
+    (kind, key): (&str, &str),
+    position: i64,
+    replaces: Option<i64>,
+) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO current_state VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET position = ?4",
+    )?
+    .execute((room, kind, key, position))?;
+    let (chain, entries): (i64, i64) = match before {
+        Some(group) => c
+            .prepare_cached("SELECT chain, entries FROM state_groups WHERE state_group = ?1")?
+            .query_row([group], |row| Ok((row.get(0)?, row.get(1)?)))?,
+        None => (0, 0),
+    };
+    let entries = entries + i64::from(replaces.is_none());
+    let whole = before.is_none() || chain >= CHAIN.max(entries);
+    c.prepare_cached("INSERT INTO state_groups (previous, chain, entries) VALUES (?1, ?2, ?3)")?
+        .execute((if whole { None } else { before }, if whole { 0 } else { chain + 1 }, entries))?;
+    let group = c.last_insert_rowid();
+    if whole {
+        c.prepare_cached("INSERT INTO state_deltas SELECT ?1, position FROM current_state WHERE room = ?2")?
+            .execute((group, room))?;
+    } else {
+        c.prepare_cached("INSERT INTO state_deltas VALUES (?1, ?2)")?.execute((group, position))?;
+    }
+    c.prepare_cached("UPDATE rooms SET state_group = ?2 WHERE room = ?1")?.execute((room, group))?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The latest events of the log, in memory: what most readers are missing.
+//!
+//! An event that wakes 200 readers is read from here by each of them, without a query.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::Store;
+use crate::server::rooms::StoredEvent;
+
+/// Events that are kept at most.
+const MAX_EVENTS: usize = 4096;
+
+/// Bytes that the kept events take at most, about.
+const MAX_BYTES: usize = 8 << 20;
+
+/// A bounded window on the end of the log.
+#[derive(Debug)]
+pub(super) struct Tail {
+    window: RwLock<Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    /// Every event after this position is in `events`.
+    complete_after: u64,
+    /// In the order of the log.
+    events: VecDeque<Arc<StoredEvent>>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// An empty window on a log that ends at `position`.
+    pub(super) fn starting_at(position: u64) -> Self {
+        Self { window: RwLock::new(Window { complete_after: position, events: VecDeque::new(), bytes: 0 }) }
+    }
+
+    /// Adds events that were committed, in the order of the log.
+    pub(super) fn push(&self, committed: &[Arc<StoredEvent>]) {
+        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        for event in committed {
+            window.bytes += event.weight();
+            window.events.push_back(Arc::clone(event));
+        }
+        while window.events.len() > MAX_EVENTS || window.bytes > MAX_BYTES {
+            let Some(oldest) = window.events.pop_front() else { break };
+            window.bytes -= oldest.weight();
+            window.complete_after = oldest.position;
+        }
+    }
+
+    /// Puts a new form of events (redacted, or replacing a redacted one) in the place of the old.
+    pub(super) fn replace(&self, changed: &[Arc<StoredEvent>]) {
+        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        for event in changed {
+            if let Ok(index) = window.events.binary_search_by_key(&event.position, |e| e.position) {
+                window.bytes -= window.events[index].weight();
+                window.bytes += event.weight();
+                window.events[index] = Arc::clone(event);
+            }
+        }
+    }
+
+    fn since(&self, from: u64, wanted: impl Fn(&StoredEvent) -> bool) -> Option<Vec<Arc<StoredEvent>>> {
+        let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
+        if from < window.complete_after {
+            return None;
+        }
+        let start = window.events.partition_point(|e| e.position <= from);
+        Some(window.events.range(start..).filter(|e| wanted(e)).map(Arc::clone).collect())
+    }
+}
+
+impl Store {
+    /// The accepted events after position `from` that are `wanted`, in the order of the log, from
+    /// memory. `None`: `from` is too long ago, ask [`Store::room_events`] room by room.
+    ///
+    /// Events beyond [`Store::log_position`] can be among them: whoever tells a reader a position
+    /// leaves out those after it. `wanted` runs under a lock: it must not ask the store.
+    pub fn recent_events(
+        &self,
+        from: u64,
+        wanted: impl Fn(&StoredEvent) -> bool,
+    ) -> Option<Vec<Arc<StoredEvent>>> {
+        self.tail.since(from, wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::rooms::Columns;
+
+    fn event(position: u64, body: usize) -> Arc<StoredEvent> {
+        Arc::new(StoredEvent::from(Columns {
+            position,
+            event_id: ruma::event_id!("$e:x").to_owned(),
+            room_id: ruma::room_id!("!r:x").to_owned(),
+            kind: "m.room.message".into(),
+            state_key: None,
+            sender: ruma::user_id!("@a:x").to_owned(),
+            origin_server_ts: 0,
+            depth: 1,
+            pdu: "x".repeat(body).into(),
+            replaces: None,
+            redacted_because: None,
+            transaction: None,
+        }))
+    }
+
+    fn positions(tail: &Tail, from: u64) -> Option<Vec<u64>> {
+        tail.since(from, |_| true).map(|events| events.iter().map(|e| e.position).collect())
+    }
+
+    #[test]
+    fn what_is_after_the_start_is_there_and_what_is_before_is_not_claimed() {
+        let tail = Tail::starting_at(10);
+        tail.push(&[event(11, 1), event(13, 1), event(14, 1)]);
+        assert_eq!(positions(&tail, 9), None);
+        assert_eq!(positions(&tail, 10), Some(vec![11, 13, 14]));
+        assert_eq!(positions(&tail, 12), Some(vec![13, 14]));
+        assert_eq!(positions(&tail, 14), Some(vec![]));
+    }
+
+    #[test]
+    fn it_is_bounded_by_count_and_by_bytes() {
+        let tail = Tail::starting_at(0);
+        for position in 1..=MAX_EVENTS as u64 + 5 {
+            tail.push(&[event(position, 1)]);
+        }
+        assert_eq!(positions(&tail, 4), None);
+        assert_eq!(positions(&tail, 5).map(|p| p.len()), Some(MAX_EVENTS));
+        let big = MAX_BYTES / 8;
+        for position in 10_000..10_010 {
+            tail.push(&[event(position, big)]);
+        }
+        assert_eq!(positions(&tail, 10_005), None);
+        assert!(positions(&tail, 10_007).is_some_and(|p| p == [10_008, 10_009]));
+    }
+
+    #[test]
+    fn a_changed_event_takes_the_place_of_the_old() {
+        let tail = Tail::starting_at(0);
+        tail.push(&[event(1, 1), event(2, 1)]);
+        tail.replace(&[event(1, 7), event(9, 7)]);
+        let pdus: Vec<usize> =
+            tail.since(0, |_| true).expect("is complete").iter().map(|e| e.pdu.len()).collect();
+        assert_eq!(pdus, [7, 1]);
+    }
+}
