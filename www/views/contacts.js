@@ -11,7 +11,7 @@ import { createSection, personOf } from "./room-people.js";
 export function createContacts(context) {
   const { client, people } = context;
   const badge = el("span.badge", { hidden: true });
-  const sections = SECTIONS.map(({ id, title }) => createSection(id, title, (userId) => openPerson(context, userId)));
+  const sections = SECTIONS.map(({ id, title }) => createSection(id, title, "contact-item", (userId) => openPerson(context, userId)));
   const empty = el("p.empty", {}, "People you share a room with appear here.");
   const start = el("button.quiet", { type: "button", testid: "new-chat", onclick: () => openNewChat(context) }, icon("chat"), "Start a chat");
   const node = el("div.sidebar-body", { testid: "contacts" }, el("div.contacts-actions", {}, start), ...sections.map((section) => section.node), empty);

@@ -11,12 +11,12 @@ import { deviceIcon, labelOf, lastActive, presenceMark, setPresenceMark } from "
  * }} Person
  */
 
-/** @param {Person} person @param {(userId: string) => void} onOpen */
-export function createPersonItem(person, onOpen) {
+/** @param {Person} person @param {string} testid @param {(userId: string) => void} onOpen */
+export function createPersonItem(person, testid, onOpen) {
   const { userId } = person;
   return el(
     "li.person",
-    { testid: "user-item", "data-user-id": userId },
+    { testid, "data-user-id": userId },
     el(
       "button.person-button",
       { type: "button", tabindex: "-1", onclick: () => onOpen(userId) },

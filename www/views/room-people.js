@@ -20,8 +20,8 @@ const byName = new Intl.Collator();
  */
 export function createRoomPeople(context, roomId) {
   const { client, people } = context;
-  const sections = SECTIONS.map(({ id, title }) => createSection(id, title, (userId) => openPerson(context, userId, roomId)));
-  const invited = createSection("invited", "Invited", (userId) => openPerson(context, userId, roomId));
+  const sections = SECTIONS.map(({ id, title }) => createSection(id, title, "user-item", (userId) => openPerson(context, userId, roomId)));
+  const invited = createSection("invited", "Invited", "user-item", (userId) => openPerson(context, userId, roomId));
   const all = [...sections, invited];
   const body = el("div.people-body", { testid: "user-list" }, ...all.map((section) => section.node));
   const refreshRoving = roving(body, ".person-button");
@@ -89,14 +89,15 @@ export function createRoomPeople(context, roomId) {
 /**
  * @param {string} id
  * @param {string} title
+ * @param {string} testid of its people
  * @param {(userId: string) => void} onOpen
  */
-export function createSection(id, title, onOpen) {
+export function createSection(id, title, testid, onOpen) {
   const count = el("span.section-count");
   const items = el("ul.person-list", { "aria-label": title });
   const node = el("section.person-section", { "data-section": id, hidden: true }, el("h3.section-title", {}, title, " ", count), items);
   const list = new SortedList(items, {
-    create: (/** @type {Person} */ person) => createPersonItem(person, onOpen),
+    create: (/** @type {Person} */ person) => createPersonItem(person, testid, onOpen),
     update: updatePersonItem,
     compare: (a, b) => rankOf(a.state) - rankOf(b.state) || byName.compare(a.name, b.name) || (a.userId < b.userId ? -1 : 1),
   });
