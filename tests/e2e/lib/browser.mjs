@@ -1,0 +1,126 @@
+// Headless Chromium and a person at the web client in it.
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { root } from "./paths.mjs";
+
+const ARGUMENTS = [
+  "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
+  "--disable-sync", "--no-first-run",
+];
+const artefacts = join(root, "artefacts");
+
+export function launch() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+}
+
+/** One person with a browser profile of their own and the web client open in it. */
+export class Person {
+  /** Opens the client with a clock that tests can drive; `problems` collects what the page complains of. */
+  static async arrive(browser, baseUrl, name, options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    context.setDefaultTimeout(20_000);
+    const person = new Person(context, baseUrl, name);
+    await person.open();
+    return person;
+  }
+
+  constructor(context, baseUrl, name) {
+    Object.assign(this, { context, baseUrl, name, userId: `@${name}:localhost`, problems: [], requests: [] });
+  }
+
+  /** A new tab of the same browser profile. */
+  async open() {
+    this.page = await this.context.newPage();
+    this.page.on("pageerror", (error) => this.problems.push(String(error)));
+    this.page.on("console", (message) => message.type() === "error" && this.problems.push(message.text()));
+    this.page.on("request", (request) => this.requests.push(request));
+    await this.page.clock.install();
+    await this.page.goto(this.baseUrl);
+  }
+
+  by(testId) {
+    return this.page.getByTestId(testId);
+  }
+
+  async register() {
+    await this.by("mode-register").click();
+    await this.by("login-user").fill(this.name);
+    await this.by("login-password").fill("correct horse battery");
+    await this.by("register-submit").click();
+    await this.by("my-presence").waitFor();
+  }
+
+  async createRoom(name, alias) {
+    await this.by("create-room").click();
+    await this.by("create-room-name").fill(name);
+    await this.by("create-room-public").check();
+    await this.by("create-room-alias").fill(alias);
+    await this.by("create-room-submit").click();
+    await this.by("room-name").getByText(name).waitFor();
+  }
+
+  async joinRoom(alias, name) {
+    await this.by("join-room").click();
+    await this.by("join-room-address").fill(alias);
+    await this.by("join-room-submit").click();
+    await this.by("room-name").getByText(name).waitFor();
+  }
+
+  async say(text) {
+    await this.by("composer").fill(text);
+    await this.by("composer").press("Enter");
+  }
+
+  /** The timeline's items with exactly this text. */
+  message(text) {
+    return this.by("timeline-item").filter({ has: this.page.getByText(text, { exact: true }) });
+  }
+
+  /** Another person in the list of the room's people. */
+  person(other) {
+    return this.page.locator(`[data-testid=user-item][data-user-id="${other.userId}"]`);
+  }
+
+  /** Waits until this person sees another in a state. */
+  sees(other, state, timeout = 20_000) {
+    return this.page.locator(`[data-testid=user-item][data-user-id="${other.userId}"][data-state="${state}"]`).waitFor({ timeout });
+  }
+
+  /** Collects every value that an attribute of one element takes from here on. */
+  async watch(locator, attribute) {
+    const handle = await locator.elementHandle();
+    await handle.evaluate((node, name) => {
+      node.watched = [node.getAttribute(name)];
+      new MutationObserver(() => node.watched.push(node.getAttribute(name))).observe(node, { attributeFilter: [name] });
+    }, attribute);
+    return () => handle.evaluate((node) => node.watched.filter((value, i, all) => value !== all[i - 1]));
+  }
+
+  /** The requests so far that report presence: this device's idleness, or the user's choice. */
+  presenceReports() {
+    return this.requests.filter((request) => request.method() === "PUT" && /\/presence\//.test(request.url()));
+  }
+
+  async screenshot(name) {
+    mkdirSync(artefacts, { recursive: true });
+    await this.page.screenshot({ path: join(artefacts, `${name}.png`) });
+  }
+}
+
+/** A gate for a page's requests: while it is shut, what `pattern` matches is held, before or after the server has it. */
+export async function hold(page, pattern, where) {
+  let open;
+  const gate = new Promise((resolve) => (open = resolve));
+  await page.route(pattern, async (route) => {
+    try {
+      if (where === "request") await gate;
+      const response = await route.fetch({ timeout: 0 });
+      if (where === "answer") await gate;
+      await route.fulfill({ response });
+    } catch {
+      await route.abort().catch(() => {}); // the page is gone, or the server
+    }
+  });
+  return { open, remove: () => page.unroute(pattern) };
+}
