@@ -11,7 +11,7 @@ use super::{
     accounts::Accounts,
     config::Config,
     rooms::Rooms,
-    store::{OpenError, Store},
+    store::{Access, OpenError, Store},
     wake::Wakers,
 };
 
@@ -36,9 +36,9 @@ impl App {
     /// Opens the store and puts the parts together.
     ///
     /// # Errors
-    /// [`OpenError`] when the database is damaged, newer than this binary, or not accessible.
+    /// [`OpenError`] when the database is in use, damaged, newer than this binary, or not accessible.
     pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open(&config.data_dir)?;
+        let store = Store::open(&config.data_dir, &config.server_name, Access::Sole)?;
         let rooms = Rooms::open(&config, &store)?;
         Ok(Arc::new(Self {
             config,
@@ -68,6 +68,7 @@ impl App {
     }
 }
 
-fn unix_ms() -> u64 {
+/// Milliseconds since the Unix epoch, as the system's clock has it.
+pub(super) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0))
 }

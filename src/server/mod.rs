@@ -6,9 +6,11 @@
 pub mod accounts;
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod keys;
+pub mod log;
 pub mod receipts;
 pub mod rooms;
 pub mod store;
@@ -59,7 +61,12 @@ impl Server {
     /// Answers requests until `shutdown` completes, finishes those in flight, and closes the store.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         tracing::info!(address = %self.address, server_name = %self.app.server_name(), "serving");
-        http::serve(self.listener, http::router(Arc::clone(&self.app)), shutdown).await;
+        let stop = async {
+            shutdown.await;
+            // Long polls answer at once with what they have.
+            self.app.wakers.close();
+        };
+        http::serve(self.listener, http::router(Arc::clone(&self.app)), stop).await;
         self.app.close().await;
         tracing::info!("stopped");
     }

@@ -13,6 +13,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use self::{cache::SessionCache, password::Passwords};
 pub use self::{
+    password::{MAX_PASSWORD, hash as hash_password},
     session::{Session, Token, TokenHash},
     username::{random_username, username},
 };

@@ -26,10 +26,12 @@ pub struct Token(String);
 pub struct TokenHash(pub [u8; 32]);
 
 impl Token {
+    /// What every token begins with: lets secret scanners find tokens that were published by mistake.
+    pub const PREFIX: &str = "pltl_";
+
     /// A token that nobody has yet.
     pub fn random() -> Self {
-        // The prefix lets secret scanners find tokens that were published by mistake.
-        Self(format!("pltl_{}", Base64::<UrlSafe, _>::new(rand::random::<[u8; 32]>()).encode()))
+        Self(format!("{}{}", Self::PREFIX, Base64::<UrlSafe, _>::new(rand::random::<[u8; 32]>()).encode()))
     }
 
     /// The token itself, for the one answer that carries it.
@@ -65,7 +67,7 @@ mod tests {
     fn tokens_differ_and_do_not_show_in_debug_output() {
         let (a, b) = (Token::random(), Token::random());
         assert_ne!(a, b);
-        assert_eq!(a.as_str().len(), "pltl_".len() + 43);
-        assert!(!format!("{a:?}").contains(&a.as_str()[5..]));
+        assert_eq!(a.as_str().len(), Token::PREFIX.len() + 43);
+        assert!(!format!("{a:?}").contains(&a.as_str()[Token::PREFIX.len()..]));
     }
 }

@@ -1,4 +1,13 @@
 //! The configuration: defaults that run, then a TOML file, then the environment, then flags.
+//!
+//! Every key is one row of a table (`keys`): its name, what it does, what is allowed, how it is read
+//! and shown. [`load`] goes through the sources in order and refuses what it does not understand.
+
+mod duration;
+mod error;
+mod keys;
+mod load;
+mod render;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -8,8 +17,14 @@ use std::{
 
 use ruma::{OwnedServerName, RoomVersionId, owned_server_name};
 
+pub use self::{
+    error::{ConfigError, Source},
+    load::{Sources, load},
+    render::render,
+};
+
 /// The effective configuration of one homeserver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// The name in user and room identifiers. Default: `localhost`.
     pub server_name: OwnedServerName,
@@ -25,6 +40,10 @@ pub struct Config {
     pub rooms: Rooms,
     /// Settings of presence.
     pub presence: Presence,
+    /// Settings of rate limits.
+    pub rate_limits: RateLimits,
+    /// Settings of the log.
+    pub log: Log,
 }
 
 /// Who may create accounts through the client API.
@@ -32,21 +51,21 @@ pub struct Config {
 pub enum Registration {
     /// Anybody.
     Open,
-    /// Whoever knows a registration token.
+    /// Whoever knows the registration token.
     Token,
     /// Nobody: the operator adds users on the command line.
     Closed,
 }
 
 /// Settings of rooms.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rooms {
     /// The version of rooms created without naming one: 10, 11 or 12. Default: 12.
     pub default_version: RoomVersionId,
 }
 
 /// Settings of presence.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Presence {
     /// After this long without activity a device that does not report for itself is idle: 1 to 5 minutes.
     /// Default: 3 minutes.
@@ -55,10 +74,29 @@ pub struct Presence {
     pub offline_grace: Duration,
 }
 
-impl Default for Presence {
-    fn default() -> Self {
-        Self { idle_timeout: Duration::from_secs(180), offline_grace: Duration::from_secs(30) }
-    }
+/// Settings of rate limits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RateLimits {
+    /// Whether requests are limited at all. Default: yes.
+    pub enabled: bool,
+}
+
+/// Settings of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// How a line looks. Default: human.
+    pub format: LogFormat,
+    /// The least important thing that is logged. Default: info.
+    pub level: tracing::Level,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For a person.
+    Human,
+    /// One JSON object a line.
+    Json,
 }
 
 /// A word that must not get into logs: its `Debug` form shows nothing.
@@ -93,6 +131,26 @@ impl Default for Config {
             registration_token: None,
             rooms: Rooms { default_version: RoomVersionId::V12 },
             presence: Presence::default(),
+            rate_limits: RateLimits::default(),
+            log: Log::default(),
         }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { idle_timeout: Duration::from_secs(180), offline_grace: Duration::from_secs(30) }
+    }
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: tracing::Level::INFO }
     }
 }

@@ -1,6 +1,6 @@
 //! The accept loop: small buffers per connection, and an orderly end.
 
-use std::{pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1};
@@ -16,6 +16,10 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// How long a client may take to send its request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where a request came from; in the extensions of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
 /// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
@@ -24,10 +28,10 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     let connections = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(e) => {
                     // Out of file descriptors, or a connection gone before it was accepted: go on, slowly.
                     tracing::warn!(error = %e, "cannot accept a connection");
@@ -39,9 +43,12 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "cannot set TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(
-            router.clone().map_request(|r: http::Request<Incoming>| r.map(axum::body::Body::new)),
-        );
+        let service =
+            TowerToHyperService::new(router.clone().map_request(move |request: http::Request<Incoming>| {
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(PeerAddress(peer));
+                request
+            }));
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(e) = connection.await {

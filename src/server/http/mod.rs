@@ -5,13 +5,21 @@ mod error;
 mod extract;
 mod ruma_route;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, http::Method, response::IntoResponse};
-use tower_http::cors::{Any, CorsLayer};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, Method, header},
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{Any, CorsLayer},
+};
 
 pub use self::{
-    accept::serve,
+    accept::{PeerAddress, serve},
     error::{ApiError, ApiResult},
     extract::{Json, Path, Query, Ruma},
     ruma_route::RumaRoute,
@@ -22,23 +30,60 @@ use super::{api, app::App, web};
 /// The largest request body that is read, in bytes. Larger ones are refused with `M_TOO_LARGE`.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// Every route of the client API, the web client beside it, with CORS everywhere and Matrix errors for what is not there.
+/// Every route of the client API and the web client beside it, with everything that goes around a route.
 pub fn router(app: Arc<App>) -> Router {
+    around(api::routes()).with_state(app)
+}
+
+/// CORS everywhere, Matrix errors for what is not there, and an answer even when a handler panics.
+fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
         .allow_headers([
-            axum::http::header::AUTHORIZATION,
-            axum::http::header::CONTENT_TYPE,
-            axum::http::header::ACCEPT,
-            axum::http::HeaderName::from_static("x-requested-with"),
-            axum::http::HeaderName::from_static("last-event-id"),
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static("x-requested-with"),
+            HeaderName::from_static("last-event-id"),
         ])
-        .max_age(std::time::Duration::from_secs(86_400));
-    api::routes()
+        .max_age(Duration::from_secs(86_400));
+    routes
         .fallback(web::serve)
-        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed().into_response() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(cors)
-        .with_state(app)
+}
+
+/// A handler panicked, and the panic was logged: the client is told, the server goes on.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    ApiError::internal("a request handler panicked").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[expect(clippy::unused_async, reason = "a handler is an async function")]
+    async fn broken() -> &'static str {
+        panic!("a bug")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_matrix_error_with_cors_and_without_the_cause() {
+        let router = around(Router::new().route("/broken", get(broken)));
+        for _ in 0..2 {
+            let request = Request::get("/broken").header("origin", "https://example.org");
+            let request = request.body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(response.status(), 500);
+            assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+            let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+            assert_eq!(&body[..], br#"{"errcode":"M_UNKNOWN","error":"internal server error"}"#);
+        }
+    }
 }

@@ -22,10 +22,12 @@ mod to_device;
 mod writer;
 
 use std::{
+    fs::File,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use ruma::ServerName;
 use rusqlite::Connection;
 
 pub use self::{
@@ -34,7 +36,7 @@ pub use self::{
     directory::AliasRow,
     events::Order,
     members::{MemberProfile, MembershipRow},
-    open::OpenError,
+    open::{Access, OpenError},
     receipts::Receipt,
     rooms::{Changes, Extremity, NewEvent, RoomRow, RoomWrite},
     to_device::{Queued, ToDevice},
@@ -51,6 +53,8 @@ pub struct Store {
     tail: Arc<Tail>,
     readers: Mutex<Vec<Connection>>,
     path: std::path::PathBuf,
+    /// Held as long as the store is open: one server per folder.
+    lock: Mutex<Option<File>>,
 }
 
 /// The database could not do what was asked. Not the client's fault.
@@ -70,18 +74,21 @@ impl Store {
     /// Opens (or makes) the database in `data_dir` and brings its schema up to date.
     ///
     /// # Errors
-    /// [`OpenError`]: not accessible, damaged, not ours, or newer than this binary.
-    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+    /// [`OpenError`]: not accessible, in use, damaged, not ours, of another server, or newer than this
+    /// binary.
+    pub fn open(data_dir: &Path, server_name: &ServerName, access: Access) -> Result<Self, OpenError> {
         let path = data_dir.join("pilotlight.db");
-        let connection = open::prepare(data_dir, &path)?;
+        let (connection, lock) = open::prepare(data_dir, &path, server_name, access)?;
         let writer = Writer::start(connection);
         let tail = Arc::new(Tail::starting_at(writer.committed()));
-        Ok(Self { writer, tail, readers: Mutex::default(), path })
+        Ok(Self { writer, tail, readers: Mutex::default(), path, lock: Mutex::new(lock) })
     }
 
     /// Writes what is waiting and stops the writer. Later writes answer [`StoreError::Closed`].
     pub async fn close(&self) {
         self.writer.close().await;
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Runs `job` on the writer's thread inside a transaction; resolves when it is on the disk.

@@ -2,11 +2,14 @@
 
 use std::{
     fmt,
+    fs::{DirBuilder, File, TryLockError},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use ruma::ServerName;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::StoreError;
 
@@ -26,6 +29,15 @@ const MIGRATIONS: &[&[&str]] = &[&[
 /// The schema version that this binary writes.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
+/// Who else may have the data open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Nobody: for the server, which keeps things in memory.
+    Sole,
+    /// The server: for a short visit by the command line.
+    Beside,
+}
+
 /// Why the database cannot be used. Nothing was changed in it.
 #[derive(Debug)]
 pub enum OpenError {
@@ -37,6 +49,13 @@ pub enum OpenError {
     Damaged(PathBuf, String),
     /// Another process has it open.
     InUse(PathBuf),
+    /// The file belongs to a server of another name.
+    OtherServer {
+        /// The file.
+        path: PathBuf,
+        /// The name in the file.
+        found: String,
+    },
     /// The file was written by a newer version of this program.
     Newer {
         /// The file.
@@ -48,13 +67,57 @@ pub enum OpenError {
     },
 }
 
-/// Opens `path` for writing, checks it and migrates it.
-pub(super) fn prepare(data_dir: &Path, path: &Path) -> Result<Connection, OpenError> {
-    std::fs::create_dir_all(data_dir).map_err(|e| OpenError::Access(data_dir.to_owned(), e.to_string()))?;
-    let access = |e: rusqlite::Error| OpenError::Access(path.to_owned(), e.to_string());
-    let damaged = |e: rusqlite::Error| OpenError::Damaged(path.to_owned(), e.to_string());
-    let mut connection = Connection::open(path).map_err(access)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(access)?;
+/// Opens `path` for writing, checks it and migrates it. The file is locked as long as the lock is kept.
+pub(super) fn prepare(
+    data_dir: &Path,
+    path: &Path,
+    server_name: &ServerName,
+    access: Access,
+) -> Result<(Connection, Option<File>), OpenError> {
+    // The folder holds password hashes and signing keys: nobody else's business.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(|e| OpenError::Access(data_dir.to_owned(), e.to_string()))?;
+    let lock = lock(data_dir)?;
+    if lock.is_none() && access == Access::Sole {
+        return Err(OpenError::InUse(path.to_owned()));
+    }
+    let mut connection =
+        Connection::open(path).map_err(|e| OpenError::Access(path.to_owned(), e.to_string()))?;
+    let found = check(&connection, path)?;
+    if lock.is_none() && found != KNOWN {
+        // Only whoever has the data for themselves may change the schema.
+        return Err(OpenError::InUse(path.to_owned()));
+    }
+    migrate(&mut connection, found).map_err(|e| OpenError::Access(path.to_owned(), e.to_string()))?;
+    claim(&connection, path, server_name)?;
+    Ok((connection, lock))
+}
+
+/// Takes the lock of the folder; `None`: somebody has it.
+fn lock(data_dir: &Path) -> Result<Option<File>, OpenError> {
+    let path = data_dir.join("pilotlight.lock");
+    let access = |e: std::io::Error| OpenError::Access(path.clone(), e.to_string());
+    let file = File::create(&path).map_err(access)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(access(e)),
+    }
+}
+
+/// Whether the file is ours and sound; its schema version, 0 for a new file.
+fn check(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let damaged = |e: rusqlite::Error| match e.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotOurs(path.to_owned()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            OpenError::Access(path.to_owned(), e.to_string())
+        }
+        _ => OpenError::Damaged(path.to_owned(), e.to_string()),
+    };
+    connection.busy_timeout(Duration::from_secs(5)).map_err(damaged)?;
     let fresh: bool = connection
         .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
         .map_err(damaged)?;
@@ -73,23 +136,39 @@ pub(super) fn prepare(data_dir: &Path, path: &Path) -> Result<Connection, OpenEr
     }
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(damaged)?;
-    if verdict != "ok" {
-        return Err(OpenError::Damaged(path.to_owned(), verdict));
-    }
+    if verdict == "ok" { Ok(found) } else { Err(OpenError::Damaged(path.to_owned(), verdict)) }
+}
+
+/// Brings the schema from version `found` up to date: all of it or, after a power cut, nothing.
+fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-        .map_err(access)?;
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     connection.set_prepared_statement_cache_capacity(256);
-    let transaction = connection.transaction().map_err(access)?;
-    for step in MIGRATIONS.iter().skip(found as usize) {
-        for sql in *step {
-            transaction.execute_batch(sql).map_err(damaged)?;
-        }
+    if found == KNOWN {
+        return Ok(());
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(access)?;
-    transaction.pragma_update(None, "user_version", KNOWN).map_err(access)?;
-    transaction.commit().map_err(access)?;
-    Ok(connection)
+    let transaction = connection.transaction()?;
+    for sql in MIGRATIONS.iter().skip(found as usize).copied().flatten() {
+        transaction.execute_batch(sql)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", KNOWN)?;
+    transaction.commit()
+}
+
+/// Writes the server's name into a new file; in an old one it must be the same.
+fn claim(connection: &Connection, path: &Path, server_name: &ServerName) -> Result<(), OpenError> {
+    let access = |e: rusqlite::Error| OpenError::Access(path.to_owned(), e.to_string());
+    let found: Option<String> =
+        connection.query_row("SELECT name FROM server", [], |row| row.get(0)).optional().map_err(access)?;
+    match found {
+        Some(found) if found == server_name.as_str() => Ok(()),
+        Some(found) => Err(OpenError::OtherServer { path: path.to_owned(), found }),
+        None => connection
+            .execute("INSERT INTO server VALUES (?1)", [server_name.as_str()])
+            .map(drop)
+            .map_err(access),
+    }
 }
 
 /// Opens one more connection that can only read.
@@ -110,6 +189,11 @@ impl fmt::Display for OpenError {
             Self::NotOurs(path) => write!(f, "{} is not a database of pilotlight", path.display()),
             Self::Damaged(path, e) => write!(f, "{} is damaged ({e}); restore a backup", path.display()),
             Self::InUse(path) => write!(f, "{} is in use by another process", path.display()),
+            Self::OtherServer { path, found } => write!(
+                f,
+                "{} belongs to the server {found}; set server_name to that, or data_dir to another folder",
+                path.display()
+            ),
             Self::Newer { path, found, known } => write!(
                 f,
                 "{} was written by a newer pilotlight (schema {found}, this binary knows {known}); use that one",
@@ -120,3 +204,107 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use ruma::server_name;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("pilotlight-open-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("a folder");
+            Self(path)
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("pilotlight.db")
+        }
+
+        fn open(&self, name: &ServerName, access: Access) -> Result<(Connection, Option<File>), OpenError> {
+            prepare(&self.0, &self.file(), name, access)
+        }
+
+        fn refused(&self) -> (String, Vec<u8>) {
+            let error = self.open(server_name!("a"), Access::Sole).expect_err("refused").to_string();
+            (error, std::fs::read(self.file()).expect("the file is still there"))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            if let Err(e) = std::fs::remove_dir_all(&self.0) {
+                eprintln!("cannot remove {}: {e}", self.0.display());
+            }
+        }
+    }
+
+    #[test]
+    fn one_server_has_the_data_and_the_command_line_may_visit() {
+        let folder = Folder::new("lock");
+        let server = folder.open(server_name!("a"), Access::Sole).expect("opens");
+        assert!(matches!(folder.open(server_name!("a"), Access::Sole), Err(OpenError::InUse(_))));
+        let (_, lock) = folder.open(server_name!("a"), Access::Beside).expect("visits");
+        assert!(lock.is_none());
+        drop(server);
+        folder.open(server_name!("a"), Access::Sole).expect("opens again");
+    }
+
+    #[test]
+    fn data_of_another_server_is_refused() {
+        let folder = Folder::new("name");
+        drop(folder.open(server_name!("a"), Access::Sole).expect("opens"));
+        let other = folder.open(server_name!("b"), Access::Sole);
+        assert!(matches!(other, Err(OpenError::OtherServer { found, .. }) if found == "a"));
+        folder.open(server_name!("a"), Access::Sole).expect("opens");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_and_left_alone() {
+        let folder = Folder::new("foreign");
+        let text = b"Dear diary, this is not a database. ".repeat(100);
+        std::fs::write(folder.file(), &text).expect("writes");
+        let (error, after) = folder.refused();
+        assert!(error.contains("is not a database of pilotlight"), "{error}");
+        assert_eq!(after, text);
+
+        std::fs::remove_file(folder.file()).expect("removes");
+        let foreign = Connection::open(folder.file()).expect("opens");
+        foreign.execute_batch("CREATE TABLE recipes (name TEXT)").expect("creates");
+        drop(foreign);
+        let before = std::fs::read(folder.file()).expect("reads");
+        let (error, after) = folder.refused();
+        assert!(error.contains("is not a database of pilotlight"), "{error}");
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn newer_data_is_refused_and_left_alone() {
+        let folder = Folder::new("newer");
+        let (connection, _lock) = folder.open(server_name!("a"), Access::Sole).expect("opens");
+        connection.pragma_update(None, "user_version", KNOWN + 1).expect("writes");
+        drop((connection, _lock));
+        let before = std::fs::read(folder.file()).expect("reads");
+        let (error, after) = folder.refused();
+        assert!(error.contains("was written by a newer pilotlight"), "{error}");
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn damaged_data_is_refused_and_left_alone() {
+        let folder = Folder::new("damaged");
+        drop(folder.open(server_name!("a"), Access::Sole).expect("opens"));
+        let mut bytes = std::fs::read(folder.file()).expect("reads");
+        // Everything but the first page, which has the schema.
+        for byte in bytes.iter_mut().skip(4096) {
+            *byte = 0xff;
+        }
+        std::fs::write(folder.file(), &bytes).expect("writes");
+        let (error, after) = folder.refused();
+        assert!(error.contains("is damaged") && error.contains("restore a backup"), "{error}");
+        assert_eq!(after, bytes);
+    }
+}

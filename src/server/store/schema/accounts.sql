@@ -1,3 +1,6 @@
+-- The name of the server whose data this is; one row.
+CREATE TABLE server (name TEXT NOT NULL) STRICT;
+
 -- Who has an account here, and with which devices.
 CREATE TABLE users (
     user_id       TEXT PRIMARY KEY,

@@ -1,0 +1,364 @@
+//! From the sources to a configuration: file, environment, flags, each beating the one before.
+
+use std::path::{Path, PathBuf};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Config, Registration,
+    error::{ConfigError, Source},
+    keys::{self, KEYS},
+};
+
+/// What the environment variables of the configuration begin with.
+const PREFIX: &str = "PILOTLIGHT_";
+
+/// Variables with the prefix that are not ours: the tests' name for the program to start.
+const NOT_OURS: [&str; 1] = ["PILOTLIGHT_BIN"];
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A TOML file, if any.
+    pub file: Option<PathBuf>,
+    /// The environment; variables without the prefix are passed over.
+    pub environment: Vec<(String, String)>,
+    /// `key=value`, in the order of the command line.
+    pub flags: Vec<String>,
+}
+
+/// Reads the sources.
+///
+/// # Errors
+/// [`ConfigError`], with place, key and what is allowed, for the first thing that is not understood.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    let mut loader = Loader::default();
+    if let Some(path) = &sources.file {
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Unreadable(path.clone(), e))?;
+        loader.file(path, &text)?;
+    }
+    // Sorted, so that of several mistakes the same one is reported each time.
+    let mut environment: Vec<_> = sources.environment.iter().collect();
+    environment.sort();
+    for (name, value) in environment {
+        loader.variable(name, value)?;
+    }
+    for flag in &sources.flags {
+        let (key, value) = flag.split_once('=').ok_or_else(|| ConfigError::NotAnAssignment(flag.clone()))?;
+        loader.set(Source::Flag, key, value)?;
+    }
+    loader.finish()
+}
+
+#[derive(Default)]
+struct Loader {
+    config: Config,
+    registration_given: bool,
+}
+
+impl Loader {
+    fn file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let table = DeTable::parse(text).map_err(|e| {
+            let offset = e.span().map_or(0, |span| span.start);
+            ConfigError::Syntax(Source::in_file(path, text, offset), e.message().to_owned())
+        })?;
+        self.table(path, text, "", table.get_ref())
+    }
+
+    fn table(
+        &mut self,
+        path: &Path,
+        text: &str,
+        prefix: &str,
+        table: &DeTable<'_>,
+    ) -> Result<(), ConfigError> {
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in entries {
+            let source = Source::in_file(path, text, key.span().start);
+            let name = format!("{prefix}{}", key.get_ref());
+            match value.get_ref() {
+                DeValue::Table(inner) if prefix.is_empty() && is_section(&name) => {
+                    self.table(path, text, &format!("{name}."), inner)?;
+                }
+                _ => self.set(source, &name, &scalar(value).unwrap_or_default())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        match name.strip_prefix(PREFIX) {
+            Some(key) if !NOT_OURS.contains(&name) => {
+                let key = key.replace("__", ".").to_lowercase();
+                self.set(Source::Environment(name.to_owned()), &key, value)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn set(&mut self, source: Source, name: &str, value: &str) -> Result<(), ConfigError> {
+        let Some(key) = keys::find(name) else {
+            return Err(ConfigError::UnknownKey { source, key: name.to_owned(), meant: nearest(name) });
+        };
+        self.registration_given |= key.name == "registration";
+        (key.set)(&mut self.config, value).ok_or(ConfigError::BadValue {
+            source,
+            key: key.name,
+            allowed: key.allowed,
+        })
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        if !self.registration_given {
+            let loopback = self.config.listen.ip().is_loopback();
+            self.config.registration = if loopback { Registration::Open } else { Registration::Closed };
+        }
+        if self.config.registration == Registration::Token && self.config.registration_token.is_none() {
+            return Err(ConfigError::Contradiction("registration = \"token\" needs a registration_token"));
+        }
+        Ok(self.config)
+    }
+}
+
+fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
+/// A value as text; `None` for what no key takes.
+fn scalar(value: &Spanned<DeValue<'_>>) -> Option<String> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => None,
+    }
+}
+
+/// The key that `name` was perhaps meant to be.
+fn nearest(name: &str) -> Option<&'static str> {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    KEYS.iter()
+        .map(|key| {
+            let whole = distance(name, key.name);
+            // The right key in a wrong section is near, too.
+            (whole.min(1 + distance(&last(name), &last(key.name))), key.name)
+        })
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, name)| name)
+}
+
+/// Letters to insert, remove or replace to get from one to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::server::config::render;
+
+    fn from_file(text: &str) -> Result<Config, ConfigError> {
+        let mut loader = Loader::default();
+        loader.file(Path::new("p.toml"), text)?;
+        loader.finish()
+    }
+
+    fn from_flags(flags: &[&str]) -> Result<Config, ConfigError> {
+        load(&Sources { flags: flags.iter().map(|flag| (*flag).to_owned()).collect(), ..Sources::default() })
+    }
+
+    #[test]
+    fn nothing_given_runs_on_loopback() {
+        let config = from_flags(&[]).expect("loads");
+        assert_eq!(config, Config::default());
+        assert!(config.listen.ip().is_loopback());
+        assert_eq!(config.registration, Registration::Open);
+    }
+
+    #[test]
+    fn registration_is_closed_off_loopback_unless_it_is_opened() {
+        let table: &[(&[&str], Registration)] = &[
+            (&["listen=0.0.0.0:80"], Registration::Closed),
+            (&["listen=[::1]:80"], Registration::Open),
+            (&["listen=0.0.0.0:80", "registration=open"], Registration::Open),
+            (&["registration=closed"], Registration::Closed),
+            (&["registration=token", "registration_token=x"], Registration::Token),
+        ];
+        for (flags, expected) in table {
+            assert_eq!(from_flags(flags).expect("loads").registration, *expected, "{flags:?}");
+        }
+        let error = from_flags(&["registration=token"]).expect_err("no token").to_string();
+        assert!(error.contains("registration_token"), "{error}");
+    }
+
+    #[test]
+    fn flags_beat_the_environment_which_beats_the_file() {
+        let dir = std::env::temp_dir().join(format!("pilotlight-config-{}", std::process::id()));
+        std::fs::write(
+            &dir,
+            "server_name = \"file\"\n[presence]\nidle_timeout = \"60s\"\noffline_grace = \"1s\"\n",
+        )
+        .expect("writes");
+        let mut sources = Sources { file: Some(dir.clone()), ..Sources::default() };
+        let mut seen = Vec::new();
+        let mut look = |sources: &Sources| {
+            let config = load(sources).expect("loads");
+            seen.push((config.server_name.to_string(), config.presence.idle_timeout.as_secs()));
+        };
+        look(&sources);
+        sources.environment = vec![
+            ("PILOTLIGHT_PRESENCE__IDLE_TIMEOUT".into(), "2m".into()),
+            ("PILOTLIGHT_SERVER_NAME".into(), "environment".into()),
+            ("PILOTLIGHT_BIN".into(), "/somewhere".into()),
+            ("PATH".into(), "/bin".into()),
+        ];
+        look(&sources);
+        sources.flags = vec!["server_name=flag".into(), "server_name=last.flag".into()];
+        look(&sources);
+        std::fs::remove_file(dir).expect("removes");
+        let expected = [("file", 60), ("environment", 120), ("last.flag", 120)];
+        assert_eq!(seen, expected.map(|(name, secs)| (name.to_owned(), secs)));
+    }
+
+    #[test]
+    fn a_mistake_in_a_file_is_named_with_line_key_and_what_is_allowed() {
+        let table = [
+            ("server_name = \"a b\"", "p.toml:1: server_name must be a server name, such as example.org"),
+            ("\n\nserver_nam = \"a\"", "p.toml:3: there is no key server_nam; did you mean server_name?"),
+            (
+                "[presence]\n\nidle_timeout = \"10m\"",
+                "p.toml:3: presence.idle_timeout must be a duration from 1m to 5m",
+            ),
+            ("[presence]\nidle_timeout = 180", "p.toml:2: presence.idle_timeout must be a duration"),
+            (
+                "idle_timeout = \"3m\"",
+                "p.toml:1: there is no key idle_timeout; did you mean presence.idle_timeout?",
+            ),
+            ("[presence]\noffline_grace = \"-1s\"", "p.toml:2: presence.offline_grace must be"),
+            ("[presence]\noffline_grace = \"61m\"", "p.toml:2: presence.offline_grace must be"),
+            ("[zzz]\nx = 1", "p.toml:1: there is no key zzz; `pilotlight config` lists them all"),
+            ("presence = 3", "p.toml:1: there is no key presence"),
+            ("[rooms.default_version]\nx = 1", "p.toml:1: rooms.default_version must be 10, 11 or 12"),
+            ("[rooms]\ndefault_version = 9", "p.toml:2: rooms.default_version must be 10, 11 or 12"),
+            ("[rate_limits]\nenabled = \"yes\"", "p.toml:2: rate_limits.enabled must be true or false"),
+            ("[rate_limits]\nenabled = [true]", "p.toml:2: rate_limits.enabled must be true or false"),
+            ("listen = \"localhost\"", "p.toml:1: listen must be an IP address and a port"),
+            ("data_dir = \"\"", "p.toml:1: data_dir must be the path of a folder"),
+            ("registration = true", "p.toml:1: registration must be open, token or closed"),
+            ("log.level = \"loud\"", "p.toml:1: log.level must be error, warn, info, debug or trace"),
+            ("server_name = \"a\"\nserver_name = \"b\"", "p.toml:2: "),
+            ("x = [", "p.toml:1: "),
+        ];
+        for (text, expected) in table {
+            let error = from_file(text).expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{text:?} gives {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_elsewhere_is_named_with_its_place() {
+        let variable = |name: &str, value: &str| {
+            let environment = vec![(name.to_owned(), value.to_owned())];
+            load(&Sources { environment, ..Sources::default() }).expect_err(name).to_string()
+        };
+        assert_eq!(
+            variable("PILOTLIGHT_LISTEN", "80"),
+            "environment variable PILOTLIGHT_LISTEN: listen must be an IP address and a port, such as 127.0.0.1:8008 or [::]:8008"
+        );
+        assert!(
+            variable("PILOTLIGHT_PRESENCE_IDLE_TIMEOUT", "2m")
+                .contains("did you mean presence.idle_timeout?")
+        );
+        assert!(from_flags(&["listen"]).expect_err("no =").to_string().contains("key=value"));
+        assert_eq!(
+            from_flags(&["log.format=xml"]).expect_err("value").to_string(),
+            "--set: log.format must be human or json"
+        );
+        let missing = Sources { file: Some("/nonexistent/p.toml".into()), ..Sources::default() };
+        assert!(
+            load(&missing).expect_err("no file").to_string().starts_with("cannot read /nonexistent/p.toml")
+        );
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_repeated() {
+        let error = from_flags(&["registration_token=open sesame!"]).expect_err("a blank").to_string();
+        assert!(!error.contains("sesame"), "{error}");
+    }
+
+    fn any_config() -> impl Strategy<Value = Config> {
+        let texts = (
+            "[a-z]{1,9}(\\.[a-z]{1,9}){0,2}(:[1-9][0-9]{0,3})?",
+            "[^\\x00]{1,20}",
+            any::<(std::net::IpAddr, u16)>(),
+            prop::sample::select(vec![Registration::Open, Registration::Closed, Registration::Token]),
+            prop::option::of("[A-Za-z0-9._~-]{1,64}"),
+        );
+        let rest = (
+            prop::sample::select(vec!["10", "11", "12"]),
+            60_000..=300_000_u64,
+            0..=3_600_000_u64,
+            any::<bool>(),
+            prop::sample::select(vec!["error", "warn", "info", "debug", "trace"]),
+            any::<bool>(),
+        );
+        (texts, rest).prop_map(|((name, dir, listen, registration, token), rest)| {
+            let (version, idle, grace, limits, level, json) = rest;
+            let mut config = Config::default();
+            config.server_name = name.try_into().expect("a server name");
+            config.data_dir = PathBuf::from(dir);
+            config.listen = listen.into();
+            config.registration_token = token.map(crate::server::config::Secret::new);
+            config.registration = match (registration, &config.registration_token) {
+                (Registration::Token, None) => Registration::Closed,
+                (registration, _) => registration,
+            };
+            config.rooms.default_version = version.try_into().expect("a room version");
+            config.presence.idle_timeout = Duration::from_millis(idle);
+            config.presence.offline_grace = Duration::from_millis(grace);
+            config.rate_limits.enabled = limits;
+            config.log.level = level.parse().expect("a level");
+            if json {
+                config.log.format = crate::server::config::LogFormat::Json;
+            }
+            config
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(config in any_config()) {
+            prop_assert_eq!(from_file(&render(&config)).expect("reads its own output"), config);
+        }
+
+        #[test]
+        fn no_file_makes_it_panic(text in ".*") {
+            if let Err(e) = from_file(&text) {
+                prop_assert!(e.to_string().starts_with("p.toml:"), "{e}");
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! O1–O4: the program itself, started as an operator starts it.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, PASSWORD, TempDir};
+
+fn pilotlight(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    pilotlight(args).output().expect("starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("is text")
+}
+
+fn setting(data: &Path) -> String {
+    format!("data_dir={}", data.display())
+}
+
+/// `pilotlight serve` on a port that the system chooses.
+struct Serve {
+    child: Child,
+    client: Client,
+}
+
+impl Serve {
+    fn start(data: &Path, more: &[&str]) -> Self {
+        let data = setting(data);
+        let mut args = vec!["serve", "--set", "listen=127.0.0.1:0", "--set", &data];
+        args.extend(more);
+        let mut child = pilotlight(&args).spawn().expect("starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+        let url = line.strip_prefix("listening on ").expect("says where").trim().to_owned();
+        Self { child, client: Client::new(&url) }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kills");
+        assert!(status.success());
+    }
+
+    /// The exit code and the log.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        let mut log = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("reads");
+        (self.child.wait().expect("ends").code(), log)
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.child.kill().expect("a running child can be killed");
+            self.child.wait().expect("ends");
+        }
+    }
+}
+
+#[test]
+fn sigterm_ends_the_server_within_five_seconds_and_with_success() {
+    let data = TempDir::new();
+    for signal in ["-TERM", "-INT"] {
+        let server = Serve::start(data.path(), &[]);
+        server.client.get("/health");
+        let begun = Instant::now();
+        let (code, log) = server.end(signal);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(log.contains("stopped"), "{log}");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_before_sigkill_is_there_after_it() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &[]);
+    let alice = server.client.clone().register("alice");
+    let profile = "/_matrix/client/v3/profile/@alice:localhost/displayname";
+    alice.put(profile, json!({ "displayname": "Alice" })).ok();
+    let (code, _) = server.end("-KILL");
+    assert_eq!(code, None, "killed");
+
+    let server = Serve::start(data.path(), &[]);
+    let again = server.client.clone().with_token(&json!(alice.token));
+    assert_eq!(again.get("/_matrix/client/v3/account/whoami").ok()["user_id"], "@alice:localhost");
+    assert_eq!(again.get(profile).ok()["displayname"], "Alice");
+    server.client.clone().log_in("alice");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_and_a_user_can_be_added_beside_the_first() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "registration=closed"]);
+    let second = run(&["serve", "--set", "listen=127.0.0.1:0", "--set", &setting(data.path())]);
+    assert_eq!(second.status.code(), Some(3));
+    assert!(text(&second.stderr).contains("is in use by another process"));
+
+    let data = setting(data.path());
+    let mut add = pilotlight(&["user", "add", "Bob", "--password-stdin", "--set", &data])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    add.stdin.take().expect("piped").write_all(format!("{PASSWORD}\n").as_bytes()).expect("writes");
+    let added = add.wait_with_output().expect("ends");
+    assert_eq!(text(&added.stdout), "@bob:localhost can log in\n", "{}", text(&added.stderr));
+    server.client.clone().log_in("bob");
+
+    let made_up = run(&["user", "add", "carl", "--set", &data]);
+    let password = text(&made_up.stdout).trim().rsplit(' ').next().expect("a password").to_owned();
+    let login = json!({ "type": "m.login.password", "user": "carl", "password": password });
+    server.client.post("/_matrix/client/v3/login", login).ok();
+
+    let taken = run(&["user", "add", "bob", "--set", &data]);
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(text(&taken.stderr).contains("there is an account @bob:localhost already"));
+}
+
+#[test]
+fn the_printed_configuration_is_the_effective_one_and_can_be_read_back() {
+    let dir = TempDir::new();
+    let first = pilotlight(&["config", "--set", "presence.idle_timeout=2m"])
+        .env("PILOTLIGHT_LOG__FORMAT", "json")
+        .output()
+        .expect("runs");
+    let printed = text(&first.stdout);
+    assert!(
+        printed.contains("\nidle_timeout = \"2m\"\n") && printed.contains("\nformat = \"json\"\n"),
+        "{printed}"
+    );
+    let file = dir.path().join("pilotlight.toml");
+    std::fs::write(&file, printed).expect("writes");
+    let second = run(&["config", "--config", &file.to_string_lossy()]);
+    assert_eq!(printed, text(&second.stdout));
+}
+
+#[test]
+fn mistakes_end_the_program_with_a_code_and_a_sentence() {
+    let dir = TempDir::new();
+    let file = dir.path().join("p.toml");
+    std::fs::write(&file, "[presence]\nidle_timout = \"3m\"\n").expect("writes");
+    let file = file.to_string_lossy();
+    let blocked = dir.path().join("file");
+    std::fs::write(&blocked, "").expect("writes");
+    let blocked = setting(&blocked);
+    let data = setting(&dir.path().join("data"));
+    let table: &[(&[&str], i32, &str)] = &[
+        (
+            &["serve", "--config", &file],
+            2,
+            "p.toml:2: there is no key presence.idle_timout; did you mean presence.idle_timeout?",
+        ),
+        (&["serve", "--set", "listen=nowhere"], 2, "--set: listen must be an IP address and a port"),
+        (&["serve", "--sett", "a=b"], 2, "unexpected argument"),
+        (&["dance"], 2, "unrecognized subcommand"),
+        (&[], 2, "Usage: pilotlight"),
+        (&["serve", "--set", &blocked], 3, "cannot use"),
+        (&["serve", "--set", "listen=192.0.2.1:1", "--set", &data], 1, "cannot listen on 192.0.2.1:1"),
+        (&["user", "add", "a b", "--set", &data], 1, "a user name has only the letters"),
+    ];
+    for (args, code, message) in table {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(*code), "{args:?}");
+        assert!(text(&output.stderr).contains(message), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn help_version_and_completions_are_printed_with_success() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--help"], "Exit codes:"),
+        (&["serve", "--help"], "Needs no configuration"),
+        (&["--version"], concat!("pilotlight ", env!("CARGO_PKG_VERSION"))),
+        (&["completions", "bash"], "_pilotlight()"),
+        (&["completions", "fish"], "complete -c pilotlight"),
+    ];
+    for (args, expected) in table {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(text(&output.stdout).contains(expected), "{args:?}");
+    }
+}
+
+#[test]
+fn the_log_is_json_when_asked_and_never_has_a_secret_or_a_user() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "log.format=json"]);
+    let dora = server.client.clone().register("dora");
+    dora.put("/_matrix/client/v3/profile/@dora:localhost/displayname", json!({ "displayname": "Dora" })).ok();
+    dora.get("/_matrix/client/v3/account/whoami?access_token=secret_in_query").ok();
+    let token = dora.token.clone().expect("logged in");
+    dora.post("/_matrix/client/v3/logout", json!({})).ok();
+    let (_, log) = server.end("-TERM");
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).expect("one JSON object a line");
+        assert!(line["level"].is_string() && line["timestamp"].is_string() && line["message"].is_string());
+    }
+    assert!(log.contains("serving"));
+    for secret in [&token, PASSWORD, "dora", "Dora", "secret_in_query"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn even_the_chattiest_log_has_no_secret() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "log.level=trace"]);
+    let eve = server.client.clone().register("eve").log_in("eve");
+    let token = eve.token.clone().expect("logged in");
+    let (_, log) = server.end("-TERM");
+    assert!(log.contains("@eve:localhost"), "users are named at debug");
+    for secret in [&token, PASSWORD] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
