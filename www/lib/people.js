@@ -16,7 +16,7 @@ export class People {
     this.client = client;
     this.myId = client.session.userId;
     /** @type {Me} */
-    this.me = { state: "online", idle: false };
+    this.me = client.me;
     client.on("me", (me) => {
       this.me = me;
     });

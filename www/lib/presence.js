@@ -84,11 +84,11 @@ const DEVICES = {
   bot: ["device-bot", "a bot"],
 };
 
-/** The icon of a device type, where it is one of the common ones. @param {string | undefined} type */
+/** The icon of a device type; a word of its own gets a general one. @param {string | undefined} type */
 export function deviceIcon(type) {
-  const known = type === undefined || !Object.hasOwn(DEVICES, type) ? undefined : DEVICES[type];
-  if (!known) return null;
-  const node = icon(known[0], known[1]);
+  if (!type) return null;
+  const [name, label] = Object.hasOwn(DEVICES, type) ? DEVICES[type] : ["device-other", `on ${type}`];
+  const node = icon(name, label);
   node.classList.add("device");
   return node;
 }

@@ -33,7 +33,7 @@ export class Previews {
     const known = this.last.get(roomId);
     switch (op.op) {
       case "append":
-        if (isSaid(op.item)) this.last.set(roomId, op.item);
+        if (isSaid(op.item) && (op.before === undefined || !known)) this.last.set(roomId, op.item);
         break;
       case "update":
         if (known?.key === op.item.key) this.last.set(roomId, isSaid(op.item) ? op.item : this.#again(roomId));

@@ -6,7 +6,7 @@ import { errorText } from "../lib/errors.js";
 import { counted } from "../lib/format.js";
 import { roving } from "../lib/roving.js";
 import { navigate } from "../lib/router.js";
-import { field, openDialog, openForm, toggle } from "./dialog.js";
+import { field, openForm, toggle } from "./dialog.js";
 
 /** @typedef {import("./shell.js").Context} Context */
 
@@ -171,28 +171,6 @@ export function openLeaveRoom({ client }, room) {
     fields: [el("p", {}, room.alias ? `You can come back through ${room.alias}.` : "You may need an invitation to come back.")],
     submit: () => client.leaveRoom(room.roomId),
   });
-}
-
-/** @param {Context} context @param {import("/pkg/index.js").Room} room */
-export function openRoomInfo(context, room) {
-  openDialog(
-    { title: room.name, testid: "room-info" },
-    el(
-      "div.dialog-body",
-      {},
-      el("p", {}, room.topic || el("span.muted", {}, "No topic.")),
-      el(
-        "dl.facts",
-        {},
-        el("dt", {}, "Address"),
-        el("dd", {}, room.alias ?? "none"),
-        el("dt", {}, "Room ID"),
-        el("dd", {}, el("code", {}, room.roomId)),
-        el("dt", {}, "People"),
-        el("dd", {}, String(room.memberCount)),
-      ),
-    ),
-  );
 }
 
 /** @param {FormData} values @param {string} name */

@@ -6,8 +6,9 @@ import { counted, nameList } from "../lib/format.js";
 import { labelOf, lastActive, presenceMark, setPresenceMark } from "../lib/presence.js";
 import { navigate, routeHref } from "../lib/router.js";
 import { createComposer } from "./composer.js";
-import { openInvite, openLeaveRoom, openRoomInfo } from "./room-dialogs.js";
+import { openInvite, openLeaveRoom } from "./room-dialogs.js";
 import { createRoomPeople } from "./room-people.js";
+import { openRoomSettings } from "./room-settings.js";
 import { Timeline } from "./timeline.js";
 
 /** @typedef {import("/pkg/index.js").Room} Room */
@@ -94,7 +95,7 @@ function createHead(context, roomId, { onPeople }) {
     "div.menu.room-menu",
     { id: "room-menu", popover: "auto", testid: "room-menu" },
     item("person-add", "Invite people", "invite", () => openInvite(context, roomId)),
-    item("alert", "About this room", "room-about", withRoom((room) => openRoomInfo(context, room))),
+    item("settings", "About this room", "room-about", withRoom((room) => openRoomSettings(context, room))),
     item("leave", "Leave room", "leave-room", withRoom((room) => openLeaveRoom(context, room))),
   );
   menu.addEventListener("click", () => menu.hidePopover());

@@ -36,7 +36,7 @@ export class TimelineRows {
   apply(op) {
     switch (op.op) {
       case "append":
-        return this.#add(op.item, null);
+        return this.#add(op.item, op.before === undefined ? null : this.#placeBefore(op.before));
       case "prepend":
         return this.#prepend(op.items);
       case "update":
@@ -108,6 +108,19 @@ export class TimelineRows {
       if (left === 0) return row;
     }
     return undefined;
+  }
+
+  /** Where an item goes that comes before another: what is still on its way stays at the end. @param {string} key */
+  #placeBefore(key) {
+    const row = this.#rows.get(key);
+    if (row) return row.node;
+    /** @type {Element | null} */
+    let next = null;
+    for (let node = this.node.lastElementChild; node; node = node.previousElementSibling) {
+      if (this.#byNode.get(node)?.item.echo === "placed") break;
+      next = node;
+    }
+    return next;
   }
 
   /** @param {TimelineItem} item @param {Element | null} next */
