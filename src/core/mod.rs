@@ -6,6 +6,7 @@
 //! the outputs after every input.
 
 pub mod idle;
+pub mod list;
 pub mod presence;
 pub mod rng;
 pub mod time;
