@@ -1,0 +1,128 @@
+//! The local echo of one action, as one total table (M11).
+//!
+//! The request's answer and the stream arrive in either order, or only one of them does. Whatever
+//! happens, an echo is shown once, keeps its key, and ends placed by the stream, gone by the user's
+//! wish, or failed with the choice to retry.
+
+use serde::{Deserialize, Serialize};
+
+/// Where an action's echo stands; the words that applications see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EchoState {
+    /// Shown; waits for its turn, or for the next attempt.
+    Queued,
+    /// A request is under way; whether the server has it is unknown.
+    Sending,
+    /// The server has it; its place in the room is unknown.
+    Sent,
+    /// The stream has placed it. Final.
+    Placed,
+    /// The server refused it. The user retries or cancels.
+    Failed,
+}
+
+/// What can happen to an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EchoInput {
+    /// Its request was handed to the network.
+    Transmitted,
+    /// The server answered with its event ID.
+    Answered,
+    /// It appeared in the stream.
+    Streamed,
+    /// The request was lost, timed out, was limited, or the server failed: worth another attempt.
+    Interrupted,
+    /// The server refused it: the same request would be refused again.
+    Refused,
+    /// The user wants it tried again.
+    Retry,
+    /// The user takes it back. What the server already has still comes by the stream, as any event does.
+    Cancel,
+    /// The client starts again and finds it in storage.
+    Reload,
+    /// The stream jumped over the stretch that holds it: it lies in the history, not in the timeline.
+    Overtaken,
+}
+
+/// What an input does to an echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EchoStep {
+    /// It stands where it stood.
+    Stay,
+    /// It moves.
+    To(EchoState),
+    /// It is taken from view: cancelled, or safe in the history.
+    Gone,
+}
+
+/// The transition table.
+pub fn step(state: EchoState, input: EchoInput) -> EchoStep {
+    use EchoInput as I;
+    use EchoState as S;
+    use EchoStep::{Gone, Stay, To};
+    match (state, input) {
+        (S::Placed, _) => Stay,
+        (_, I::Streamed) => To(S::Placed),
+
+        (S::Queued, I::Transmitted) => To(S::Sending),
+        // An attempt that was given up can still be answered.
+        (S::Queued | S::Sending | S::Failed, I::Answered) => To(S::Sent),
+        (S::Queued | S::Sending, I::Refused) => To(S::Failed),
+        (S::Queued, I::Interrupted | I::Retry | I::Reload | I::Overtaken) => Stay,
+
+        // The answer was lost with the page: the same ID is sent again, and done once.
+        (S::Sending, I::Interrupted | I::Reload) => To(S::Queued),
+        (S::Sending, I::Transmitted | I::Retry | I::Overtaken) => Stay,
+
+        (S::Failed, I::Retry) => To(S::Queued),
+        (S::Failed, I::Transmitted | I::Interrupted | I::Refused | I::Reload | I::Overtaken) => Stay,
+
+        (S::Queued | S::Sending | S::Failed, I::Cancel) => Gone,
+
+        // The server has it and the first sync after a reload shows it.
+        (S::Sent, I::Reload | I::Overtaken) => Gone,
+        (S::Sent, I::Transmitted | I::Answered | I::Interrupted | I::Refused | I::Retry | I::Cancel) => Stay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::EchoInput::*;
+    use super::EchoState::*;
+    use super::EchoStep::*;
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table() {
+        let inputs =
+            [Transmitted, Answered, Streamed, Interrupted, Refused, Retry, Cancel, Reload, Overtaken];
+        let rows = [
+            (Queued, [To(Sending), To(Sent), To(Placed), Stay, To(Failed), Stay, Gone, Stay, Stay]),
+            (Sending, [Stay, To(Sent), To(Placed), To(Queued), To(Failed), Stay, Gone, To(Queued), Stay]),
+            (Sent, [Stay, Stay, To(Placed), Stay, Stay, Stay, Stay, Gone, Gone]),
+            (Placed, [Stay; 9]),
+            (Failed, [Stay, To(Sent), To(Placed), Stay, Stay, To(Queued), Gone, Stay, Stay]),
+        ];
+        for (state, expected) in rows {
+            for (input, expected) in inputs.into_iter().zip(expected) {
+                assert_eq!(step(state, input), expected, "{state:?} × {input:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_orders_of_answer_and_stream_end_placed() {
+        for order in [[Answered, Streamed], [Streamed, Answered]] {
+            let end = order.into_iter().fold(Sending, |state, input| match step(state, input) {
+                To(next) => next,
+                Stay => state,
+                Gone => panic!("an echo that the server has is not taken away"),
+            });
+            assert_eq!(end, Placed, "{order:?}");
+        }
+    }
+}
