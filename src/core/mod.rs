@@ -5,12 +5,15 @@
 //! one order, `poll_timeout` says when to call `handle_timeout` next. The law for the shells: drain
 //! the outputs after every input.
 
+pub mod action;
+pub mod client;
 pub mod idle;
 pub mod list;
 pub mod presence;
 pub mod rng;
 pub mod time;
 pub mod timers;
+pub mod wire;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,0 +1,195 @@
+//! The send queue between the timelines and the network.
+
+use serde_json::value::RawValue;
+
+use super::answers::{Awaited, parse};
+use super::output::{Failure, Output, RequestId};
+use super::session::to_json;
+use super::{Client, backoff};
+use crate::core::action::ids::ActionId;
+use crate::core::action::queue::{Action, Moved, PushError, StoredAction};
+use crate::core::presence::Choice;
+use crate::core::time::Instant;
+use crate::core::wire::path::path;
+
+/// Storage keys of actions begin so; the ID follows.
+const ACTION_KEY: &str = "action.";
+/// The storage key of the last action ID that was used.
+pub const LAST_ID_KEY: &str = "last";
+/// The storage key of the user's choice, for servers that do not keep it.
+pub(super) const CHOICE_KEY: &str = "choice";
+
+impl Client {
+    /// Sends an event. The echo is in the timeline when this returns; its ID is the action's.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        room: &str,
+        kind: &str,
+        content: Box<RawValue>,
+    ) -> Result<ActionId, Failure> {
+        let id = self.allocate_action_id()?;
+        let action = self.queue.push(id, room, kind, content, now.to_unix()).map_err(refusal)?;
+        let stored = to_json(&action.to_stored(&self.device_id));
+        if let Some(known) = self.rooms.get_mut(room) {
+            known.timeline.handle_action(action, &self.user_id);
+            known.typing_sent = None;
+            self.touched.insert(room.to_owned());
+        }
+        self.outputs.push_back(Output::Store { key: action_key(id), value: Some(stored) });
+        self.settle(now);
+        Ok(id)
+    }
+
+    /// Tries a failed action again, or one that waits for its next attempt at once.
+    pub fn retry(&mut self, now: Instant, id: ActionId) {
+        if let Moved::To(action) = self.queue.retry(id) {
+            self.store_action(&action);
+            self.show_action(&action);
+        }
+        self.settle(now);
+    }
+
+    /// Takes an action back that the server has not confirmed. If the server has it all the same, the
+    /// stream shows it like any event.
+    pub fn cancel(&mut self, now: Instant, id: ActionId) {
+        if let Moved::Out(_, action) = self.queue.cancel(id) {
+            self.drop_echo(&action);
+            let request = |(&request, pending): (&RequestId, &super::Pending)| {
+                matches!(pending.awaited, Awaited::Action(flying) if flying == id).then_some(request)
+            };
+            if let Some(request) = self.pending.iter().find_map(request) {
+                self.pending.remove(&request);
+                self.outputs.push_back(Output::Cancel(request));
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Takes back what an earlier run left in storage; to be called before the start. Anything that is
+    /// not understood is left alone.
+    pub fn handle_stored(&mut self, key: &str, value: &str) {
+        if key == LAST_ID_KEY {
+            if let Ok(last) = value.parse() {
+                self.action_ids.observe(last);
+            }
+        } else if key == CHOICE_KEY {
+            self.me.state = value.parse::<Choice>().unwrap_or_default();
+        } else if key.starts_with(ACTION_KEY)
+            && let Ok(stored) = serde_json::from_str::<StoredAction>(value)
+            && let Some(action) = self.queue.restore(stored, &self.device_id)
+        {
+            self.action_ids.observe(action.id.0);
+        }
+    }
+
+    pub(super) fn allocate_action_id(&mut self) -> Result<ActionId, Failure> {
+        let id = self.action_ids.allocate();
+        let id = id.ok_or_else(|| Failure::local("QUEUE_FULL", "all action IDs are used up"))?;
+        self.outputs.push_back(Output::Store { key: LAST_ID_KEY.to_owned(), value: Some(id.to_string()) });
+        Ok(id)
+    }
+
+    /// Hands what may go to the network.
+    pub(super) fn transmit_actions(&mut self, now: Instant) {
+        while self.is_running()
+            && let Some(action) = self.queue.poll_transmit(now)
+        {
+            let id = action.id;
+            let txn = id.to_string();
+            let path = path("/_matrix/client/v3", &["rooms", &action.room, "send", &action.kind, &txn]);
+            let body = action.content.get().to_owned();
+            let shown = action.clone();
+            self.show_action(&shown);
+            self.request(now, Awaited::Action(id), "PUT", path, Some(body));
+        }
+    }
+
+    pub(super) fn conclude_action(&mut self, now: Instant, id: ActionId, outcome: Result<&[u8], Failure>) {
+        #[derive(serde::Deserialize)]
+        struct Sent {
+            event_id: String,
+        }
+        match outcome.and_then(parse::<Sent>) {
+            Ok(sent) => {
+                let moved = self.queue.handle_answered(id, &sent.event_id, self.sync.begun());
+                if let Moved::To(action) = moved {
+                    self.handle_sent(id, &action);
+                }
+            }
+            Err(failure) if failure.is_transient() => {
+                let attempts = self.queue.attempts(id);
+                let delay = backoff::delay(attempts + 1, failure.retry_after(), &mut self.rng);
+                self.interrupt_action(id, &failure.message, now + delay);
+            }
+            Err(failure) => {
+                let error = [&*failure.code, ": ", &*failure.message].concat();
+                if let Moved::To(action) = self.queue.handle_refused(id, &error) {
+                    self.store_action(&action);
+                    self.show_action(&action);
+                }
+            }
+        }
+    }
+
+    /// The server has the action. Usually its place follows; the stream may have shown it already,
+    /// without saying whose action it is.
+    fn handle_sent(&mut self, id: ActionId, action: &Action) {
+        self.forget_stored(action);
+        let event_id = action.event_id.as_deref().unwrap_or_default();
+        let placed = self.rooms.get(&action.room).is_some_and(|room| room.timeline.contains(event_id));
+        if placed {
+            if let Moved::Out(_, action) = self.queue.handle_streamed(id) {
+                self.drop_echo(&action);
+            }
+        } else {
+            self.show_action(action);
+        }
+    }
+
+    pub(super) fn interrupt_action(&mut self, id: ActionId, error: &str, resume_at: Instant) {
+        let moved = self.queue.handle_interrupted(id, error, resume_at);
+        self.show_moved(moved);
+    }
+
+    pub(super) fn drop_echo(&mut self, action: &Action) {
+        self.forget_stored(action);
+        if let Some(room) = self.rooms.get_mut(&action.room) {
+            room.timeline.remove_echo(action.id.0);
+            self.touched.insert(action.room.clone());
+        }
+    }
+
+    fn store_action(&mut self, action: &Action) {
+        let stored = to_json(&action.to_stored(&self.device_id));
+        self.outputs.push_back(Output::Store { key: action_key(action.id), value: Some(stored) });
+    }
+
+    pub(super) fn forget_stored(&mut self, action: &Action) {
+        self.outputs.push_back(Output::Store { key: action_key(action.id), value: None });
+    }
+
+    fn show_moved(&mut self, moved: Moved) {
+        if let Moved::To(action) = moved {
+            self.show_action(&action);
+        }
+    }
+
+    fn show_action(&mut self, action: &Action) {
+        if let Some(room) = self.rooms.get_mut(&action.room) {
+            room.timeline.handle_action(action, &self.user_id);
+            self.touched.insert(action.room.clone());
+        }
+    }
+}
+
+fn action_key(id: ActionId) -> String {
+    [ACTION_KEY, &id.to_string()].concat()
+}
+
+fn refusal(error: PushError) -> Failure {
+    match error {
+        PushError::Full => Failure::local("QUEUE_FULL", "too many messages wait to be sent"),
+        PushError::TooLarge => Failure::local("TOO_LARGE", "the message is too large"),
+    }
+}

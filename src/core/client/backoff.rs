@@ -1,0 +1,43 @@
+//! Delays between attempts: doubled each time, spread so that clients do not come back all at once.
+
+use std::time::Duration;
+
+use crate::core::rng::Rng;
+
+/// The first delay.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest delay, unless the server asks for more.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The longest wait that a server is granted.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
+
+/// The delay before attempt `failures + 1`, never below what the server asked for.
+pub fn delay(failures: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration {
+    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST);
+    let spread = rng.jitter(doubled.mul_f64(0.75), 0.33);
+    match asked {
+        Some(asked) => asked.min(LONGEST_ASKED) + rng.jitter(FIRST / 4, 1.0),
+        None => spread,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound_and_never_undercut_the_server() {
+        let mut rng = Rng::new(1);
+        for failures in 0..200 {
+            let drawn = delay(failures, None, &mut rng);
+            assert!(drawn >= Duration::from_millis(500) && drawn <= LONGEST, "{failures}: {drawn:?}");
+        }
+        assert!(delay(7, None, &mut rng) >= Duration::from_secs(30));
+        let asked = Duration::from_secs(90);
+        assert!(delay(1, Some(asked), &mut rng) >= asked);
+        assert!(delay(1, Some(Duration::MAX), &mut rng) <= LONGEST_ASKED + FIRST);
+    }
+}

@@ -1,0 +1,449 @@
+//! What an application asks for beside sending: each is one request and ends in one answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::actions::CHOICE_KEY;
+use super::answers::{Awaited, parse};
+use super::output::{Connection, Failure, Output, Ticket};
+use super::room::Membership;
+use super::session::to_json;
+use super::{Client, Dialect};
+use crate::core::presence::{Choice, StatusMsg};
+use crate::core::time::Instant;
+use crate::core::wire::event::{Event, parse_each};
+use crate::core::wire::path::{path, push_query};
+use crate::core::wire::sync::MessagesBody;
+
+const V3: &str = "/_matrix/client/v3";
+/// How long a typing notice lasts on the server.
+const TYPING_LASTS: Duration = Duration::from_secs(30);
+/// How soon a lasting one is repeated.
+const TYPING_REPEATS: Duration = Duration::from_secs(20);
+/// The most events one scroll back asks for.
+const MAX_SCROLL_BACK: u32 = 500;
+const MESSAGES_FILTER: &str = r#"{"lazy_load_members":true}"#;
+
+/// What to do with a command's answer.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Give the body.
+    Body,
+    /// Give `null`.
+    Done,
+    /// Give the room's ID; the room is a conversation with these users.
+    Room { direct_with: Vec<String> },
+    /// The room is gone.
+    Forget(String),
+    /// More of the past.
+    ScrollBack { room_id: String, from: String },
+    /// The directory.
+    Directory,
+    /// The choice was taken.
+    Choice { choice: Choice, words: StatusMsg },
+    /// The name was taken.
+    DisplayName(String),
+    /// The session has ended.
+    LogOut,
+}
+
+/// A room to create.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NewRoom {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Listed, and open to everybody.
+    pub public: bool,
+    /// Its alias, whole or only the local part.
+    pub alias: Option<String>,
+    /// Whom to ask in.
+    pub invite: Vec<String>,
+    /// A conversation with those invited.
+    pub direct: bool,
+}
+
+#[derive(Serialize)]
+struct CreateBody<'a> {
+    preset: &'a str,
+    visibility: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_alias_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    invite: &'a [String],
+    is_direct: bool,
+}
+
+#[derive(Serialize)]
+struct MemberBody<'a> {
+    user_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ReasonBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct StatusBody<'a> {
+    presence: &'a str,
+    #[serde(skip_serializing_if = "StatusMsg::is_keep")]
+    status_msg: &'a StatusMsg,
+}
+
+#[derive(Serialize)]
+struct TypingBody {
+    typing: bool,
+    timeout: u64,
+}
+
+#[derive(Serialize)]
+struct DirectoryQuery<'a> {
+    limit: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<DirectoryFilter<'a>>,
+}
+
+#[derive(Serialize)]
+struct DirectoryFilter<'a> {
+    generic_search_term: &'a str,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DirectoryBody {
+    chunk: Vec<DirectoryEntry>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct DirectoryEntry {
+    #[serde(rename(serialize = "roomId"))]
+    room_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(
+        rename(serialize = "alias", deserialize = "canonical_alias"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    alias: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(rename(serialize = "members", deserialize = "num_joined_members"))]
+    members: u64,
+}
+
+#[derive(Deserialize)]
+struct RoomBody {
+    room_id: String,
+}
+
+impl Client {
+    /// Any request to the homeserver; answers with its body.
+    pub fn call(&mut self, now: Instant, method: &'static str, path: &str, body: Option<String>) -> Ticket {
+        self.command(now, Then::Body, method, path.to_owned(), body)
+    }
+
+    /// Creates a room; answers with its ID.
+    pub fn create_room(&mut self, now: Instant, new: &NewRoom) -> Ticket {
+        let local_part =
+            |alias: &str| alias.trim_start_matches('#').split(':').next().unwrap_or("").to_owned();
+        let alias = new.alias.as_deref().map(local_part).filter(|alias| !alias.is_empty());
+        let body = CreateBody {
+            preset: match (new.public, new.direct) {
+                (true, _) => "public_chat",
+                (false, true) => "trusted_private_chat",
+                (false, false) => "private_chat",
+            },
+            visibility: if new.public { "public" } else { "private" },
+            name: new.name.as_deref(),
+            topic: new.topic.as_deref(),
+            room_alias_name: alias.as_deref(),
+            invite: &new.invite,
+            is_direct: new.direct,
+        };
+        let direct_with = if new.direct { new.invite.clone() } else { Vec::new() };
+        self.command(now, Then::Room { direct_with }, "POST", path(V3, &["createRoom"]), Some(to_json(&body)))
+    }
+
+    /// Joins a room by ID or alias; answers with its ID.
+    pub fn join_room(&mut self, now: Instant, id_or_alias: &str) -> Ticket {
+        let inviter = self.rooms.get(id_or_alias).filter(|room| room.invited_directly);
+        let direct_with = inviter.and_then(|room| room.inviter.clone()).into_iter().collect();
+        let path = path(V3, &["join", id_or_alias]);
+        self.command(now, Then::Room { direct_with }, "POST", path, Some(String::from("{}")))
+    }
+
+    /// Leaves a room, or declines an invitation.
+    pub fn leave_room(&mut self, now: Instant, room: &str) -> Ticket {
+        self.command(now, Then::Done, "POST", path(V3, &["rooms", room, "leave"]), Some(String::from("{}")))
+    }
+
+    /// Forgets a room that was left.
+    pub fn forget_room(&mut self, now: Instant, room: &str) -> Ticket {
+        let then = Then::Forget(room.to_owned());
+        self.command(now, then, "POST", path(V3, &["rooms", room, "forget"]), Some(String::from("{}")))
+    }
+
+    /// Invites a user.
+    pub fn invite(&mut self, now: Instant, room: &str, user: &str) -> Ticket {
+        let body = to_json(&MemberBody { user_id: user, reason: None });
+        self.command(now, Then::Done, "POST", path(V3, &["rooms", room, "invite"]), Some(body))
+    }
+
+    /// Puts a user out.
+    pub fn kick(&mut self, now: Instant, room: &str, user: &str, reason: Option<&str>) -> Ticket {
+        let body = to_json(&MemberBody { user_id: user, reason });
+        self.command(now, Then::Done, "POST", path(V3, &["rooms", room, "kick"]), Some(body))
+    }
+
+    /// Takes an event's content away.
+    pub fn redact(&mut self, now: Instant, room: &str, event_id: &str, reason: Option<&str>) -> Ticket {
+        match self.allocate_action_id() {
+            Ok(id) => {
+                let path = path(V3, &["rooms", room, "redact", event_id, &id.to_string()]);
+                self.command(now, Then::Done, "PUT", path, Some(to_json(&ReasonBody { reason })))
+            }
+            Err(failure) => self.answer_at_once(Err(failure)),
+        }
+    }
+
+    /// Asks for older events; answers whether there are more.
+    pub fn scroll_back(&mut self, now: Instant, room_id: &str, limit: u32) -> Ticket {
+        let Some(from) = self.rooms.get(room_id).and_then(|room| room.timeline.back_token()) else {
+            return self.answer_at_once(Ok(String::from("false")));
+        };
+        let from = from.to_owned();
+        let mut path = path(V3, &["rooms", room_id, "messages"]);
+        push_query(&mut path, "dir", "b");
+        push_query(&mut path, "from", &from);
+        push_query(&mut path, "limit", &limit.clamp(1, MAX_SCROLL_BACK).to_string());
+        push_query(&mut path, "filter", MESSAGES_FILTER);
+        self.command(now, Then::ScrollBack { room_id: room_id.to_owned(), from }, "GET", path, None)
+    }
+
+    /// Searches the directory of public rooms.
+    pub fn public_rooms(&mut self, now: Instant, search: Option<&str>) -> Ticket {
+        let filter = search.filter(|words| !words.is_empty());
+        let filter = filter.map(|words| DirectoryFilter { generic_search_term: words });
+        let body = to_json(&DirectoryQuery { limit: 100, filter });
+        self.command(now, Then::Directory, "POST", path(V3, &["publicRooms"]), Some(body))
+    }
+
+    /// Chooses a state and, unless kept, a status message (P2, P3).
+    pub fn set_presence(&mut self, now: Instant, choice: Choice, words: StatusMsg) -> Ticket {
+        let (presence, told) = match self.dialect {
+            Dialect::Unknown | Dialect::Pilotlight => (choice.as_str(), words.clone()),
+            Dialect::Stock => (choice.state().matrix().as_str(), self.words_for_stock(&words)),
+        };
+        let body = to_json(&StatusBody { presence, status_msg: &told });
+        let path = path(V3, &["presence", &self.user_id, "status"]);
+        self.command(now, Then::Choice { choice, words }, "PUT", path, Some(body))
+    }
+
+    /// Sets the display name.
+    pub fn set_display_name(&mut self, now: Instant, name: &str) -> Ticket {
+        let body = to_json(&BTreeMap::from([("displayname", name)]));
+        let path = path(V3, &["profile", &self.user_id, "displayname"]);
+        self.command(now, Then::DisplayName(name.to_owned()), "PUT", path, Some(body))
+    }
+
+    /// Ends the session on the server and here.
+    pub fn log_out(&mut self, now: Instant) -> Ticket {
+        self.command(now, Then::LogOut, "POST", path(V3, &["logout"]), Some(String::from("{}")))
+    }
+
+    /// Tells a room that the user is typing, or is not any more. May be called at every key press.
+    pub fn set_typing(&mut self, now: Instant, room_id: &str, typing: bool) {
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        let due = match (typing, room.typing_sent) {
+            (true, Some(sent)) => sent + TYPING_REPEATS <= now,
+            (true, None) => true,
+            (false, sent) => sent.is_some(),
+        };
+        if !due || room.membership != Membership::Join {
+            return;
+        }
+        room.typing_sent = typing.then_some(now);
+        let body = TypingBody { typing, timeout: if typing { TYPING_LASTS.as_secs() * 1_000 } else { 0 } };
+        let path = path(V3, &["rooms", room_id, "typing", &self.user_id]);
+        self.request(now, Awaited::Notice, "PUT", path, Some(to_json(&body)));
+    }
+
+    /// The user has read a room to its end.
+    pub fn mark_read(&mut self, now: Instant, room_id: &str) {
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        let Some(event_id) = room.timeline.last_placed().and_then(|item| item.event_id.as_deref()) else {
+            return;
+        };
+        if room.receipt_sent.as_deref() == Some(event_id) {
+            return;
+        }
+        let path = path(V3, &["rooms", room_id, "receipt", "m.read", event_id]);
+        room.receipt_sent = Some(event_id.to_owned());
+        room.unread = Default::default();
+        self.touched.insert(room_id.to_owned());
+        self.request(now, Awaited::Notice, "POST", path, Some(String::from("{}")));
+        self.settle(now);
+    }
+
+    pub(super) fn ask_who_i_am(&mut self, now: Instant) {
+        let profile = path(V3, &["profile", &self.user_id]);
+        self.request(now, Awaited::Profile, "GET", profile, None);
+        let status = path(V3, &["presence", &self.user_id, "status"]);
+        self.request(now, Awaited::OwnStatus, "GET", status, None);
+    }
+
+    pub(super) fn conclude_command(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        then: Then,
+        outcome: Result<&[u8], Failure>,
+    ) {
+        let result = match outcome {
+            Ok(body) => self.follow_up(now, then, body),
+            Err(failure) => self.follow_failure(now, then, failure),
+        };
+        self.outputs.push_back(Output::Answer { ticket, result });
+    }
+
+    fn command(
+        &mut self,
+        now: Instant,
+        then: Then,
+        method: &'static str,
+        path: String,
+        body: Option<String>,
+    ) -> Ticket {
+        let ticket = self.next_ticket();
+        self.request(now, Awaited::Command(ticket, then), method, path, body);
+        ticket
+    }
+
+    fn answer_at_once(&mut self, result: Result<String, Failure>) -> Ticket {
+        let ticket = self.next_ticket();
+        self.outputs.push_back(Output::Answer { ticket, result });
+        ticket
+    }
+
+    /// On a stock server an absent message clears: to keep one is to send it again.
+    fn words_for_stock(&self, words: &StatusMsg) -> StatusMsg {
+        match (words, &self.me.status_msg) {
+            (StatusMsg::Set(words), _) | (StatusMsg::Keep, Some(words)) => StatusMsg::Set(words.clone()),
+            (StatusMsg::Clear, _) | (StatusMsg::Keep, None) => StatusMsg::Keep,
+        }
+    }
+
+    fn follow_up(&mut self, now: Instant, then: Then, body: &[u8]) -> Result<String, Failure> {
+        let null = Ok(String::from("null"));
+        match then {
+            Then::Done => return null,
+            Then::Body if body.is_empty() => return null,
+            Then::Body => return parse::<&RawValue>(body).map(|raw| raw.get().to_owned()),
+            Then::Room { direct_with } => {
+                let room = parse::<RoomBody>(body)?.room_id;
+                self.remember_direct(now, &room, direct_with);
+                return Ok(to_json(&room));
+            }
+            Then::Forget(room) => self.remove_room(&room),
+            Then::ScrollBack { room_id, from } => return self.apply_older(&room_id, &from, body),
+            Then::Directory => return parse::<DirectoryBody>(body).map(|body| to_json(&body.chunk)),
+            Then::Choice { choice, words } => self.handle_choice(choice, words),
+            Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
+            Then::LogOut => self.handle_logged_out(now),
+        }
+        null
+    }
+
+    fn follow_failure(&mut self, now: Instant, then: Then, failure: Failure) -> Result<String, Failure> {
+        match then {
+            // A server that is gone or has forgotten the session leaves nothing to end.
+            Then::LogOut if !failure.is_transient() => {
+                self.handle_logged_out(now);
+                Ok(String::from("null"))
+            }
+            _ => Err(failure),
+        }
+    }
+
+    fn handle_choice(&mut self, choice: Choice, words: StatusMsg) {
+        self.me.state = choice;
+        match words {
+            StatusMsg::Keep => (),
+            StatusMsg::Set(words) => self.me.status_msg = Some(words),
+            StatusMsg::Clear => self.me.status_msg = None,
+        }
+        if self.dialect != Dialect::Pilotlight {
+            let value = Some(choice.as_str().to_owned());
+            self.outputs.push_back(Output::Store { key: CHOICE_KEY.to_owned(), value });
+        }
+    }
+
+    fn handle_logged_out(&mut self, now: Instant) {
+        for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
+            for action in self.queue.forget_room(&room) {
+                self.drop_echo(&action);
+            }
+        }
+        self.abandon(now);
+        self.show_connection(Connection::LoggedOut, None);
+    }
+
+    fn apply_older(&mut self, room_id: &str, from: &str, body: &[u8]) -> Result<String, Failure> {
+        let body = parse::<MessagesBody<'_>>(body)?;
+        let current =
+            |client: &Self| client.rooms.get(room_id).and_then(|room| room.timeline.back_token()).is_some();
+        let asked = self.rooms.get(room_id).and_then(|room| room.timeline.back_token());
+        // The timeline was reset, or another answer came first: these would leave a hole.
+        if asked != Some(from) {
+            return Ok(to_json(&current(self)));
+        }
+        let chunk: Vec<Event<'_>> = parse_each(&body.chunk).collect();
+        for event in &chunk {
+            if let Some(id) = self.place_echo(room_id, event)
+                && let Some(room) = self.rooms.get_mut(room_id)
+            {
+                room.timeline.remove_echo(id);
+            }
+        }
+        let Some(room) = self.rooms.get_mut(room_id) else { return Ok(String::from("false")) };
+        for event in parse_each::<Event<'_>>(&body.state) {
+            room.handle_listed_member(&event, &self.user_id);
+        }
+        // Some servers go on giving tokens at the beginning of a room.
+        let end = body.end.as_deref().filter(|&end| end != from && !body.chunk.is_empty());
+        let shown = chunk.into_iter().filter(|event| &*event.kind != "m.room.redaction");
+        room.timeline.handle_older(shown, end);
+        self.touched.insert(room_id.to_owned());
+        Ok(to_json(&current(self)))
+    }
+
+    fn remember_direct(&mut self, now: Instant, room: &str, users: Vec<String>) {
+        if users.is_empty() {
+            return;
+        }
+        for user in users {
+            let rooms = self.direct.entry(user).or_default();
+            if !rooms.iter().any(|known| known == room) {
+                rooms.push(room.to_owned());
+            }
+        }
+        let path = path(V3, &["user", &self.user_id, "account_data", "m.direct"]);
+        let body = to_json(&self.direct);
+        self.request(now, Awaited::Notice, "PUT", path, Some(body));
+        self.touched.insert(room.to_owned());
+    }
+}

@@ -1,0 +1,154 @@
+//! What the client role hands to its shell: requests, changes to show, things to store, answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::presence::{Me, Presence};
+use super::room::{Member, RoomSummary};
+use super::timeline::TimelineOp;
+use crate::core::wire::ErrorBody;
+
+/// Names one request from its output to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Names one command from its call to its [`Output::Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// One thing for the shell to do. Drain them all, in order, after every input.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this; feed the end of it to `handle_response` or `handle_failure`.
+    Request(Request),
+    /// Give this request up; what still comes of it is ignored.
+    Cancel(RequestId),
+    /// Show this.
+    Changed(Change),
+    /// Keep `value` under `key` over restarts, or delete what is there.
+    Store {
+        /// Unique within this user's storage.
+        key: String,
+        /// What to keep; `None` deletes.
+        value: Option<String>,
+    },
+    /// A command has ended.
+    Answer {
+        /// Which command.
+        ticket: Ticket,
+        /// JSON, or why not.
+        result: Result<String, Failure>,
+    },
+}
+
+/// One HTTP request.
+#[derive(Debug)]
+pub struct Request {
+    /// Its name.
+    pub id: RequestId,
+    /// `GET`, `POST`, `PUT` or `DELETE`.
+    pub method: &'static str,
+    /// Path and query, to be appended to the homeserver's base URL.
+    pub path: String,
+    /// A JSON body.
+    pub body: Option<String>,
+}
+
+/// Why a request did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`.
+    pub code: String,
+    /// Words for a person.
+    pub message: String,
+    /// The HTTP status, where there was an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How long the server asks to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// A failure that no server answered.
+    pub fn local(code: &str, message: &str) -> Self {
+        Self { code: code.to_owned(), message: message.to_owned(), status: None, retry_after_ms: None }
+    }
+
+    /// What an answer that is not a success says.
+    pub fn of_answer(status: u16, retry_after_ms: Option<u64>, body: &[u8]) -> Self {
+        let error = ErrorBody::parse(body);
+        Self {
+            code: error.errcode.unwrap_or_else(|| String::from("M_UNKNOWN")),
+            message: error.error.unwrap_or_else(|| ["the server answered ", &status.to_string()].concat()),
+            status: Some(status),
+            retry_after_ms: retry_after_ms.or(error.retry_after_ms),
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self.status {
+            None => self.code != "BAD_ANSWER",
+            Some(status) => status >= 500 || status == 429 || status == 408,
+        }
+    }
+
+    /// How long the server asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after_ms.map(Duration::from_millis)
+    }
+}
+
+/// Whether the client follows the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// Not started, or stopped.
+    Stopped,
+    /// Started; nothing received so far.
+    Connecting,
+    /// Following.
+    Online,
+    /// The network or the server is away; tried again with growing delays.
+    Offline,
+    /// The access token is no longer valid.
+    LoggedOut,
+}
+
+/// Something to show.
+#[derive(Debug)]
+pub enum Change {
+    /// Whose presence changed, and to what (W4).
+    Presence(Vec<Arc<Presence>>),
+    /// What the user chose, or is called.
+    Me(Me),
+    /// Rooms that changed or came, and rooms that are gone.
+    Rooms {
+        /// As they are after the change.
+        changed: Vec<RoomSummary>,
+        /// IDs of those that are gone.
+        removed: Vec<String>,
+    },
+    /// Edits to one room's timeline, in order.
+    Timeline {
+        /// The room.
+        room_id: String,
+        /// The edits.
+        ops: Vec<TimelineOp>,
+    },
+    /// Members of one room that changed.
+    Members {
+        /// The room.
+        room_id: String,
+        /// As they are after the change.
+        changed: Vec<Member>,
+    },
+    /// The connection's state.
+    Connection(Connection, Option<Failure>),
+    /// The user went idle (`true`) or came back.
+    Idle(bool),
+}

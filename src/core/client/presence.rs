@@ -1,0 +1,209 @@
+//! Other users' presence as this client last heard it, and the change set that an application needs (W4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::core::presence::{Choice, State};
+use crate::core::time::UnixMillis;
+use crate::core::wire::presence::{PresenceContent, PresenceEvent};
+
+/// The most users remembered; beyond it new ones are not taken in.
+pub const MAX_USERS: usize = 50_000;
+/// A last-active time that moves by less is no change to show.
+const COARSE_MS: u64 = 60_000;
+
+/// One user's presence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Presence {
+    /// Whose.
+    pub user_id: Arc<str>,
+    /// The full state where the server tells it, else Matrix's.
+    pub state: State,
+    /// The user's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_msg: Option<String>,
+    /// The display name, where the server sends it along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// The avatar, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+    /// `web`, `mobile`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_type: Option<String>,
+    /// Active right now, as Matrix defines it.
+    pub currently_active: bool,
+    /// When last active, in milliseconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_active_at: Option<u64>,
+}
+
+/// What the own user chose and is called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Me {
+    /// The user's choice; idleness does not change it.
+    pub state: Choice,
+    /// The user's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_msg: Option<String>,
+    /// Idle at this device.
+    pub idle: bool,
+    /// The display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// The avatar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+}
+
+/// Everybody whose presence has been heard of.
+#[derive(Debug, Default)]
+pub struct PresenceBook {
+    users: BTreeMap<Arc<str>, Arc<Presence>>,
+}
+
+/// The state that a content carries: the full one, else one of Matrix's three, else unknown.
+pub fn state_of(content: &PresenceContent<'_>) -> State {
+    let full = content.extended.as_ref().and_then(|extended| extended.state.parse().ok());
+    full.unwrap_or_else(|| match &*content.presence {
+        "online" => State::Online,
+        "unavailable" => State::Unavailable,
+        "offline" => State::Offline,
+        "busy" | "org.matrix.msc3026.busy" => State::Busy,
+        _ => State::Unknown,
+    })
+}
+
+impl PresenceBook {
+    /// One user's presence, if it has been heard of.
+    pub fn of(&self, user: &str) -> Option<&Arc<Presence>> {
+        self.users.get(user)
+    }
+
+    /// All of them, by user ID.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Presence>> {
+        self.users.values()
+    }
+
+    /// Takes in what a server says; `Some` if that changes what is shown.
+    pub fn handle(&mut self, event: &PresenceEvent<'_>, wall: UnixMillis) -> Option<Arc<Presence>> {
+        let content = &event.content;
+        let heard_at = content.last_active_ago.map(|ago| wall.0.saturating_sub(ago));
+        let full = self.users.len() >= MAX_USERS;
+        match self.users.get_mut(&*event.sender) {
+            Some(known) => {
+                let shown = differs(known, content);
+                let moved = match (known.last_active_at, heard_at) {
+                    (Some(before), Some(after)) => before.abs_diff(after) >= COARSE_MS,
+                    (None, Some(_)) => true,
+                    (_, None) => false,
+                };
+                if !shown && !moved {
+                    return None;
+                }
+                let presence = Arc::make_mut(known);
+                update(presence, content);
+                presence.last_active_at = heard_at.or(presence.last_active_at);
+                Some(known.clone())
+            }
+            None if full => None,
+            None => {
+                let user_id: Arc<str> = Arc::from(&*event.sender);
+                let mut presence = Presence {
+                    user_id: user_id.clone(),
+                    state: State::Unknown,
+                    status_msg: None,
+                    display_name: None,
+                    avatar_url: None,
+                    device_type: None,
+                    currently_active: false,
+                    last_active_at: heard_at,
+                };
+                update(&mut presence, content);
+                let presence = Arc::new(presence);
+                self.users.insert(user_id, presence.clone());
+                Some(presence)
+            }
+        }
+    }
+}
+
+fn differs(known: &Presence, content: &PresenceContent<'_>) -> bool {
+    let device_type = content.extended.as_ref().and_then(|extended| extended.device_type.as_deref());
+    let named = |known: &Option<String>, heard: Option<&str>| heard.is_some() && known.as_deref() != heard;
+    known.state != state_of(content)
+        || known.currently_active != content.currently_active.unwrap_or(false)
+        || known.status_msg.as_deref() != content.status_msg.as_deref().filter(|words| !words.is_empty())
+        || known.device_type.as_deref() != device_type
+        || named(&known.display_name, content.displayname.as_deref())
+        || named(&known.avatar_url, content.avatar_url.as_deref())
+}
+
+/// Absent words are cleared words; an absent name or avatar only says that this server does not send it.
+fn update(presence: &mut Presence, content: &PresenceContent<'_>) {
+    presence.state = state_of(content);
+    presence.currently_active = content.currently_active.unwrap_or(false);
+    presence.status_msg = content.status_msg.as_deref().filter(|words| !words.is_empty()).map(str::to_owned);
+    let device_type = content.extended.as_ref().and_then(|extended| extended.device_type.as_deref());
+    presence.device_type = device_type.map(str::to_owned);
+    if let Some(name) = content.displayname.as_deref() {
+        presence.display_name = Some(name.to_owned());
+    }
+    if let Some(url) = content.avatar_url.as_deref() {
+        presence.avatar_url = Some(url.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn heard(book: &mut PresenceBook, content: &str, wall: u64) -> Option<Arc<Presence>> {
+        let json = ["{\"type\":\"m.presence\",\"sender\":\"@a:x\",\"content\":", content, "}"].concat();
+        book.handle(&serde_json::from_str(&json).unwrap(), UnixMillis(wall))
+    }
+
+    #[test]
+    fn w4_only_what_changed_is_told() {
+        let mut book = PresenceBook::default();
+        let online = r#"{"presence":"online","currently_active":true,"last_active_ago":1000}"#;
+        assert_eq!(heard(&mut book, online, 10_000).unwrap().last_active_at, Some(9_000));
+        assert!(heard(&mut book, online, 12_000).is_none(), "the same again");
+        assert!(heard(&mut book, online, 90_000).is_some(), "last active moved by over a minute");
+        let idle = r#"{"presence":"unavailable"}"#;
+        let idle = heard(&mut book, idle, 90_000).unwrap();
+        assert_eq!((idle.state, idle.currently_active), (State::Unavailable, false));
+        assert_eq!(idle.last_active_at, Some(89_000), "absent is not zero");
+    }
+
+    #[test]
+    fn p2_a_cleared_status_message_is_cleared() {
+        let mut book = PresenceBook::default();
+        let lunch = heard(&mut book, r#"{"presence":"online","status_msg":"lunch"}"#, 0).unwrap();
+        assert_eq!(lunch.status_msg.as_deref(), Some("lunch"));
+        for cleared in [r#"{"presence":"online"}"#, r#"{"presence":"online","status_msg":null}"#] {
+            let mut book = PresenceBook { users: book.users.clone() };
+            assert_eq!(heard(&mut book, cleared, 0).unwrap().status_msg, None, "{cleared}");
+        }
+    }
+
+    #[test]
+    fn p11_the_full_state_beats_matrixs_three_and_nonsense_is_unknown() {
+        for (content, expected) in [
+            (r#"{"presence":"unavailable","org.pilotlight.presence":{"state":"busy"}}"#, State::Busy),
+            (r#"{"presence":"online","org.pilotlight.presence":{"state":"nonsense"}}"#, State::Online),
+            (r#"{"presence":"on fire"}"#, State::Unknown),
+            (r#"{}"#, State::Unknown),
+        ] {
+            let presence = heard(&mut PresenceBook::default(), content, 0).unwrap();
+            assert_eq!(presence.state, expected, "{content}");
+        }
+    }
+}

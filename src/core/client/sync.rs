@@ -1,0 +1,326 @@
+//! The `/sync` loop, and what its answers do to rooms, presence and echoes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::answers::{Awaited, parse};
+use super::output::{Change, Connection, Failure, Output};
+use super::room::{MemberList, Membership, Room};
+use super::{Client, backoff};
+use crate::core::action::ids::ActionId;
+use crate::core::action::queue::Moved;
+use crate::core::time::{Instant, millis};
+use crate::core::wire::event::{Event, parse_each};
+use crate::core::wire::path::{path, push_query};
+use crate::core::wire::presence::PresenceEvent;
+use crate::core::wire::sync::{JoinedRoom, SyncBody, Timeline};
+use crate::core::wire::text::Text;
+
+/// How long the server may hold a sync open.
+const LONG_POLL: Duration = Duration::from_secs(30);
+/// How long the answer may take beyond that.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long the first answer may take: it has everything in it.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(180);
+/// What syncs bring: members as they speak, timelines that fill a screen.
+const FILTER: &str = r#"{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":30}}}"#;
+
+/// Where the loop stands.
+#[derive(Debug, Default)]
+pub(super) struct SyncLoop {
+    since: Option<String>,
+    begun: u64,
+    failures: u32,
+    resume_at: Option<Instant>,
+}
+
+impl SyncLoop {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.resume_at
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.resume_at = None;
+        self.failures = 0;
+    }
+
+    pub(super) fn resume_at_once(&mut self, now: Instant) {
+        if self.resume_at.is_some() {
+            self.resume_at = Some(now);
+        }
+    }
+}
+
+impl Client {
+    /// The first request: which dialect the server speaks.
+    pub(super) fn begin_following(&mut self, now: Instant) {
+        let path = String::from("/_matrix/client/versions");
+        self.request(now, Awaited::Versions, "GET", path, None);
+    }
+
+    /// Goes on after a delay that has passed.
+    pub(super) fn continue_sync(&mut self, now: Instant) {
+        if self.sync.resume_at.is_some_and(|at| at <= now) {
+            self.sync.resume_at = None;
+            match self.dialect {
+                super::Dialect::Unknown => self.begin_following(now),
+                super::Dialect::Pilotlight | super::Dialect::Stock => self.begin_sync(now),
+            }
+        }
+    }
+
+    pub(super) fn begin_sync(&mut self, now: Instant) {
+        self.sync.begun += 1;
+        // After a failure the answer shall come at once: it says that the server is back.
+        let hold =
+            if self.sync.since.is_some() && self.sync.failures == 0 { LONG_POLL } else { Duration::ZERO };
+        let mut path = String::from("/_matrix/client/v3/sync");
+        push_query(&mut path, "timeout", &millis(hold).to_string());
+        push_query(&mut path, "set_presence", self.sync_presence());
+        push_query(&mut path, "filter", FILTER);
+        if let Some(since) = &self.sync.since {
+            push_query(&mut path, "since", since);
+        }
+        let timeout = if self.sync.since.is_some() { hold + GRACE } else { FIRST_TIMEOUT };
+        self.request_within(timeout, now, Awaited::Sync(self.sync.begun), "GET", path, None);
+    }
+
+    pub(super) fn conclude_sync(&mut self, now: Instant, number: u64, outcome: Result<&[u8], Failure>) {
+        match outcome.and_then(parse::<SyncBody<'_>>) {
+            Ok(body) => {
+                self.apply_sync(now, number, &body);
+                self.sync.since = Some(body.next_batch.to_string());
+                self.sync.failures = 0;
+                self.show_connection(Connection::Online, None);
+                self.begin_sync(now);
+            }
+            Err(failure) => {
+                // The server does not know the position any more: start over from none.
+                let lost =
+                    matches!(failure.status, Some(400 | 404 | 410)) && self.sync.since.take().is_some();
+                if lost { self.begin_sync(now) } else { self.delay_sync(now, failure) }
+            }
+        }
+    }
+
+    pub(super) fn delay_sync(&mut self, now: Instant, failure: Failure) {
+        self.sync.failures = self.sync.failures.saturating_add(1);
+        let delay = backoff::delay(self.sync.failures, failure.retry_after(), &mut self.rng);
+        self.sync.resume_at = Some(now + delay);
+        if failure.status != Some(429) {
+            self.show_connection(Connection::Offline, Some(failure));
+        }
+    }
+
+    fn apply_sync(&mut self, now: Instant, number: u64, body: &SyncBody<'_>) {
+        self.apply_presence(now, body);
+        for event in body.account_data.iter::<Event<'_>>() {
+            if &*event.kind == "m.direct" {
+                self.direct = event.content_as();
+                self.touched.extend(self.direct.values().flatten().cloned());
+            }
+        }
+        let first = self.sync.since.is_none();
+        if first {
+            self.drop_rooms_not_in(body);
+        }
+        for (room_id, room) in &body.rooms.join {
+            self.apply_joined(now, room_id, room, first);
+        }
+        for (room_id, room) in &body.rooms.invite {
+            self.apply_stripped(room_id, Membership::Invite, room.invite_state.iter());
+        }
+        for (room_id, room) in &body.rooms.knock {
+            self.apply_stripped(room_id, Membership::Knock, room.knock_state.iter());
+        }
+        for (room_id, room) in &body.rooms.leave {
+            self.apply_left(room_id, room.state.iter(), &room.timeline);
+        }
+        for action in self.queue.handle_synced(number) {
+            self.drop_echo(&action);
+        }
+    }
+
+    fn apply_presence(&mut self, now: Instant, body: &SyncBody<'_>) {
+        let mut changes = Vec::new();
+        for event in body.presence.iter::<PresenceEvent<'_>>() {
+            if *event.sender == *self.user_id {
+                self.handle_own_presence(&event.content);
+            }
+            changes.extend(self.book.handle(&event, now.to_unix()));
+        }
+        if !changes.is_empty() {
+            self.outputs.push_back(Output::Changed(Change::Presence(changes)));
+        }
+    }
+
+    /// A sync without a position has every room in it that the user still has to do with.
+    fn drop_rooms_not_in(&mut self, body: &SyncBody<'_>) {
+        let rooms = &body.rooms;
+        let known = |id: &String| {
+            let id = Text(id.as_str().into());
+            rooms.join.contains_key(&id) || rooms.invite.contains_key(&id) || rooms.knock.contains_key(&id)
+        };
+        let gone: Vec<String> = self.rooms.keys().filter(|id| !known(id)).cloned().collect();
+        for id in gone {
+            self.remove_room(&id);
+        }
+    }
+
+    pub(super) fn remove_room(&mut self, room_id: &str) {
+        if self.rooms.remove(room_id).is_some() {
+            self.removed.push(room_id.to_owned());
+        }
+        for action in self.queue.forget_room(room_id) {
+            self.forget_stored(&action);
+        }
+    }
+
+    fn apply_joined(&mut self, now: Instant, room_id: &str, new: &JoinedRoom<'_>, first: bool) {
+        self.enter_room(room_id, Membership::Join);
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        if first || new.timeline.limited {
+            room.handle_gap();
+            self.queue.handle_gap(room_id);
+        }
+        room.handle_summary(&new.summary);
+        for event in new.state.iter::<Event<'_>>() {
+            room.handle_state(&event, &self.user_id);
+        }
+        room.unread.notification_count =
+            new.unread_notifications.notification_count.or(room.unread.notification_count);
+        room.unread.highlight_count =
+            new.unread_notifications.highlight_count.or(room.unread.highlight_count);
+        self.apply_timeline(room_id, &new.timeline);
+        for event in new.ephemeral.iter::<Event<'_>>() {
+            self.apply_ephemeral(room_id, &event);
+        }
+        if new.timeline.limited
+            && self.rooms.get(room_id).is_some_and(|room| room.member_list == MemberList::Loaded)
+        {
+            self.load_members(room_id, now);
+        }
+    }
+
+    fn apply_stripped<'a>(
+        &mut self,
+        room_id: &str,
+        membership: Membership,
+        state: impl Iterator<Item = Event<'a>>,
+    ) {
+        self.enter_room(room_id, membership);
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        for event in state {
+            room.handle_state(&event, &self.user_id);
+        }
+    }
+
+    fn apply_left<'a>(&mut self, room_id: &str, state: impl Iterator<Item = Event<'a>>, new: &Timeline<'a>) {
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        if room.membership != Membership::Join && room.membership != Membership::Leave {
+            return self.remove_room(room_id);
+        }
+        room.membership = Membership::Leave;
+        for event in state {
+            room.handle_state(&event, &self.user_id);
+        }
+        self.touched.insert(room_id.to_owned());
+        self.apply_timeline(room_id, new);
+    }
+
+    /// Makes sure the room is there. Echoes that storage kept for it appear with it.
+    fn enter_room(&mut self, room_id: &str, membership: Membership) {
+        self.touched.insert(room_id.to_owned());
+        let room = self.rooms.entry(room_id.to_owned()).or_insert_with(|| {
+            let mut room = Room::new(room_id);
+            for action in self.queue.room(room_id) {
+                room.timeline.handle_action(action, &self.user_id);
+            }
+            room
+        });
+        room.membership = membership;
+    }
+
+    fn apply_timeline(&mut self, room_id: &str, new: &Timeline<'_>) {
+        if new.events.is_empty() {
+            return;
+        }
+        if let Some(room) = self.rooms.get_mut(room_id) {
+            room.timeline.handle_stretch(new.prev_batch.as_deref());
+        }
+        for event in parse_each::<Event<'_>>(&new.events) {
+            let echo_of = self.place_echo(room_id, &event);
+            let Some(room) = self.rooms.get_mut(room_id) else { return };
+            if &*event.kind == "m.room.redaction" {
+                if let Some(target) = event.redacted_event() {
+                    room.handle_redaction(&target);
+                }
+                continue;
+            }
+            room.handle_state(&event, &self.user_id);
+            room.timeline.handle_event(&event, echo_of);
+        }
+    }
+
+    /// If the event is an action of this device that awaits its place, it has found it.
+    pub(super) fn place_echo(&mut self, room_id: &str, event: &Event<'_>) -> Option<u64> {
+        if self.queue.is_empty() || *event.sender != *self.user_id {
+            return None;
+        }
+        let by_action = event.action_id().map(ActionId).filter(|&id| self.queue.contains(room_id, id));
+        let by_event = || event.event_id.as_ref().and_then(|id| self.queue.find_event(room_id, id));
+        let id = by_action.or_else(by_event)?;
+        let Moved::Out(_, action) = self.queue.handle_streamed(id) else { return None };
+        self.forget_stored(&action);
+        Some(id.0)
+    }
+
+    fn apply_ephemeral(&mut self, room_id: &str, event: &Event<'_>) {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct TypingContent {
+            user_ids: BTreeSet<String>,
+        }
+        type Receipts = BTreeMap<String, BTreeMap<String, BTreeMap<String, IgnoredAny>>>;
+
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        match &*event.kind {
+            "m.typing" => {
+                let mut typing = event.content_as::<TypingContent>().user_ids;
+                typing.remove(&self.user_id);
+                room.handle_typing(typing);
+            }
+            "m.receipt" => {
+                for (event_id, kinds) in event.content_as::<Receipts>() {
+                    let readers = kinds.into_iter().filter(|(kind, _)| kind.starts_with("m.read"));
+                    for user in readers.flat_map(|(_, users)| users.into_keys()) {
+                        if user == self.user_id {
+                            room.receipt_sent = Some(event_id.clone());
+                        }
+                        room.handle_receipt(&user, &event_id);
+                    }
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// Asks for the whole member list, unless the server's count says that it is known.
+    pub(super) fn load_members(&mut self, room_id: &str, now: Instant) {
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
+        if room.membership != Membership::Join || room.knows_all_members() {
+            room.member_list = MemberList::Loaded;
+            return;
+        }
+        room.member_list = MemberList::Loading;
+        let path = path("/_matrix/client/v3", &["rooms", room_id, "members"]);
+        self.request(now, Awaited::Members(room_id.to_owned()), "GET", path, None);
+    }
+}

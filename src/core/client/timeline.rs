@@ -1,0 +1,321 @@
+//! One room's timeline: what the stream has placed, then the echoes that await their place.
+//!
+//! Bound: [`MAX_PLACED`] placed items. Beyond it, whole stretches leave at the old end as new events
+//! come, so that scrolling back always meets the oldest one held without a hole.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::redact::redact_content;
+use crate::core::action::echo::EchoState;
+use crate::core::action::queue::Action;
+use crate::core::wire::event::Event;
+
+/// The most placed items held for one room.
+pub const MAX_PLACED: usize = 2_000;
+
+/// One line of a timeline.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimelineItem {
+    /// The same over the whole life of an echo.
+    pub key: Arc<str>,
+    /// The event's ID, once known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<Arc<str>>,
+    /// The action's ID, on the device that sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action_id: Option<u64>,
+    /// The event type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Set on state events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_key: Option<String>,
+    /// Who sent it.
+    pub sender: String,
+    /// The content.
+    pub content: Box<RawValue>,
+    /// The content that a state event replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_content: Option<Box<RawValue>>,
+    /// Milliseconds since the epoch.
+    pub ts: u64,
+    /// Where its echo stands; `Placed` for everything that came by the stream.
+    pub echo: EchoState,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its content was taken away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
+}
+
+/// One edit. Applied in order they turn the previous timeline into the present one.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum TimelineOp {
+    /// Add at the end, or before the item whose key is `before`.
+    Append {
+        /// The item.
+        item: Arc<TimelineItem>,
+        /// An echo that stays behind it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<Arc<str>>,
+    },
+    /// Add in front, oldest first.
+    Prepend {
+        /// The items.
+        items: Vec<Arc<TimelineItem>>,
+    },
+    /// Replace the item of the same key, where it stands.
+    Update {
+        /// The item.
+        item: Arc<TimelineItem>,
+    },
+    /// Take an item away.
+    Remove {
+        /// Its key.
+        key: Arc<str>,
+    },
+    /// Forget all and start with these.
+    Reset {
+        /// The items.
+        items: Vec<Arc<TimelineItem>>,
+    },
+}
+
+/// A stretch of placed items that came together.
+#[derive(Debug)]
+struct Stretch {
+    /// From where to scroll back past its first item; `None` at the beginning of the room.
+    token: Option<String>,
+    len: usize,
+}
+
+/// One room's timeline.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    placed: VecDeque<Arc<TimelineItem>>,
+    /// The position of the first placed item; falls as older ones are put in front.
+    first: i64,
+    /// Positions by event ID.
+    positions: HashMap<Arc<str>, i64>,
+    stretches: VecDeque<Stretch>,
+    echoes: Vec<Arc<TimelineItem>>,
+    ops: Vec<TimelineOp>,
+}
+
+impl TimelineItem {
+    fn from_event(event: &Event<'_>, key: Option<Arc<str>>) -> Option<Self> {
+        let event_id: Arc<str> = Arc::from(&**event.event_id.as_ref()?);
+        let unsigned = event.unsigned.as_ref();
+        let redacted = unsigned.is_some_and(|unsigned| unsigned.redacted_because.is_some());
+        Some(Self {
+            key: key.unwrap_or_else(|| event_id.clone()),
+            event_id: Some(event_id),
+            action_id: event.action_id(),
+            kind: event.kind.to_string(),
+            state_key: event.state_key.as_ref().map(|key| key.to_string()),
+            sender: event.sender.to_string(),
+            content: event.content.map_or_else(empty_object, ToOwned::to_owned),
+            prev_content: unsigned.and_then(|unsigned| unsigned.prev_content).map(ToOwned::to_owned),
+            ts: event.origin_server_ts.unwrap_or(0),
+            echo: EchoState::Placed,
+            error: None,
+            redacted,
+        })
+    }
+
+    fn from_action(action: &Action, sender: &str) -> Self {
+        Self {
+            key: Arc::from(echo_key(action.id.0)),
+            event_id: action.event_id.as_deref().map(Arc::from),
+            action_id: Some(action.id.0),
+            kind: action.kind.clone(),
+            state_key: None,
+            sender: sender.to_owned(),
+            content: action.content.clone(),
+            prev_content: None,
+            ts: action.at.0,
+            echo: action.state,
+            error: action.error.clone(),
+            redacted: false,
+        }
+    }
+}
+
+impl Timeline {
+    /// All items, oldest first, the echoes last.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = &Arc<TimelineItem>> {
+        self.placed.iter().chain(&self.echoes)
+    }
+
+    /// The newest placed item.
+    pub fn last_placed(&self) -> Option<&Arc<TimelineItem>> {
+        self.placed.back()
+    }
+
+    /// From where to scroll back; `None` when the beginning of the room is held, or nothing is.
+    pub fn back_token(&self) -> Option<&str> {
+        self.stretches.front()?.token.as_deref()
+    }
+
+    /// Whether the event is held.
+    pub fn contains(&self, event_id: &str) -> bool {
+        self.positions.contains_key(event_id)
+    }
+
+    /// The edits since the last call.
+    pub fn take_ops(&mut self) -> Vec<TimelineOp> {
+        std::mem::take(&mut self.ops)
+    }
+
+    /// The stream jumped, or begins: drops what was placed. The echoes stay.
+    pub fn handle_gap(&mut self) {
+        self.placed.clear();
+        self.positions.clear();
+        self.stretches.clear();
+        self.first = 0;
+        self.ops.clear();
+        self.ops.push(TimelineOp::Reset { items: self.echoes.clone() });
+    }
+
+    /// A new stretch of the stream begins; `token` leads back past its first event.
+    pub fn handle_stretch(&mut self, token: Option<&str>) {
+        match self.stretches.back_mut() {
+            Some(last) if token.is_none() || last.len == 0 => {
+                if last.len == 0 {
+                    last.token = token.map(ToOwned::to_owned);
+                }
+            }
+            _ => self.stretches.push_back(Stretch { token: token.map(ToOwned::to_owned), len: 0 }),
+        }
+        self.trim();
+    }
+
+    /// Appends an event of the stream; an echo of that action becomes it, under the same key. An event
+    /// that is held already is not shown twice.
+    pub fn handle_event(&mut self, event: &Event<'_>, echo_of: Option<u64>) {
+        let Some(event_id) = &event.event_id else { return };
+        if self.contains(event_id) {
+            return;
+        }
+        let echo = echo_of.and_then(|id| self.echoes.iter().position(|item| item.action_id == Some(id)));
+        let key = echo.map(|at| self.echoes[at].key.clone());
+        let Some(item) = TimelineItem::from_event(event, key).map(Arc::new) else { return };
+        self.positions.extend(item.event_id.clone().map(|id| (id, self.first + self.placed.len() as i64)));
+        self.placed.push_back(item.clone());
+        match self.stretches.back_mut() {
+            Some(stretch) => stretch.len += 1,
+            None => self.stretches.push_back(Stretch { token: None, len: 1 }),
+        }
+        if let Some(at) = echo {
+            self.echoes.remove(at);
+            if at == 0 {
+                return self.ops.push(TimelineOp::Update { item });
+            }
+            self.ops.push(TimelineOp::Remove { key: item.key.clone() });
+        }
+        match self.ops.last_mut() {
+            Some(TimelineOp::Reset { items }) => {
+                let end = items.len() - self.echoes.len();
+                items.insert(end, item);
+            }
+            _ => self.ops.push(TimelineOp::Append { item, before: self.first_echo_key() }),
+        }
+    }
+
+    /// Puts older events in front, given newest first; `token` leads further back.
+    pub fn handle_older<'a>(&mut self, events: impl Iterator<Item = Event<'a>>, token: Option<&str>) {
+        let mut items = VecDeque::new();
+        for event in events {
+            let Some(item) = TimelineItem::from_event(&event, None).map(Arc::new) else { continue };
+            let Some(id) = item.event_id.clone() else { continue };
+            if self.contains(&id) {
+                continue;
+            }
+            self.first -= 1;
+            self.positions.insert(id, self.first);
+            self.placed.push_front(item.clone());
+            items.push_front(item);
+        }
+        self.stretches.push_front(Stretch { token: token.map(ToOwned::to_owned), len: items.len() });
+        if !items.is_empty() {
+            self.ops.push(TimelineOp::Prepend { items: items.into() });
+        }
+    }
+
+    /// Shows an action, or shows it as it is after a change. Echoes stand in ID order.
+    pub fn handle_action(&mut self, action: &Action, sender: &str) {
+        let item = Arc::new(TimelineItem::from_action(action, sender));
+        match self.echoes.binary_search_by_key(&item.action_id, |echo| echo.action_id) {
+            Ok(at) => {
+                self.echoes[at] = item.clone();
+                self.ops.push(TimelineOp::Update { item });
+            }
+            Err(at) => {
+                let before = self.echoes.get(at).map(|echo| echo.key.clone());
+                self.echoes.insert(at, item.clone());
+                self.ops.push(TimelineOp::Append { item, before });
+            }
+        }
+    }
+
+    /// Takes an echo away.
+    pub fn remove_echo(&mut self, id: u64) {
+        if let Some(at) = self.echoes.iter().position(|echo| echo.action_id == Some(id)) {
+            let echo = self.echoes.remove(at);
+            self.ops.push(TimelineOp::Remove { key: echo.key.clone() });
+        }
+    }
+
+    /// Takes the content of an event away, as Matrix prescribes for its type.
+    pub fn redact(&mut self, event_id: &str) {
+        let Some(position) = self.positions.get(event_id) else { return };
+        let Some(item) = usize::try_from(position - self.first).ok().and_then(|at| self.placed.get_mut(at))
+        else {
+            return;
+        };
+        let redacted = Arc::make_mut(item);
+        redacted.content = redact_content(&redacted.kind, &redacted.content);
+        redacted.prev_content = None;
+        redacted.redacted = true;
+        self.ops.push(TimelineOp::Update { item: item.clone() });
+    }
+
+    fn first_echo_key(&self) -> Option<Arc<str>> {
+        self.echoes.first().map(|echo| echo.key.clone())
+    }
+
+    fn trim(&mut self) {
+        while let Some(oldest) = self.stretches.front()
+            && self.stretches.len() > 1
+            && self.placed.len() > MAX_PLACED
+        {
+            for _ in 0..oldest.len {
+                let Some(item) = self.placed.pop_front() else { break };
+                self.first += 1;
+                if let Some(id) = &item.event_id {
+                    self.positions.remove(id);
+                }
+                self.ops.push(TimelineOp::Remove { key: item.key.clone() });
+            }
+            self.stretches.pop_front();
+        }
+    }
+}
+
+/// The key of an echo; no event ID begins like this.
+fn echo_key(action_id: u64) -> String {
+    let mut key = String::from("~");
+    key.push_str(&action_id.to_string());
+    key
+}
+
+fn empty_object() -> Box<RawValue> {
+    RawValue::from_string(String::from("{}")).expect("an empty object is JSON")
+}
