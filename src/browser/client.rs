@@ -1,0 +1,246 @@
+//! The class that JavaScript sees. Its types are written in `pkg/index.d.ts`.
+
+use std::rc::Rc;
+
+use js_sys::{Function, Promise};
+use serde_json::value::RawValue;
+use wasm_bindgen::prelude::*;
+
+use super::json::{error, from_js, integer, stringify, to_js, type_error};
+use super::options;
+use super::shell::{EVENTS, Shell};
+use crate::core::action::ids::ActionId;
+use crate::core::client::commands::NewRoom;
+use crate::core::client::session::Session;
+use crate::core::presence::{Choice, StatusMsg};
+
+/// A device of a user, following its homeserver.
+#[wasm_bindgen(js_name = Client, skip_typescript)]
+pub struct JsClient {
+    shell: Rc<Shell>,
+}
+
+impl Drop for JsClient {
+    fn drop(&mut self) {
+        self.shell.close();
+    }
+}
+
+#[wasm_bindgen(js_class = Client)]
+impl JsClient {
+    /// A client that is not started.
+    #[wasm_bindgen(constructor)]
+    pub fn new(session: &JsValue, options: &JsValue) -> Result<JsClient, JsValue> {
+        let mut session: Session = from_js(session, "session")?;
+        session.base_url.truncate(session.base_url.trim_end_matches('/').len());
+        Ok(Self { shell: Shell::new(session, options::check(options)?) })
+    }
+
+    /// The session it was made for.
+    #[wasm_bindgen(getter)]
+    pub fn session(&self) -> JsValue {
+        to_js(&self.shell.session)
+    }
+
+    /// The connection's state.
+    #[wasm_bindgen(getter)]
+    pub fn connection(&self) -> JsValue {
+        self.shell.read(|role| to_js(&role.connection()))
+    }
+
+    /// Whether the user is idle at this device.
+    #[wasm_bindgen(getter)]
+    pub fn idle(&self) -> bool {
+        self.shell.read(|role| role.is_idle())
+    }
+
+    /// What the own user chose and is called.
+    #[wasm_bindgen(getter)]
+    pub fn me(&self) -> JsValue {
+        self.shell.read(|role| to_js(role.me()))
+    }
+
+    /// Adds a listener; the function it returns takes it away.
+    pub fn on(&self, event: &str, listener: Function) -> Result<JsValue, JsValue> {
+        let known = EVENTS.into_iter().find(|known| *known == event);
+        let event = known.ok_or_else(|| type_error(&["no such event: ", event].concat()))?;
+        let number = self.shell.listen(event, listener);
+        let shell = Rc::downgrade(&self.shell);
+        let off = move || {
+            if let Some(shell) = shell.upgrade() {
+                shell.unlisten(event, number);
+            }
+        };
+        Ok(Closure::<dyn FnMut()>::new(off).into_js_value())
+    }
+
+    /// Starts to follow the homeserver.
+    pub fn start(&self) {
+        self.shell.input(|role, now| role.start(now));
+    }
+
+    /// Gives up all requests and falls silent.
+    pub fn stop(&self) -> Promise {
+        self.shell.input(|role, now| role.stop(now));
+        Promise::resolve(&JsValue::UNDEFINED)
+    }
+
+    /// Ends the session.
+    pub fn logout(&self) -> Promise {
+        self.shell.command(|role, now| role.log_out(now))
+    }
+
+    /// One user's presence.
+    #[wasm_bindgen(js_name = presenceOf)]
+    pub fn presence_of(&self, user_id: &str) -> JsValue {
+        self.shell.read(|role| role.presence_of(user_id).map_or(JsValue::UNDEFINED, to_js))
+    }
+
+    /// Everybody's presence.
+    pub fn presences(&self) -> JsValue {
+        self.shell.read(|role| to_js(&role.presences().collect::<Vec<_>>()))
+    }
+
+    /// Chooses a state; `undefined` keeps the message, `null` clears it.
+    #[wasm_bindgen(js_name = setPresence)]
+    pub fn set_presence(&self, state: &str, status_msg: &JsValue) -> Result<Promise, JsValue> {
+        let choice: Choice =
+            state.parse().map_err(|_| type_error(&["not a state to choose: ", state].concat()))?;
+        let words = if status_msg.is_undefined() {
+            StatusMsg::Keep
+        } else {
+            let words = StatusMsg::from_nullable(status_msg.as_string());
+            words.map_err(|too_long| js_sys::RangeError::new(&too_long.to_string()))?
+        };
+        Ok(self.shell.command(|role, now| role.set_presence(now, choice, words)))
+    }
+
+    /// Sets the display name.
+    #[wasm_bindgen(js_name = setDisplayName)]
+    pub fn set_display_name(&self, name: &str) -> Promise {
+        self.shell.command(|role, now| role.set_display_name(now, name))
+    }
+
+    /// All rooms.
+    pub fn rooms(&self) -> JsValue {
+        self.shell.read(|role| to_js(&role.rooms()))
+    }
+
+    /// One room's timeline.
+    pub fn timeline(&self, room_id: &str) -> JsValue {
+        self.shell.read(|role| to_js(&role.timeline(room_id)))
+    }
+
+    /// One room's members.
+    pub fn members(&self, room_id: &str) -> JsValue {
+        to_js(&self.shell.input(|role, now| role.members(room_id, now)))
+    }
+
+    /// Sends an event; answers the action's ID.
+    pub fn send(&self, room_id: &str, kind: &str, content: &JsValue) -> Result<f64, JsValue> {
+        if !content.is_object() {
+            return Err(type_error("content must be an object"));
+        }
+        let content = RawValue::from_string(stringify(content, "content")?);
+        let content = content.map_err(|_| type_error("content is not a JSON value"))?;
+        self.shell.learn_last_id();
+        let sent = self.shell.input(|role, now| role.send(now, room_id, kind, content));
+        sent.map(|id| id.0 as f64).map_err(|failure| error(&failure))
+    }
+
+    /// Tries an action again.
+    pub fn retry(&self, action_id: f64) -> Result<(), JsValue> {
+        let id = ActionId(integer(action_id, "actionId")?);
+        self.shell.input(|role, now| role.retry(now, id));
+        Ok(())
+    }
+
+    /// Takes an action back.
+    pub fn cancel(&self, action_id: f64) -> Result<(), JsValue> {
+        let id = ActionId(integer(action_id, "actionId")?);
+        self.shell.input(|role, now| role.cancel(now, id));
+        Ok(())
+    }
+
+    /// Creates a room.
+    #[wasm_bindgen(js_name = createRoom)]
+    pub fn create_room(&self, room: &JsValue) -> Result<Promise, JsValue> {
+        let room: NewRoom = from_js(room, "createRoom")?;
+        Ok(self.shell.command(|role, now| role.create_room(now, &room)))
+    }
+
+    /// Joins a room.
+    #[wasm_bindgen(js_name = joinRoom)]
+    pub fn join_room(&self, id_or_alias: &str) -> Promise {
+        self.shell.command(|role, now| role.join_room(now, id_or_alias))
+    }
+
+    /// Leaves a room.
+    #[wasm_bindgen(js_name = leaveRoom)]
+    pub fn leave_room(&self, room_id: &str) -> Promise {
+        self.shell.command(|role, now| role.leave_room(now, room_id))
+    }
+
+    /// Forgets a room.
+    #[wasm_bindgen(js_name = forgetRoom)]
+    pub fn forget_room(&self, room_id: &str) -> Promise {
+        self.shell.command(|role, now| role.forget_room(now, room_id))
+    }
+
+    /// Invites a user.
+    pub fn invite(&self, room_id: &str, user_id: &str) -> Promise {
+        self.shell.command(|role, now| role.invite(now, room_id, user_id))
+    }
+
+    /// Puts a user out.
+    pub fn kick(&self, room_id: &str, user_id: &str, reason: Option<String>) -> Promise {
+        self.shell.command(|role, now| role.kick(now, room_id, user_id, reason.as_deref()))
+    }
+
+    /// Takes an event's content away.
+    pub fn redact(&self, room_id: &str, event_id: &str, reason: Option<String>) -> Promise {
+        self.shell.learn_last_id();
+        self.shell.command(|role, now| role.redact(now, room_id, event_id, reason.as_deref()))
+    }
+
+    /// Asks for older events.
+    #[wasm_bindgen(js_name = scrollBack)]
+    pub fn scroll_back(&self, room_id: &str, limit: Option<f64>) -> Result<Promise, JsValue> {
+        let limit = u32::try_from(integer(limit.unwrap_or(50.0), "limit")?).unwrap_or(u32::MAX);
+        Ok(self.shell.command(|role, now| role.scroll_back(now, room_id, limit)))
+    }
+
+    /// Searches the directory.
+    #[wasm_bindgen(js_name = publicRooms)]
+    pub fn public_rooms(&self, search: Option<String>) -> Promise {
+        self.shell.command(|role, now| role.public_rooms(now, search.as_deref()))
+    }
+
+    /// Tells a room that the user types.
+    #[wasm_bindgen(js_name = setTyping)]
+    pub fn set_typing(&self, room_id: &str, typing: bool) {
+        self.shell.input(|role, now| role.set_typing(now, room_id, typing));
+    }
+
+    /// The user has read a room to its end.
+    #[wasm_bindgen(js_name = markRead)]
+    pub fn mark_read(&self, room_id: &str) {
+        self.shell.input(|role, now| role.mark_read(now, room_id));
+    }
+
+    /// Any request to the homeserver.
+    pub fn request(&self, method: &str, path: &str, body: &JsValue) -> Result<Promise, JsValue> {
+        let method = match method {
+            "GET" => "GET",
+            "POST" => "POST",
+            "PUT" => "PUT",
+            "DELETE" => "DELETE",
+            _ => return Err(type_error("method must be GET, POST, PUT or DELETE")),
+        };
+        if !path.starts_with("/_matrix/") {
+            return Err(type_error("path must begin with /_matrix/"));
+        }
+        let body = if body.is_undefined() { None } else { Some(stringify(body, "body")?) };
+        Ok(self.shell.command(|role, now| role.call(now, method, path, body)))
+    }
+}

@@ -1,0 +1,74 @@
+//! Values between Rust and JavaScript, and the errors that JavaScript sees.
+
+use std::cell::RefCell;
+
+use js_sys::{Array, Function, JSON, RangeError, Reflect, TypeError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::prelude::*;
+
+use crate::core::client::output::Failure;
+
+/// The largest integer that JavaScript counts exactly.
+const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
+
+thread_local! {
+    static ERROR_CLASS: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// Tells the class of the errors to throw: called as `new Class(code, message, status, retryAfterMs)`.
+#[wasm_bindgen(js_name = setErrorClass, skip_typescript)]
+pub fn set_error_class(class: Function) {
+    ERROR_CLASS.with(|slot| *slot.borrow_mut() = Some(class));
+}
+
+/// A JavaScript value from anything that serde writes.
+pub fn to_js(value: &(impl Serialize + ?Sized)) -> JsValue {
+    let text = serde_json::to_string(value).expect("the client's own values are JSON");
+    parse(&text)
+}
+
+/// A JavaScript value from JSON text.
+pub fn parse(text: &str) -> JsValue {
+    JSON::parse(text).unwrap_or(JsValue::NULL)
+}
+
+/// JSON text of a JavaScript value; `what` names it in the error.
+pub fn stringify(value: &JsValue, what: &str) -> Result<String, JsValue> {
+    let text = JSON::stringify(value).ok().and_then(|text| text.as_string());
+    text.ok_or_else(|| type_error(&[what, " is not a JSON value"].concat()))
+}
+
+/// Reads a JavaScript value as `T`; `what` names it in the error.
+pub fn from_js<T: DeserializeOwned>(value: &JsValue, what: &str) -> Result<T, JsValue> {
+    let text = stringify(value, what)?;
+    serde_json::from_str(&text).map_err(|error| type_error(&[what, ": ", &error.to_string()].concat()))
+}
+
+/// An integer from a JavaScript number. NaN, fractions, negative numbers and those that JavaScript does
+/// not count exactly are refused.
+pub fn integer(number: f64, what: &str) -> Result<u64, JsValue> {
+    if number.fract() == 0.0 && (0.0..=MAX_EXACT).contains(&number) {
+        return Ok(number as u64);
+    }
+    let message = [what, " must be an integer from 0 to 2^53 - 1"].concat();
+    Err(RangeError::new(&message).into())
+}
+
+/// A `TypeError`.
+pub fn type_error(message: &str) -> JsValue {
+    TypeError::new(message).into()
+}
+
+/// The error that JavaScript sees for a failure.
+pub fn error(failure: &Failure) -> JsValue {
+    let arguments = Array::of4(
+        &JsValue::from_str(&failure.code),
+        &JsValue::from_str(&failure.message),
+        &failure.status.map_or(JsValue::UNDEFINED, JsValue::from),
+        &failure.retry_after_ms.map_or(JsValue::UNDEFINED, |ms| JsValue::from_f64(ms as f64)),
+    );
+    let class = ERROR_CLASS.with(|slot| slot.borrow().clone());
+    let built = class.and_then(|class| Reflect::construct(&class, &arguments).ok());
+    built.unwrap_or_else(|| js_sys::Error::new(&failure.message).into())
+}

@@ -1,0 +1,70 @@
+//! The options an application passes to a client.
+
+use std::time::Duration;
+
+use js_sys::{RangeError, Reflect};
+use wasm_bindgen::prelude::*;
+
+use super::activity::has_document;
+use super::json::{integer, type_error};
+use crate::core::client::Options;
+use crate::core::presence::DeviceType;
+
+/// Idle timeouts that are allowed, in milliseconds (W2).
+const IDLE_TIMEOUTS: std::ops::RangeInclusive<u64> = 60_000..=300_000;
+const DEFAULT_IDLE_TIMEOUT: u64 = 180_000;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = Math, js_name = random)]
+    fn random() -> f64;
+    #[wasm_bindgen(catch, js_name = matchMedia)]
+    fn match_media(query: &str) -> Result<JsValue, JsValue>;
+}
+
+/// The options, checked.
+pub struct Checked {
+    /// Those of the role.
+    pub role: Options,
+    /// Where to keep what outlives the page; see `Store::open`.
+    pub storage: JsValue,
+    /// Whether to watch the page for the user's activity.
+    pub track_activity: bool,
+}
+
+/// Reads and checks `options`, an object or undefined.
+pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
+    let field = |name: &str| match options.is_object() {
+        true => Reflect::get(options, &name.into()),
+        false => Ok(JsValue::UNDEFINED),
+    };
+    let idle_timeout = match field("idleTimeoutMs")? {
+        unset if unset.is_undefined() => DEFAULT_IDLE_TIMEOUT,
+        set => integer(set.as_f64().unwrap_or(f64::NAN), "idleTimeoutMs")?,
+    };
+    if !IDLE_TIMEOUTS.contains(&idle_timeout) {
+        return Err(RangeError::new("idleTimeoutMs must be from 60000 to 300000 (1 to 5 minutes)").into());
+    }
+    let device_type = match field("deviceType")?.as_string() {
+        Some(word) => word.parse().map_err(|error: crate::core::presence::device_type::BadDeviceType| {
+            type_error(&["deviceType: ", &error.to_string()].concat())
+        })?,
+        None => usual_device_type(),
+    };
+    let track_activity = match field("trackActivity")? {
+        unset if unset.is_undefined() => has_document(),
+        set => set.is_truthy() && has_document(),
+    };
+    let seed = (random() * 9_007_199_254_740_992.0) as u64;
+    let role = Options { idle_timeout: Duration::from_millis(idle_timeout), device_type, seed };
+    Ok(Checked { role, storage: field("storage")?, track_activity })
+}
+
+/// A page on a screen for fingers is on a mobile device; any other page, and anything else, is on the web.
+fn usual_device_type() -> DeviceType {
+    let coarse = has_document()
+        && match_media("(pointer: coarse)")
+            .and_then(|query| Reflect::get(&query, &"matches".into()))
+            .is_ok_and(|matches| matches.is_truthy());
+    if coarse { DeviceType::MOBILE } else { DeviceType::WEB }
+}
