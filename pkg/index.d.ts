@@ -1,0 +1,233 @@
+// The types of the package, for every entry.
+
+/** `unknown` is shown and never set: nobody knows. */
+export type PresenceState =
+  | "free_for_chat"
+  | "online"
+  | "busy"
+  | "unavailable"
+  | "offline"
+  | "hidden"
+  | "unknown";
+
+/** What an observer sees of a user. */
+export interface Presence {
+  userId: string;
+  state: PresenceState;
+  /** The user's own words. */
+  statusMsg?: string;
+  /** Where the server sends it along. */
+  displayName?: string;
+  /** Where the server sends it along. */
+  avatarUrl?: string;
+  /** `desktop`, `mobile`, `web`, `bot` or another word, where the server knows it. */
+  deviceType?: string;
+  currentlyActive: boolean;
+  /** Milliseconds since the epoch. */
+  lastActiveAt?: number;
+}
+
+/** What the own user chose and is called. */
+export interface Me {
+  /** The user's choice; idleness does not change it. */
+  state: Exclude<PresenceState, "unknown">;
+  statusMsg?: string;
+  idle: boolean;
+  displayName?: string;
+  avatarUrl?: string;
+}
+
+/** A device of a user, logged in. Plain data: keep it where secrets may be kept. */
+export interface Session {
+  baseUrl: string;
+  userId: string;
+  deviceId: string;
+  accessToken: string;
+}
+
+export interface Options {
+  /** After how long without activity the user is idle: 60,000 to 300,000 ms, by default 180,000. */
+  idleTimeoutMs?: number;
+  /** By default `mobile` in pages on coarse pointers, else `web`. Up to 16 of `a-z0-9-_.`. */
+  deviceType?: string;
+  /** Keeps the send queue over reloads. By default `localStorage` in pages, nothing elsewhere. */
+  storage?: Storage | null;
+  /** Whether the page's events count as the user's activity. By default yes where there is a page. */
+  trackActivity?: boolean;
+}
+
+/** Why a request did not succeed. */
+export class PilotlightError extends Error {
+  constructor(code: string, message: string, status?: number, retryAfterMs?: number);
+  /** Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`. */
+  code: string;
+  /** The HTTP status, where there was an answer. */
+  status?: number;
+  /** How long the server asks to wait. */
+  retryAfterMs?: number;
+}
+
+/**
+ * Where a message stands: waiting for its turn or its next attempt; under way; on the server; in its
+ * place in the room; refused, to be retried or cancelled.
+ */
+export type EchoState = "queued" | "sending" | "sent" | "placed" | "failed";
+
+export interface TimelineItem {
+  /** Stable over the whole life of an echo: render by it. */
+  key: string;
+  eventId?: string;
+  /** On the device that sent it. */
+  actionId?: number;
+  type: string;
+  stateKey?: string;
+  sender: string;
+  content: any;
+  prevContent?: any;
+  /** Milliseconds since the epoch. */
+  ts: number;
+  echo: EchoState;
+  /** What went wrong last. */
+  error?: string;
+  redacted?: boolean;
+}
+
+/** One edit of a timeline. */
+export type TimelineOp =
+  /** At the end, or before the item whose key is `before`: an echo that awaits its place. */
+  | { op: "append"; item: TimelineItem; before?: string }
+  | { op: "prepend"; items: TimelineItem[] }
+  | { op: "update"; item: TimelineItem }
+  | { op: "remove"; key: string }
+  | { op: "reset"; items: TimelineItem[] };
+
+export interface Room {
+  roomId: string;
+  /** Computed as Matrix prescribes; never empty. */
+  name: string;
+  topic?: string;
+  avatarUrl?: string;
+  alias?: string;
+  membership: "join" | "invite" | "leave" | "knock";
+  memberCount: number;
+  unread: number;
+  highlight: number;
+  /** When the newest event was made, in milliseconds since the epoch; 0 if none is known. */
+  lastTs: number;
+  /** Who invited the own user, while the invitation stands. */
+  inviter?: string;
+  isDirect: boolean;
+  canScrollBack: boolean;
+}
+
+export interface Member {
+  userId: string;
+  displayName?: string;
+  avatarUrl?: string;
+  membership: string;
+  /** `Number.MAX_SAFE_INTEGER` for a creator beyond all levels (room version 12). */
+  powerLevel: number;
+  typing: boolean;
+  /** The event up to which this member has read. */
+  readUpTo?: string;
+}
+
+/** `offline`: the network or the server is away, and tried again with growing delays. */
+export type Connection = "stopped" | "connecting" | "online" | "offline" | "logged_out";
+
+export interface Events {
+  /** Only those who changed. */
+  presence: (changes: Presence[]) => void;
+  me: (me: Me) => void;
+  rooms: (changed: Room[], removed: string[]) => void;
+  /** Edits, to be applied in order: see `applyTimeline`. */
+  timeline: (roomId: string, ops: TimelineOp[]) => void;
+  /** For rooms whose `members()` have been asked for. */
+  members: (roomId: string, changed: Member[]) => void;
+  connection: (connection: Connection, error?: PilotlightError) => void;
+  idle: (idle: boolean) => void;
+}
+
+/** Loads the wasm once; every other function does so by itself. `source`: where it is, if elsewhere. */
+export function init(
+  source?: RequestInfo | URL | Response | BufferSource | WebAssembly.Module,
+): Promise<void>;
+
+export function register(
+  baseUrl: string,
+  account: { username: string; password: string; deviceName?: string },
+): Promise<Session>;
+
+export function login(
+  baseUrl: string,
+  account: { user: string; password: string; deviceName?: string; deviceId?: string },
+): Promise<Session>;
+
+/** Applies the edits of a `timeline` event to an array of items, in place; returns the array. */
+export function applyTimeline(items: TimelineItem[], ops: TimelineOp[]): TimelineItem[];
+
+/** A device of a user, following its homeserver. */
+export class Client {
+  private constructor();
+  /** A client that is not started. Throws `RangeError` or `TypeError` on options that are not allowed. */
+  static create(session: Session, options?: Options): Promise<Client>;
+
+  readonly session: Session;
+  readonly connection: Connection;
+  readonly idle: boolean;
+  readonly me: Me;
+
+  /** Adds a listener; the function returned takes it away. */
+  on<K extends keyof Events>(event: K, listener: Events[K]): () => void;
+
+  start(): void;
+  /** Gives up all requests. What is queued stays queued. */
+  stop(): Promise<void>;
+  /** Ends the session, here and on the server. */
+  logout(): Promise<void>;
+  /** Stops, and gives the memory back; nothing may be called after it. */
+  free(): void;
+
+  presenceOf(userId: string): Presence | undefined;
+  presences(): Presence[];
+  /** `statusMsg`: `undefined` keeps it, `null` or `""` clears it. */
+  setPresence(state: Exclude<PresenceState, "unknown">, statusMsg?: string | null): Promise<void>;
+  setDisplayName(name: string): Promise<void>;
+
+  rooms(): Room[];
+  timeline(roomId: string): TimelineItem[];
+  /** As far as they are known; the first call asks for the rest, which `members` events bring. */
+  members(roomId: string): Member[];
+
+  /** The action's ID; the echo is in the timeline before this returns. */
+  send(roomId: string, type: string, content: object): number;
+  sendText(roomId: string, body: string): number;
+  retry(actionId: number): void;
+  /** Takes back what the server has not confirmed. */
+  cancel(actionId: number): void;
+
+  createRoom(room: {
+    name?: string;
+    topic?: string;
+    public?: boolean;
+    alias?: string;
+    invite?: string[];
+    direct?: boolean;
+  }): Promise<string>;
+  joinRoom(idOrAlias: string): Promise<string>;
+  leaveRoom(roomId: string): Promise<void>;
+  forgetRoom(roomId: string): Promise<void>;
+  invite(roomId: string, userId: string): Promise<void>;
+  kick(roomId: string, userId: string, reason?: string): Promise<void>;
+  redact(roomId: string, eventId: string, reason?: string): Promise<void>;
+  /** Whether there is more. */
+  scrollBack(roomId: string, limit?: number): Promise<boolean>;
+  publicRooms(search?: string): Promise<
+    { roomId: string; name?: string; alias?: string; topic?: string; members: number }[]
+  >;
+
+  setTyping(roomId: string, typing: boolean): void;
+  markRead(roomId: string): void;
+  /** Any other request, authenticated. */
+  request(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: object): Promise<any>;
+}

@@ -1,0 +1,75 @@
+// The package in browsers, workers and bundlers: the wasm is a file beside the glue.
+import load, { Client, login as logIn, register as signUp, setErrorClass } from "./wasm/pilotlight.js";
+
+/** Why a request did not succeed. */
+export class PilotlightError extends Error {
+  constructor(code, message, status, retryAfterMs) {
+    super(message);
+    this.name = "PilotlightError";
+    this.code = code;
+    this.status = status;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+let loading;
+
+/** Loads the wasm, once. `source`: a URL, a Response, the bytes or a module, where the usual place is wrong. */
+export function init(source) {
+  loading ??= load(source === undefined ? undefined : { module_or_path: source }).then(
+    () => setErrorClass(PilotlightError),
+    (error) => {
+      loading = undefined;
+      throw error;
+    },
+  );
+  return loading;
+}
+
+export async function register(baseUrl, account) {
+  await init();
+  return signUp(baseUrl, account);
+}
+
+export async function login(baseUrl, account) {
+  await init();
+  return logIn(baseUrl, account);
+}
+
+Client.create = async (session, options) => {
+  await init();
+  return new Client(session, options);
+};
+
+Client.prototype.sendText = function (roomId, body) {
+  return this.send(roomId, "m.room.message", { msgtype: "m.text", body });
+};
+
+/** Applies the edits of a `timeline` event to an array of items, in place; returns the array. */
+export function applyTimeline(items, ops) {
+  const at = (key) => items.findIndex((item) => item.key === key);
+  for (const op of ops) {
+    switch (op.op) {
+      case "append": {
+        const place = op.before === undefined ? -1 : at(op.before);
+        items.splice(place < 0 ? items.length : place, 0, op.item);
+        break;
+      }
+      case "prepend":
+        items.unshift(...op.items);
+        break;
+      case "update":
+        items[at(op.item.key)] = op.item;
+        break;
+      case "remove":
+        items.splice(at(op.key), 1);
+        break;
+      case "reset":
+        items.splice(0, items.length, ...op.items);
+        break;
+    }
+  }
+  return items;
+}
+
+export { Client };
