@@ -2,6 +2,8 @@
 
 mod accounts;
 mod cli;
+mod rooms_life;
 mod rooms_pdus;
+mod rooms_rules;
 mod support;
 mod web;

@@ -9,6 +9,8 @@ mod session;
 pub mod uia;
 mod username;
 
+use std::sync::Arc;
+
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use self::{cache::SessionCache, password::Passwords};
@@ -20,6 +22,7 @@ pub use self::{
 use super::{
     App,
     http::{ApiError, ApiResult},
+    rooms,
     store::{NewDevice, ProfileField, RemovedDevice, StoreError},
 };
 
@@ -122,12 +125,13 @@ impl App {
 
     /// Sets or removes a part of the user's profile, and tells those who see it.
     pub async fn set_profile_field(
-        &self,
+        self: &Arc<Self>,
         user: OwnedUserId,
         field: ProfileField,
         value: Option<String>,
-    ) -> Result<(), StoreError> {
-        self.store.set_profile_field(user, field, value).await?;
+    ) -> ApiResult<()> {
+        self.store.set_profile_field(user.clone(), field, value).await?;
+        rooms::handle_profile_change(self, &user).await?;
         Ok(())
     }
 

@@ -10,12 +10,15 @@ mod append;
 mod client_event;
 mod content;
 mod create;
+mod directory;
 mod members;
 mod pdu;
 mod power;
+mod read;
 mod refusal;
 mod send;
 mod stored;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -24,10 +27,18 @@ pub use self::{
     act::{ban, forget, handle_profile_change, invite, join, kick, knock, leave, unban},
     client_event::{ClientFormat, client_event, stripped_event},
     create::create,
+    directory::{
+        DirectoryPage, MAX_LISTED, add_alias, public_rooms, remove_alias, set_listed, visible_aliases,
+    },
     members::Members,
+    read::{
+        Context, MAX_PAGE, Page, Wanted, context, event, event_at_time, members, messages, relations,
+        senders_of, state, state_at, state_event,
+    },
     refusal::Refusal,
     send::{Action, redact, send_message, send_state},
     stored::{Membership, Replaced, StoredEvent},
+    upgrade::upgrade,
 };
 pub(in crate::server) use self::{
     client_event::redacted_because,

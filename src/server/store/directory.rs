@@ -1,10 +1,13 @@
 //! Room aliases and the public directory.
 
+use std::sync::Arc;
+
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::rooms::{RoomRow, RoomWrite};
 use super::{Store, StoreError, events};
+use crate::server::rooms::StoredEvent;
 
 /// Where an alias leads, and who made it.
 #[derive(Clone, Debug)]
@@ -32,13 +35,17 @@ impl Store {
         })
     }
 
-    /// The rooms that the public directory lists, in no order that means anything.
-    pub fn listed_rooms(&self) -> Result<Vec<OwnedRoomId>, StoreError> {
-        self.read(|c| {
-            c.prepare_cached("SELECT room_id FROM rooms WHERE listed = 1 ORDER BY room_id")?
-                .query_map([], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
-                .collect()
-        })
+    /// The state without a key (name, topic, …) of every room that the public directory lists, room by
+    /// room: what the directory shows of them.
+    pub fn listed_state(&self, kinds: &[&str]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let kinds = serde_json::to_string(kinds).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let sql = format!(
+            "{} JOIN current_state s ON s.position = e.position AND s.state_key = '' \
+             WHERE r.listed = 1 AND s.room = r.room AND s.type IN (SELECT value FROM json_each(?1)) \
+             ORDER BY r.room",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_map([kinds], events::event)?.collect())
     }
 }
 

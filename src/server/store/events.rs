@@ -106,6 +106,50 @@ impl Store {
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
     }
 
+    /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of positions.
+    pub fn relations(
+        &self,
+        room: &RoomId,
+        event_id: &EventId,
+        (rel_type, kind): (Option<&str>, Option<&str>),
+        (from, to): (u64, u64),
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE e.relates_to = ?1 AND e.standing = 0 AND r.room_id = ?2 \
+             AND (?3 IS NULL OR e.rel_type = ?3) AND (?4 IS NULL OR e.type = ?4) \
+             AND e.position > ?5 AND e.position <= ?6 ORDER BY e.position {} LIMIT ?7",
+            order.sql()
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let bound = (event_id.as_str(), room.as_str(), rel_type, kind, clamp(from), clamp(to), limit);
+        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect())
+    }
+
+    /// Up to `limit` accepted events of a room from a time on (oldest first) or up to it (newest
+    /// first), nearest first.
+    pub fn events_near(
+        &self,
+        room: &RoomId,
+        unix_ms: u64,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let (side, direction) = match order {
+            Order::OldestFirst => (">=", "ASC"),
+            Order::NewestFirst => ("<=", "DESC"),
+        };
+        let sql = format!(
+            "{SELECT} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+             AND e.origin_server_ts {side} ?2 ORDER BY e.origin_server_ts {direction} LIMIT ?3"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            c.prepare_cached(&sql)?.query_map((room.as_str(), clamp(unix_ms), limit), event)?.collect()
+        })
+    }
+
     /// The state events of a room that were accepted at positions after `from`, up to and including
     /// `to`: for each type and key the last of them, in the order of the log.
     pub fn state_changes(

@@ -100,7 +100,8 @@ impl Filter {
     }
 }
 
-fn wants_event(f: &RoomEventFilter, room: &RoomId, event: Seen<'_>) -> bool {
+/// Whether a filter of room events lets an event of `room` through.
+pub fn wants_event(f: &RoomEventFilter, room: &RoomId, event: Seen<'_>) -> bool {
     wants_kind(f, room, event.kind)
         && wants_sender(f.senders.as_deref(), &f.not_senders, event.sender)
         && match f.url_filter {

@@ -5,7 +5,7 @@ mod json;
 mod token;
 
 pub use self::{
-    filter::{Filter, Seen},
+    filter::{Filter, Seen, wants_event},
     json::{append_number, append_string},
     token::{Live, NotAToken, Token},
 };

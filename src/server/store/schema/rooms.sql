@@ -28,6 +28,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_timeline ON events (room, position) WHERE standing = 0;
 CREATE INDEX events_state ON events (room, type, state_key, position) WHERE standing = 0 AND state_key IS NOT NULL;
+CREATE INDEX events_by_time ON events (room, origin_server_ts) WHERE standing = 0;
 CREATE INDEX events_relations ON events (relates_to, position) WHERE standing = 0 AND relates_to IS NOT NULL;
 
 -- Events that no accepted event names in prev_events yet.

@@ -1,0 +1,304 @@
+//! Reading rooms: state, single events, the timeline in both directions, and what relates to an event.
+//!
+//! Everything here asks [`access`] first and lets through only what history visibility allows.
+//! A page's position `p` lies between events: everything at or below `p` is before it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ruma::{EventId, RoomId, UserId};
+
+use super::{Access, Refusal, StoredEvent, access, visible_events};
+use crate::server::{app::App, store::Order};
+
+/// Events on a page, at most.
+pub const MAX_PAGE: usize = 1000;
+
+/// Events that are looked at for one page, at most: a filter or history visibility that lets hardly
+/// anything through gets short pages and a position to go on from.
+const MAX_SCANNED: usize = 4000;
+
+/// A range of a timeline.
+#[derive(Debug)]
+pub struct Page {
+    /// In the order that was asked for.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// Where the page begins.
+    pub start: u64,
+    /// Where to go on; `None`: there is nothing further.
+    pub end: Option<u64>,
+}
+
+/// What a page is to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Where to begin; `None`: at the end of the timeline that the order begins at.
+    pub from: Option<u64>,
+    /// Where to end, when this comes before the limit.
+    pub to: Option<u64>,
+    /// Which way to go.
+    pub order: Order,
+    /// Events on the page, at most [`MAX_PAGE`].
+    pub limit: usize,
+}
+
+/// An event with what is around it.
+#[derive(Debug)]
+pub struct Context {
+    /// The event.
+    pub event: Arc<StoredEvent>,
+    /// Events before it, newest first.
+    pub before: Page,
+    /// Events after it, oldest first.
+    pub after: Page,
+    /// The state at the last event of `after`.
+    pub state: Vec<Arc<StoredEvent>>,
+}
+
+/// The state of a room as `user` may see it: the current one, or that of when they left.
+///
+/// # Errors
+/// [`Refusal::Forbidden`] for somebody who may not look into the room.
+pub fn state(app: &App, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    match access(app, user, room)? {
+        Access::Joined | Access::Peek => Ok(app.store.current_state(room)?),
+        Access::Until(position) => state_at(app, room, position),
+    }
+}
+
+/// One state event, see [`state`].
+///
+/// # Errors
+/// [`Refusal::NotFound`] when there is none of this type and key.
+pub fn state_event(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    kind: &str,
+    key: &str,
+) -> Result<Arc<StoredEvent>, Refusal> {
+    let found = match access(app, user, room)? {
+        Access::Joined | Access::Peek => app.store.state_event(room, kind, key)?,
+        Access::Until(position) => {
+            app.store.state_history(room, kind, key)?.into_iter().rfind(|e| e.position <= position)
+        }
+    };
+    found.ok_or_else(|| Refusal::NotFound("the room has no such state".into()))
+}
+
+/// The member events of a room, see [`state`]; `at` asks for those of an earlier position.
+///
+/// # Errors
+/// As for [`state`].
+pub fn members(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    at: Option<u64>,
+) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    let at = match (access(app, user, room)?, at) {
+        (Access::Until(left), Some(at)) => Some(at.min(left)),
+        (Access::Until(left), None) => Some(left),
+        (Access::Joined | Access::Peek, at) => at.filter(|at| *at < app.store.log_position()),
+    };
+    let Some(at) = at else { return Ok(app.store.current_state_of_type(room, "m.room.member")?) };
+    let mut state = state_at(app, room, at)?;
+    state.retain(|event| event.kind == "m.room.member");
+    Ok(state)
+}
+
+/// The state of a room after its last event at or before `position`, in the order of the log.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails.
+pub fn state_at(app: &App, room: &RoomId, position: u64) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    let last = app.store.room_events(room, 0, position, Order::NewestFirst, 1)?;
+    let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
+    let mut state = app.store.state_before(last.position)?;
+    if let Some(key) = &last.state_key {
+        state.retain(|event| !event.is_state(&last.kind, key));
+        state.push(last);
+    }
+    Ok(state)
+}
+
+/// An event of a room that `user` may see.
+///
+/// # Errors
+/// [`Refusal::NotFound`] when there is none, or the user may not see it.
+pub fn event(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    event_id: &EventId,
+) -> Result<Arc<StoredEvent>, Refusal> {
+    let absent = || Refusal::NotFound("there is no such event, or you may not see it".into());
+    let until = match access(app, user, room) {
+        Ok(Access::Joined | Access::Peek) => u64::MAX,
+        Ok(Access::Until(position)) => position,
+        Err(Refusal::Forbidden(_)) => return Err(absent()),
+        Err(e) => return Err(e),
+    };
+    let event = app
+        .store
+        .event(event_id)?
+        .filter(|event| *event.room_id == *room && event.position <= until)
+        .ok_or_else(absent)?;
+    visible_events(app, user, room, vec![event])?.pop().ok_or_else(absent)
+}
+
+/// A page of a room's timeline, of the events that are `wanted`.
+///
+/// # Errors
+/// As for [`state`].
+pub fn messages(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    page: Wanted,
+    keep: impl Fn(&StoredEvent) -> bool,
+) -> Result<Page, Refusal> {
+    let last = match access(app, user, room)? {
+        Access::Joined | Access::Peek => app.store.log_position(),
+        Access::Until(position) => position,
+    };
+    let from = match page.order {
+        Order::NewestFirst => page.from.unwrap_or(last).min(last),
+        Order::OldestFirst => page.from.unwrap_or(0),
+    };
+    let limit = page.limit.clamp(1, MAX_PAGE);
+    let (mut events, mut at, mut scanned) = (Vec::new(), from, 0);
+    let end = loop {
+        let (low, high) = match page.order {
+            Order::NewestFirst => (page.to.unwrap_or(0), at),
+            Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
+        };
+        if low >= high || scanned >= MAX_SCANNED {
+            break (low < high).then_some(at);
+        }
+        let batch = (limit - events.len()).max(50);
+        let found = app.store.room_events(room, low, high, page.order, batch)?;
+        scanned += found.len();
+        let more = found.len() == batch;
+        let Some(last_found) = found.last().map(|event| event.position) else { break None };
+        let visible = visible_events(app, user, room, found)?;
+        let mut full = None;
+        for event in visible.into_iter().filter(|event| keep(event)) {
+            let position = event.position;
+            events.push(event);
+            if events.len() == limit {
+                full = Some(position);
+                break;
+            }
+        }
+        at = past(full.unwrap_or(last_found), page.order);
+        if full.is_some_and(|full| full != last_found) || (full.is_some() && more) {
+            break Some(at);
+        }
+        if !more {
+            break None;
+        }
+    };
+    Ok(Page { events, start: from, end })
+}
+
+/// An event with up to `limit` events around it.
+///
+/// # Errors
+/// As for [`event`].
+pub fn context(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    event_id: &EventId,
+    limit: usize,
+    keep: impl Fn(&StoredEvent) -> bool,
+) -> Result<Context, Refusal> {
+    let event = event(app, user, room, event_id)?;
+    let side = |order, from, limit: usize| {
+        if limit == 0 {
+            return Ok(Page { events: Vec::new(), start: from, end: Some(from) });
+        }
+        messages(app, user, room, Wanted { from: Some(from), to: None, order, limit }, &keep)
+    };
+    let before = side(Order::NewestFirst, event.position - 1, limit / 2)?;
+    let after = side(Order::OldestFirst, event.position, limit - limit / 2)?;
+    let last = after.events.last().unwrap_or(&event).position;
+    let state = state_at(app, room, last)?;
+    Ok(Context { event, before, after, state })
+}
+
+/// The events that relate to `event_id`, of a relation and event type if these are given.
+///
+/// # Errors
+/// As for [`event`].
+pub fn relations(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    event_id: &EventId,
+    (rel_type, kind): (Option<&str>, Option<&str>),
+    page: Wanted,
+) -> Result<Page, Refusal> {
+    event(app, user, room, event_id)?;
+    let last = match access(app, user, room)? {
+        Access::Joined | Access::Peek => app.store.log_position(),
+        Access::Until(position) => position,
+    };
+    let limit = page.limit.clamp(1, MAX_PAGE);
+    let (low, high) = match page.order {
+        Order::NewestFirst => (page.to.unwrap_or(0), page.from.unwrap_or(last).min(last)),
+        Order::OldestFirst => (page.from.unwrap_or(0), page.to.unwrap_or(last).min(last)),
+    };
+    let found = app.store.relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1)?;
+    let end = found.get(limit).map(|_| past(found[limit - 1].position, page.order));
+    let mut events = visible_events(app, user, room, found.into_iter().take(limit).collect())?;
+    // A redacted event relates to nothing.
+    events.retain(|event| event.redacted_because.is_none());
+    let start = if page.order == Order::NewestFirst { high } else { low };
+    Ok(Page { events, start, end })
+}
+
+/// The event nearest to a time, at or after it (oldest first) or at or before it (newest first).
+///
+/// # Errors
+/// [`Refusal::NotFound`] when there is none; else as for [`state`].
+pub fn event_at_time(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+    unix_ms: u64,
+    order: Order,
+) -> Result<Arc<StoredEvent>, Refusal> {
+    access(app, user, room)?;
+    let near = app.store.events_near(room, unix_ms, order, 100)?;
+    visible_first(visible_events(app, user, room, near)?)
+}
+
+fn visible_first(events: Vec<Arc<StoredEvent>>) -> Result<Arc<StoredEvent>, Refusal> {
+    events.into_iter().next().ok_or_else(|| Refusal::NotFound("there is no event at that time".into()))
+}
+
+/// The current member events of everybody who sent one of `events`.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails.
+pub fn senders_of(
+    app: &App,
+    room: &RoomId,
+    events: &[Arc<StoredEvent>],
+) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    let senders: BTreeSet<&UserId> = events.iter().map(|event| &*event.sender).collect();
+    let mut members = Vec::new();
+    for sender in senders {
+        members.extend(app.store.state_event(room, "m.room.member", sender.as_str())?);
+    }
+    Ok(members)
+}
+
+/// The position on the far side of an event.
+fn past(position: u64, order: Order) -> u64 {
+    match order {
+        Order::NewestFirst => position - 1,
+        Order::OldestFirst => position,
+    }
+}

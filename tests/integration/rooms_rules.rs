@@ -1,0 +1,377 @@
+//! Who may see and do what: history visibility, join rules, aliases and the directory, transaction
+//! IDs, and input that is refused.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    rooms_life::{bodies, create, say},
+    support::TestServer,
+};
+
+#[test]
+fn history_visibility_is_kept_on_every_way_of_reading() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let stranger = server.register("stranger");
+    // Setting; what bob sees of: before his invite, while invited, after his join; can a stranger read?
+    let rows: [(&str, &[&str], bool); 4] = [
+        ("world_readable", &["before", "invited", "joined"], true),
+        ("shared", &["before", "invited", "joined"], false),
+        ("invited", &["invited", "joined"], false),
+        ("joined", &["joined"], false),
+    ];
+    for (setting, expected, open) in rows {
+        let state =
+            json!([{ "type": "m.room.history_visibility", "content": { "history_visibility": setting } }]);
+        let room = create(&alice, json!({ "preset": "private_chat", "initial_state": state }));
+        let before = say(&alice, &room, "1", "before");
+        alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user })).ok();
+        say(&alice, &room, "2", "invited");
+        bob.post(&format!("{room}/join"), json!({})).ok();
+        let joined = say(&alice, &room, "3", "joined");
+        let page = bob.get(&format!("{room}/messages?dir=f&limit=100")).ok();
+        assert_eq!(bodies(&page), expected, "{setting}");
+        let event = bob.get(&format!("{room}/event/{before}"));
+        assert_eq!(event.status == 200, expected.contains(&"before"), "{setting}");
+        let context = bob.get(&format!("{room}/context/{joined}?limit=20")).ok();
+        let shown = context["events_before"].as_array().expect("a list").iter();
+        let shown = shown.filter(|event| event["content"]["body"].is_string()).count();
+        assert_eq!(shown, expected.len() - 1, "{setting}");
+        for path in [
+            "messages?dir=b",
+            "state",
+            "members",
+            "state/m.room.create",
+            &format!("context/{before}"),
+            "initialSync",
+        ] {
+            let answer = stranger.get(&format!("{room}/{path}"));
+            assert_eq!(
+                answer.status,
+                if open {
+                    200
+                } else if path.starts_with("context") {
+                    404
+                } else {
+                    403
+                },
+                "{setting} {path}"
+            );
+        }
+        let event = stranger.get(&format!("{room}/event/{before}"));
+        assert_eq!(event.status, if open { 200 } else { 404 }, "{setting}");
+        // After leaving: what was seen before stays, what comes later does not show.
+        bob.post(&format!("{room}/leave"), json!({})).ok();
+        let later = say(&alice, &room, "4", "later");
+        let page = bob.get(&format!("{room}/messages?dir=f&limit=100")).ok();
+        let mut all = expected.to_vec();
+        all.extend(open.then_some("later"));
+        assert_eq!(bodies(&page), all, "{setting}");
+        assert_eq!(bob.get(&format!("{room}/event/{later}")).status == 200, open, "{setting}");
+    }
+}
+
+#[test]
+fn an_unknown_room_looks_like_one_that_one_is_not_in() {
+    let server = TestServer::start();
+    let (alice, eve) = (server.register("alice"), server.register("eve"));
+    let real = create(&alice, json!({ "preset": "private_chat" }));
+    let unreal = "/_matrix/client/v3/rooms/!nothing:localhost".to_owned();
+    let user = json!({ "user_id": alice.user });
+    let requests: Vec<(&str, &str, Value)> = vec![
+        ("PUT", "send/m.room.message/1", json!({ "body": "x" })),
+        ("PUT", "state/m.room.name", json!({ "name": "x" })),
+        ("PUT", "redact/$x/1", json!({})),
+        ("POST", "invite", user.clone()),
+        ("POST", "kick", user.clone()),
+        ("POST", "ban", user.clone()),
+        ("POST", "unban", user),
+        ("POST", "leave", json!({})),
+        ("POST", "upgrade", json!({ "new_version": "11" })),
+        ("GET", "state", Value::Null),
+        ("GET", "state/m.room.create", Value::Null),
+        ("GET", "messages?dir=b", Value::Null),
+        ("GET", "members", Value::Null),
+        ("GET", "joined_members", Value::Null),
+        ("GET", "aliases", Value::Null),
+        ("GET", "event/$x", Value::Null),
+        ("GET", "context/$x", Value::Null),
+    ];
+    for (method, path, body) in requests {
+        let body = body.to_string();
+        let send = |room: &str| {
+            let body = (method != "GET").then_some(body.as_bytes());
+            let answer = eve.send(method, &format!("{room}/{path}"), body);
+            (answer.status, answer.body["errcode"].clone())
+        };
+        let refused = send(&real);
+        assert!(refused.0 == 403 || refused.0 == 404, "{path}: {refused:?}");
+        assert_eq!(refused, send(&unreal), "{method} {path}");
+    }
+    eve.post(&format!("{unreal}/join"), json!({})).refused(404, "M_NOT_FOUND");
+    assert_eq!(eve.get("/_matrix/client/v3/joined_rooms").ok(), json!({ "joined_rooms": [] }));
+}
+
+#[test]
+fn a_transaction_is_done_once_also_when_repeated_at_once_and_after_a_restart() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let other_device = server.log_in("alice");
+    let room = create(&alice, json!({}));
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, room) = (alice.clone(), room.clone());
+            std::thread::spawn(move || say(&client, &room, "42", "once"))
+        })
+        .collect();
+    let ids: Vec<String> = threads.into_iter().map(|t| t.join().expect("no panic")).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let elsewhere = say(&other_device, &room, "42", "another device's");
+    assert_ne!(elsewhere, ids[0]);
+    let reaction = alice.put(&format!("{room}/send/m.reaction/42"), json!({ "x": 1 })).ok();
+    assert_ne!(reaction["event_id"], ids[0]);
+    let token = json!(alice.token);
+    let server = server.restart();
+    let alice = server.anonymous().with_token(&token);
+    assert_eq!(say(&alice, &room, "42", "once"), ids[0]);
+    let page = alice.get(&format!("{room}/messages?dir=f&limit=100")).ok();
+    assert_eq!(bodies(&page), ["once", "another device's"]);
+    // The ID comes back to the device that used it, and to no other.
+    let own = alice.get(&format!("{room}/event/{}", ids[0])).ok();
+    assert_eq!(own["unsigned"]["transaction_id"], "42");
+    let others = server.log_in("alice").get(&format!("{room}/event/{}", ids[0])).ok();
+    assert!(others["unsigned"].get("transaction_id").is_none());
+}
+
+#[test]
+fn events_of_a_room_are_in_one_order_whoever_sends_at_once() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = create(&alice, json!({ "preset": "public_chat" }));
+    let senders: Vec<_> = (0..6).map(|n| server.register(&format!("user{n}"))).collect();
+    for sender in &senders {
+        sender.post(&format!("{room}/join"), json!({})).ok();
+    }
+    let room = Arc::new(room);
+    let threads: Vec<_> = senders
+        .into_iter()
+        .map(|client| {
+            let room = Arc::clone(&room);
+            std::thread::spawn(move || {
+                for n in 0..10 {
+                    say(&client, &room, &n.to_string(), "x");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    let room_id = ruma::RoomId::parse(room.rsplit('/').next().expect("an ID")).expect("an ID");
+    let order = pilotlight::server::store::Order::OldestFirst;
+    let events = server.app().store.room_events(&room_id, 0, u64::MAX, order, 1000).expect("reads");
+    assert!(events.len() > 70);
+    for (n, pair) in events.windows(2).enumerate() {
+        let pdu: Value = serde_json::from_str(&pair[1].pdu).expect("is JSON");
+        assert_eq!(pdu["prev_events"], json!([pair[0].event_id]), "event {n}");
+        assert_eq!(pair[1].depth, pair[0].depth + 1);
+    }
+}
+
+#[test]
+fn the_state_before_every_event_can_be_told() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = create(&alice, json!({}));
+    // Enough to close a chain of state groups and begin the next.
+    for n in 0..230 {
+        let path = format!("{room}/state/org.example.n/{}", n % 3);
+        alice.put(&path, json!({ "n": n })).ok();
+    }
+    let room_id = ruma::RoomId::parse(room.rsplit('/').next().expect("an ID")).expect("an ID");
+    let app = server.app();
+    let order = pilotlight::server::store::Order::OldestFirst;
+    let events = app.store.room_events(&room_id, 0, u64::MAX, order, 1000).expect("reads");
+    let mut expected = std::collections::BTreeMap::new();
+    for event in &events {
+        let state = app.store.state_before(event.position).expect("reads");
+        let found: std::collections::BTreeMap<_, _> =
+            state.iter().map(|e| ((e.kind.clone(), e.state_key.clone()), e.event_id.clone())).collect();
+        assert_eq!(found, expected, "before {}", event.position);
+        assert_eq!(found.len(), state.len());
+        if event.state_key.is_some() {
+            expected.insert((event.kind.clone(), event.state_key.clone()), event.event_id.clone());
+        }
+    }
+    let current = app.store.current_state(&room_id).expect("reads");
+    assert_eq!(current.len(), expected.len());
+    assert!(current.iter().all(|e| expected[&(e.kind.clone(), e.state_key.clone())] == e.event_id));
+}
+
+#[test]
+fn restricted_rooms_let_members_of_the_other_room_in() {
+    let server = TestServer::start();
+    let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
+    let club = create(&alice, json!({ "preset": "public_chat" }));
+    bob.post(&format!("{club}/join"), json!({})).ok();
+    let club_id = club.rsplit('/').next().expect("an ID");
+    for version in ["10", "11", "12"] {
+        let rules = json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club_id }] });
+        let state = json!([{ "type": "m.room.join_rules", "content": rules }]);
+        let room = create(&alice, json!({ "room_version": version, "initial_state": state }));
+        carol.post(&format!("{room}/join"), json!({})).refused(403, "M_FORBIDDEN");
+        bob.post(&format!("{room}/join"), json!({})).ok();
+        let member = alice.get(&format!("{room}/state/m.room.member/{}", bob.user)).ok();
+        assert_eq!(member["join_authorised_via_users_server"], alice.user);
+    }
+}
+
+#[test]
+fn who_may_knock_is_let_in_by_an_invite() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let private = create(&alice, json!({}));
+    let knock = |room: &str| room.replace("/rooms/", "/knock/");
+    bob.post(&knock(&private), json!({})).refused(403, "M_FORBIDDEN");
+    let state = json!([{ "type": "m.room.join_rules", "content": { "join_rule": "knock" } }]);
+    let room = create(&alice, json!({ "initial_state": state }));
+    bob.post(&knock(&room), json!({ "reason": "please" })).ok();
+    bob.post(&format!("{room}/join"), json!({})).refused(403, "M_FORBIDDEN");
+    alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user })).ok();
+    bob.post(&format!("{room}/join"), json!({})).ok();
+}
+
+#[test]
+fn aliases_belong_to_those_who_made_them_and_rooms_are_found_in_the_directory() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let directory = "/_matrix/client/v3/directory/room/%23";
+    let garden = create(
+        &alice,
+        json!({ "visibility": "public", "name": "The Garden", "topic": "flowers", "room_alias_name": "garden" }),
+    );
+    let room_id = garden.rsplit('/').next().expect("an ID");
+    alice
+        .post("/_matrix/client/v3/createRoom", json!({ "room_alias_name": "garden" }))
+        .refused(400, "M_ROOM_IN_USE");
+    alice
+        .post("/_matrix/client/v3/createRoom", json!({ "room_alias_name": "a:b" }))
+        .refused(400, "M_INVALID_PARAM");
+    let name = json!({ "room_id": room_id });
+    bob.put(&format!("{directory}bobs:localhost"), name.clone()).refused(403, "M_FORBIDDEN");
+    let joined = bob.post("/_matrix/client/v3/join/%23garden:localhost", json!({})).ok();
+    assert_eq!(joined["room_id"], room_id);
+    bob.put(&format!("{directory}bobs:localhost"), name.clone()).ok();
+    bob.put(&format!("{directory}bobs:localhost"), name.clone()).refused(409, "M_UNKNOWN");
+    bob.put(&format!("{directory}x:elsewhere"), name).refused(400, "M_INVALID_PARAM");
+    let found = server.anonymous().get(&format!("{directory}bobs:localhost")).ok();
+    assert_eq!(found, json!({ "room_id": room_id, "servers": ["localhost"] }));
+    let aliases = alice.get(&format!("{garden}/aliases")).ok();
+    assert_eq!(aliases, json!({ "aliases": ["#bobs:localhost", "#garden:localhost"] }));
+    bob.delete(&format!("{directory}garden:localhost"), json!({})).refused(403, "M_FORBIDDEN");
+    let wrong = json!({ "alias": "#nowhere:localhost" });
+    alice.put(&format!("{garden}/state/m.room.canonical_alias"), wrong).refused(400, "M_BAD_ALIAS");
+
+    let cellar = create(&bob, json!({ "visibility": "public", "name": "Cellar" }));
+    let listed = server.anonymous().get("/_matrix/client/v3/publicRooms").ok();
+    let names = |page: &Value| {
+        let chunk = page["chunk"].as_array().expect("a list").iter();
+        chunk.map(|room| room["name"].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&listed), ["The Garden", "Cellar"]);
+    let first = &listed["chunk"][0];
+    assert_eq!(first["num_joined_members"], 2);
+    assert_eq!(
+        (&first["join_rule"], &first["canonical_alias"]),
+        (&json!("public"), &json!("#garden:localhost"))
+    );
+    let page = server.anonymous().get("/_matrix/client/v3/publicRooms?limit=1").ok();
+    let next = page["next_batch"].as_str().expect("there is more");
+    let page = server.anonymous().get(&format!("/_matrix/client/v3/publicRooms?limit=1&since={next}")).ok();
+    assert_eq!(names(&page), ["Cellar"]);
+    assert!(page.get("next_batch").is_none() && page["prev_batch"].is_string());
+    let search = |term: &str| {
+        let body = json!({ "filter": { "generic_search_term": term } });
+        names(&bob.post("/_matrix/client/v3/publicRooms", body).ok())
+    };
+    assert_eq!(search("FLOWER"), ["The Garden"]);
+    assert_eq!(search("nothing"), Vec::<String>::new());
+
+    let listing = cellar.replace("/rooms/", "/directory/list/room/");
+    alice.put(&listing, json!({ "visibility": "private" })).refused(403, "M_FORBIDDEN");
+    bob.put(&listing, json!({ "visibility": "private" })).ok();
+    assert_eq!(server.anonymous().get(&listing).ok()["visibility"], "private");
+    assert_eq!(search("cellar"), Vec::<String>::new());
+    alice.delete(&format!("{directory}garden:localhost"), json!({})).ok();
+    server.anonymous().get(&format!("{directory}garden:localhost")).refused(404, "M_NOT_FOUND");
+    assert!(alice.get(&format!("{garden}/state/m.room.canonical_alias")).ok().get("alias").is_none());
+}
+
+#[test]
+fn input_that_no_event_can_have_is_refused_and_changes_nothing() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = create(&alice, json!({ "preset": "private_chat" }));
+    let before = alice.get(&format!("{room}/messages?dir=f&limit=100")).ok()["chunk"].clone();
+    let long = "x".repeat(300);
+    let send = format!("{room}/send/m.room.message/1");
+    let big = format!("{{\"body\":\"{}\"}}", "y".repeat(66_000));
+    let rows: Vec<(u16, &str, &str, String, &str)> = vec![
+        (400, "M_BAD_JSON", "PUT", send.clone(), "[]"),
+        (400, "M_BAD_JSON", "PUT", send.clone(), "\"text\""),
+        (400, "M_NOT_JSON", "PUT", send.clone(), "{"),
+        (400, "M_BAD_JSON", "PUT", send.clone(), r#"{"n":1.5}"#),
+        (400, "M_BAD_JSON", "PUT", send.clone(), r#"{"n":9007199254740993}"#),
+        (413, "M_TOO_LARGE", "PUT", send.clone(), &big),
+        (413, "M_TOO_LARGE", "PUT", format!("{room}/send/{long}/1"), "{}"),
+        (413, "M_TOO_LARGE", "PUT", format!("{room}/send/m.room.message/{long}"), "{}"),
+        (413, "M_TOO_LARGE", "PUT", format!("{room}/state/a/{long}"), "{}"),
+        (400, "M_BAD_JSON", "PUT", format!("{room}/state/m.room.member/nobody"), r#"{"membership":"join"}"#),
+        (403, "M_FORBIDDEN", "PUT", format!("{room}/state/m.room.create"), "{}"),
+        (403, "M_FORBIDDEN", "PUT", format!("{room}/state/x/@bob:localhost"), "{}"),
+        (
+            403,
+            "M_FORBIDDEN",
+            "PUT",
+            format!("{room}/state/m.room.power_levels"),
+            r#"{"users":{"@alice:localhost":1}}"#,
+        ),
+        (404, "M_NOT_FOUND", "POST", format!("{room}/invite"), r#"{"user_id":"@nobody:localhost"}"#),
+        (403, "M_FORBIDDEN", "POST", format!("{room}/invite"), r#"{"user_id":"@bob:elsewhere"}"#),
+        (400, "M_BAD_JSON", "POST", format!("{room}/invite"), r#"{"user_id":5}"#),
+        (400, "M_BAD_JSON", "POST", "/_matrix/client/v3/createRoom".into(), r#"{"invite":"x"}"#),
+        (
+            400,
+            "M_UNSUPPORTED_ROOM_VERSION",
+            "POST",
+            "/_matrix/client/v3/createRoom".into(),
+            r#"{"room_version":"99"}"#,
+        ),
+        (400, "M_INVALID_PARAM", "POST", "/_matrix/client/v3/createRoom".into(), r#"{"preset":"x"}"#),
+        (
+            400,
+            "M_INVALID_ROOM_STATE",
+            "POST",
+            "/_matrix/client/v3/createRoom".into(),
+            r#"{"initial_state":[{"type":"m.room.power_levels","content":{"users":{"@a:b":"x"}}}]}"#,
+        ),
+        (404, "M_NOT_FOUND", "POST", "/_matrix/client/v3/join/%23nowhere:localhost".into(), "{}"),
+        (400, "M_INVALID_PARAM", "POST", "/_matrix/client/v3/join/nonsense".into(), "{}"),
+    ];
+    for (status, errcode, method, path, body) in rows {
+        let answer = alice.send(method, &path, Some(body.as_bytes()));
+        let short: String = path.chars().take(90).collect();
+        assert_eq!(
+            (answer.status, answer.body["errcode"].as_str()),
+            (status, Some(errcode)),
+            "{method} {short}: {}",
+            answer.text
+        );
+    }
+    assert_eq!(
+        alice.get("/_matrix/client/v3/joined_rooms").ok()["joined_rooms"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let after = alice.get(&format!("{room}/messages?dir=f&limit=100")).ok()["chunk"].clone();
+    assert_eq!(before.as_array().map(Vec::len), after.as_array().map(Vec::len));
+}
