@@ -33,7 +33,7 @@ export class Person {
   async open() {
     this.page = await this.context.newPage();
     this.page.on("pageerror", (error) => this.problems.push(String(error)));
-    this.page.on("console", (message) => message.type() === "error" && this.problems.push(message.text()));
+    this.page.on("console", (message) => message.type() === "error" && this.problems.push(`${message.text()} ${message.location().url}`));
     this.page.on("request", (request) => this.requests.push(request));
     await this.page.clock.install();
     await this.page.goto(this.baseUrl);
@@ -43,8 +43,13 @@ export class Person {
     return this.page.getByTestId(testId);
   }
 
-  async register() {
+  /** Makes an account, on the server that the page came from unless another is named. */
+  async register(homeserver) {
     await this.by("mode-register").click();
+    if (homeserver) {
+      await this.by("login-server-edit").click();
+      await this.by("login-server").fill(homeserver);
+    }
     await this.by("login-user").fill(this.name);
     await this.by("login-password").fill("correct horse battery");
     await this.by("register-submit").click();
