@@ -9,10 +9,12 @@ pub mod action;
 pub mod client;
 pub mod idle;
 pub mod list;
+pub mod policy;
 pub mod presence;
 pub mod rng;
 pub mod time;
 pub mod timers;
+pub mod visibility;
 pub mod wire;
 
 #[cfg(test)]

@@ -215,6 +215,7 @@ impl User {
     pub(super) fn act(&mut self, now: Instant, window: Duration) -> bool {
         let open = self.activity.open_until(now).is_some();
         self.activity.handle_act(now, window);
+        self.last_seen = self.last_seen.max(now);
         self.untold.last_active |= !open;
         !open
     }
