@@ -59,7 +59,7 @@ function createMenu(context) {
   const options = new Map(CHOICES.map((state) => [state, createOption(state, () => choose(state))]));
   const group = el("div.states", { role: "radiogroup", "aria-label": "My state" }, ...options.values());
   const refreshRoving = roving(group, ".state");
-  const message = createMessageField((text) => orToast(() => client.setPresence(people.me.state === "unknown" ? "online" : people.me.state, text)));
+  const message = createMessageField((text) => orToast(() => client.setPresence(people.me.state, text)));
 
   /** @param {Exclude<PresenceState, "unknown">} state */
   async function choose(state) {

@@ -131,7 +131,6 @@ export function openNewChat(context) {
       }),
     ],
     submit: (values) => openChatWith(context, parseUserIds(text(values, "user") ?? "", server)[0]),
-    words: { M_FORBIDDEN: "They do not take new chats at the moment." },
   });
 }
 
@@ -157,7 +156,6 @@ export function openInvite({ client, people }, roomId) {
     submit: async (values) => {
       for (const userId of parseUserIds(text(values, "users") ?? "", server)) await client.invite(roomId, userId);
     },
-    words: { M_FORBIDDEN: "They cannot be invited: they are in the room already, or do not take invitations at the moment." },
   });
 }
 
