@@ -8,10 +8,10 @@ use std::{
 use ruma::{OwnedServerName, ServerName};
 
 use super::{
-    accounts::Accounts,
+    accounts::{AccountDataPositions, Accounts},
     config::Config,
     rooms::Rooms,
-    store::{Access, OpenError, Store},
+    store::{Access, OpenError, Store, StoreError},
     wake::Wakers,
 };
 
@@ -24,6 +24,8 @@ pub struct App {
     pub store: Store,
     /// Sessions and password hashing.
     pub accounts: Accounts,
+    /// Whose account data changed when.
+    pub account_data: AccountDataPositions,
     /// Who is in which room, and the key that signs their events.
     pub rooms: Rooms,
     /// Who is waiting for something to happen.
@@ -39,11 +41,14 @@ impl App {
     /// [`OpenError`] when the database is in use, damaged, newer than this binary, or not accessible.
     pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole)?;
+        let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
+        let account_data = AccountDataPositions::load(&store).map_err(damaged)?;
         let rooms = Rooms::open(&config, &store)?;
         Ok(Arc::new(Self {
             config,
             store,
             accounts: Accounts::default(),
+            account_data,
             rooms,
             wakers: Wakers::default(),
             started: Instant::now(),

@@ -1,5 +1,6 @@
 //! Every integration test of the native build, in one binary.
 
+mod account_data;
 mod accounts;
 mod cli;
 mod rooms_life;

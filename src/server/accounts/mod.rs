@@ -4,6 +4,7 @@
 //! Access tokens and passwords are never kept or logged as they came.
 
 mod cache;
+mod data;
 mod password;
 mod session;
 pub mod uia;
@@ -15,6 +16,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use self::{cache::SessionCache, password::Passwords};
 pub use self::{
+    data::{AccountDataPositions, PUSH_RULES},
     password::{MAX_PASSWORD, hash as hash_password},
     session::{Session, Token, TokenHash},
     username::{random_username, username},
@@ -23,7 +25,7 @@ use super::{
     App,
     http::{ApiError, ApiResult},
     rooms,
-    store::{NewDevice, ProfileField, RemovedDevice, StoreError},
+    store::{NewDevice, ProfileField, RemovedDevice},
 };
 
 /// The longest display name of a user or device, in bytes.
@@ -75,17 +77,21 @@ impl App {
     /// # Errors
     /// `M_INVALID_PARAM` for identifiers and names beyond their limits.
     pub async fn log_in(
-        &self,
+        self: &Arc<Self>,
         user: &UserId,
         device: Option<OwnedDeviceId>,
         display_name: Option<String>,
     ) -> ApiResult<LoggedIn> {
         let (device, token) = self.new_device(device, display_name)?;
-        let logged_in = LoggedIn { device: device.id.clone(), token };
-        let displaced = self.store.add_device(user.to_owned(), device).await?;
-        self.accounts.sessions.forget(displaced.tokens());
-        self.forget_devices(user, &displaced.removed);
-        Ok(logged_in)
+        let (app, user) = (Arc::clone(self), user.to_owned());
+        finish(async move {
+            let logged_in = LoggedIn { device: device.id.clone(), token };
+            let displaced = app.store.add_device(user.clone(), device).await?;
+            app.accounts.sessions.forget(displaced.tokens());
+            app.forget_devices(&user, &displaced.removed);
+            Ok(logged_in)
+        })
+        .await
     }
 
     /// A device to be stored, with the token that only its client will know.
@@ -110,29 +116,42 @@ impl App {
     }
 
     /// Logs the named devices of `user` out. Those that do not exist are passed over.
-    pub async fn log_out(&self, user: &UserId, devices: Vec<OwnedDeviceId>) -> Result<(), StoreError> {
-        let removed = self.store.remove_devices(user.to_owned(), devices).await?;
-        self.forget_devices(user, &removed);
-        Ok(())
+    pub async fn log_out(self: &Arc<Self>, user: &UserId, devices: Vec<OwnedDeviceId>) -> ApiResult<()> {
+        let (app, user) = (Arc::clone(self), user.to_owned());
+        finish(async move {
+            let removed = app.store.remove_devices(user.clone(), devices).await?;
+            app.forget_devices(&user, &removed);
+            Ok(())
+        })
+        .await
     }
 
     /// Logs every device of `user` out, but for the one to keep.
-    pub async fn log_out_all(&self, user: &UserId, keep: Option<&DeviceId>) -> Result<(), StoreError> {
-        let removed = self.store.remove_all_devices(user.to_owned(), keep.map(ToOwned::to_owned)).await?;
-        self.forget_devices(user, &removed);
-        Ok(())
+    pub async fn log_out_all(self: &Arc<Self>, user: &UserId, keep: Option<&DeviceId>) -> ApiResult<()> {
+        let (app, user, keep) = (Arc::clone(self), user.to_owned(), keep.map(ToOwned::to_owned));
+        finish(async move {
+            let removed = app.store.remove_all_devices(user.clone(), keep).await?;
+            app.forget_devices(&user, &removed);
+            Ok(())
+        })
+        .await
     }
 
-    /// Sets or removes a part of the user's profile, and tells those who see it.
+    /// Sets or removes a part of the user's profile; then everybody who sees the user is told (P10).
     pub async fn set_profile_field(
         self: &Arc<Self>,
         user: OwnedUserId,
         field: ProfileField,
         value: Option<String>,
     ) -> ApiResult<()> {
-        self.store.set_profile_field(user.clone(), field, value).await?;
-        rooms::handle_profile_change(self, &user).await?;
-        Ok(())
+        let app = Arc::clone(self);
+        finish(async move {
+            app.store.set_profile_field(user.clone(), field, value).await?;
+            // Also when it was so already: mends what a crash between the two left behind.
+            rooms::handle_profile_change(&app, &user).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Tells everybody who keeps something per device that these are gone.
@@ -155,4 +174,12 @@ pub fn check_length(what: &str, value: Option<&str>, max: usize) -> ApiResult<()
         }
         _ => Ok(()),
     }
+}
+
+/// Runs `work` to its end, even if the client that asked for it goes away: what follows a change on the
+/// disk (a session forgotten, a reader woken) is not left out.
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = ApiResult<T>> + Send + 'static,
+) -> ApiResult<T> {
+    tokio::spawn(work).await.unwrap_or_else(|e| Err(ApiError::internal(e)))
 }

@@ -3,11 +3,16 @@
 //! A function here parses, asks a domain module, and answers; rules live in the domain modules.
 
 mod account;
+mod account_data;
+mod capabilities;
 mod devices;
+mod filter;
 mod profile;
+mod push_rules;
 mod register;
 mod rooms;
 mod session;
+mod user_directory;
 mod versions;
 
 use std::sync::Arc;
@@ -20,10 +25,15 @@ use super::app::App;
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .merge(account::routes())
+        .merge(account_data::routes())
+        .merge(capabilities::routes())
         .merge(devices::routes())
+        .merge(filter::routes())
         .merge(profile::routes())
+        .merge(push_rules::routes())
         .merge(register::routes())
         .merge(rooms::routes())
         .merge(session::routes())
+        .merge(user_directory::routes())
         .merge(versions::routes())
 }

@@ -64,6 +64,16 @@ pub(super) const KEYS: &[Key] = &[
         show: |c| Shown::Text(c.listen.to_string()),
     },
     Key {
+        name: "public_url",
+        help: "Where clients reach this server, when that is not `listen`: told at /.well-known/matrix/client.",
+        allowed: "a URL with http:// or https:// and without a path, such as https://chat.example.org",
+        set: |c, v| {
+            let rest = v.strip_prefix("https://").or_else(|| v.strip_prefix("http://"))?;
+            ServerName::parse(rest).ok().map(|_| c.public_url = Some(v.to_owned()))
+        },
+        show: |c| c.public_url.clone().map_or(Shown::Unset, Shown::Text),
+    },
+    Key {
         name: "registration",
         help: "Who may create an account: anybody (open), who knows registration_token (token), or nobody\n(closed: use `pilotlight user add`). When not given: open on a loopback address, else closed.",
         allowed: "open, token or closed",

@@ -267,6 +267,8 @@ mod tests {
             ("[rate_limits]\nenabled = [true]", "p.toml:2: rate_limits.enabled must be true or false"),
             ("listen = \"localhost\"", "p.toml:1: listen must be an IP address and a port"),
             ("data_dir = \"\"", "p.toml:1: data_dir must be the path of a folder"),
+            ("public_url = \"example.org\"", "p.toml:1: public_url must be a URL with http:// or https://"),
+            ("public_url = \"https://example.org/x\"", "p.toml:1: public_url must be a URL"),
             ("registration = true", "p.toml:1: registration must be open, token or closed"),
             ("log.level = \"loud\"", "p.toml:1: log.level must be error, warn, info, debug or trace"),
             ("server_name = \"a\"\nserver_name = \"b\"", "p.toml:2: "),
@@ -316,6 +318,7 @@ mod tests {
             any::<(std::net::IpAddr, u16)>(),
             prop::sample::select(vec![Registration::Open, Registration::Closed, Registration::Token]),
             prop::option::of("[A-Za-z0-9._~-]{1,64}"),
+            prop::option::of("https?://[a-z]{1,9}(\\.[a-z]{1,9}){0,2}(:[1-9][0-9]{0,3})?"),
         );
         let rest = (
             prop::sample::select(vec!["10", "11", "12"]),
@@ -325,11 +328,12 @@ mod tests {
             prop::sample::select(vec!["error", "warn", "info", "debug", "trace"]),
             any::<bool>(),
         );
-        (texts, rest).prop_map(|((name, dir, listen, registration, token), rest)| {
+        (texts, rest).prop_map(|((name, dir, listen, registration, token, url), rest)| {
             let (version, idle, grace, limits, level, json) = rest;
             let mut config = Config::default();
             config.server_name = name.try_into().expect("a server name");
             config.data_dir = PathBuf::from(dir);
+            config.public_url = url;
             config.listen = listen.into();
             config.registration_token = token.map(crate::server::config::Secret::new);
             config.registration = match (registration, &config.registration_token) {

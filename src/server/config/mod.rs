@@ -32,6 +32,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the client API and the web client are served, over plain HTTP. Default: `127.0.0.1:8008`.
     pub listen: SocketAddr,
+    /// Where clients reach this server, for `/.well-known/matrix/client`. Default: not told.
+    pub public_url: Option<String>,
     /// Who may create accounts. Default: open when `listen` is a loopback address, else closed.
     pub registration: Registration,
     /// What a new user must know when `registration` is `token`. Default: none.
@@ -127,6 +129,7 @@ impl Default for Config {
             server_name: owned_server_name!("localhost"),
             data_dir: PathBuf::from("data"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8008)),
+            public_url: None,
             registration: Registration::Open,
             registration_token: None,
             rooms: Rooms { default_version: RoomVersionId::V12 },

@@ -60,6 +60,7 @@ impl<T: IncomingRequest + Send> FromRequest<Arc<App>> for Ruma<T> {
         let body: &[u8] =
             if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { &body };
         let request = axum::http::Request::from_parts(parts.clone(), body);
+        check_depth(request.body())?;
         T::try_from_http_request(request, &path_args).map(Ruma).map_err(request_error)
     }
 }
@@ -83,6 +84,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = Bytes::from_request(request, state).await.map_err(body_error)?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        check_depth(body)?;
         serde_json::from_slice(body).map(Json).map_err(json_error)
     }
 }
@@ -121,6 +123,38 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
+/// Objects and lists within each other in a body, at most.
+pub const MAX_DEPTH: usize = 64;
+
+fn check_depth(body: &[u8]) -> Result<(), ApiError> {
+    if json_depth(body) > MAX_DEPTH {
+        return Err(ApiError::bad_json(format!("the body is more than {MAX_DEPTH} objects or lists deep")));
+    }
+    Ok(())
+}
+
+/// How many objects and lists are within each other in a JSON text. Parsers that keep raw pieces do not
+/// count, and whoever reads those pieces later must not be the one to overflow.
+pub fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn body_error(rejection: BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::too_large(format!("the body is larger than {} bytes", super::MAX_BODY))
@@ -145,5 +179,26 @@ fn request_error(e: FromHttpRequestError) -> ApiError {
         }
         FromHttpRequestError::Deserialization(e) => ApiError::invalid_param(e.to_string()),
         e => ApiError::bad_json(e.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_objects_and_lists_and_not_what_is_quoted() {
+        let table: &[(&str, usize)] = &[
+            ("", 0),
+            ("1", 0),
+            ("{}", 1),
+            (r#"{"a":[{}],"b":{}}"#, 3),
+            (r#"{"a":"[[[[","b":"\\\"[[["}"#, 1),
+            (r#"["\\",[]]"#, 2),
+            ("]]]][", 1),
+        ];
+        for (json, depth) in table {
+            assert_eq!(json_depth(json.as_bytes()), *depth, "{json}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use tower_http::{
 pub use self::{
     accept::{PeerAddress, serve},
     error::{ApiError, ApiResult},
-    extract::{Json, Path, Query, Ruma},
+    extract::{Json, MAX_DEPTH, Path, Query, Ruma, json_depth},
     ruma_route::RumaRoute,
 };
 pub use super::accounts::Session;

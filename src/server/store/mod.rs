@@ -7,10 +7,12 @@
 //!
 //! The methods are grouped by subject in the files beside this one; each takes and returns plain values.
 
+mod account_data;
 mod accounts;
 mod devices;
 mod directory;
 mod events;
+mod filters;
 mod log;
 mod members;
 mod open;
@@ -31,10 +33,15 @@ use ruma::ServerName;
 use rusqlite::Connection;
 
 pub use self::{
+    account_data::{
+        AccountData, AccountDataError, AccountDataKey, MAX_ACCOUNT_DATA, MAX_ACCOUNT_DATA_PIECES,
+        MAX_ACCOUNT_DATA_TOTAL,
+    },
     accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
     devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
     directory::AliasRow,
     events::Order,
+    filters::{AddFilterError, MAX_FILTERS},
     members::{MemberProfile, MembershipRow},
     open::{Access, OpenError},
     receipts::Receipt,

@@ -20,6 +20,7 @@ const APPLICATION_ID: i64 = 0x506c_4c74;
 const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/log.sql"),
     include_str!("schema/accounts.sql"),
+    include_str!("schema/account_data.sql"),
     include_str!("schema/presence.sql"),
     include_str!("schema/receipts.sql"),
     include_str!("schema/rooms.sql"),

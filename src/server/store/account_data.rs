@@ -1,0 +1,178 @@
+//! What users keep with their account, for all rooms or for one.
+
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Store, StoreError, log::advance};
+
+/// Bytes of one piece, at most.
+pub const MAX_ACCOUNT_DATA: usize = 64 * 1024;
+
+/// Bytes of all pieces of a user together, at most.
+pub const MAX_ACCOUNT_DATA_TOTAL: usize = 4 * 1024 * 1024;
+
+/// Pieces of one user, at most.
+pub const MAX_ACCOUNT_DATA_PIECES: u32 = 5_000;
+
+/// Which piece.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountDataKey {
+    /// Whose.
+    pub user: OwnedUserId,
+    /// `None`: for all rooms.
+    pub room: Option<OwnedRoomId>,
+    /// The type, such as `m.direct`.
+    pub kind: String,
+}
+
+/// One piece, as it was last written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountData {
+    /// `None`: for all rooms.
+    pub room: Option<OwnedRoomId>,
+    /// The type, such as `m.direct`.
+    pub kind: String,
+    /// A JSON object, as text.
+    pub content: String,
+}
+
+/// Why a piece could not be written.
+#[derive(Debug)]
+pub enum AccountDataError {
+    /// The piece is larger than allowed.
+    TooLarge,
+    /// The user has no room left for it.
+    Full,
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl Store {
+    /// Reads a piece, lets `change` make its new content, and writes that, in one go; `Ok(None)` from
+    /// `change` leaves it as it is. `apply` learns the position, on the writer's thread.
+    pub async fn change_account_data<E>(
+        &self,
+        key: AccountDataKey,
+        change: impl FnOnce(Option<&str>) -> Result<Option<String>, E> + Send + 'static,
+        apply: impl FnOnce(u64) + Send + 'static,
+    ) -> Result<(), E>
+    where
+        E: From<AccountDataError> + From<StoreError> + Send + 'static,
+    {
+        let changed = self
+            .write_then(
+                move |c| {
+                    let room = key.room.as_ref().map_or("", |room| room.as_str());
+                    let old = content(c, &key.user, room, &key.kind).map_err(StoreError::from)?;
+                    let Some(new) = change(old.as_deref())? else { return Ok(None) };
+                    let position = put(c, &key.user, room, &key.kind, &new)?;
+                    Ok::<_, E>(Some(position))
+                },
+                |position| {
+                    if let Some(position) = position {
+                        apply(*position);
+                    }
+                },
+            )
+            .await;
+        changed.map(drop)
+    }
+
+    /// The content of one piece.
+    pub fn account_data(
+        &self,
+        user: &UserId,
+        room: Option<&RoomId>,
+        kind: &str,
+    ) -> Result<Option<String>, StoreError> {
+        self.read(|c| content(c, user, room.map_or("", RoomId::as_str), kind))
+    }
+
+    /// The pieces that were written after position `since`, up to and including `upto`, in that order.
+    pub fn account_data_since(
+        &self,
+        user: &UserId,
+        since: u64,
+        upto: u64,
+    ) -> Result<Vec<AccountData>, StoreError> {
+        let rows: Vec<(String, String, String)> = self.read(|c| {
+            c.prepare_cached(
+                "SELECT room_id, kind, content FROM account_data
+                 WHERE user_id = ?1 AND position > ?2 AND position <= ?3 ORDER BY position",
+            )?
+            .query_map(params![user.as_str(), since.cast_signed(), upto.cast_signed()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect()
+        })?;
+        rows.into_iter()
+            .map(|(room, kind, content)| {
+                let room = match room.as_str() {
+                    "" => None,
+                    room => {
+                        Some(RoomId::parse(room).map_err(|e| StoreError::Corrupt(format!("room_id: {e}")))?)
+                    }
+                };
+                Ok(AccountData { room, kind, content })
+            })
+            .collect()
+    }
+
+    /// The position of each user's last change.
+    pub fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, u64)>, StoreError> {
+        let rows: Vec<(String, i64)> = self.read(|c| {
+            c.prepare("SELECT user_id, max(position) FROM account_data GROUP BY user_id")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        rows.into_iter()
+            .map(|(user, position)| {
+                let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+                Ok((user, position.cast_unsigned()))
+            })
+            .collect()
+    }
+}
+
+fn content(c: &Connection, user: &UserId, room: &str, kind: &str) -> rusqlite::Result<Option<String>> {
+    c.prepare_cached("SELECT content FROM account_data WHERE user_id = ?1 AND room_id = ?2 AND kind = ?3")?
+        .query_row(params![user.as_str(), room, kind], |row| row.get(0))
+        .optional()
+}
+
+fn put(c: &Connection, user: &UserId, room: &str, kind: &str, new: &str) -> Result<u64, AccountDataError> {
+    if new.len() > MAX_ACCOUNT_DATA {
+        return Err(AccountDataError::TooLarge);
+    }
+    let (pieces, bytes): (u32, i64) = c
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(length(content)), 0) FROM account_data
+             WHERE user_id = ?1 AND NOT (room_id = ?2 AND kind = ?3)",
+        )?
+        .query_row(params![user.as_str(), room, kind], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    if pieces >= MAX_ACCOUNT_DATA_PIECES || bytes.saturating_add(new.len()) > MAX_ACCOUNT_DATA_TOTAL {
+        return Err(AccountDataError::Full);
+    }
+    let position = advance(c)?;
+    c.prepare_cached("INSERT OR REPLACE INTO account_data VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        user.as_str(),
+        room,
+        kind,
+        new,
+        position.cast_signed()
+    ])?;
+    Ok(position)
+}
+
+impl From<StoreError> for AccountDataError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl From<rusqlite::Error> for AccountDataError {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Store(e.into())
+    }
+}
