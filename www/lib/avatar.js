@@ -18,6 +18,12 @@ export function avatar(id, name, shape, ...marks) {
   );
 }
 
+/** @param {HTMLElement} node @param {"round" | "square"} shape */
+export function reshapeAvatar(node, shape) {
+  node.classList.toggle("round", shape === "round");
+  node.classList.toggle("square", shape === "square");
+}
+
 /** @param {HTMLElement} node @param {string} name */
 export function renameAvatar(node, name) {
   const letters = node.querySelector(".letters");

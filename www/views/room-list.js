@@ -1,6 +1,6 @@
 // The rooms I am in, latest first, and the invitations to answer.
 
-import { avatar, renameAvatar } from "../lib/avatar.js";
+import { avatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { liveTime, setLiveTime } from "../lib/clock.js";
 import { oneLine } from "../lib/describe.js";
 import { el, icon, setText } from "../lib/dom.js";
@@ -50,6 +50,7 @@ export function createRoomList(context) {
     setText(part(item, ".room-preview"), last ? `${speaker(last.sender, room)}${oneLine(last)}` : room.topic ?? "No messages yet");
     setLiveTime(part(item, ".room-time > time"), room.lastTs > 0 ? room.lastTs : undefined);
     renameAvatar(part(item, ".avatar"), room.name);
+    reshapeAvatar(part(item, ".avatar"), room.isDirect ? "round" : "square");
     setMark(part(item, ".avatar"), other === undefined ? undefined : people.presence(other)?.state ?? "unknown");
     const badge = part(item, ".badge");
     badge.hidden = room.unread === 0;
@@ -112,6 +113,10 @@ export function createRoomList(context) {
   const stops = [
     client.on("rooms", apply),
     client.on("presence", onPresence),
+    client.on("members", (roomId) => {
+      const room = list.get(roomId);
+      if (room?.isDirect) list.upsert(roomId, room);
+    }),
     client.on("connection", () => apply([], [])),
     previews.stop,
   ];
@@ -143,7 +148,7 @@ function createRoomItem(room) {
     el(
       "a.room-link",
       { href: routeHref({ pane: "room", roomId: room.roomId }), testid: "room-item", "data-room-id": room.roomId, tabindex: "-1" },
-      avatar(room.roomId, room.name, room.isDirect ? "round" : "square"),
+      avatar(room.roomId, room.name, "square"),
       el("span.room-line", {}, el("span.room-name"), el("span.room-time", {}, liveTime("list"))),
       el("span.room-line", {}, el("span.room-preview"), el("span.badge", { testid: "unread", hidden: true })),
     ),

@@ -1,6 +1,6 @@
 // One room: its head, what is said, who types, the composer, and its people.
 
-import { avatar, renameAvatar } from "../lib/avatar.js";
+import { avatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { el, fill, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { counted, nameList } from "../lib/format.js";
 import { labelOf, lastActive, presenceMark, setPresenceMark } from "../lib/presence.js";
@@ -51,6 +51,7 @@ export function createRoomView(context, roomId) {
   };
   const stops = [
     client.on("rooms", (changed) => changed.some((one) => one.roomId === roomId) && update()),
+    client.on("members", (changedRoom) => changedRoom === roomId && update()),
     client.on("presence", update),
   ];
   update();
@@ -127,8 +128,7 @@ function createHead(context, roomId, { onPeople }) {
       else fill(line, presence?.statusMsg || labelOf(presence?.state ?? "unknown"), separated(lastActive(presence)));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
-      picture.classList.toggle("round", other !== undefined);
-      picture.classList.toggle("square", other === undefined);
+      reshapeAvatar(picture, room.isDirect ? "round" : "square");
       if (other === undefined) {
         mark.remove();
       } else {
