@@ -8,8 +8,10 @@ use std::{
 use ruma::{OwnedServerName, ServerName};
 
 use super::{
+    ServeError,
     accounts::{AccountDataPositions, Accounts},
     config::Config,
+    federation::Federation,
     rooms::Rooms,
     store::{Access, OpenError, Store, StoreError},
     wake::Wakers,
@@ -28,6 +30,8 @@ pub struct App {
     pub account_data: AccountDataPositions,
     /// Who is in which room, and the key that signs their events.
     pub rooms: Rooms,
+    /// The traffic with other servers; `None`: this server is on its own.
+    pub federation: Option<Federation>,
     /// Who is waiting for something to happen.
     pub wakers: Wakers,
     started: Instant,
@@ -38,15 +42,20 @@ impl App {
     /// Opens the store and puts the parts together.
     ///
     /// # Errors
-    /// [`OpenError`] when the database is in use, damaged, newer than this binary, or not accessible.
-    pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
+    /// [`ServeError::Store`] when the database is in use, damaged, newer than this binary, or not accessible;
+    /// [`ServeError::Tls`] when a certificate file cannot be used.
+    pub fn open(config: Config) -> Result<Arc<Self>, ServeError> {
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole)?;
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
         let account_data = AccountDataPositions::load(&store).map_err(damaged)?;
         let rooms = Rooms::open(&config, &store)?;
+        let federates = config.federation.listen.is_some();
+        let federation =
+            federates.then(|| Federation::new(&config.federation, Arc::clone(&rooms.signer))).transpose()?;
         Ok(Arc::new(Self {
             config,
             store,
+            federation,
             accounts: Accounts::default(),
             account_data,
             rooms,

@@ -197,7 +197,7 @@ impl Failure {
         let (code, message) = match self {
             Self::Config(e) => (2, e.to_string()),
             Self::Serve(e @ ServeError::Store(_)) => (3, e.to_string()),
-            Self::Serve(e @ ServeError::Bind { .. }) => (1, e.to_string()),
+            Self::Serve(e @ (ServeError::Bind { .. } | ServeError::Tls(_))) => (1, e.to_string()),
             Self::User(message) => (1, message),
             // A reader that has seen enough, such as `| head`.
             Self::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,

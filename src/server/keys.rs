@@ -4,6 +4,7 @@
 //! have it, so that a server can be moved between them. Server-server API, "Retrieving server keys".
 
 use std::{
+    collections::BTreeMap,
     fmt,
     fs::{File, OpenOptions},
     io::{ErrorKind, Write},
@@ -11,10 +12,11 @@ use std::{
 };
 
 use ruma::{
-    CanonicalJsonObject, OwnedServerName, ServerName,
+    CanonicalJsonObject, CanonicalJsonValue, Int, OwnedServerName, ServerName,
+    api::federation::authentication::{XMatrix, XMatrixFromRequestError, XMatrixSigningInput},
     room_version_rules::RedactionRules,
     serde::{Base64, base64::Standard},
-    signatures::{Ed25519KeyPair, JsonError, hash_and_sign_event},
+    signatures::{Ed25519KeyPair, JsonError, hash_and_sign_event, sign_json},
 };
 
 use super::store::OpenError;
@@ -55,6 +57,46 @@ impl Signer {
         rules: &RedactionRules,
     ) -> Result<(), JsonError> {
         hash_and_sign_event(self.server_name.as_str(), &self.key, event, rules)
+    }
+
+    /// Signs a request to `destination`.
+    ///
+    /// # Errors
+    /// When the body is not canonical JSON.
+    pub fn sign_request<T: AsRef<[u8]>>(
+        &self,
+        request: &http::Request<T>,
+        destination: &ServerName,
+    ) -> Result<XMatrix, XMatrixFromRequestError> {
+        let input = XMatrixSigningInput::new(self.server_name.clone(), destination.to_owned(), &self.key);
+        XMatrix::sign_http_request(request, input)
+    }
+
+    /// What others verify with: this server's keys, signed with themselves, for `valid_until_ms` (Unix).
+    ///
+    /// # Errors
+    /// Never for a document of this shape; ruma's signature function can fail in general.
+    pub fn key_document(&self, valid_until_ms: u64) -> Result<CanonicalJsonObject, JsonError> {
+        let mut document = CanonicalJsonObject::from([
+            ("server_name".to_owned(), self.server_name.as_str().into()),
+            (
+                "verify_keys".to_owned(),
+                CanonicalJsonValue::Object(BTreeMap::from([(
+                    self.key_id(),
+                    CanonicalJsonValue::Object(BTreeMap::from([(
+                        "key".to_owned(),
+                        self.public_key().encode().into(),
+                    )])),
+                )])),
+            ),
+            ("old_verify_keys".to_owned(), CanonicalJsonValue::Object(BTreeMap::new())),
+            (
+                "valid_until_ts".to_owned(),
+                CanonicalJsonValue::Integer(Int::try_from(valid_until_ms).unwrap_or(Int::MAX)),
+            ),
+        ]);
+        sign_json(self.server_name.as_str(), &self.key, &mut document)?;
+        Ok(document)
     }
 
     /// The key's ID: `ed25519:VERSION`.

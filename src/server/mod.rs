@@ -8,6 +8,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod federation;
 pub mod http;
 pub mod keys;
 pub mod log;
@@ -22,7 +23,8 @@ pub mod web;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_rustls::TlsAcceptor;
 
 pub use self::{app::App, config::Config};
 
@@ -32,6 +34,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    federation: Option<(TcpListener, Arc<rustls::ServerConfig>)>,
 }
 
 impl Server {
@@ -40,12 +43,26 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when the store cannot be opened or an address cannot be taken.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let address = config.listen;
         let app = App::open(config)?;
-        let cannot_bind = |source| ServeError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
-        let address = listener.local_addr().map_err(cannot_bind)?;
-        Ok(Self { app, listener, address })
+        let (listener, address) = listen(app.config.listen).await?;
+        let federation = match &app.config.federation {
+            config::Federation {
+                listen: Some(at),
+                tls_certificate: Some(chain),
+                tls_private_key: Some(key),
+                ..
+            } => {
+                let tls = federation::tls::server_config(chain, key)?;
+                Some((listen(*at).await?.0, tls))
+            }
+            _ => None,
+        };
+        Ok(Self { app, listener, address, federation })
+    }
+
+    /// The address at which other servers are answered, if they are.
+    pub fn federation_address(&self) -> Option<SocketAddr> {
+        self.federation.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// The address it listens at; the actual one, when port 0 was configured.
@@ -61,12 +78,29 @@ impl Server {
     /// Answers requests until `shutdown` completes, finishes those in flight, and closes the store.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         tracing::info!(address = %self.address, server_name = %self.app.server_name(), "serving");
+        let (stop, stopped) = watch::channel(false);
+        let until_stopped = || {
+            let mut stopped = stopped.clone();
+            async move {
+                if stopped.wait_for(|stop| *stop).await.is_err() {
+                    tracing::trace!("nobody is left to say when to stop: this is when");
+                }
+            }
+        };
+        let clients = http::serve(self.listener, None, http::router(Arc::clone(&self.app)), until_stopped());
+        let servers = async {
+            if let Some((listener, tls)) = self.federation {
+                let router = http::federation_router(Arc::clone(&self.app));
+                http::serve(listener, Some(TlsAcceptor::from(tls)), router, until_stopped()).await;
+            }
+        };
         let stop = async {
             shutdown.await;
             // Long polls answer at once with what they have.
             self.app.wakers.close();
+            stop.send_replace(true);
         };
-        http::serve(self.listener, http::router(Arc::clone(&self.app)), stop).await;
+        tokio::join!(clients, servers, stop);
         self.app.close().await;
         tracing::info!("stopped");
     }
@@ -77,6 +111,8 @@ impl Server {
 pub enum ServeError {
     /// The database in `data_dir` cannot be used.
     Store(store::OpenError),
+    /// A certificate or key file cannot be used.
+    Tls(federation::TlsError),
     /// Nothing can listen at this address.
     Bind {
         /// The address asked for.
@@ -90,6 +126,7 @@ impl std::fmt::Display for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Store(e) => write!(f, "{e}"),
+            Self::Tls(e) => write!(f, "{e}"),
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
         }
     }
@@ -101,4 +138,18 @@ impl From<store::OpenError> for ServeError {
     fn from(e: store::OpenError) -> Self {
         Self::Store(e)
     }
+}
+
+impl From<federation::TlsError> for ServeError {
+    fn from(e: federation::TlsError) -> Self {
+        Self::Tls(e)
+    }
+}
+
+/// Takes an address; with port 0 the system chooses the port.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let cannot_bind = |source| ServeError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
+    let actual = listener.local_addr().map_err(cannot_bind)?;
+    Ok((listener, actual))
 }

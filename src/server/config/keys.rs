@@ -1,6 +1,9 @@
 //! Every key of the configuration, in the order in which it is shown.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ruma::{RoomVersionId, ServerName};
 
@@ -26,6 +29,8 @@ pub(super) enum Shown {
     Text(String),
     /// As it is: a number, `true` or `false`.
     Bare(String),
+    /// Any number of texts. In a file an array; in the environment and in flags separated by commas.
+    List(Vec<String>),
     /// No value.
     Unset,
 }
@@ -33,6 +38,30 @@ pub(super) enum Shown {
 /// The key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
+}
+
+/// The keys that take lists, for which a file has an array.
+pub(super) const LISTS: [&str; 4] = [
+    "federation.trusted_ca",
+    "federation.allow_addresses",
+    "federation.allow_servers",
+    "federation.deny_servers",
+];
+
+fn path(value: &str) -> Option<PathBuf> {
+    (!value.is_empty()).then(|| PathBuf::from(value))
+}
+
+fn show_path(path: Option<&Path>) -> Shown {
+    path.map_or(Shown::Unset, |path| Shown::Text(path.to_string_lossy().into_owned()))
+}
+
+/// The parts of `value` between commas; none when it is empty.
+fn list<T>(value: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    if value.is_empty() {
+        return Some(Vec::new());
+    }
+    value.split(',').map(|part| read(part.trim())).collect()
 }
 
 /// The shortest and longest idle timeout.
@@ -53,7 +82,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "data_dir",
         help: "Where the database and the signing keys are kept. Relative to where the server is started.",
         allowed: "the path of a folder",
-        set: |c, v| (!v.is_empty()).then(|| c.data_dir = PathBuf::from(v)),
+        set: |c, v| path(v).map(|path| c.data_dir = path),
         show: |c| Shown::Text(c.data_dir.to_string_lossy().into_owned()),
     },
     Key {
@@ -138,6 +167,64 @@ pub(super) const KEYS: &[Key] = &[
         allowed: "a duration up to 1h, such as 30s",
         set: |c, v| duration::parse(v).filter(|d| *d <= LONGEST_GRACE).map(|d| c.presence.offline_grace = d),
         show: |c| Shown::Text(duration::show(c.presence.offline_grace)),
+    },
+    Key {
+        name: "federation.listen",
+        help: "Where other servers are answered, over TLS. Without it this server is on its own.",
+        allowed: "an IP address and a port, such as [::]:8448",
+        set: |c, v| v.parse().ok().map(|address| c.federation.listen = Some(address)),
+        show: |c| c.federation.listen.map_or(Shown::Unset, |address| Shown::Text(address.to_string())),
+    },
+    Key {
+        name: "federation.tls_certificate",
+        help: "The certificate chain shown to other servers, for the name by which they reach this one.",
+        allowed: "the path of a PEM file",
+        set: |c, v| path(v).map(|path| c.federation.tls_certificate = Some(path)),
+        show: |c| show_path(c.federation.tls_certificate.as_deref()),
+    },
+    Key {
+        name: "federation.tls_private_key",
+        help: "The private key of that certificate.",
+        allowed: "the path of a PEM file",
+        set: |c, v| path(v).map(|path| c.federation.tls_private_key = Some(path)),
+        show: |c| show_path(c.federation.tls_private_key.as_deref()),
+    },
+    Key {
+        name: "federation.trusted_ca",
+        help: "Certification authorities that are trusted beside those of the system.",
+        allowed: "paths of PEM files",
+        set: |c, v| list(v, path).map(|paths| c.federation.trusted_ca = paths),
+        show: |c| {
+            Shown::List(
+                c.federation.trusted_ca.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            )
+        },
+    },
+    Key {
+        name: "federation.allow_addresses",
+        help: "Networks in which other servers may be, though they are private or loopback.",
+        allowed: "networks, such as 10.0.0.0/8 or ::1/128",
+        set: |c, v| list(v, |v| v.parse().ok()).map(|networks| c.federation.allow_addresses = networks),
+        show: |c| Shown::List(c.federation.allow_addresses.iter().map(ToString::to_string).collect()),
+    },
+    Key {
+        name: "federation.allow_servers",
+        help: "Only these servers are spoken with. A name without a port stands for every port.",
+        allowed: "server names",
+        set: |c, v| {
+            list(v, |v| ServerName::parse(v).ok()).map(|names| c.federation.allow_servers = Some(names))
+        },
+        show: |c| match &c.federation.allow_servers {
+            Some(names) => Shown::List(names.iter().map(ToString::to_string).collect()),
+            None => Shown::Unset,
+        },
+    },
+    Key {
+        name: "federation.deny_servers",
+        help: "These servers are never spoken with.",
+        allowed: "server names",
+        set: |c, v| list(v, |v| ServerName::parse(v).ok()).map(|names| c.federation.deny_servers = names),
+        show: |c| Shown::List(c.federation.deny_servers.iter().map(ToString::to_string).collect()),
     },
     Key {
         name: "rate_limits.enabled",

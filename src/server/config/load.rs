@@ -10,7 +10,7 @@ use toml::{
 use super::{
     Config, Registration,
     error::{ConfigError, Source},
-    keys::{self, KEYS},
+    keys::{self, KEYS, LISTS},
 };
 
 /// What the environment variables of the configuration begin with.
@@ -84,6 +84,13 @@ impl Loader {
                 DeValue::Table(inner) if prefix.is_empty() && is_section(&name) => {
                     self.table(path, text, &format!("{name}."), inner)?;
                 }
+                DeValue::Array(values) if LISTS.contains(&name.as_str()) => {
+                    // A part that is no text, or would fall apart again, makes a list that no key takes.
+                    let parts = values.iter().map(|value| scalar(value).filter(|part| !part.contains(',')));
+                    let joined =
+                        parts.collect::<Option<Vec<_>>>().map_or(",".to_owned(), |parts| parts.join(","));
+                    self.set(source, &name, &joined)?;
+                }
                 _ => self.set(source, &name, &scalar(value).unwrap_or_default())?,
             }
         }
@@ -119,6 +126,13 @@ impl Loader {
         }
         if self.config.registration == Registration::Token && self.config.registration_token.is_none() {
             return Err(ConfigError::Contradiction("registration = \"token\" needs a registration_token"));
+        }
+        let federation = &self.config.federation;
+        let identity = federation.tls_certificate.is_some() && federation.tls_private_key.is_some();
+        if federation.listen.is_some() && !identity {
+            return Err(ConfigError::Contradiction(
+                "federation.listen needs federation.tls_certificate and federation.tls_private_key",
+            ));
         }
         Ok(self.config)
     }
@@ -188,6 +202,32 @@ mod tests {
 
     fn from_flags(flags: &[&str]) -> Result<Config, ConfigError> {
         load(&Sources { flags: flags.iter().map(|flag| (*flag).to_owned()).collect(), ..Sources::default() })
+    }
+
+    #[test]
+    fn lists_are_arrays_in_a_file_and_have_commas_elsewhere() {
+        let networks = |sources: &Sources| load(sources).map(|c| c.federation.allow_addresses);
+        let expected: Vec<ipnet::IpNet> =
+            ["127.0.0.0/8", "::1/128"].iter().map(|n| n.parse().expect("a network")).collect();
+        let flags = |value: &str| Sources {
+            flags: vec![format!("federation.allow_addresses={value}")],
+            ..Sources::default()
+        };
+        assert_eq!(networks(&flags("127.0.0.0/8, ::1/128")).expect("is understood"), expected);
+        assert!(networks(&flags("")).expect("is understood").is_empty());
+        assert!(networks(&flags("127.0.0.0/8,")).is_err());
+        for (array, understood) in [
+            (r#"["127.0.0.0/8", "::1/128"]"#, true),
+            (r#"["127.0.0.0/8,::1/128"]"#, false),
+            ("[1]", false),
+            (r#"[["::1/128"]]"#, false),
+        ] {
+            let mut loader = Loader::default();
+            let read =
+                loader.file(Path::new("c.toml"), &format!("[federation]\nallow_addresses = {array}\n"));
+            assert_eq!(read.is_ok(), understood, "{array}");
+            assert_eq!(loader.config.federation.allow_addresses == expected, understood, "{array}");
+        }
     }
 
     #[test]

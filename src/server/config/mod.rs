@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use ruma::{OwnedServerName, RoomVersionId, owned_server_name};
 
 pub use self::{
@@ -42,6 +43,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// Settings of presence.
     pub presence: Presence,
+    /// Settings of the traffic with other servers.
+    pub federation: Federation,
     /// Settings of rate limits.
     pub rate_limits: RateLimits,
     /// Settings of the log.
@@ -74,6 +77,25 @@ pub struct Presence {
     pub idle_timeout: Duration,
     /// How long a user stays what they were after their last device went. Default: 30 seconds.
     pub offline_grace: Duration,
+}
+
+/// Settings of the traffic with other servers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Federation {
+    /// Where other servers are answered, over TLS. Default: nowhere, and then none is asked either.
+    pub listen: Option<SocketAddr>,
+    /// PEM file: the certificate chain shown to other servers.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file: the key of the first certificate in `tls_certificate`.
+    pub tls_private_key: Option<PathBuf>,
+    /// PEM files: certification authorities that are trusted beside the system's.
+    pub trusted_ca: Vec<PathBuf>,
+    /// Networks that may be dialled though they are private or loopback.
+    pub allow_addresses: Vec<IpNet>,
+    /// Only these servers are spoken with. Default: `None`, all.
+    pub allow_servers: Option<Vec<OwnedServerName>>,
+    /// These servers are never spoken with.
+    pub deny_servers: Vec<OwnedServerName>,
 }
 
 /// Settings of rate limits.
@@ -134,6 +156,7 @@ impl Default for Config {
             registration_token: None,
             rooms: Rooms { default_version: RoomVersionId::V12 },
             presence: Presence::default(),
+            federation: Federation::default(),
             rate_limits: RateLimits::default(),
             log: Log::default(),
         }

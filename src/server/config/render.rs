@@ -34,6 +34,11 @@ fn push_key(text: &mut String, key: &Key, name: &str, config: &Config) {
     match (key.show)(config) {
         Shown::Text(value) => text.push_str(&format!("{name} = {}\n", toml::Value::String(value))),
         Shown::Bare(value) => text.push_str(&format!("{name} = {value}\n")),
+        Shown::List(values) => {
+            let values: Vec<_> =
+                values.into_iter().map(|value| toml::Value::String(value).to_string()).collect();
+            text.push_str(&format!("{name} = [{}]\n", values.join(", ")));
+        }
         Shown::Unset => text.push_str(&format!("#{name} =\n")),
     }
 }

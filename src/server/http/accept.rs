@@ -8,10 +8,14 @@ use hyper_util::{
     rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
 };
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 /// How long requests in flight may take to end after the shutdown began.
 const DRAIN: Duration = Duration::from_secs(4);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may take to send its request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,7 +25,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct PeerAddress(pub SocketAddr);
 
 /// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+///
+/// With `tls`, each connection begins with a handshake.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut http = http1::Builder::new();
     // A long poll holds its connection for minutes: its memory is these buffers.
     http.max_buf_size(8192).timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -49,9 +60,19 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
                 request.extensions_mut().insert(PeerAddress(peer));
                 request
             }));
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, tls, watcher) = (http.clone(), tls.clone(), connections.watcher());
         tokio::spawn(async move {
-            if let Err(e) = connection.await {
+            let ended = match tls {
+                None => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
+                    }
+                    Ok(Err(e)) => return tracing::debug!(error = %e, "TLS handshake failed"),
+                    Err(_) => return tracing::debug!("TLS handshake timed out"),
+                },
+            };
+            if let Err(e) = ended {
                 tracing::trace!(error = %e, "connection ended early");
             }
         });

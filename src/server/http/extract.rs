@@ -155,7 +155,8 @@ pub fn json_depth(json: &[u8]) -> usize {
     deepest
 }
 
-fn body_error(rejection: BytesRejection) -> ApiError {
+/// The Matrix error of a body that could not be read.
+pub(in crate::server) fn body_error(rejection: BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::too_large(format!("the body is larger than {} bytes", super::MAX_BODY))
     } else {
@@ -163,7 +164,8 @@ fn body_error(rejection: BytesRejection) -> ApiError {
     }
 }
 
-fn json_error(e: serde_json::Error) -> ApiError {
+/// The Matrix error of a body that is not the JSON it should be.
+pub(in crate::server) fn json_error(e: serde_json::Error) -> ApiError {
     match e.classify() {
         serde_json::error::Category::Data => ApiError::bad_json(e.to_string()),
         _ => ApiError::not_json(e.to_string()),

@@ -18,6 +18,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
+pub(super) use self::extract::{body_error, json_error};
 pub use self::{
     accept::{PeerAddress, serve},
     error::{ApiError, ApiResult},
@@ -25,14 +26,27 @@ pub use self::{
     ruma_route::RumaRoute,
 };
 pub use super::accounts::Session;
-use super::{api, app::App, web};
+use super::{api, app::App, federation, web};
 
 /// The largest request body that is read, in bytes. Larger ones are refused with `M_TOO_LARGE`.
 pub const MAX_BODY: usize = 1 << 20;
 
+/// The largest body that is read from another server, in bytes: a full transaction of 50 events and 100 EDUs.
+pub const MAX_TRANSACTION: usize = 10 << 20;
+
 /// Every route of the client API and the web client beside it, with everything that goes around a route.
 pub fn router(app: Arc<App>) -> Router {
     around(api::routes()).with_state(app)
+}
+
+/// Every route of the server-server API.
+pub fn federation_router(app: Arc<App>) -> Router {
+    federation::api::routes()
+        .fallback(|| async { ApiError::unrecognized() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(DefaultBodyLimit::max(MAX_TRANSACTION))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(app)
 }
 
 /// CORS everywhere, Matrix errors for what is not there, and an answer even when a handler panics.

@@ -72,7 +72,7 @@ pub struct Rooms {
     /// Who is in which room, exact after every commit.
     pub members: Members,
     /// Signs this server's events.
-    pub signer: Signer,
+    pub signer: Arc<Signer>,
 }
 
 impl Rooms {
@@ -81,7 +81,7 @@ impl Rooms {
     /// # Errors
     /// [`OpenError`] when either cannot be read.
     pub fn open(config: &super::Config, store: &Store) -> Result<Self, OpenError> {
-        let signer = Signer::open(&config.data_dir, &config.server_name)?;
+        let signer = Arc::new(Signer::open(&config.data_dir, &config.server_name)?);
         let members = Members::load(store)
             .map_err(|e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string()))?;
         Ok(Self { members, signer })

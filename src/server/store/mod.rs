@@ -18,6 +18,7 @@ mod members;
 mod open;
 mod receipts;
 mod rooms;
+mod server_keys;
 mod state;
 mod tail;
 mod to_device;

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/receipts.sql"),
     include_str!("schema/rooms.sql"),
     include_str!("schema/to_device.sql"),
+    include_str!("schema/federation.sql"),
 ]];
 
 /// The schema version that this binary writes.

@@ -1,0 +1,215 @@
+//! Signed requests to other servers, over pooled connections.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::{
+        Client as Pool,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioExecutor, TokioIo},
+};
+use ruma::ServerName;
+use rustls::ClientConfig;
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::server::keys::Signer;
+
+use super::{
+    connect::connect,
+    resolve::{ResolveError, Resolver},
+};
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 10 << 20;
+
+/// How long a peer may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Idle connections kept to one server, and for how long.
+const IDLE_CONNECTIONS: usize = 2;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Sends signed requests to other servers.
+#[derive(Clone)]
+pub struct Client {
+    pool: Pool<Dialer, Full<Bytes>>,
+    resolver: Arc<Resolver>,
+    signer: Arc<Signer>,
+}
+
+/// Why a request to another server has no (good) answer.
+#[derive(Debug)]
+pub enum RequestError {
+    /// The server's name leads nowhere.
+    Resolve(ResolveError),
+    /// Nobody answered, not over TLS, or not as HTTP has it.
+    Network(String),
+    /// The server answered with an error.
+    Status(StatusCode, String),
+    /// The answer is not what was asked for.
+    Answer(String),
+}
+
+impl Client {
+    /// A client whose requests `signer` signs.
+    pub fn new(resolver: Arc<Resolver>, tls: Arc<ClientConfig>, signer: Arc<Signer>) -> Self {
+        let dialer = Dialer { resolver: Arc::clone(&resolver), tls };
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(dialer);
+        Self { pool, resolver, signer }
+    }
+
+    /// Sends a signed request with an optional JSON body, and returns the JSON of the answer.
+    ///
+    /// # Errors
+    /// [`RequestError`] says whether the name, the network, the peer or its answer was at fault.
+    pub async fn request(
+        &self,
+        destination: &ServerName,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Box<RawValue>, RequestError> {
+        let route = self.resolver.route(destination).await.map_err(RequestError::Resolve)?;
+        // The pool keys its connections by this URI's authority; the dialer turns it back into a route.
+        let uri: Uri = format!("https://{destination}{path}")
+            .parse()
+            .map_err(|e| RequestError::Answer(format!("{path}: {e}")))?;
+        let mut request = Request::builder().method(method).uri(uri).header(header::HOST, &route.host);
+        request = request.header(header::USER_AGENT, super::USER_AGENT);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request =
+            request.body(body.unwrap_or_default()).map_err(|e| RequestError::Answer(e.to_string()))?;
+        let signature = self
+            .signer
+            .sign_request(&request, destination)
+            .map_err(|e| RequestError::Answer(e.to_string()))?;
+        let mut request = request.map(Full::new);
+        request.headers_mut().insert(header::AUTHORIZATION, (&signature).into());
+        let exchange = self.exchange(request);
+        tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .unwrap_or_else(|_| Err(RequestError::Network("timed out".to_owned())))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Box<RawValue>, RequestError> {
+        let network = |e: &(dyn std::error::Error + 'static)| RequestError::Network(innermost(e));
+        let response = self.pool.request(request).await.map_err(|e| network(&e))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|e| network(e.as_ref()))?
+            .to_bytes();
+        if !status.is_success() {
+            let text: String = String::from_utf8_lossy(&body).chars().take(500).collect();
+            return Err(RequestError::Status(status, text));
+        }
+        serde_json::from_slice(&body).map_err(|e| RequestError::Answer(e.to_string()))
+    }
+}
+
+/// The cause at the bottom of an error: "certificate expired" rather than "client error".
+fn innermost(mut e: &(dyn std::error::Error + 'static)) -> String {
+    while let Some(source) = e.source() {
+        e = source;
+    }
+    e.to_string()
+}
+
+/// Turns the server name in a URI into a connection.
+#[derive(Clone)]
+struct Dialer {
+    resolver: Arc<Resolver>,
+    tls: Arc<ClientConfig>,
+}
+
+impl tower::Service<Uri> for Dialer {
+    type Response = Tls;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Tls>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { resolver, tls } = self.clone();
+        Box::pin(async move {
+            let name = uri.authority().map_or("", |a| a.as_str());
+            let server = <&ServerName>::try_from(name).map_err(io::Error::other)?;
+            let route = resolver.route(server).await.map_err(io::Error::other)?;
+            let addresses = resolver.addresses(&route).await.map_err(io::Error::other)?;
+            connect(&addresses, &route.tls_name, &tls).await.map(|stream| Tls(TokioIo::new(stream)))
+        })
+    }
+}
+
+/// A TLS stream with what the pool asks of a connection.
+struct Tls(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Tls {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Tls {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Tls {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("signer", &self.signer).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(e) => write!(f, "{e}"),
+            Self::Network(e) => write!(f, "no answer: {e}"),
+            Self::Status(status, body) => write!(f, "{status}: {body}"),
+            Self::Answer(e) => write!(f, "unusable answer: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}

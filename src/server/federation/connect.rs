@@ -1,0 +1,38 @@
+//! One TLS connection to another server: the first address that answers, within a time limit.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, pki_types::ServerName as TlsName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// How long one address may take to accept, and to finish the TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Addresses of one server that are tried at most.
+const ADDRESSES: usize = 4;
+
+/// Connects to the first of `addresses` that answers and shows a certificate for `tls_name`.
+///
+/// # Errors
+/// Of the address tried last.
+pub(super) async fn connect(
+    addresses: &[SocketAddr],
+    tls_name: &TlsName<'static>,
+    tls: &Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses.iter().take(ADDRESSES) {
+        let attempt = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            TlsConnector::from(Arc::clone(tls)).connect(tls_name.clone(), stream).await
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(e)) => failure = e,
+            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failure)
+}

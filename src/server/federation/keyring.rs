@@ -1,0 +1,215 @@
+//! Other servers' signing keys: fetched from the server itself, verified, remembered.
+//!
+//! Source: Matrix server-server API, "Retrieving server keys".
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::Method;
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
+    api::federation::discovery::ServerSigningKeys,
+    serde::Base64,
+    signatures::{PublicKeyMap, PublicKeySet, verify_json},
+};
+
+use super::client::{Client, RequestError};
+use crate::server::store::{Store, StoreError};
+
+/// Servers whose keys are held in memory; past that the memory starts anew (the store keeps all).
+const REMEMBERED: usize = 10_000;
+
+/// Keys are taken for valid this long at most, whatever their server says.
+const LONGEST_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A server is asked for its keys at most this often: a stranger's wrong key costs us no more.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Keys in one answer that are read at most.
+const MAX_KEYS: usize = 32;
+
+/// Knows other servers' keys.
+#[derive(Debug)]
+pub struct Keyring {
+    client: Client,
+    known: Mutex<HashMap<OwnedServerName, Known>>,
+}
+
+/// What is known of one server.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    keys: Arc<PublicKeySet>,
+    valid_until_ms: u64,
+    asked_ms: Option<u64>,
+}
+
+/// Why a server's key is not known.
+#[derive(Debug)]
+pub enum KeyError {
+    /// The server could not be asked.
+    Request(RequestError),
+    /// Its answer does not prove itself; says what is wrong.
+    Unproven(String),
+    /// It was asked a moment ago, and the key was not among its keys.
+    Unknown,
+    /// Our own database failed.
+    Store(StoreError),
+}
+
+impl Keyring {
+    /// A keyring that asks with `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client, known: Mutex::default() }
+    }
+
+    /// The keys of `server` that are valid at `now_ms` (Unix), with `key_id` among them.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the server cannot be asked, or does not have the key.
+    pub async fn keys(
+        &self,
+        store: &Store,
+        server: &ServerName,
+        key_id: &str,
+        now_ms: u64,
+    ) -> Result<PublicKeyMap, KeyError> {
+        let mut known = match self.remembered(server) {
+            Some(known) => known,
+            None => restore(store, server)?,
+        };
+        let usable = |known: &Known| now_ms < known.valid_until_ms && known.keys.contains_key(key_id);
+        if !usable(&known) {
+            let asked = known.asked_ms.is_some_and(|asked| now_ms.saturating_sub(asked) < ms(ASK_AGAIN));
+            if asked {
+                return Err(KeyError::Unknown);
+            }
+            self.remember(server, Known { asked_ms: Some(now_ms), ..known.clone() });
+            known = self.ask(store, server, now_ms).await?;
+        }
+        self.remember(server, known.clone());
+        if !usable(&known) {
+            return Err(KeyError::Unknown);
+        }
+        Ok(BTreeMap::from([(server.to_string(), PublicKeySet::clone(&known.keys))]))
+    }
+
+    async fn ask(&self, store: &Store, server: &ServerName, now_ms: u64) -> Result<Known, KeyError> {
+        let answer = self
+            .client
+            .request(server, Method::GET, "/_matrix/key/v2/server", None)
+            .await
+            .map_err(KeyError::Request)?;
+        let (keys, valid_until_ms) = verified(server, answer.get())?;
+        let valid_until_ms = valid_until_ms.min(now_ms + ms(LONGEST_VALIDITY));
+        let rows = keys.iter().map(|(id, key)| (id.clone(), key.as_bytes().to_vec())).collect();
+        store.put_server_keys(server.to_owned(), rows, valid_until_ms).await.map_err(KeyError::Store)?;
+        Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: Some(now_ms) })
+    }
+
+    fn remembered(&self, server: &ServerName) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned()
+    }
+
+    fn remember(&self, server: &ServerName, known: Known) {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(server.to_owned(), known);
+    }
+}
+
+fn restore(store: &Store, server: &ServerName) -> Result<Known, KeyError> {
+    let (rows, valid_until_ms) = store.server_keys(server).map_err(KeyError::Store)?;
+    let keys = rows.into_iter().map(|(id, key)| (id, Base64::new(key))).collect();
+    Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: None })
+}
+
+/// The keys in `answer`, if they are those of `server` and sign themselves; and until when they hold.
+fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySet, u64), KeyError> {
+    let unproven = |e: &dyn std::fmt::Display| KeyError::Unproven(e.to_string());
+    let keys: ServerSigningKeys = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
+    if keys.server_name != server {
+        return Err(unproven(&"the keys are another server's"));
+    }
+    if keys.verify_keys.is_empty() || keys.verify_keys.len() > MAX_KEYS {
+        return Err(unproven(&"no keys, or too many"));
+    }
+    let valid_until_ms = keys.valid_until_ts.get().into();
+    let set: PublicKeySet = keys.verify_keys.into_iter().map(|(id, key)| (id.to_string(), key.key)).collect();
+    let mut object: CanonicalJsonObject = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
+    // Notaries sign too; what counts here is the server's own signature.
+    if let Some(CanonicalJsonValue::Object(signatures)) = object.get_mut("signatures") {
+        signatures.retain(|signer, _| signer == server.as_str());
+        if signatures.is_empty() {
+            return Err(unproven(&"the keys are not signed by their server"));
+        }
+    }
+    verify_json(&BTreeMap::from([(server.to_string(), set.clone())]), &object).map_err(|e| unproven(&e))?;
+    Ok((set, valid_until_ms))
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl std::fmt::Display for KeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Request(e) => write!(f, "the server's keys cannot be fetched: {e}"),
+            Self::Unproven(e) => write!(f, "the server's keys do not prove themselves: {e}"),
+            Self::Unknown => write!(f, "the server has no such key"),
+            Self::Store(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{
+        server_name,
+        signatures::{Ed25519KeyPair, sign_json},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(name: &str, signer: &str) -> String {
+        let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "1".to_owned()).unwrap();
+        let mut object: CanonicalJsonObject = serde_json::from_value(json!({
+            "server_name": name,
+            "verify_keys": { "ed25519:1": { "key": Base64::<ruma::serde::base64::Standard>::new(key.public_key().to_vec()).encode() } },
+            "old_verify_keys": {},
+            "valid_until_ts": 1_700_000_000_000_u64,
+        }))
+        .unwrap();
+        sign_json(signer, &key, &mut object).unwrap();
+        serde_json::to_string(&object).unwrap()
+    }
+
+    #[test]
+    fn keys_that_sign_themselves_are_taken() {
+        let (keys, until) = verified(server_name!("a.example"), &document("a.example", "a.example")).unwrap();
+        assert_eq!(keys.keys().collect::<Vec<_>>(), ["ed25519:1"]);
+        assert_eq!(until, 1_700_000_000_000);
+    }
+
+    #[test]
+    fn keys_of_another_name_signer_or_content_are_refused() {
+        let server = server_name!("a.example");
+        let tampered = document("a.example", "a.example").replace("1700000000000", "1800000000000");
+        for bad in [
+            document("b.example", "a.example"),
+            document("a.example", "b.example"),
+            tampered,
+            "{}".to_owned(),
+        ] {
+            assert!(matches!(verified(server, &bad), Err(KeyError::Unproven(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Talking to other homeservers: finding them, proving who we are, and knowing who they are.
+//!
+//! Source: Matrix server-server API. What travels is decided elsewhere: rooms by `rooms`, presence
+//! by the engine in the core; here are names, TLS, keys and signatures.
+
+pub mod addresses;
+pub mod api;
+pub mod client;
+mod connect;
+pub mod fetch;
+pub mod keyring;
+pub mod policy;
+pub mod resolve;
+mod signed;
+pub mod tls;
+
+use std::sync::Arc;
+
+use self::{
+    addresses::Allowed, client::Client, fetch::Fetch, keyring::Keyring, policy::Policy, resolve::Resolver,
+};
+pub use self::{signed::Signed, tls::TlsError};
+use super::{config, keys::Signer};
+
+/// How we introduce ourselves to other servers.
+const USER_AGENT: &str = concat!("pilotlight/", env!("CARGO_PKG_VERSION"));
+
+/// The parts with which this server speaks to others.
+#[derive(Debug)]
+pub struct Federation {
+    /// Sends signed requests.
+    pub client: Client,
+    /// Knows other servers' keys.
+    pub keyring: Keyring,
+    /// Finds other servers.
+    pub resolver: Arc<Resolver>,
+    /// Whom this server speaks with.
+    pub policy: Policy,
+}
+
+impl Federation {
+    /// Puts the parts together; no connection is made yet.
+    ///
+    /// # Errors
+    /// [`TlsError`] when a file of `federation.trusted_ca` cannot be used.
+    pub fn new(config: &config::Federation, signer: Arc<Signer>) -> Result<Self, TlsError> {
+        let tls = tls::client_config(&config.trusted_ca)?;
+        let allowed = Allowed(config.allow_addresses.clone());
+        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
+        let client = Client::new(Arc::clone(&resolver), tls, signer);
+        let policy = Policy::new(config.allow_servers.clone(), config.deny_servers.clone());
+        Ok(Self { keyring: Keyring::new(client.clone()), client, resolver, policy })
+    }
+}

@@ -1,0 +1,239 @@
+//! From a server's name to where it answers, what it is called there, and whose certificate it shows.
+//!
+//! Source: Matrix server-server API, "Resolving server names". The steps are numbered as there.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hickory_resolver::{TokioResolver, proto::rr::RData};
+use ruma::{OwnedServerName, ServerName};
+use rustls::pki_types::ServerName as TlsName;
+use serde::Deserialize;
+
+use super::{addresses::Allowed, fetch::Fetch};
+
+/// The port of a server that names none.
+const DEFAULT_PORT: u16 = 8448;
+
+/// How many servers' routes are remembered; past that the memory starts anew.
+const REMEMBERED: usize = 10_000;
+
+/// How long a delegation by well-known file holds when the answer does not say; and its limits.
+const DELEGATION_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+const DELEGATION_LEAST: Duration = Duration::from_secs(300);
+const DELEGATION_MOST: Duration = Duration::from_secs(48 * 3600);
+
+/// How long a server without a (valid) well-known file is not asked for it again.
+const NO_DELEGATION: Duration = Duration::from_secs(3600);
+
+/// Where and how to reach one server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// Names and ports to dial, in this order.
+    pub dial: Vec<(String, u16)>,
+    /// What goes into the `Host` header.
+    pub host: String,
+    /// Whose certificate the server must show.
+    pub tls_name: TlsName<'static>,
+}
+
+/// Why a server cannot be reached.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ResolveError {
+    /// Its name cannot stand in a certificate.
+    Name(String),
+    /// Its name has no address.
+    NoAddress(String),
+    /// It has only addresses that must not be dialled (`federation.allow_addresses`).
+    Forbidden(IpAddr),
+}
+
+/// Finds and remembers routes.
+#[derive(Debug)]
+pub struct Resolver {
+    dns: Option<TokioResolver>,
+    fetch: Fetch,
+    allowed: Allowed,
+    routes: Mutex<HashMap<OwnedServerName, (Arc<Route>, Instant)>>,
+}
+
+/// The body of `/.well-known/matrix/server`.
+#[derive(Deserialize)]
+struct WellKnown {
+    #[serde(rename = "m.server")]
+    server: OwnedServerName,
+}
+
+impl Resolver {
+    /// A resolver that asks the system's name servers, and fetches well-known files with `fetch`.
+    pub fn new(fetch: Fetch, allowed: Allowed) -> Self {
+        let dns = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+        let dns = dns
+            .inspect_err(|e| tracing::warn!(error = %e, "no name server: SRV records are not looked up"))
+            .ok();
+        Self { dns, fetch, allowed, routes: Mutex::default() }
+    }
+
+    /// The way to `server`. Remembered as long as its delegation holds.
+    ///
+    /// # Errors
+    /// [`ResolveError::Name`]; whether the addresses can be dialled shows in [`Self::addresses`].
+    pub async fn route(&self, server: &ServerName) -> Result<Arc<Route>, ResolveError> {
+        if let Some((route, until)) = self.lock().get(server)
+            && Instant::now() < *until
+        {
+            return Ok(Arc::clone(route));
+        }
+        let (route, holds) = self.find(server).await?;
+        let route = Arc::new(route);
+        let mut routes = self.lock();
+        if routes.len() >= REMEMBERED {
+            routes.clear();
+        }
+        routes.insert(server.to_owned(), (Arc::clone(&route), Instant::now() + holds));
+        Ok(route)
+    }
+
+    /// The addresses to try for a route, in order.
+    ///
+    /// # Errors
+    /// [`ResolveError::NoAddress`] or, when there are addresses but none may be dialled,
+    /// [`ResolveError::Forbidden`].
+    pub async fn addresses(&self, route: &Route) -> Result<Vec<SocketAddr>, ResolveError> {
+        let mut found = Vec::new();
+        let mut forbidden = None;
+        for (name, port) in &route.dial {
+            let Ok(addresses) = tokio::net::lookup_host((name.as_str(), *port)).await else { continue };
+            for address in addresses {
+                if self.allowed.may_dial(address.ip()) {
+                    found.push(address);
+                } else {
+                    forbidden = Some(address.ip());
+                }
+            }
+        }
+        match (found.is_empty(), forbidden) {
+            (false, _) => Ok(found),
+            (true, Some(ip)) => Err(ResolveError::Forbidden(ip)),
+            (true, None) => Err(ResolveError::NoAddress(route.host.clone())),
+        }
+    }
+
+    async fn find(&self, server: &ServerName) -> Result<(Route, Duration), ResolveError> {
+        // Steps 1 and 2: an address, or a port of its own, leave nothing to look up.
+        if let Some(route) = direct(server)? {
+            return Ok((route, DELEGATION_MOST));
+        }
+        // Step 3: the host may delegate.
+        if let Some((delegated, holds)) = self.well_known(server.host()).await {
+            let route = match direct(&delegated)? {
+                Some(route) => route,                         // 3.1, 3.2
+                None => self.by_srv(delegated.host()).await?, // 3.3 to 3.5
+            };
+            return Ok((route, holds));
+        }
+        // Steps 4 to 6.
+        Ok((self.by_srv(server.host()).await?, NO_DELEGATION))
+    }
+
+    /// The SRV record of `_matrix-fed._tcp` or, deprecated, `_matrix._tcp`; else the default port.
+    async fn by_srv(&self, host: &str) -> Result<Route, ResolveError> {
+        let mut dial = Vec::new();
+        if let Some(dns) = &self.dns {
+            for service in ["_matrix-fed._tcp", "_matrix._tcp"] {
+                if let Ok(answer) = dns.srv_lookup(format!("{service}.{host}.")).await {
+                    let mut records: Vec<_> = answer
+                        .answers()
+                        .iter()
+                        .filter_map(|record| match &record.data {
+                            RData::SRV(srv) => Some(srv),
+                            _ => None,
+                        })
+                        .collect();
+                    // The heaviest first within a priority: a fair enough choice for one server.
+                    records.sort_by_key(|srv| (srv.priority, std::cmp::Reverse(srv.weight)));
+                    dial.extend(
+                        records
+                            .iter()
+                            .map(|srv| (srv.target.to_utf8().trim_end_matches('.').to_owned(), srv.port)),
+                    );
+                }
+                if !dial.is_empty() {
+                    break;
+                }
+            }
+        }
+        if dial.is_empty() {
+            dial.push((host.to_owned(), DEFAULT_PORT));
+        }
+        Ok(Route { dial, host: host.to_owned(), tls_name: tls_name(host)? })
+    }
+
+    async fn well_known(&self, host: &str) -> Option<(OwnedServerName, Duration)> {
+        let answer = self.fetch.get(host, "/.well-known/matrix/server", &self.allowed).await;
+        let answer = answer.inspect_err(|e| tracing::debug!(%host, error = %e, "no delegation")).ok()?;
+        let WellKnown { server } = serde_json::from_slice(&answer.body).ok()?;
+        let holds = answer.max_age.unwrap_or(DELEGATION_DEFAULT).clamp(DELEGATION_LEAST, DELEGATION_MOST);
+        Some((server, holds))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OwnedServerName, (Arc<Route>, Instant)>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The route to a name that is an IP address, or has a port.
+fn direct(server: &ServerName) -> Result<Option<Route>, ResolveError> {
+    if !server.is_ip_literal() && server.port().is_none() {
+        return Ok(None);
+    }
+    // An IPv6 literal has brackets in a server name and a Host header, and none when dialled.
+    let host = server.host().trim_start_matches('[').trim_end_matches(']');
+    Ok(Some(Route {
+        dial: vec![(host.to_owned(), server.port().unwrap_or(DEFAULT_PORT))],
+        host: server.as_str().to_owned(),
+        tls_name: tls_name(host)?,
+    }))
+}
+
+fn tls_name(host: &str) -> Result<TlsName<'static>, ResolveError> {
+    TlsName::try_from(host.to_owned()).map_err(|_| ResolveError::Name(host.to_owned()))
+}
+
+impl std::fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(host) => write!(f, "{host:?} cannot stand in a certificate"),
+            Self::NoAddress(host) => write!(f, "{host} has no address"),
+            Self::Forbidden(ip) => write!(f, "{ip} may not be dialled (see federation.allow_addresses)"),
+        }
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_an_address_or_a_port_need_no_look_up() {
+        for (name, dial, host) in [
+            ("1.2.3.4", Some(("1.2.3.4", 8448)), "1.2.3.4"),
+            ("1.2.3.4:443", Some(("1.2.3.4", 443)), "1.2.3.4:443"),
+            ("[2001:db8::1]", Some(("2001:db8::1", 8448)), "[2001:db8::1]"),
+            ("[2001:db8::1]:80", Some(("2001:db8::1", 80)), "[2001:db8::1]:80"),
+            ("example.org:8449", Some(("example.org", 8449)), "example.org:8449"),
+            ("example.org", None, ""),
+        ] {
+            let route = direct(<&ServerName>::try_from(name).unwrap()).unwrap();
+            let found = route.as_ref().map(|r| (r.dial[0].0.as_str(), r.dial[0].1));
+            assert_eq!(found, dial, "{name}");
+            assert_eq!(route.map_or(String::new(), |r| r.host), host, "{name}");
+        }
+    }
+}

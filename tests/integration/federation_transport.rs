@@ -1,0 +1,164 @@
+//! Two homeservers and a certification authority on loopback: names, TLS, keys and signatures.
+
+use std::{net::TcpListener, path::Path, sync::Arc};
+
+use http::Method;
+use pilotlight::server::{Config, federation::client::RequestError};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use ruma::OwnedServerName;
+
+use super::support::{TempDir, TestServer};
+
+/// A certification authority, and the files with which servers use it.
+struct Authority {
+    files: TempDir,
+}
+
+impl Authority {
+    /// Makes an authority and a certificate for `localhost` from it.
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
+        let key = KeyPair::generate().expect("a key");
+        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+        let leaf = leaf.signed_by(&key, &ca).expect("a certificate");
+        let files = TempDir::new();
+        let write =
+            |name: &str, text: String| std::fs::write(files.path().join(name), text).expect("can be written");
+        write("ca.pem", ca.pem());
+        write("cert.pem", leaf.pem());
+        write("key.pem", key.serialize_pem());
+        Self { files }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// A server that shows this authority's certificate and trusts the authorities in `trusted`.
+    fn server(&self, trusted: &Path, change: impl FnOnce(&mut Config)) -> (OwnedServerName, TestServer) {
+        // The port is part of the name, so it has to be known before the server starts.
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+        let name: OwnedServerName = format!("localhost:{}", free.port()).try_into().expect("a server name");
+        let server = TestServer::start_with(|config| {
+            config.server_name = name.clone();
+            config.federation.listen = Some(free);
+            config.federation.tls_certificate = Some(self.file("cert.pem"));
+            config.federation.tls_private_key = Some(self.file("key.pem"));
+            config.federation.trusted_ca = vec![trusted.to_owned()];
+            config.federation.allow_addresses =
+                vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
+            change(config);
+        });
+        (name, server)
+    }
+
+    fn trusting_server(&self) -> (OwnedServerName, TestServer) {
+        self.server(&self.file("ca.pem"), |_| {})
+    }
+}
+
+async fn ask(from: &TestServer, to: &OwnedServerName, path: &str) -> Result<serde_json::Value, RequestError> {
+    let federation = from.app().federation.as_ref().expect("federates");
+    let answer = federation.client.request(to, Method::GET, path, None).await?;
+    Ok(serde_json::from_str(answer.get()).expect("JSON"))
+}
+
+fn status(result: Result<serde_json::Value, RequestError>) -> (u16, String) {
+    match result {
+        Err(RequestError::Status(status, body)) => {
+            let body: serde_json::Value = serde_json::from_str(&body).expect("a Matrix error");
+            (status.as_u16(), body["errcode"].as_str().expect("an errcode").to_owned())
+        }
+        other => panic!("expected an error status, got {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_request_is_answered_after_its_key_was_fetched_from_the_asking_server() {
+    let ca = Authority::new();
+    let (_a_name, a) = ca.trusting_server();
+    let (b_name, b) = ca.trusting_server();
+    tokio::task::block_in_place(|| b.register("bob"));
+    let path = format!(
+        "/_matrix/federation/v1/query/profile?user_id=%40bob%3A{}",
+        b_name.as_str().replace(':', "%3A")
+    );
+    let profile = ask(&a, &b_name, &path).await.expect("an answer");
+    assert!(profile.is_object(), "{profile}");
+    let unknown = path.replace("bob", "nobody");
+    assert_eq!(status(ask(&a, &b_name, &unknown).await), (404, "M_NOT_FOUND".to_owned()));
+    let version = ask(&a, &b_name, "/_matrix/federation/v1/version").await.expect("an answer");
+    assert_eq!(version["server"]["name"], "Pilotlight");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_denied_or_not_allowed_is_refused_before_any_key_is_fetched() {
+    let ca = Authority::new();
+    let (_, a) = ca.trusting_server();
+    let (b_name, _b) = ca.server(&ca.file("ca.pem"), |config| {
+        config.federation.deny_servers = vec!["localhost".try_into().expect("a name")];
+    });
+    let result = ask(&a, &b_name, "/_matrix/federation/v1/query/profile?user_id=%40x%3Alocalhost").await;
+    assert_eq!(status(result), (403, "M_FORBIDDEN".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_keys_cannot_be_fetched_is_unauthorized() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    // A trusts B's authority, but B does not trust A's: B cannot learn A's key.
+    let (_, a) = theirs.server(&ours.file("ca.pem"), |_| {});
+    let (b_name, _b) = ours.trusting_server();
+    let path = "/_matrix/federation/v1/query/profile?user_id=%40x%3Alocalhost";
+    assert_eq!(status(ask(&a, &b_name, path).await), (401, "M_UNAUTHORIZED".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_strangers_and_private_addresses_are_not_accepted() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (b_name, _b) = theirs.trusting_server();
+    let (_, a) = ours.trusting_server();
+    let refused = ask(&a, &b_name, "/_matrix/federation/v1/version").await;
+    assert!(matches!(&refused, Err(RequestError::Network(e)) if e.contains("certificate")), "{refused:?}");
+    let (_, careful) =
+        theirs.server(&theirs.file("ca.pem"), |config| config.federation.allow_addresses.clear());
+    let refused = ask(&careful, &b_name, "/_matrix/federation/v1/version").await;
+    assert!(
+        matches!(&refused, Err(RequestError::Network(e)) if e.contains("allow_addresses")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_covers_the_path_the_body_and_the_destination() {
+    let ca = Authority::new();
+    let (_, a) = ca.trusting_server();
+    let (b_name, b) = ca.trusting_server();
+    let signer = Arc::clone(&a.app().rooms.signer);
+    let path = "/_matrix/federation/v1/query/profile?user_id=%40x%3Alocalhost";
+    let signed_for = |path: &str, destination: &OwnedServerName| {
+        let request = http::Request::get(path).body(Vec::new()).expect("a request");
+        http::HeaderValue::from(&signer.sign_request(&request, destination).expect("signs"))
+    };
+    // Over the same TLS as servers use, but with a header of our making.
+    let get = |header: Option<http::HeaderValue>| {
+        let tls = ureq::tls::TlsConfig::builder()
+            .disable_verification(true)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().tls_config(tls).http_status_as_error(false).build().into();
+        let mut request = agent.get(format!("https://{b_name}{path}"));
+        if let Some(header) = header {
+            request = request.header("authorization", header);
+        }
+        tokio::task::block_in_place(|| request.call()).expect("an answer").status().as_u16()
+    };
+    assert_eq!(get(Some(signed_for(path, &b_name))), 404, "a good signature reaches the handler");
+    assert_eq!(get(None), 401);
+    assert_eq!(get(Some(signed_for("/_matrix/federation/v1/version", &b_name))), 401);
+    let elsewhere: OwnedServerName = "elsewhere.example".try_into().expect("a name");
+    assert_eq!(get(Some(signed_for(path, &elsewhere))), 401);
+    drop(b);
+}
