@@ -100,8 +100,8 @@ pub(super) struct MemberRecord {
     pub membership: String,
     pub display_name: Option<String>,
     pub avatar_url: Option<String>,
-    event_id: Option<String>,
-    stale: bool,
+    pub(super) event_id: Option<String>,
+    pub(super) stale: bool,
 }
 
 /// Whether the whole member list is known.
