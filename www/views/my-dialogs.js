@@ -2,8 +2,9 @@
 
 import { el } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
+import { notificationsOn, setNotifications } from "../lib/notify.js";
 import { IDLE_MINUTES, idleMinutes, setIdleMinutes } from "../lib/settings.js";
-import { choice, field, openForm } from "./dialog.js";
+import { choice, field, openForm, toggle } from "./dialog.js";
 
 /** @param {import("./shell.js").Context} context */
 export function openProfile({ client, people, onRestart }) {
@@ -19,11 +20,15 @@ export function openProfile({ client, people, onRestart }) {
         name: "idle", testid: "idle-minutes", value: String(idleMinutes()), hint: "Without pointer or keyboard, in every tab of this browser.",
         options: IDLE_MINUTES.map((minutes) => [String(minutes), counted(minutes, "minute", "minutes")]),
       }),
+      toggle("Notifications", {
+        name: "notify", testid: "notify", checked: notificationsOn(), hint: "Of messages that come while you look elsewhere. Not while you are busy.",
+      }),
       el("p.hint", {}, "You are ", el("code", {}, people.myId), " on ", el("code", {}, client.session.baseUrl), "."),
     ],
     submit: async (values) => {
       const name = String(values.get("name")).trim();
       if (name !== people.name(people.myId)) await client.setDisplayName(name);
+      if (values.has("notify") !== notificationsOn()) await setNotifications(values.has("notify"));
       const minutes = Number(values.get("idle"));
       if (minutes === idleMinutes()) return;
       setIdleMinutes(minutes);

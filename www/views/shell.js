@@ -1,6 +1,7 @@
 // The signed-in layout: sidebar, room, people. On a phone the route decides which of them is shown.
 
 import { el, fill } from "../lib/dom.js";
+import { startNotifications } from "../lib/notify.js";
 import { People } from "../lib/people.js";
 import { Rooms } from "../lib/rooms.js";
 import { navigate, watchRoute } from "../lib/router.js";
@@ -64,6 +65,7 @@ export function createShell(client, { onSignOut, onRestart }) {
   /** @type {Route} */
   let route = { pane: "rooms" };
   const stops = [
+    startNotifications(context),
     watchRoute((next) => {
       route = next;
       show(route);
