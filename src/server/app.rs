@@ -12,6 +12,7 @@ use super::{
     accounts::{AccountDataPositions, Accounts},
     config::Config,
     federation::Federation,
+    http::RateLimits,
     rooms::Rooms,
     store::{Access, OpenError, Store, StoreError},
     wake::Wakers,
@@ -26,6 +27,8 @@ pub struct App {
     pub store: Store,
     /// Sessions and password hashing.
     pub accounts: Accounts,
+    /// How often somebody may ask.
+    pub limits: RateLimits,
     /// Whose account data changed when.
     pub account_data: AccountDataPositions,
     /// Who is in which room, and the key that signs their events.
@@ -52,11 +55,13 @@ impl App {
         let federates = config.federation.listen.is_some();
         let federation =
             federates.then(|| Federation::new(&config.federation, Arc::clone(&rooms.signer))).transpose()?;
+        let limits = RateLimits::new(config.rate_limits);
         Ok(Arc::new(Self {
             config,
             store,
             federation,
             accounts: Accounts::default(),
+            limits,
             account_data,
             rooms,
             wakers: Wakers::default(),

@@ -4,6 +4,7 @@ mod account_data;
 mod accounts;
 mod cli;
 mod federation_transport;
+mod limits;
 mod rooms_life;
 mod rooms_pdus;
 mod rooms_rules;

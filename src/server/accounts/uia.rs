@@ -13,7 +13,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::username;
-use crate::server::{App, http::ApiError, store::StoreError};
+use crate::server::{
+    App,
+    http::{ApiError, Origin},
+    store::StoreError,
+};
 
 /// The one stage of a flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,6 +69,7 @@ impl App {
         stage: Stage,
         auth: Option<Auth>,
         user: Option<&UserId>,
+        origin: Origin,
     ) -> Result<(), Refusal> {
         let Some(auth) = auth else { return Err(challenge(stage, None, None)) };
         let session = auth.session.clone();
@@ -74,6 +79,11 @@ impl App {
                 ApiError::new(StatusCode::UNAUTHORIZED, "M_UNRECOGNIZED", "not a stage of this flow");
             return Err(challenge(stage, session, Some(refused)));
         }
+        // Guesses are counted, for each account and for registration tokens; right ones are not.
+        let guessed = user.map_or("registration", UserId::as_str);
+        if stage != Stage::Dummy {
+            self.limits.login(guessed, origin, self.unix_ms())?;
+        }
         let passed = match stage {
             Stage::Dummy => true,
             Stage::RegistrationToken => {
@@ -82,6 +92,7 @@ impl App {
             Stage::Password => self.knows_password(auth, user).await?,
         };
         if passed {
+            self.limits.login_succeeded(guessed, origin);
             Ok(())
         } else {
             Err(challenge(stage, session, Some(ApiError::forbidden(stage.refusal()))))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::server::{
     accounts::uia::{Auth, Refusal, Stage},
     app::App,
-    http::{Json, RumaRoute, Session},
+    http::{Json, Origin, RumaRoute, Session},
 };
 
 /// The routes of this module.
@@ -38,9 +38,10 @@ fn yes() -> bool {
 async fn change_password(
     State(app): State<Arc<App>>,
     session: Session,
+    origin: Origin,
     Json(request): Json<ChangePassword>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user)).await?;
+    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
     let hash = app.accounts.passwords.hash(request.new_password).await?;
     app.store.set_password(session.user.clone(), hash).await?;
     if request.logout_devices {
@@ -59,9 +60,10 @@ struct Deactivate {
 async fn deactivate(
     State(app): State<Arc<App>>,
     session: Session,
+    origin: Origin,
     Json(request): Json<Deactivate>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user)).await?;
+    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
     app.store.deactivate(session.user.clone()).await?;
     app.log_out_all(&session.user, None).await?;
     tracing::info!("an account was deactivated");

@@ -16,7 +16,7 @@ use crate::server::{
         uia::{Auth, Refusal, Stage},
     },
     app::App,
-    http::{ApiError, ApiResult, Json, Path, RumaRoute, Session},
+    http::{ApiError, ApiResult, Json, Origin, Path, RumaRoute, Session},
     store::Device,
 };
 
@@ -87,10 +87,11 @@ struct Delete {
 async fn delete(
     State(app): State<Arc<App>>,
     session: Session,
+    origin: Origin,
     Path(id): Path<OwnedDeviceId>,
     Json(request): Json<Delete>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user)).await?;
+    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
     app.log_out(&session.user, vec![id]).await?;
     Ok(Json(json!({})))
 }
@@ -105,9 +106,10 @@ struct DeleteMany {
 async fn delete_many(
     State(app): State<Arc<App>>,
     session: Session,
+    origin: Origin,
     Json(request): Json<DeleteMany>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user)).await?;
+    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
     app.log_out(&session.user, request.devices).await?;
     Ok(Json(json!({})))
 }

@@ -18,7 +18,7 @@ use crate::server::{
     },
     app::App,
     config::Registration,
-    http::{ApiError, ApiResult, Json, Query, RumaRoute},
+    http::{ApiError, ApiResult, Json, Origin, Query, RumaRoute},
     store::{CreateUserError, NewUser},
 };
 
@@ -59,6 +59,7 @@ struct Registered {
 /// `POST /_matrix/client/v3/register`
 async fn register(
     State(app): State<Arc<App>>,
+    origin: Origin,
     Query(kind): Query<Kind>,
     Json(request): Json<Register>,
 ) -> Result<Json<Registered>, Refusal> {
@@ -79,7 +80,7 @@ async fn register(
         Some(name) => free_username(&app, name)?,
         None => username(&random_username(), app.server_name())?,
     };
-    app.authenticate(stage, request.auth, None).await?;
+    app.authenticate(stage, request.auth, None, origin).await?;
     let (device, token) = if request.inhibit_login {
         (None, None)
     } else {

@@ -19,7 +19,7 @@ use crate::server::{
         username,
     },
     app::App,
-    http::{ApiError, ApiResult, Json, RumaRoute, Session},
+    http::{ApiError, ApiResult, Json, Origin, RumaRoute, Session},
 };
 
 /// The routes of this module.
@@ -50,7 +50,11 @@ struct Login {
 }
 
 /// `POST /_matrix/client/v3/login`
-async fn login(State(app): State<Arc<App>>, Json(request): Json<Login>) -> ApiResult<Json<Value>> {
+async fn login(
+    State(app): State<Arc<App>>,
+    origin: Origin,
+    Json(request): Json<Login>,
+) -> ApiResult<Json<Value>> {
     match request.kind.as_deref() {
         Some("m.login.password") => {}
         Some(_) => return Err(ApiError::unknown("this type of login is not offered here")),
@@ -60,6 +64,7 @@ async fn login(State(app): State<Arc<App>>, Json(request): Json<Login>) -> ApiRe
     let named = named_user(request.identifier.as_ref(), request.user.as_deref())
         .ok_or_else(|| ApiError::missing_param("identifier must be of type m.id.user and name a user"))?;
     let user = local_user(&app, named)?;
+    app.limits.login(user.as_str(), origin, app.unix_ms())?;
     let login = app.store.login(&user)?;
     if login.as_ref().is_some_and(|login| login.deactivated) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", "this account was closed"));
@@ -68,6 +73,7 @@ async fn login(State(app): State<Arc<App>>, Json(request): Json<Login>) -> ApiRe
     if !app.accounts.passwords.verify(password, stored).await? {
         return Err(wrong_credentials());
     }
+    app.limits.login_succeeded(user.as_str(), origin);
     let logged_in = app.log_in(&user, request.device_id, request.initial_device_display_name).await?;
     Ok(Json(json!({
         "user_id": user,

@@ -70,6 +70,13 @@ const IDLE_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)
 /// The longest grace before a user is offline.
 const LONGEST_GRACE: Duration = Duration::from_secs(3600);
 
+/// What a rate or a burst may be.
+const COUNT: &str = "a whole number from 1 to 1000000";
+
+fn count(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n| (1..=1_000_000).contains(n))
+}
+
 pub(super) const KEYS: &[Key] = &[
     Key {
         name: "server_name",
@@ -232,6 +239,48 @@ pub(super) const KEYS: &[Key] = &[
         allowed: "true or false",
         set: |c, v| v.parse().ok().map(|enabled| c.rate_limits.enabled = enabled),
         show: |c| Shown::Bare(c.rate_limits.enabled.to_string()),
+    },
+    Key {
+        name: "rate_limits.user_per_second",
+        help: "Requests of one user, on all devices together, a second in the long run.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.user_per_second = n),
+        show: |c| Shown::Bare(c.rate_limits.user_per_second.to_string()),
+    },
+    Key {
+        name: "rate_limits.user_burst",
+        help: "Requests of one user at once.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.user_burst = n),
+        show: |c| Shown::Bare(c.rate_limits.user_burst.to_string()),
+    },
+    Key {
+        name: "rate_limits.address_per_second",
+        help: "Requests without a valid access token from one address (IPv6: from one /64 network), a second in\nthe long run. Behind a proxy on this machine the address in its X-Forwarded-For counts.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.address_per_second = n),
+        show: |c| Shown::Bare(c.rate_limits.address_per_second.to_string()),
+    },
+    Key {
+        name: "rate_limits.address_burst",
+        help: "Requests without a valid access token from one address at once.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.address_burst = n),
+        show: |c| Shown::Bare(c.rate_limits.address_burst.to_string()),
+    },
+    Key {
+        name: "rate_limits.login_per_minute",
+        help: "Wrong passwords for one account from one address, a minute in the long run.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.login_per_minute = n),
+        show: |c| Shown::Bare(c.rate_limits.login_per_minute.to_string()),
+    },
+    Key {
+        name: "rate_limits.login_burst",
+        help: "Wrong passwords for one account from one address at once.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.login_burst = n),
+        show: |c| Shown::Bare(c.rate_limits.login_burst.to_string()),
     },
     Key {
         name: "log.format",

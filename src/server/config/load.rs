@@ -305,6 +305,14 @@ mod tests {
             ("[rooms]\ndefault_version = 9", "p.toml:2: rooms.default_version must be 10, 11 or 12"),
             ("[rate_limits]\nenabled = \"yes\"", "p.toml:2: rate_limits.enabled must be true or false"),
             ("[rate_limits]\nenabled = [true]", "p.toml:2: rate_limits.enabled must be true or false"),
+            (
+                "[rate_limits]\nuser_burst = 0",
+                "p.toml:2: rate_limits.user_burst must be a whole number from 1",
+            ),
+            (
+                "[rate_limits]\nuser_burst = -1",
+                "p.toml:2: rate_limits.user_burst must be a whole number from 1",
+            ),
             ("listen = \"localhost\"", "p.toml:1: listen must be an IP address and a port"),
             ("data_dir = \"\"", "p.toml:1: data_dir must be the path of a folder"),
             ("public_url = \"example.org\"", "p.toml:1: public_url must be a URL with http:// or https://"),
@@ -367,9 +375,10 @@ mod tests {
             any::<bool>(),
             prop::sample::select(vec!["error", "warn", "info", "debug", "trace"]),
             any::<bool>(),
+            1..=1_000_000_u32,
         );
         (texts, rest).prop_map(|((name, dir, listen, registration, token, url), rest)| {
-            let (version, idle, grace, limits, level, json) = rest;
+            let (version, idle, grace, limits, level, json, rate) = rest;
             let mut config = Config::default();
             config.server_name = name.try_into().expect("a server name");
             config.data_dir = PathBuf::from(dir);
@@ -384,6 +393,8 @@ mod tests {
             config.presence.idle_timeout = Duration::from_millis(idle);
             config.presence.offline_grace = Duration::from_millis(grace);
             config.rate_limits.enabled = limits;
+            config.rate_limits.user_burst = rate;
+            config.rate_limits.login_per_minute = rate;
             config.log.level = level.parse().expect("a level");
             if json {
                 config.log.format = crate::server::config::LogFormat::Json;

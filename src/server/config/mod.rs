@@ -103,6 +103,18 @@ pub struct Federation {
 pub struct RateLimits {
     /// Whether requests are limited at all. Default: yes.
     pub enabled: bool,
+    /// Requests of one user, a second, in the long run. Default: 50.
+    pub user_per_second: u32,
+    /// Requests of one user, at once. Default: 500.
+    pub user_burst: u32,
+    /// Requests without an account from one address, a second, in the long run. Default: 20.
+    pub address_per_second: u32,
+    /// Requests without an account from one address, at once. Default: 500.
+    pub address_burst: u32,
+    /// Wrong passwords for one account from one address, a minute, in the long run. Default: 10.
+    pub login_per_minute: u32,
+    /// Wrong passwords for one account from one address, at once. Default: 20.
+    pub login_burst: u32,
 }
 
 /// Settings of the log.
@@ -171,7 +183,15 @@ impl Default for Presence {
 
 impl Default for RateLimits {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            user_per_second: 50,
+            user_burst: 500,
+            address_per_second: 20,
+            address_burst: 500,
+            login_per_minute: 10,
+            login_burst: 20,
+        }
     }
 }
 

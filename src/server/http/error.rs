@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -113,7 +113,12 @@ impl IntoResponse for ApiError {
         if let Some(object) = body.as_object_mut() {
             object.extend(self.extra);
         }
-        (self.status, Json(body)).into_response()
+        let retry_after = body.get("retry_after_ms").and_then(Value::as_u64).map(|ms| ms.div_ceil(1000));
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 

@@ -15,23 +15,38 @@ use ruma::api::{
 };
 use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    limit::{Credentials, Origin},
+};
 use crate::server::{accounts::Session, app::App};
 
 impl FromRequestParts<Arc<App>> for Session {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let token = access_token(&parts.headers, parts.uri.query())
-            .ok_or_else(|| ApiError::missing_token("this endpoint needs an access token"))?;
-        app.session(&token)?.ok_or_else(|| {
-            ApiError::unknown_token("this access token is not valid").with("soft_logout", false)
-        })
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Credentials>() {
+            Some(Credentials::Known(session)) => Ok(session.clone()),
+            Some(Credentials::Unknown) => {
+                Err(ApiError::unknown_token("this access token is not valid").with("soft_logout", false))
+            }
+            Some(Credentials::None) => Err(ApiError::missing_token("this endpoint needs an access token")),
+            None => Err(ApiError::internal("a route outside the API asks who sends the request")),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let origin = parts.extensions.get::<Self>().copied();
+        origin.ok_or_else(|| ApiError::internal("a route outside the API asks where the request came from"))
     }
 }
 
 /// The token from the `Authorization` header or, as older clients send it, from the query.
-fn access_token(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+pub(super) fn access_token(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     if let Some(value) = headers.get(axum::http::header::AUTHORIZATION) {
         return value.to_str().ok()?.strip_prefix("Bearer ").map(|token| token.trim().to_owned());
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod error;
 mod extract;
+mod limit;
 mod ruma_route;
 
 use std::{sync::Arc, time::Duration};
@@ -11,6 +12,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderName, Method, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use tower_http::{
@@ -23,6 +25,7 @@ pub use self::{
     accept::{PeerAddress, serve},
     error::{ApiError, ApiResult},
     extract::{Json, MAX_DEPTH, Path, Query, Ruma, json_depth},
+    limit::{Origin, RateLimits},
     ruma_route::RumaRoute,
 };
 pub use super::accounts::Session;
@@ -36,7 +39,8 @@ pub const MAX_TRANSACTION: usize = 10 << 20;
 
 /// Every route of the client API and the web client beside it, with everything that goes around a route.
 pub fn router(app: Arc<App>) -> Router {
-    around(api::routes()).with_state(app)
+    let counted = from_fn_with_state(Arc::clone(&app), limit::count);
+    around(api::routes().layer(counted)).with_state(app)
 }
 
 /// Every route of the server-server API.

@@ -1,0 +1,123 @@
+//! O5: how often somebody may ask, and how much they may send.
+
+use serde_json::json;
+
+use crate::support::{PASSWORD, TestServer};
+
+const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
+const LOGIN: &str = "/_matrix/client/v3/login";
+const VERSIONS: &str = "/_matrix/client/versions";
+
+#[test]
+fn a_user_who_asks_too_often_is_told_when_to_come_again_and_others_are_not() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.user_per_second = 1;
+        config.rate_limits.user_burst = 5;
+    });
+    let (ann, ben) = (server.register("ann"), server.register("ben"));
+    let other = server.log_in("ann");
+    for n in 0..5 {
+        [&ann, &other][n % 2].get(WHOAMI).ok();
+    }
+    let answer = ann.get(WHOAMI);
+    let seconds = answer.headers["retry-after"].to_str().expect("text").to_owned();
+    let refused = answer.refused(429, "M_LIMIT_EXCEEDED");
+    assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)));
+    assert_eq!(seconds, "1");
+    other.get(WHOAMI).refused(429, "M_LIMIT_EXCEEDED");
+    ben.get(WHOAMI).ok();
+    server.anonymous().get(VERSIONS).ok();
+}
+
+#[test]
+fn an_address_without_an_account_is_limited_also_with_made_up_tokens() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.address_per_second = 1;
+        config.rate_limits.address_burst = 10;
+    });
+    let ann = server.register("ann");
+    let mut answers = Vec::new();
+    for n in 0..12 {
+        let stranger = server.anonymous().with_token(&json!(format!("guess{n}")));
+        answers.push(stranger.get(WHOAMI).status);
+    }
+    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 9, "{answers:?}");
+    server.anonymous().get(VERSIONS).refused(429, "M_LIMIT_EXCEEDED");
+    let behind = |address: &str| {
+        server.anonymous().send_with("GET", VERSIONS, &[("x-forwarded-for", address)], None).status
+    };
+    assert_eq!(behind("198.51.100.7"), 200, "another address behind a proxy on this machine");
+    ann.get(WHOAMI).ok();
+}
+
+#[test]
+fn guessing_passwords_is_slowed_down_for_the_account_and_the_guesser_only() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.login_per_minute = 1;
+        config.rate_limits.login_burst = 3;
+    });
+    let ann = server.register("ann");
+    server.register("ben");
+    let client = server.anonymous();
+    let login = |password: &str| json!({ "type": "m.login.password", "user": "ann", "password": password });
+    for _ in 0..5 {
+        client.post(LOGIN, login(PASSWORD)).ok();
+    }
+    for _ in 0..3 {
+        client.post(LOGIN, login("guess")).refused(403, "M_FORBIDDEN");
+    }
+    client.post(LOGIN, login("guess")).refused(429, "M_LIMIT_EXCEEDED");
+    client.post(LOGIN, login(PASSWORD)).refused(429, "M_LIMIT_EXCEEDED");
+    let auth = json!({ "type": "m.login.password", "password": "guess" });
+    let change = json!({ "new_password": "x", "auth": auth });
+    ann.post("/_matrix/client/v3/account/password", change).refused(429, "M_LIMIT_EXCEEDED");
+    server.log_in("ben");
+    let elsewhere = [("x-forwarded-for", "198.51.100.7")];
+    let body = login(PASSWORD).to_string();
+    let answer = client.send_with("POST", LOGIN, &elsewhere, Some(body.as_bytes()));
+    assert_eq!(answer.status, 200, "the owner, from another address");
+}
+
+#[test]
+fn limits_can_be_switched_off() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = false;
+        config.rate_limits.user_burst = 1;
+        config.rate_limits.address_burst = 1;
+        config.rate_limits.login_burst = 1;
+    });
+    let ann = server.register("ann");
+    for _ in 0..5 {
+        ann.get(WHOAMI).ok();
+        server.log_in("ann");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_and_the_server_goes_on() {
+    let server = TestServer::start();
+    let ann = server.register("ann");
+    let body = json!({ "x": "y".repeat(1 << 20) });
+    ann.put("/_matrix/client/v3/user/@ann:localhost/account_data/x", body).refused(413, "M_TOO_LARGE");
+    ann.get(WHOAMI).ok();
+}
+
+#[test]
+fn one_device_too_many_displaces_the_one_that_was_seen_longest_ago() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let first = server.register("ann");
+    let second = server.log_in("ann");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for n in 2..200 {
+        let user = ruma::UserId::parse(first.user.as_str()).expect("a user");
+        let log_in = server.app().log_in(&user, Some(format!("D{n}").into()), None);
+        runtime.block_on(log_in).expect("logs in");
+    }
+    // In use, though older.
+    first.get(WHOAMI).ok();
+    let last = server.log_in("ann");
+    second.get(WHOAMI).refused(401, "M_UNKNOWN_TOKEN");
+    first.get(WHOAMI).ok();
+    let devices = last.get("/_matrix/client/v3/devices").ok();
+    assert_eq!(devices["devices"].as_array().map(Vec::len), Some(200));
+}
