@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod client;
+pub mod federation;
 pub mod idle;
 pub mod list;
 pub mod policy;
