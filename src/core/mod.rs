@@ -19,4 +19,6 @@ pub mod visibility;
 pub mod wire;
 
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 pub(crate) mod testing;
