@@ -7,7 +7,6 @@
 
 pub mod action;
 pub mod client;
-pub mod federation;
 pub mod idle;
 pub mod list;
 pub mod policy;
@@ -18,7 +17,5 @@ pub mod timers;
 pub mod visibility;
 pub mod wire;
 
-#[cfg(test)]
-mod sim;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -76,21 +76,19 @@ impl Typing {
     }
 
     /// The rooms whose notices changed after the live position `since`, up to and including `upto`.
-    pub fn changed(&self, since: u64, upto: u64) -> Vec<OwnedRoomId> {
+    pub fn changed(&self, since: u64, upto: u64, mut visit: impl FnMut(&RoomId, Vec<OwnedUserId>)) {
         if since >= upto {
-            return Vec::new();
+            return;
         }
-        self.lock().changed.range(since + 1..=upto).map(|(_, room)| room.clone()).collect()
+        let inner = self.lock();
+        for room in inner.changed.range(since + 1..=upto).map(|(_, room)| room) {
+            visit(room, inner.rooms.get(room).map_or_else(Vec::new, |r| r.typing.keys().cloned().collect()));
+        }
     }
 
     /// Who types in `room`.
     pub fn in_room(&self, room: &RoomId) -> Vec<OwnedUserId> {
         self.lock().rooms.get(room).map_or_else(Vec::new, |r| r.typing.keys().cloned().collect())
-    }
-
-    /// The live position of the last change in `room`; 0 when there was none since the start.
-    pub fn position(&self, room: &RoomId) -> u64 {
-        self.lock().rooms.get(room).map_or(0, |r| r.position)
     }
 
     /// Waits until a notice has ended, and returns the rooms where one has.
@@ -152,8 +150,9 @@ mod tests {
     use super::*;
 
     fn changes(typing: &Typing, live: &Live, since: u64) -> Vec<(String, Vec<OwnedUserId>)> {
-        let rooms = typing.changed(since, live.position());
-        rooms.into_iter().map(|room| (room.to_string(), typing.in_room(&room))).collect()
+        let mut seen = Vec::new();
+        typing.changed(since, live.position(), |room, users| seen.push((room.to_string(), users)));
+        seen
     }
 
     #[tokio::test(start_paused = true)]

@@ -223,6 +223,10 @@ fn restricted_rooms_let_members_of_the_other_room_in() {
         bob.post(&format!("{room}/join"), json!({})).ok();
         let member = alice.get(&format!("{room}/state/m.room.member/{}", bob.user)).ok();
         assert_eq!(member["join_authorised_via_users_server"], alice.user);
+        // Nobody vouches for oneself.
+        let claim = json!({ "membership": "join", "join_authorised_via_users_server": alice.user });
+        let path = format!("{room}/state/m.room.member/{}", carol.user);
+        carol.put(&path, claim).refused(403, "M_FORBIDDEN");
     }
 }
 
@@ -336,6 +340,20 @@ fn input_that_no_event_can_have_is_refused_and_changes_nothing() {
             r#"{"users":{"@alice:localhost":1}}"#,
         ),
         (404, "M_NOT_FOUND", "POST", format!("{room}/invite"), r#"{"user_id":"@nobody:localhost"}"#),
+        (
+            404,
+            "M_NOT_FOUND",
+            "PUT",
+            format!("{room}/state/m.room.member/@nobody:localhost"),
+            r#"{"membership":"invite"}"#,
+        ),
+        (
+            403,
+            "M_FORBIDDEN",
+            "PUT",
+            format!("{room}/state/m.room.member/@x:elsewhere"),
+            r#"{"membership":"invite"}"#,
+        ),
         (403, "M_FORBIDDEN", "POST", format!("{room}/invite"), r#"{"user_id":"@bob:elsewhere"}"#),
         (400, "M_BAD_JSON", "POST", format!("{room}/invite"), r#"{"user_id":5}"#),
         (400, "M_BAD_JSON", "POST", "/_matrix/client/v3/createRoom".into(), r#"{"invite":"x"}"#),
@@ -373,4 +391,49 @@ fn input_that_no_event_can_have_is_refused_and_changes_nothing() {
     );
     let after = alice.get(&format!("{room}/messages?dir=f&limit=100")).ok()["chunk"].clone();
     assert_eq!(before.as_array().map(Vec::len), after.as_array().map(Vec::len));
+}
+
+#[test]
+fn an_account_that_ends_leaves_its_rooms() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let room = create(&alice, json!({ "preset": "public_chat" }));
+    bob.post(&format!("{room}/join"), json!({})).ok();
+    let auth = json!({ "type": "m.login.password", "password": crate::support::PASSWORD,
+        "identifier": { "type": "m.id.user", "user": "bob" } });
+    bob.post("/_matrix/client/v3/account/deactivate", json!({ "auth": auth })).ok();
+    assert_eq!(alice.get(&format!("{room}/state/m.room.member/{}", bob.user)).ok()["membership"], "leave");
+    alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user })).refused(404, "M_NOT_FOUND");
+}
+
+#[test]
+fn what_is_in_memory_is_what_is_on_the_disk() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let room = create(&alice, json!({ "preset": "public_chat", "name": "one" }));
+    let room_id = ruma::RoomId::parse(room.rsplit('/').next().expect("an ID")).expect("an ID");
+    bob.post(&format!("{room}/join"), json!({})).ok();
+    let secret = say(&bob, &room, "1", "secret");
+    let name = alice.put(&format!("{room}/state/m.room.name"), json!({ "name": "two" })).ok();
+    alice.put(&format!("{room}/state/m.room.name"), json!({ "name": "three" })).ok();
+    for (n, id) in [&secret, name["event_id"].as_str().expect("text")].into_iter().enumerate() {
+        alice.put(&format!("{room}/redact/{id}/{n}"), json!({})).ok();
+    }
+    let app = server.app();
+    let order = pilotlight::server::store::Order::OldestFirst;
+    let recent = app.store.recent_events(0, |event| event.room_id == room_id).expect("the log is short");
+    let stored = app.store.room_events(&room_id, 0, u64::MAX, order, 1000).expect("reads");
+    assert!(stored.len() > 10);
+    assert_eq!(format!("{recent:?}"), format!("{stored:?}"));
+    let (alice_id, bob_id) =
+        (ruma::UserId::parse(&*alice.user).expect("an ID"), ruma::UserId::parse(&*bob.user).expect("an ID"));
+    assert!(app.rooms.members.shares_room(&alice_id, &bob_id));
+    let token = json!(bob.token);
+    let server = server.restart();
+    let members = &server.app().rooms.members;
+    assert!(members.shares_room(&alice_id, &bob_id));
+    assert_eq!(members.counts(&room_id), (2, 0));
+    server.anonymous().with_token(&token).post(&format!("{room}/leave"), json!({})).ok();
+    assert!(!members.shares_room(&alice_id, &bob_id));
+    assert_eq!(members.joined(&room_id), [alice_id]);
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::server::{
     accounts::uia::{Auth, Refusal, Stage},
     app::App,
-    http::{Json, Origin, RumaRoute, Session},
+    http::{ApiError, Json, Origin, RumaRoute, Session},
+    rooms,
 };
 
 /// The routes of this module.
@@ -64,6 +65,7 @@ async fn deactivate(
     Json(request): Json<Deactivate>,
 ) -> Result<Json<Value>, Refusal> {
     app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    rooms::leave_everything(&app, &session.user).await.map_err(ApiError::from)?;
     app.store.deactivate(session.user.clone()).await?;
     app.log_out_all(&session.user, None).await?;
     tracing::info!("an account was deactivated");

@@ -64,15 +64,13 @@ pub fn access(app: &App, user: &UserId, room: &RoomId) -> Result<Access, Refusal
         Membership::Leave | Membership::Ban => Some(Access::Until(row.position)),
         Membership::Join | Membership::Invite | Membership::Knock => None,
     };
-    let history = app.store.state_history(room, "m.room.member", user.as_str())?;
-    let joined_once =
-        history.iter().any(|event| event.membership().is_some_and(|(_, m)| m == Membership::Join));
+    let joined_once = app.store.last_join(user, room)?.is_some();
     was_in_it(row.membership).filter(|_| joined_once).ok_or_else(forbidden)
 }
 
 /// The events of one room, in any order, that `user` may see.
 ///
-/// Asks the store twice for the whole list. For events after the user's join, while the user is
+/// Asks the store three times for the whole list. For events after the user's join, while the user is
 /// joined, the answer is always yes: a reader who knows that need not ask.
 ///
 /// # Errors
@@ -83,22 +81,23 @@ pub fn visible_events(
     room: &RoomId,
     mut events: Vec<Arc<StoredEvent>>,
 ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    if events.is_empty() {
-        return Ok(events);
-    }
+    let positions = events.iter().map(|event| event.position);
+    let Some((first, last)) = positions.clone().min().zip(positions.max()) else { return Ok(events) };
+    // The value before the first event counts as well.
+    let range = (first - 1, last);
     let visibilities: Vec<(u64, Visibility)> = app
         .store
-        .state_history(room, "m.room.history_visibility", "")?
+        .state_event_between(room, "m.room.history_visibility", "", range)?
         .iter()
         .map(|event| (event.position, Visibility::of(event)))
         .collect();
     let memberships: Vec<(u64, Membership)> = app
         .store
-        .state_history(room, "m.room.member", user.as_str())?
+        .state_event_between(room, "m.room.member", user.as_str(), range)?
         .iter()
         .filter_map(|event| Some((event.position, event.membership()?.1)))
         .collect();
-    let last_join = memberships.iter().rev().find(|(_, m)| *m == Membership::Join).map(|(p, _)| *p);
+    let last_join = app.store.last_join(user, room)?;
     // Before an event and after it, so that an event that changes either is seen from both sides.
     let around = |position: u64| {
         [position - 1, position].map(|at| {

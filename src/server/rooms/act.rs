@@ -216,6 +216,24 @@ pub async fn handle_profile_change(app: &Arc<App>, user: &UserId) -> Result<(), 
     .await
 }
 
+/// Takes the user out of every room they are in or invited to: their account is about to end.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails.
+pub async fn leave_everything(app: &Arc<App>, user: &UserId) -> Result<(), Refusal> {
+    let user: OwnedUserId = user.to_owned();
+    write(app, move |write, app| {
+        let author =
+            Author { signer: &app.rooms.signer, sender: &user, now_ms: app.unix_ms(), transaction: None };
+        for room in write.present_rooms(&user)? {
+            let content = content::member(write, &user, Membership::Leave, None)?;
+            append(write, author, &room, &Draft::state("m.room.member", user.as_str(), content))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Invites in the middle of a write.
 pub(super) fn invite_in(
     write: &RoomWrite<'_>,
@@ -225,18 +243,28 @@ pub(super) fn invite_in(
     reason: Option<&str>,
     is_direct: bool,
 ) -> Result<(), Refusal> {
-    if target.server_name() != author.sender.server_name() {
-        return Err(Refusal::Forbidden("users of other servers cannot be reached from here".into()));
-    }
-    if write.profile(target)?.is_none() {
-        return Err(Refusal::NotFound("there is no such user".into()));
-    }
+    check_invitable(write, author, target)?;
     let mut content = content::member(write, target, Membership::Invite, reason)?;
     if is_direct {
         content.insert("is_direct".to_owned(), CanonicalJsonValue::Bool(true));
     }
     append(write, author, room, &Draft::state("m.room.member", target.as_str(), content))?;
     Ok(())
+}
+
+/// Whether this server can reach whoever is invited.
+pub(super) fn check_invitable(
+    write: &RoomWrite<'_>,
+    author: Author<'_>,
+    target: &UserId,
+) -> Result<(), Refusal> {
+    if target.server_name() != author.sender.server_name() {
+        return Err(Refusal::Forbidden("users of other servers cannot be reached from here".into()));
+    }
+    match write.profile(target)? {
+        Some(_) => Ok(()),
+        None => Err(Refusal::NotFound("there is no such user".into())),
+    }
 }
 
 fn author<'a>(app: &'a App, session: &'a Session) -> Author<'a> {

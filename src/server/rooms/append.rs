@@ -127,12 +127,15 @@ pub(super) fn append(
     insert(write, author, room, draft, &built, &extremities)
 }
 
+/// State by type and key; `None`: known to be absent.
+type StateMap = BTreeMap<(String, String), Option<Arc<Pdu>>>;
+
 /// The state that says whether an event may be sent.
 struct AuthState {
     /// The auth events, in the order of their selection.
     ids: Vec<OwnedEventId>,
     by_id: BTreeMap<OwnedEventId, Arc<Pdu>>,
-    by_key: RefCell<BTreeMap<(String, String), Option<Arc<Pdu>>>>,
+    by_key: RefCell<StateMap>,
     failure: RefCell<Option<Refusal>>,
 }
 

@@ -178,3 +178,103 @@ fn redaction_for_old_and_new<'a>(
 fn encode(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("strings, numbers and JSON can be written as JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::{OwnedDeviceId, event_id, room_id, user_id};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::server::rooms::{Columns, Replaced};
+
+    fn stored(pdu: &Value, change: impl FnOnce(&mut Columns)) -> StoredEvent {
+        let mut columns = Columns {
+            position: 7,
+            event_id: event_id!("$e").to_owned(),
+            room_id: room_id!("!r:x").to_owned(),
+            kind: pdu["type"].as_str().expect("text").to_owned(),
+            state_key: pdu["state_key"].as_str().map(str::to_owned),
+            sender: user_id!("@a:x").to_owned(),
+            origin_server_ts: 1000,
+            depth: 3,
+            pdu: pdu.to_string().into(),
+            replaces: None,
+            redacted_because: None,
+            transaction: None,
+        };
+        change(&mut columns);
+        columns.into()
+    }
+
+    fn pdu(kind: &str) -> Value {
+        json!({ "type": kind, "sender": "@a:x", "origin_server_ts": 1000, "content": { "k": [1] }, "depth": 3,
+                "hashes": {}, "signatures": {}, "auth_events": [], "prev_events": [], "room_id": "!r:x" })
+    }
+
+    fn session(user: &str, device: &str) -> Session {
+        Session { user: user.try_into().expect("an ID"), device: device.into() }
+    }
+
+    fn seen(event: &StoredEvent, by: &Session, format: ClientFormat) -> Value {
+        let json = client_event(event, by, 1500, format, Some(Membership::Join));
+        serde_json::from_str(json.get()).expect("is JSON")
+    }
+
+    #[test]
+    fn the_client_format_has_what_the_specification_lists_and_nothing_of_the_pdu() {
+        let event = stored(&pdu("m.room.message"), |_| {});
+        let expected = json!({
+            "type": "m.room.message", "sender": "@a:x", "origin_server_ts": 1000, "content": { "k": [1] },
+            "event_id": "$e", "room_id": "!r:x", "unsigned": { "age": 500, "membership": "join" },
+        });
+        let viewer = session("@b:x", "D");
+        assert_eq!(seen(&event, &viewer, ClientFormat::Full), expected);
+        let inside = seen(&event, &viewer, ClientFormat::InRoom);
+        assert!(inside.get("room_id").is_none());
+        assert_eq!(inside["event_id"], "$e");
+    }
+
+    #[test]
+    fn the_transaction_id_goes_to_the_sending_device_of_the_sender_only() {
+        let device = OwnedDeviceId::from("D1");
+        let event = stored(&pdu("m.room.message"), |c| c.transaction = Some((device, "42".into())));
+        let rows = [("@a:x", "D1", Some("42")), ("@a:x", "D2", None), ("@b:x", "D1", None)];
+        for (user, device, expected) in rows {
+            let seen = seen(&event, &session(user, device), ClientFormat::InRoom);
+            assert_eq!(seen["unsigned"]["transaction_id"].as_str(), expected, "{user} {device}");
+        }
+    }
+
+    #[test]
+    fn state_says_what_it_replaced() {
+        let mut pdu = pdu("m.room.name");
+        pdu["state_key"] = "".into();
+        let event = stored(&pdu, |c| {
+            c.replaces = Some(Replaced {
+                event_id: event_id!("$before").to_owned(),
+                sender: user_id!("@b:x").to_owned(),
+                content: to_raw_value(&json!({ "name": "old" })).expect("is JSON"),
+            });
+        });
+        let seen = seen(&event, &session("@c:x", "D"), ClientFormat::InRoom);
+        assert_eq!(seen["state_key"], "");
+        let expected = json!({ "age": 500, "membership": "join", "prev_content": { "name": "old" },
+            "prev_sender": "@b:x", "replaces_state": "$before" });
+        assert_eq!(seen["unsigned"], expected);
+    }
+
+    #[test]
+    fn redactions_name_their_target_where_old_and_new_clients_look() {
+        let mut old = pdu("m.room.redaction");
+        old["redacts"] = "$target".into();
+        let mut new = pdu("m.room.redaction");
+        new["content"]["redacts"] = "$target".into();
+        for pdu in [old, new] {
+            let seen = seen(&stored(&pdu, |_| {}), &session("@c:x", "D"), ClientFormat::InRoom);
+            assert_eq!(
+                (&seen["redacts"], &seen["content"]["redacts"]),
+                (&json!("$target"), &json!("$target"))
+            );
+        }
+    }
+}

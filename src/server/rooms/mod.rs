@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use self::{
     access::{Access, access, may_see_event, visible_events},
-    act::{ban, forget, handle_profile_change, invite, join, kick, knock, leave, unban},
+    act::{ban, forget, handle_profile_change, invite, join, kick, knock, leave, leave_everything, unban},
     client_event::{ClientFormat, client_event, stripped_event},
     create::create,
     directory::{

@@ -78,9 +78,7 @@ pub fn state_event(
 ) -> Result<Arc<StoredEvent>, Refusal> {
     let found = match access(app, user, room)? {
         Access::Joined | Access::Peek => app.store.state_event(room, kind, key)?,
-        Access::Until(position) => {
-            app.store.state_history(room, kind, key)?.into_iter().rfind(|e| e.position <= position)
-        }
+        Access::Until(position) => app.store.state_event_at(room, kind, key, position)?,
     };
     found.ok_or_else(|| Refusal::NotFound("the room has no such state".into()))
 }

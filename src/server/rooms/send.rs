@@ -6,11 +6,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use ruma::{
     CanonicalJsonValue, DeviceId, EventId, OwnedEventId, OwnedRoomId, OwnedTransactionId, RoomId,
-    TransactionId, canonical_json::redact as redacted_form, room_version_rules::RoomVersionRules,
+    TransactionId, UserId, canonical_json::redact as redacted_form, room_version_rules::RoomVersionRules,
 };
 
 use super::{
     Refusal, StoredEvent,
+    act::check_invitable,
     append::{Author, Draft, append, canonical, rules},
     content,
     power::PowerLevels,
@@ -147,7 +148,7 @@ pub(super) fn place(
     let rules = rules(&room.version)?;
     if let Some(key) = draft.state_key.clone() {
         if draft.kind == "m.room.member" {
-            prepare_member(write, &key, &mut draft)?;
+            prepare_member(write, author, room, &key, &mut draft)?;
         }
         if let Some(current) = write.state(room, &draft.kind, &key)?
             && current.sender == author.sender
@@ -217,10 +218,23 @@ fn is_joined(write: &RoomWrite<'_>, author: Author<'_>, room: &RoomRow) -> Resul
     Ok(write.membership(room, author.sender)? == Some(super::Membership::Join))
 }
 
-/// A member event that a client wrote itself still says who it is about (P10).
-fn prepare_member(write: &RoomWrite<'_>, key: &str, draft: &mut Draft) -> Result<(), Refusal> {
-    let user = ruma::UserId::parse(key)
+/// A member event that a client wrote itself says who it is about (P10), invites only whom
+/// [`super::invite`] would, and cannot claim that somebody here vouched for its sender.
+fn prepare_member(
+    write: &RoomWrite<'_>,
+    author: Author<'_>,
+    room: &RoomRow,
+    key: &str,
+    draft: &mut Draft,
+) -> Result<(), Refusal> {
+    let user = UserId::parse(key)
         .map_err(|_| Refusal::BadJson("the state key of m.room.member is a user ID".into()))?;
+    if draft.content.get("membership").and_then(CanonicalJsonValue::as_str) == Some("invite") {
+        check_invitable(write, author, &user)?;
+    }
+    if !is_joined(write, author, room)? {
+        draft.content.remove("join_authorised_via_users_server");
+    }
     content::add_profile(write, &user, &mut draft.content)
 }
 

@@ -56,6 +56,19 @@ impl Store {
         })
     }
 
+    /// The position of the last event by which `user` was in a room; `None`: they never were.
+    pub fn last_join(&self, user: &UserId, room: &RoomId) -> Result<Option<u64>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT position FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 \
+                 AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY position DESC LIMIT 1",
+            )?
+            .query_row([room.as_str(), user.as_str()], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+            .optional()
+        })
+    }
+
     /// Everybody who is in a room or on the way in, for filling the memory at start.
     pub fn present_members(
         &self,
@@ -115,13 +128,25 @@ impl RoomWrite<'_> {
 
     /// The rooms that `user` is joined to.
     pub fn joined_rooms(&self, user: &UserId) -> Result<Vec<RoomRow>, StoreError> {
+        self.rooms_as(user, &[Membership::Join])
+    }
+
+    /// The rooms that `user` is joined to, invited to or knocking at.
+    pub fn present_rooms(&self, user: &UserId) -> Result<Vec<RoomRow>, StoreError> {
+        self.rooms_as(user, &[Membership::Join, Membership::Invite, Membership::Knock])
+    }
+
+    fn rooms_as(&self, user: &UserId, memberships: &[Membership]) -> Result<Vec<RoomRow>, StoreError> {
+        let words: Vec<&str> = memberships.iter().map(|membership| membership.as_str()).collect();
+        let words = serde_json::to_string(&words).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let ids: Result<Vec<OwnedRoomId>, _> = self
             .connection
             .prepare_cached(
                 "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room = m.room \
-                 WHERE m.user_id = ?1 AND m.membership = 'join' ORDER BY m.position",
+                 WHERE m.user_id = ?1 AND m.membership IN (SELECT value FROM json_each(?2)) \
+                 ORDER BY m.position",
             )?
-            .query_map([user.as_str()], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+            .query_map([user.as_str(), &words], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
             .collect();
         let mut rooms = Vec::new();
         for id in ids? {
@@ -137,7 +162,7 @@ impl RoomWrite<'_> {
 }
 
 fn profile(c: &Connection, user: &UserId) -> rusqlite::Result<Option<MemberProfile>> {
-    c.prepare_cached("SELECT displayname, avatar_url FROM users WHERE user_id = ?1")?
+    c.prepare_cached("SELECT displayname, avatar_url FROM users WHERE user_id = ?1 AND NOT deactivated")?
         .query_row([user.as_str()], |row| {
             Ok(MemberProfile { displayname: row.get(0)?, avatar_url: row.get(1)? })
         })

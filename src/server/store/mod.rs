@@ -16,7 +16,6 @@ mod filters;
 mod log;
 mod members;
 mod open;
-mod presence;
 mod receipts;
 mod rooms;
 mod server_keys;
@@ -48,7 +47,7 @@ pub use self::{
     open::{Access, OpenError},
     receipts::Receipt,
     rooms::{Changes, Extremity, NewEvent, RoomRow, RoomWrite},
-    to_device::{Queued, ToDevice, WaitingMessages},
+    to_device::{Queued, ToDevice},
 };
 use self::{tail::Tail, writer::Writer};
 

@@ -70,20 +70,36 @@ impl Store {
         self.read(|c| c.prepare_cached(&sql)?.query_map([events::clamp(position)], events::event)?.collect())
     }
 
-    /// Every state event that a room had of one type and key, in the order of the log: what its value
-    /// was at any position.
-    pub fn state_history(
+    /// The state event of one type and key that a room had at a position.
+    pub fn state_event_at(
         &self,
         room: &RoomId,
         kind: &str,
         key: &str,
+        position: u64,
+    ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let mut found = self.state_event_between(room, kind, key, (position, position))?;
+        Ok(found.pop())
+    }
+
+    /// The state events of one type and key that a room had at the first position or later, up to the
+    /// second, in the order of the log: what the value was at each position between them.
+    pub fn state_event_between(
+        &self,
+        room: &RoomId,
+        kind: &str,
+        key: &str,
+        (first, last): (u64, u64),
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.type = ?2 \
-             AND e.state_key = ?3 AND e.standing = 0 ORDER BY e.position",
+             AND e.state_key = ?3 AND e.standing = 0 AND e.position <= ?5 AND e.position >= coalesce(\
+               (SELECT max(f.position) FROM events f WHERE f.room = e.room AND f.type = ?2 \
+                AND f.state_key = ?3 AND f.standing = 0 AND f.position <= ?4), 0) ORDER BY e.position",
             events::SELECT
         );
-        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), kind, key), events::event)?.collect())
+        let bound = (room.as_str(), kind, key, events::clamp(first), events::clamp(last));
+        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, events::event)?.collect())
     }
 }
 
