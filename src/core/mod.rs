@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod client;
+pub mod federation;
 pub mod idle;
 pub mod list;
 pub mod policy;
@@ -17,5 +18,7 @@ pub mod timers;
 pub mod visibility;
 pub mod wire;
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 pub(crate) mod testing;

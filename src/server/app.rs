@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ruma::{OwnedServerName, ServerName};
+use ruma::{OwnedServerName, RoomId, ServerName};
 
 use super::{
     ServeError,
@@ -13,8 +13,13 @@ use super::{
     config::Config,
     federation::Federation,
     http::RateLimits,
+    presence::Presence,
+    receipts::Receipts,
     rooms::Rooms,
     store::{Access, OpenError, Store, StoreError},
+    sync::{Filters, Live, Unread},
+    to_device::ToDevice,
+    typing::Typing,
     wake::Wakers,
 };
 
@@ -35,6 +40,20 @@ pub struct App {
     pub rooms: Rooms,
     /// The traffic with other servers; `None`: this server is on its own.
     pub federation: Option<Federation>,
+    /// Everybody's presence.
+    pub presence: Presence,
+    /// Who is typing where.
+    pub typing: Typing,
+    /// Who has read how far.
+    pub receipts: Receipts,
+    /// Messages from device to device.
+    pub to_device: ToDevice,
+    /// How much of each room its members have not read.
+    pub unread: Unread,
+    /// Filters in use.
+    pub filters: Filters,
+    /// The positions of what lives in memory only.
+    pub live: Live,
     /// Who is waiting for something to happen.
     pub wakers: Wakers,
     started: Instant,
@@ -56,6 +75,12 @@ impl App {
         let federation =
             federates.then(|| Federation::new(&config.federation, Arc::clone(&rooms.signer))).transpose()?;
         let limits = RateLimits::new(config.rate_limits);
+        let started_unix_ms = unix_ms();
+        let live = Live::new(started_unix_ms * 1000);
+        let now = crate::core::time::Instant::from_millis(started_unix_ms);
+        let presence = Presence::load(&store, &config.presence, &live, now).map_err(damaged)?;
+        let receipts = Receipts::load(&store).map_err(damaged)?;
+        let to_device = ToDevice::load(&store).map_err(damaged)?;
         Ok(Arc::new(Self {
             config,
             store,
@@ -64,9 +89,16 @@ impl App {
             limits,
             account_data,
             rooms,
+            presence,
+            typing: Typing::default(),
+            receipts,
+            to_device,
+            unread: Unread::default(),
+            filters: Filters::default(),
+            live,
             wakers: Wakers::default(),
             started: Instant::now(),
-            started_unix_ms: unix_ms(),
+            started_unix_ms,
         }))
     }
 
@@ -81,8 +113,16 @@ impl App {
         self.started_unix_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Wakes everybody of this server who is in `room`.
+    pub fn wake_room(&self, room: &RoomId) {
+        self.rooms.members.each_joined(room, |user| self.wakers.wake(user));
+    }
+
     /// Finishes what is under way and closes the store.
     pub async fn close(&self) {
+        if let Err(e) = self.presence.flush(&self.store).await {
+            tracing::error!(error = %e, "presence could not be written");
+        }
         self.store.close().await;
     }
 }

@@ -12,6 +12,7 @@ pub mod federation;
 pub mod http;
 pub mod keys;
 pub mod log;
+pub mod presence;
 pub mod receipts;
 pub mod rooms;
 pub mod store;
@@ -100,7 +101,9 @@ impl Server {
             self.app.wakers.close();
             stop.send_replace(true);
         };
+        let timers = tokio::spawn(presence::run(Arc::clone(&self.app)));
         tokio::join!(clients, servers, stop);
+        timers.abort();
         self.app.close().await;
         tracing::info!("stopped");
     }

@@ -5,41 +5,71 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ruma::{OwnedRoomId, RoomId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 
 use super::store::{Receipt, Store, StoreError};
 
 /// Where in the log each room's last receipt is, so that readers ask the store only for news.
-/// Bounded by the rooms that have a receipt.
+/// Bounded by the rooms that
+/// have a receipt, and the private receipts.
 #[derive(Clone, Debug)]
-pub struct Receipts(Arc<Mutex<HashMap<OwnedRoomId, u64>>>);
+pub struct Receipts(Arc<Mutex<Positions>>);
+
+#[derive(Debug, Default)]
+struct Positions {
+    /// Of receipts that everybody in the room may see.
+    shown: HashMap<OwnedRoomId, u64>,
+    /// Of those that only their user may see.
+    own: HashMap<OwnedUserId, HashMap<OwnedRoomId, u64>>,
+    latest: u64,
+}
 
 impl Receipts {
     /// Reads the positions from the store.
     pub fn load(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Mutex::new(store.receipt_positions()?.into_iter().collect()))))
+        let mut positions = Positions::default();
+        for (room, viewer, position) in store.receipt_positions()? {
+            positions.put(room, viewer, position);
+        }
+        Ok(Self(Arc::new(Mutex::new(positions))))
     }
 
-    /// The position of the last receipt in `room`; 0 when there is none.
-    pub fn position(&self, room: &RoomId) -> u64 {
-        self.lock().get(room).copied().unwrap_or(0)
+    /// The position of the last receipt anywhere.
+    pub fn latest(&self) -> u64 {
+        self.lock().latest
+    }
+
+    /// The position of the last receipt in `room` that `viewer`, who is in it, may see; 0: there is none.
+    pub fn position(&self, room: &RoomId, viewer: &UserId) -> u64 {
+        let positions = self.lock();
+        let shown = positions.shown.get(room).copied().unwrap_or(0);
+        let own = positions.own.get(viewer).and_then(|rooms| rooms.get(room)).copied().unwrap_or(0);
+        shown.max(own)
     }
 
     /// Keeps a receipt.
     pub async fn put(&self, store: &Store, receipt: Receipt) -> Result<(), StoreError> {
         let positions = self.clone();
-        let room = receipt.room.clone();
+        let (room, viewer) = (receipt.room.clone(), (!receipt.shown).then(|| receipt.user.clone()));
         store
-            .put_receipt(receipt, move |position| {
-                positions.lock().insert(room, position);
-            })
+            .put_receipt(receipt, move |position| positions.lock().put(room, viewer, position))
             .await
             .map(|_| ())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedRoomId, u64>> {
+    fn lock(&self) -> MutexGuard<'_, Positions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Positions {
+    fn put(&mut self, room: OwnedRoomId, viewer: Option<OwnedUserId>, position: u64) {
+        match viewer {
+            Some(viewer) => self.own.entry(viewer).or_default().insert(room, position),
+            None => self.shown.insert(room, position),
+        };
+        self.latest = self.latest.max(position);
     }
 }
 
@@ -54,7 +84,7 @@ pub fn event(receipts: &[Receipt]) -> String {
     let mut content: BTreeMap<&str, BTreeMap<&str, BTreeMap<&str, Data<'_>>>> = BTreeMap::new();
     for r in receipts {
         let readers = content.entry(&r.event).or_default().entry(&r.kind).or_default();
-        readers.insert(&r.user, Data { ts: r.ts_ms, thread_id: &r.thread });
+        readers.insert(r.user.as_str(), Data { ts: r.ts_ms, thread_id: &r.thread });
     }
     let content = serde_json::to_string(&content).expect("maps of strings and numbers are JSON");
     format!(r#"{{"type":"m.receipt","content":{content}}}"#)
@@ -68,7 +98,7 @@ mod tests {
     fn receipts_are_grouped_by_event_kind_and_user() {
         let receipt = |user: &str, kind: &str, thread: &str, event: &str| Receipt {
             room: "!r:x".try_into().expect("is a room ID"),
-            user: user.into(),
+            user: user.try_into().expect("is a user ID"),
             kind: kind.into(),
             thread: thread.into(),
             event: event.into(),

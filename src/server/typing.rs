@@ -76,19 +76,21 @@ impl Typing {
     }
 
     /// The rooms whose notices changed after the live position `since`, up to and including `upto`.
-    pub fn changed(&self, since: u64, upto: u64, mut visit: impl FnMut(&RoomId, Vec<OwnedUserId>)) {
+    pub fn changed(&self, since: u64, upto: u64) -> Vec<OwnedRoomId> {
         if since >= upto {
-            return;
+            return Vec::new();
         }
-        let inner = self.lock();
-        for room in inner.changed.range(since + 1..=upto).map(|(_, room)| room) {
-            visit(room, inner.rooms.get(room).map_or_else(Vec::new, |r| r.typing.keys().cloned().collect()));
-        }
+        self.lock().changed.range(since + 1..=upto).map(|(_, room)| room.clone()).collect()
     }
 
     /// Who types in `room`.
     pub fn in_room(&self, room: &RoomId) -> Vec<OwnedUserId> {
         self.lock().rooms.get(room).map_or_else(Vec::new, |r| r.typing.keys().cloned().collect())
+    }
+
+    /// The live position of the last change in `room`; 0 when there was none since the start.
+    pub fn position(&self, room: &RoomId) -> u64 {
+        self.lock().rooms.get(room).map_or(0, |r| r.position)
     }
 
     /// Waits until a notice has ended, and returns the rooms where one has.
@@ -150,9 +152,8 @@ mod tests {
     use super::*;
 
     fn changes(typing: &Typing, live: &Live, since: u64) -> Vec<(String, Vec<OwnedUserId>)> {
-        let mut seen = Vec::new();
-        typing.changed(since, live.position(), |room, users| seen.push((room.to_string(), users)));
-        seen
+        let rooms = typing.changed(since, live.position());
+        rooms.into_iter().map(|room| (room.to_string(), typing.in_room(&room))).collect()
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ const utf8 = (bytes) => Buffer.from(bytes, "latin1");
 const table = {
   "JSON": [
     ["cut off", `POST ${V3}/createRoom`, '{"name": "x"', 400, "M_NOT_JSON"],
-    ["no body", `POST ${V3}/createRoom`, "", 400, "M_NOT_JSON"],
+    ["no body", `POST ${V3}/rooms/{room}/invite`, "", 400, "M_NOT_JSON|M_BAD_JSON|M_MISSING_PARAM"],
     ["two values", `POST ${V3}/createRoom`, "{}{}", 400, "M_NOT_JSON"],
     ["a comma too many", `POST ${V3}/createRoom`, '{"name":"x",}', 400, "M_NOT_JSON"],
     ["invalid UTF-8", `POST ${V3}/createRoom`, utf8('{"name":"\xff\xfe"}'), 400, "M_NOT_JSON"],
@@ -34,7 +34,7 @@ const table = {
     ["invitees that are an object", `POST ${V3}/createRoom`, '{"invite":{}}', 400, "M_BAD_JSON", "ours"],
     ["an invitee that is no user", `POST ${V3}/createRoom`, '{"invite":["nobody"]}', 400, "M_INVALID_PARAM|M_BAD_JSON", "ours"],
     ["a preset that does not exist", `POST ${V3}/createRoom`, '{"preset":"secret_club"}', 400, "M_BAD_JSON|M_INVALID_PARAM", "ours"],
-    ["a room version that does not exist", `POST ${V3}/createRoom`, '{"room_version":"nine hundred"}', 400, "M_UNSUPPORTED_ROOM_VERSION"],
+    ["a room version that does not exist", `POST ${V3}/createRoom`, '{"room_version":"900"}', 400, "M_UNSUPPORTED_ROOM_VERSION"],
     ["a room version that is a number", `POST ${V3}/createRoom`, '{"room_version":10}', 400, "M_BAD_JSON"],
     ["an alias with a space", `POST ${V3}/createRoom`, '{"room_alias_name":"a b"}', 400, "M_INVALID_PARAM", "ours"],
     ["an alias with a colon", `POST ${V3}/createRoom`, '{"room_alias_name":"a:b"}', 400, "M_INVALID_PARAM", "ours"],
@@ -116,7 +116,7 @@ const table = {
     ["a room the user is not in", `PUT ${V3}/rooms/{closed}/send/m.room.message/1`, text(""), 403, "M_FORBIDDEN"],
     ["a join without an invitation", `POST ${V3}/join/{closed}`, "{}", 403, "M_FORBIDDEN"],
     ["an unknown direction", `GET ${V3}/rooms/{room}/messages?dir=sideways`, "", 400, "M_INVALID_PARAM"],
-    ["no direction", `GET ${V3}/rooms/{room}/messages`, "", 400, "M_MISSING_PARAM", "ours"],
+    ["no direction", `GET ${V3}/rooms/{room}/messages`, "", 400, "M_MISSING_PARAM|M_INVALID_PARAM", "ours"],
     ["a place that is none", `GET ${V3}/rooms/{room}/messages?dir=b&from=nonsense`, "", 400, "M_INVALID_PARAM", "ours"],
     ["an event that does not exist", `GET ${V3}/rooms/{room}/event/$nothing`, "", 404, "M_NOT_FOUND"],
     ["a redaction of nothing", `PUT ${V3}/rooms/{room}/redact/$nothing/1`, "{}", 404, "M_NOT_FOUND", "ours"],

@@ -144,8 +144,8 @@ impl Drop for TestServer {
 /// A client of one server; after `register` or `log_in` it sends its access token with each request.
 #[derive(Clone)]
 pub struct Client {
-    agent: Agent,
-    base: String,
+    pub agent: Agent,
+    pub base: String,
     pub token: Option<String>,
     pub user: String,
     pub device: String,

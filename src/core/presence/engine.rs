@@ -210,8 +210,8 @@ impl Engine {
     /// engine infers the instant and counts from there.
     ///
     /// `seq` is the device's own number of the report, if it gives any: a late or repeated one is
-    /// dropped. The report of a device that is not connected is dropped too; it says so again on its
-    /// return.
+    /// dropped, for as long as the device is connected. The report of a device that is not connected is
+    /// dropped too; it says so again on its return.
     pub fn handle_idle(
         &mut self,
         user: UserKey,

@@ -84,8 +84,12 @@ impl User {
         let last_seen = record.last_seen.map_or(Instant::ZERO, Instant::from_unix);
         let held = match record.shown.outward() {
             State::Offline | State::Unknown | State::Hidden => None,
-            State::Unavailable => Some(Idleness::Idle { since: last_seen }),
-            State::Busy | State::Online | State::FreeForChat => Some(Idleness::Active { at: last_seen }),
+            State::Unavailable if record.choice != Choice::Unavailable => {
+                Some(Idleness::Idle { since: last_seen })
+            }
+            State::Unavailable | State::Busy | State::Online | State::FreeForChat => {
+                Some(Idleness::Active { at: last_seen })
+            }
         };
         let mut user = Self {
             devices: Vec::new(),

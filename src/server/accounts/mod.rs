@@ -45,6 +45,13 @@ pub struct Accounts {
     pub passwords: Passwords,
 }
 
+impl Accounts {
+    /// Counts the ends of sessions: while it stays the same, nobody was logged out.
+    pub fn sessions_ended(&self) -> u64 {
+        self.sessions.epoch()
+    }
+}
+
 /// A device that just logged in.
 #[derive(Debug)]
 pub struct LoggedIn {
@@ -148,6 +155,7 @@ impl App {
         finish(async move {
             app.store.set_profile_field(user.clone(), field, value).await?;
             // Also when it was so already: mends what a crash between the two left behind.
+            app.handle_profile(&user)?;
             rooms::handle_profile_change(&app, &user).await?;
             Ok(())
         })
@@ -161,6 +169,11 @@ impl App {
         }
         self.accounts.sessions.forget(removed.iter().map(|device| device.token_hash));
         tracing::debug!(%user, devices = removed.len(), "logged out");
+        for device in removed {
+            if let Err(e) = self.presence_device_removed(user, &device.id) {
+                tracing::error!(error = %e, "a device that was logged out still counts as connected");
+            }
+        }
         // A long poll of a device that is gone ends.
         self.wakers.wake(user);
     }

@@ -7,11 +7,16 @@ mod account_data;
 mod capabilities;
 mod devices;
 mod filter;
+mod presence;
 mod profile;
 mod push_rules;
+mod receipts;
 mod register;
 mod rooms;
 mod session;
+mod sync;
+mod to_device;
+mod typing;
 mod user_directory;
 mod versions;
 
@@ -29,11 +34,16 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(capabilities::routes())
         .merge(devices::routes())
         .merge(filter::routes())
+        .merge(presence::routes())
         .merge(profile::routes())
         .merge(push_rules::routes())
+        .merge(receipts::routes())
         .merge(register::routes())
         .merge(rooms::routes())
         .merge(session::routes())
+        .merge(sync::routes())
+        .merge(to_device::routes())
+        .merge(typing::routes())
         .merge(user_directory::routes())
         .merge(versions::routes())
 }

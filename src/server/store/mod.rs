@@ -16,6 +16,7 @@ mod filters;
 mod log;
 mod members;
 mod open;
+mod presence;
 mod receipts;
 mod rooms;
 mod server_keys;
@@ -47,7 +48,7 @@ pub use self::{
     open::{Access, OpenError},
     receipts::Receipt,
     rooms::{Changes, Extremity, NewEvent, RoomRow, RoomWrite},
-    to_device::{Queued, ToDevice},
+    to_device::{Queued, ToDevice, WaitingMessages},
 };
 use self::{tail::Tail, writer::Writer};
 

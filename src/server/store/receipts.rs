@@ -1,9 +1,9 @@
 //! How far each user has read in each room.
 
-use ruma::{OwnedRoomId, RoomId, UserId};
-use rusqlite::{OptionalExtension, Row, params};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use rusqlite::{Row, params};
 
-use super::{Store, StoreError, log::advance};
+use super::{Store, StoreError, events, log::advance};
 
 /// One receipt, as it is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -11,7 +11,7 @@ pub struct Receipt {
     /// Where.
     pub room: OwnedRoomId,
     /// Who has read.
-    pub user: String,
+    pub user: OwnedUserId,
     /// `m.read` or `m.read.private`.
     pub kind: String,
     /// Empty, `main`, or the event ID of the thread's root.
@@ -41,7 +41,7 @@ impl Store {
                 )?
                 .execute(params![
                     receipt.room.as_str(),
-                    receipt.user,
+                    receipt.user.as_str(),
                     receipt.kind,
                     receipt.thread,
                     receipt.event,
@@ -89,44 +89,28 @@ impl Store {
         })
     }
 
-    /// The receipt of `user` in `room` of one kind and thread.
-    pub fn receipt(
-        &self,
-        room: &RoomId,
-        user: &UserId,
-        kind: &str,
-        thread: &str,
-    ) -> Result<Option<Receipt>, StoreError> {
+    /// For filling the memory at start: room, the user where only they may see it, and the position of
+    /// the last such receipt.
+    pub fn receipt_positions(&self) -> Result<Vec<(OwnedRoomId, Option<OwnedUserId>, u64)>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT user_id, kind, thread, event_id, ts_ms, shown FROM receipts
-                 WHERE room_id = ?1 AND user_id = ?2 AND kind = ?3 AND thread = ?4",
+                "SELECT room_id, iif(shown, NULL, user_id) AS viewer, max(position) FROM receipts GROUP BY 1, 2",
             )?
-            .query_row([room.as_str(), user.as_str(), kind, thread], |row| receipt(room, row))
-            .optional()
-        })
-    }
-
-    /// The position of the last receipt in every room that has one.
-    pub fn receipt_positions(&self) -> Result<Vec<(OwnedRoomId, u64)>, StoreError> {
-        let rows: Vec<(String, i64)> = self.read(|c| {
-            c.prepare_cached("SELECT room_id, max(position) FROM receipts GROUP BY room_id")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
-        rows.into_iter()
-            .map(|(room, position)| {
-                let room = room.try_into().map_err(|e| StoreError::Corrupt(format!("room_id: {e}")))?;
-                Ok((room, position.cast_unsigned()))
-            })
+            .query_map([], |row| {
+                let viewer = row.get_ref(1)?.as_str_or_null()?;
+                let viewer = viewer.map(|viewer| events::parse(1, viewer)).transpose()?;
+                let room = events::parse(0, row.get_ref(0)?.as_str()?)?;
+                Ok((room, viewer, row.get::<_, i64>(2)?.cast_unsigned()))
+            })?
             .collect()
+        })
     }
 }
 
 fn receipt(room: &RoomId, row: &Row<'_>) -> rusqlite::Result<Receipt> {
     Ok(Receipt {
         room: room.to_owned(),
-        user: row.get(0)?,
+        user: events::parse(0, row.get_ref(0)?.as_str()?)?,
         kind: row.get(1)?,
         thread: row.get(2)?,
         event: row.get(3)?,

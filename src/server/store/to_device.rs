@@ -10,7 +10,7 @@ use crate::server::http::Session;
 const REMEMBERED_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// The most messages that one read returns; the rest comes with the next.
-const BATCH: i64 = 100;
+const BATCH: usize = 100;
 
 /// A message for one device.
 #[derive(Clone, Debug)]
@@ -21,6 +21,15 @@ pub struct ToDevice {
     pub device: OwnedDeviceId,
     /// `{"type","sender","content"}` as JSON text.
     pub event: String,
+}
+
+/// Messages that wait for a device.
+#[derive(Clone, Debug)]
+pub struct WaitingMessages {
+    /// With their positions, oldest first.
+    pub events: Vec<(u64, String)>,
+    /// There are more after these.
+    pub truncated: bool,
 }
 
 /// Where a message was put: whose device, and at which position.
@@ -78,19 +87,28 @@ impl Store {
         device: &DeviceId,
         since: u64,
         upto: u64,
-    ) -> Result<Vec<(u64, String)>, StoreError> {
-        self.read(|c| {
+    ) -> Result<WaitingMessages, StoreError> {
+        let mut events: Vec<(u64, String)> = self.read(|c| {
             c.prepare_cached(
                 "SELECT position, event FROM to_device
                  WHERE user_id = ?1 AND device_id = ?2 AND position > ?3 AND position <= ?4
                  ORDER BY position LIMIT ?5",
             )?
             .query_map(
-                params![user.as_str(), device.as_str(), since.cast_signed(), upto.cast_signed(), BATCH],
+                params![
+                    user.as_str(),
+                    device.as_str(),
+                    since.cast_signed(),
+                    upto.cast_signed(),
+                    BATCH as i64 + 1
+                ],
                 |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)),
             )?
             .collect()
-        })
+        })?;
+        let truncated = events.len() > BATCH;
+        events.truncate(BATCH);
+        Ok(WaitingMessages { events, truncated })
     }
 
     /// Forgets the messages for a device up to and including `upto`: it has them.

@@ -47,11 +47,6 @@ impl Filter {
             && f.senders.as_ref().is_none_or(|s| !s.is_empty())
     }
 
-    /// How many presence events one response may hold.
-    pub fn presence_limit(&self) -> usize {
-        self.0.presence.limit.map_or(usize::MAX, |n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX))
-    }
-
     /// Whether the user's own global account data of this type is wanted.
     pub fn account_data(&self, kind: &str) -> bool {
         let f: &wire::Filter = &self.0.account_data;

@@ -77,7 +77,9 @@ export class Homeserver {
 }
 
 function pilotlightCommand({ dir, port, settings }) {
-  const all = { server_name: serverName, data_dir: join(dir, "data"), listen: `127.0.0.1:${port}`, ...settings };
+  const all = {
+    server_name: serverName, data_dir: join(dir, "data"), listen: `127.0.0.1:${port}`, "rate_limits.enabled": false, ...settings,
+  };
   const args = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
   const program = process.env.PILOTLIGHT_BIN ?? join(root, "target/debug/pilotlight");
   return [program, ["serve", ...args], {}];

@@ -23,6 +23,7 @@ async fn send(
     session: Session,
     Ruma(request): Ruma<send_message_event::v3::Request>,
 ) -> ApiResult<Ruma<send_message_event::v3::Response>> {
+    app.typing.stop(&request.room_id, &session.user, &app.live);
     let event_id = rooms::send_message(
         &app,
         &session,
@@ -32,6 +33,7 @@ async fn send(
         request.body.json().get(),
     )
     .await?;
+    app.handle_pro_active(&session.user)?;
     Ok(Ruma(send_message_event::v3::Response::new(event_id)))
 }
 

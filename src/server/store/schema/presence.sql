@@ -1,9 +1,10 @@
--- What a user chose, and what the server has to remember of their presence.
+-- What a user chose, and what others were shown of it: so that nobody blinks when the server restarts.
 CREATE TABLE presence (
-    user_id        TEXT PRIMARY KEY,
-    choice         TEXT NOT NULL,              -- the state the user chose (core::presence::State's word)
-    status_msg     TEXT,
-    connected      INTEGER NOT NULL,           -- 1: was not offline when last written
-    last_active_ms INTEGER,                    -- Unix time of the last pro-active event
-    last_seen_ms   INTEGER                     -- Unix time of the last connected device's end
+    user_id          TEXT PRIMARY KEY,
+    choice           TEXT NOT NULL,   -- the state the user chose
+    status_msg       TEXT,
+    shown            TEXT NOT NULL,   -- the state others saw
+    shown_status_msg TEXT,
+    last_active_ms   INTEGER,         -- Unix time of the last pro-active event
+    last_seen_ms     INTEGER          -- Unix time at which others last saw the user connected
 ) STRICT, WITHOUT ROWID;

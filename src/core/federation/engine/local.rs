@@ -1,0 +1,147 @@
+//! Inputs from this server's own users: who observes whom, who has a client, who changed.
+
+use super::{Engine, Permission};
+use crate::core::federation::peer::Speech;
+use crate::core::federation::status::{Server, Status, User};
+use crate::core::time::Instant;
+
+impl Engine {
+    /// `observer`, of this server, has `observed`, of another, on their list or shares a room with them.
+    ///
+    /// The two are a set: said twice, it holds once.
+    pub fn handle_interest_added(&mut self, now: Instant, observer: User, observed: User) {
+        let remote = self.remote_slot(now, observed);
+        let local = self.local_slot(observer);
+        let entry = &mut self.locals[local as usize];
+        if let Err(place) = entry.observes.binary_search(&remote) {
+            entry.observes.insert(place, remote);
+            if entry.attached {
+                self.activate(now, local, remote);
+            }
+        }
+    }
+
+    /// `observer` does not observe `observed` any more.
+    pub fn handle_interest_removed(&mut self, now: Instant, observer: User, observed: User) {
+        let remote = self.remote_slot(now, observed);
+        let local = self.local_slot(observer);
+        let entry = &mut self.locals[local as usize];
+        if let Ok(place) = entry.observes.binary_search(&remote) {
+            entry.observes.remove(place);
+            if entry.attached {
+                self.deactivate(now, remote);
+            }
+        }
+    }
+
+    /// `observer` has a client that wants to see others (L8): what they observe is polled.
+    pub fn handle_client_attached(&mut self, now: Instant, observer: User) {
+        let local = self.local_slot(observer);
+        let entry = &mut self.locals[local as usize];
+        if !std::mem::replace(&mut entry.attached, true) {
+            for index in 0..self.locals[local as usize].observes.len() {
+                let remote = self.locals[local as usize].observes[index];
+                self.activate(now, local, remote);
+            }
+        }
+    }
+
+    /// `observer` has no such client any more: nobody is polled for their sake (F3).
+    pub fn handle_client_detached(&mut self, now: Instant, observer: User) {
+        let local = self.local_slot(observer);
+        let entry = &mut self.locals[local as usize];
+        if std::mem::replace(&mut entry.attached, false) {
+            for index in 0..self.locals[local as usize].observes.len() {
+                let remote = self.locals[local as usize].observes[index];
+                self.deactivate(now, remote);
+            }
+        }
+    }
+
+    /// A local user shows something else. A difference in the times alone is kept, but not pushed.
+    pub fn handle_local_change(&mut self, now: Instant, user: User, mut status: Status) {
+        status.shown = status.shown.bounded();
+        let local = self.local_slot(user);
+        let entry = &mut self.locals[local as usize];
+        let changed = entry.status.shown != status.shown;
+        entry.status = status;
+        if !changed {
+            return;
+        }
+        entry.fingerprint = entry.status.shown.fingerprint();
+        let due = now + self.config.batch_window;
+        for index in 0..self.locals[local as usize].subs.len() {
+            let (peer, sub) = self.locals[local as usize].subs[index];
+            let entry = &mut self.peers[peer as usize];
+            if entry.delivers(sub) {
+                entry.mark_dirty(sub);
+                if entry.flush_at.is_none() {
+                    entry.flush_at = Some(due);
+                    self.rearm(peer);
+                }
+            }
+        }
+    }
+
+    /// Whether anybody on `peer` may see `observed` (L6), as it is from here on.
+    pub fn handle_permission(&mut self, now: Instant, peer: Server, observed: User, permission: Permission) {
+        let slot = self.peer_slot(now, peer);
+        let local = self.local_slot(observed);
+        let sub = self.sub_slot(slot, local);
+        let due = now + self.config.batch_window;
+        let soon = now + self.config.settle;
+        let peer = &mut self.peers[slot as usize];
+        let permitted = permission == Permission::Allowed;
+        if std::mem::replace(&mut peer.subs[sub as usize].permitted, permitted) == permitted {
+            return;
+        }
+        if permitted && peer.remove_blind(observed.fingerprint) {
+            peer.set_promised(sub, observed.fingerprint, true);
+        }
+        // Said to have been seen before and taken back, or polled before and given only here.
+        let answers = peer.subs[sub as usize].promised;
+        if answers || peer.speech != Speech::Extended {
+            peer.mark_dirty(sub);
+            peer.flush_by(if answers { soon } else { due });
+            self.rearm(slot);
+        }
+    }
+
+    /// One more observer with a client wants `remote`.
+    fn activate(&mut self, now: Instant, local: u32, remote: u32) {
+        let entry = &mut self.remotes[remote as usize];
+        let slot = entry.peer;
+        let peer = &mut self.peers[slot as usize];
+        entry.active += 1;
+        if entry.active == 1 {
+            peer.mark_repoll(remote, entry);
+            if !entry.asked && peer.speech != Speech::Stock {
+                peer.flush_by(now + self.config.settle);
+            }
+        }
+        // Who watches somebody there is, most likely, watched from there: the status goes along with
+        // the poll, and with it the promise. A peer that does not want it unpolls it (F2, F3).
+        if let Some(&sub) = peer.sub_of.get(&local)
+            && peer.subs[sub as usize].permitted
+            && !peer.subs[sub as usize].promised
+        {
+            peer.set_promised(sub, self.locals[local as usize].user.fingerprint, true);
+            peer.mark_dirty(sub);
+            peer.flush_by(now + self.config.batch_window);
+        }
+        self.rearm(slot);
+    }
+
+    /// One observer fewer wants `remote`.
+    fn deactivate(&mut self, now: Instant, remote: u32) {
+        let entry = &mut self.remotes[remote as usize];
+        let slot = entry.peer;
+        let peer = &mut self.peers[slot as usize];
+        entry.active -= 1;
+        if entry.active == 0 {
+            peer.mark_repoll(remote, entry);
+            peer.flush_by(now + self.config.batch_window);
+            self.rearm(slot);
+        }
+    }
+}

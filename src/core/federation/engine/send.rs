@@ -1,0 +1,228 @@
+//! Making the next message to a peer, and what its outcome means.
+
+use super::{Delivery, Engine, Outcome, Output};
+use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
+use crate::core::federation::peer::{InFlight, Speech};
+use crate::core::federation::status::{Availability, Server};
+use crate::core::federation::watchdog::Watchdogs;
+use crate::core::time::Instant;
+
+/// What a user costs in a message apart from the status message, in Matrix's own form.
+const BYTES_PER_USER: usize = 200;
+
+impl Engine {
+    /// How the sending of message `seq` to `peer` went.
+    ///
+    /// What was lost is sent again, as it is by then, when the peer can be reached; in between, ever
+    /// longer pauses. An outcome that comes twice or too late is ignored.
+    pub fn handle_outcome(&mut self, now: Instant, peer: Server, seq: u64, outcome: Outcome) {
+        let Some(&slot) = self.peer_of.get(&peer) else { return };
+        let Some(flight) = self.peers[slot as usize].in_flight.take_if(|flight| flight.seq == seq) else {
+            return;
+        };
+        match outcome {
+            Outcome::Delivered => self.delivered(now, slot, &flight),
+            Outcome::Failed => self.failed(now, slot, flight),
+        }
+        self.rearm(slot);
+    }
+
+    fn delivered(&mut self, now: Instant, slot: u32, flight: &InFlight) {
+        let peer = &mut self.peers[slot as usize];
+        peer.backoff.handle_success();
+        peer.watchdogs.handle_acknowledged(now, &self.config);
+        if peer.speech == Speech::Unknown && flight.polls && peer.judge_at.is_none() {
+            peer.judge_at = Some(now + self.config.poll_patience);
+        }
+        if peer.flush_at.is_some_and(|at| at <= now) {
+            self.flush(now, slot);
+        }
+    }
+
+    pub(super) fn failed(&mut self, now: Instant, slot: u32, flight: InFlight) {
+        let peer = &mut self.peers[slot as usize];
+        peer.backoff.handle_failure(now, self.config.backoff, &mut self.rng);
+        for sub in flight.subs {
+            peer.subs[sub as usize].resend = true;
+            peer.mark_dirty(sub);
+        }
+        for slot in flight.remotes {
+            let remote = &mut self.remotes[slot as usize];
+            remote.unsure = true;
+            peer.mark_repoll(slot, remote);
+        }
+        peer.poll_all |= flight.poll_all;
+        // The peer may have been away and forgotten all: the digests will tell.
+        peer.remind |= peer.speech == Speech::Extended;
+        peer.flush_by(now);
+    }
+
+    /// Sends everything that waits for the peer, as far as one message holds it, unless one is under
+    /// way or the peer is in backoff.
+    pub(super) fn flush(&mut self, now: Instant, slot: u32) {
+        let peer = &mut self.peers[slot as usize];
+        if peer.in_flight.is_some() || peer.backoff.until().is_some_and(|until| until > now) {
+            return;
+        }
+        peer.flush_at = None;
+        let related = peer.related();
+        let mut flight = InFlight {
+            seq: peer.out_seq + 1,
+            since: now,
+            subs: Vec::new(),
+            remotes: Vec::new(),
+            poll_all: false,
+            polls: false,
+        };
+        let mut edu = Edu::default();
+        let mut room = Room { users: self.config.max_users_per_edu, bytes: self.config.max_edu_bytes };
+        self.gather_pushes(now, slot, &mut edu, &mut flight, &mut room);
+        self.gather_polls(slot, &mut edu, &mut flight, &mut room);
+        let peer = &mut self.peers[slot as usize];
+        if peer.related() && !related {
+            peer.watchdogs = Watchdogs::new(now, &self.config, &mut self.rng);
+        }
+        let complete = peer.dirty.is_empty() && peer.repoll.is_empty() && !peer.poll_all;
+        let remind = complete && peer.remind && peer.speech == Speech::Extended;
+        if !complete {
+            peer.flush_at = Some(now);
+        }
+        let greet = std::mem::take(&mut peer.greet);
+        if edu.users() == 0 && !edu.poll_all && !remind && !greet {
+            return;
+        }
+        if remind {
+            let answer = peer.watchdogs.handle_reminded(now, &self.config);
+            let seen = peer.epoch.map(|epoch| (epoch, peer.in_seq));
+            edu.reminder = Some(Reminder { mine: peer.given, yours: peer.held, seen, answer });
+            peer.remind = false;
+        }
+        peer.out_seq = flight.seq;
+        edu.link = Some(Link { epoch: self.epoch, seq: flight.seq, promise: Some(self.config.promise) });
+        edu.hello = peer.speech != Speech::Extended;
+        let delivery = Delivery { peer: peer.server, seq: flight.seq, speech: peer.speech, edu };
+        peer.in_flight = Some(flight);
+        self.outputs.push_back(Output::Send(delivery));
+    }
+
+    /// Takes in what of this server's users the peer is to be told: the last state, and nothing of one
+    /// who is as the peer knows them (F8).
+    fn gather_pushes(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        edu: &mut Edu,
+        flight: &mut InFlight,
+        room: &mut Room,
+    ) {
+        let peer = &mut self.peers[slot as usize];
+        let mut taken = 0;
+        while taken < peer.dirty.len() && room.is_left() {
+            let sub = peer.dirty[taken];
+            taken += 1;
+            let delivers = peer.delivers(sub);
+            let entry = &mut peer.subs[sub as usize];
+            let resend = std::mem::take(&mut entry.resend);
+            entry.dirty = false;
+            let local = &self.locals[entry.local as usize];
+            let user = local.user;
+            if !entry.permitted {
+                if entry.sent.is_some() || resend {
+                    match peer.speech {
+                        Speech::Extended => edu.withdrawn.push(user),
+                        // It has no word for it.
+                        Speech::Unknown | Speech::Stock => edu.push.push(Push::offline(user)),
+                    }
+                    flight.subs.push(sub);
+                    room.take(0);
+                }
+                peer.set_sent(sub, user.fingerprint, None);
+                continue;
+            }
+            let idle = entry.sent.is_none()
+                && !entry.promised
+                && local.status.shown.availability == Availability::Offline;
+            if !delivers || idle || (entry.sent == Some(local.fingerprint) && !resend) {
+                continue;
+            }
+            let status = &local.status;
+            let ago = |then: Option<Instant>| then.map(|then| now.since(then));
+            room.take(status.shown.status_msg.as_ref().map_or(0, |text| text.len()));
+            edu.push.push(Push {
+                user,
+                shown: status.shown.clone(),
+                last_active_ago: ago(status.last_active),
+                last_seen_ago: ago(status.last_seen),
+            });
+            flight.subs.push(sub);
+            peer.set_sent(sub, user.fingerprint, Some(local.fingerprint));
+            peer.set_promised(sub, user.fingerprint, true);
+        }
+        peer.dirty.drain(..taken);
+    }
+
+    /// Takes in whom the peer is to push, and whom no longer. A stock server is asked for nobody (F10).
+    fn gather_polls(&mut self, slot: u32, edu: &mut Edu, flight: &mut InFlight, room: &mut Room) {
+        let peer = &mut self.peers[slot as usize];
+        if peer.speech == Speech::Stock {
+            peer.poll_all = false;
+            for slot in peer.repoll.drain(..) {
+                self.remotes[slot as usize].listed = false;
+            }
+            return;
+        }
+        if peer.poll_all && room.is_left() {
+            peer.poll_all = false;
+            flight.poll_all = true;
+            edu.poll_all = true;
+            peer.round = peer.round.wrapping_add(1);
+            peer.awaiting = Some(flight.seq);
+            for index in 0..peer.remotes.len() {
+                let slot = peer.remotes[index];
+                let remote = &mut self.remotes[slot as usize];
+                let wanted = remote.active > 0;
+                peer.set_asked(remote, wanted);
+                remote.unsure = wanted;
+                if wanted {
+                    peer.mark_repoll(slot, remote);
+                }
+            }
+        }
+        let mut taken = 0;
+        while taken < peer.repoll.len() && room.is_left() {
+            let slot = peer.repoll[taken];
+            taken += 1;
+            let remote = &mut self.remotes[slot as usize];
+            remote.listed = false;
+            let wanted = remote.active > 0;
+            let unsure = std::mem::take(&mut remote.unsure);
+            if wanted == remote.asked && !unsure {
+                continue;
+            }
+            peer.set_asked(remote, wanted);
+            let list = if wanted { &mut edu.poll } else { &mut edu.unpoll };
+            list.push(Asked::Known(remote.user));
+            flight.remotes.push(slot);
+            room.take(0);
+        }
+        peer.repoll.drain(..taken);
+        flight.polls = edu.poll_all || !edu.poll.is_empty();
+    }
+}
+
+/// What is left of the bounds of one message.
+struct Room {
+    users: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const fn is_left(&self) -> bool {
+        self.users > 0 && self.bytes > 0
+    }
+
+    const fn take(&mut self, text: usize) {
+        self.users = self.users.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(BYTES_PER_USER + 2 * text);
+    }
+}

@@ -1,0 +1,320 @@
+//! What is kept of one peer: what it was promised, what it promised, and what waits to be sent to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::config::Config;
+use super::digest::{Digest, Fingerprint};
+use super::status::{Server, Status, User};
+use super::watchdog::Watchdogs;
+use crate::core::rng::Rng;
+use crate::core::time::Instant;
+
+/// What a peer is known to understand (F10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speech {
+    /// It has not said: polls go along in Matrix's form.
+    #[default]
+    Unknown,
+    /// Pushes only: it left a poll unanswered, or sent a message without a link.
+    Stock,
+    /// Everything, in the short form.
+    Extended,
+}
+
+/// One of this server's users, towards one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Sub {
+    /// The slot of the user.
+    pub(super) local: u32,
+    /// Somebody at the peer may see the user.
+    pub(super) permitted: bool,
+    /// The peer polled the user, or was pushed them: changes are pushed.
+    pub(super) promised: bool,
+    /// Listed in `Peer::dirty`.
+    pub(super) dirty: bool,
+    /// To be pushed even if nothing changed.
+    pub(super) resend: bool,
+    /// What the peer was told.
+    pub(super) sent: Option<Fingerprint>,
+}
+
+/// A user of a peer's, wanted or once wanted here.
+#[derive(Clone, Debug)]
+pub(super) struct Remote {
+    pub(super) user: User,
+    /// The slot of the peer.
+    pub(super) peer: u32,
+    /// How many observers have a client.
+    pub(super) active: u32,
+    /// The peer was polled for the user, or pushed them.
+    pub(super) asked: bool,
+    /// It is not certain that the peer knows whether the user is asked for.
+    pub(super) unsure: bool,
+    /// Listed in `Peer::repoll`.
+    pub(super) listed: bool,
+    /// The round of polls in which the status was last said.
+    pub(super) round: u32,
+    /// What the user shows, and its fingerprint; `None`: unknown.
+    pub(super) held: Option<(Status, Fingerprint)>,
+}
+
+/// A message whose outcome is not known yet.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub(super) seq: u64,
+    pub(super) since: Instant,
+    pub(super) subs: Vec<u32>,
+    pub(super) remotes: Vec<u32>,
+    pub(super) poll_all: bool,
+    pub(super) polls: bool,
+}
+
+/// One other homeserver.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) server: Server,
+    pub(super) speech: Speech,
+    pub(super) watchdogs: Watchdogs,
+    pub(super) backoff: Backoff,
+
+    /// Everybody the peer may see or asked for; an entry, once made, stays.
+    pub(super) subs: Vec<Sub>,
+    pub(super) sub_of: BTreeMap<u32, u32>,
+    /// Polled, but nobody the peer may see. Bounded by `max_blind_polls`.
+    pub(super) blind: BTreeSet<Fingerprint>,
+    pub(super) promised: u32,
+    pub(super) given: Digest,
+
+    /// The slots of the peer's users; an entry, once made, stays.
+    pub(super) remotes: Vec<u32>,
+    pub(super) asked: u32,
+    pub(super) held: Digest,
+    pub(super) held_count: u32,
+    /// How long its statuses hold.
+    pub(super) promise: Duration,
+    /// Counts full polls.
+    pub(super) round: u32,
+    /// The number of the message with the last full poll, until it is answered.
+    pub(super) awaiting: Option<u64>,
+    /// Before this, no repair of a difference begins; and the pause that comes next.
+    pub(super) repair_at: Instant,
+    pub(super) repair_pause: Duration,
+
+    pub(super) dirty: Vec<u32>,
+    pub(super) repoll: Vec<u32>,
+    pub(super) poll_all: bool,
+    /// A reminder goes along with the next message.
+    pub(super) remind: bool,
+    /// A message goes out even if there is nothing to say, to ask what the peer understands.
+    pub(super) greet: bool,
+    /// The next message is due.
+    pub(super) flush_at: Option<Instant>,
+    pub(super) in_flight: Option<InFlight>,
+
+    pub(super) out_seq: u64,
+    pub(super) in_seq: u64,
+    pub(super) epoch: Option<u64>,
+    /// When the last message of that epoch came.
+    pub(super) spoke: Instant,
+    /// When the peer, if it says nothing until then, counts as a stock server.
+    pub(super) judge_at: Option<Instant>,
+    /// When a stock server is told again who is online.
+    pub(super) refresh_at: Option<Instant>,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant, server: Server, config: &Config, rng: &mut Rng) -> Self {
+        Self {
+            server,
+            speech: Speech::Unknown,
+            watchdogs: Watchdogs::new(now, config, rng),
+            backoff: Backoff::default(),
+            subs: Vec::new(),
+            sub_of: BTreeMap::new(),
+            blind: BTreeSet::new(),
+            promised: 0,
+            given: Digest::EMPTY,
+            remotes: Vec::new(),
+            asked: 0,
+            held: Digest::EMPTY,
+            held_count: 0,
+            promise: config.stock_promise,
+            round: 0,
+            awaiting: None,
+            repair_at: now,
+            repair_pause: config.short_watchdog,
+            dirty: Vec::new(),
+            repoll: Vec::new(),
+            poll_all: false,
+            remind: false,
+            greet: false,
+            flush_at: None,
+            in_flight: None,
+            out_seq: 0,
+            in_seq: 0,
+            epoch: None,
+            spoke: now,
+            judge_at: None,
+            refresh_at: None,
+        }
+    }
+
+    /// Whether either side watches somebody of the other's.
+    pub(super) const fn related(&self) -> bool {
+        self.asked > 0 || self.promised > 0
+    }
+
+    /// Brings the next message forward to `at`, if it was later.
+    pub(super) fn flush_by(&mut self, at: Instant) {
+        self.flush_at = Some(self.flush_at.map_or(at, |former| former.min(at)));
+    }
+
+    /// The entry of a local user, made if there is none; and whether it is new.
+    pub(super) fn sub_for(&mut self, local: u32) -> (u32, bool) {
+        if let Some(&sub) = self.sub_of.get(&local) {
+            return (sub, false);
+        }
+        let sub = u32::try_from(self.subs.len()).expect("fewer users than 2^32");
+        self.subs.push(Sub {
+            local,
+            permitted: false,
+            promised: false,
+            dirty: false,
+            resend: false,
+            sent: None,
+        });
+        self.sub_of.insert(local, sub);
+        (sub, true)
+    }
+
+    /// Whether the user's changes go to the peer.
+    pub(super) fn delivers(&self, sub: u32) -> bool {
+        let sub = &self.subs[sub as usize];
+        sub.permitted && (sub.promised || self.speech != Speech::Extended)
+    }
+
+    /// Lists the entry for the next message.
+    pub(super) fn mark_dirty(&mut self, sub: u32) {
+        let entry = &mut self.subs[sub as usize];
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(sub);
+        }
+    }
+
+    /// Promises the peer the changes of `user`, or ends that.
+    pub(super) fn set_promised(&mut self, sub: u32, user: Fingerprint, promised: bool) {
+        let entry = &mut self.subs[sub as usize];
+        if entry.promised == promised {
+            return;
+        }
+        entry.promised = promised;
+        let shown = entry.sent.unwrap_or(Fingerprint::UNKNOWN);
+        if promised {
+            self.promised += 1;
+            self.given.add(user, shown);
+        } else {
+            self.promised -= 1;
+            self.given.remove(user, shown);
+        }
+    }
+
+    /// Notes what the peer was told of `user`; `None`: nothing, or that it is taken back.
+    pub(super) fn set_sent(&mut self, sub: u32, user: Fingerprint, sent: Option<Fingerprint>) {
+        let entry = &mut self.subs[sub as usize];
+        let former = std::mem::replace(&mut entry.sent, sent);
+        if entry.promised && former != sent {
+            self.given.remove(user, former.unwrap_or(Fingerprint::UNKNOWN));
+            self.given.add(user, sent.unwrap_or(Fingerprint::UNKNOWN));
+        }
+    }
+
+    /// Ends a poll for somebody the peer may not see.
+    pub(super) fn remove_blind(&mut self, user: Fingerprint) -> bool {
+        let was = self.blind.remove(&user);
+        if was {
+            self.given.remove(user, Fingerprint::UNKNOWN);
+        }
+        was
+    }
+
+    /// Keeps a poll for somebody the peer may not see; false if there are too many.
+    pub(super) fn add_blind(&mut self, user: Fingerprint, most: usize) -> bool {
+        if self.blind.contains(&user) {
+            return true;
+        }
+        if self.blind.len() >= most {
+            return false;
+        }
+        self.blind.insert(user);
+        self.given.add(user, Fingerprint::UNKNOWN);
+        true
+    }
+
+    /// Counts `remote` among those the peer was asked for, or no longer.
+    pub(super) fn set_asked(&mut self, remote: &mut Remote, asked: bool) {
+        if remote.asked == asked {
+            return;
+        }
+        remote.asked = asked;
+        let user = remote.user.fingerprint;
+        if asked {
+            self.asked += 1;
+            self.held.add(user, Fingerprint::UNKNOWN);
+        } else {
+            self.set_held(remote, None);
+            self.asked -= 1;
+            self.held.remove(user, Fingerprint::UNKNOWN);
+        }
+    }
+
+    /// Notes what `remote`, who is asked for, shows.
+    pub(super) fn set_held(&mut self, remote: &mut Remote, status: Option<(Status, Fingerprint)>) {
+        let user = remote.user.fingerprint;
+        let fingerprint = |held: &Option<(Status, Fingerprint)>| held.as_ref().map(|held| held.1);
+        let (before, after) = (fingerprint(&remote.held), fingerprint(&status));
+        remote.held = status;
+        if before != after {
+            self.held.remove(user, before.unwrap_or(Fingerprint::UNKNOWN));
+            self.held.add(user, after.unwrap_or(Fingerprint::UNKNOWN));
+            self.held_count = self.held_count + u32::from(after.is_some()) - u32::from(before.is_some());
+        }
+    }
+
+    /// Lists `slot` for a poll or unpoll in the next message.
+    pub(super) fn mark_repoll(&mut self, slot: u32, remote: &mut Remote) {
+        if !remote.listed {
+            remote.listed = true;
+            self.repoll.push(slot);
+        }
+    }
+
+    /// When `Engine::service` has something to do for the peer.
+    pub(super) fn deadline(&self, config: &Config) -> Option<Instant> {
+        let mut deadline = Instant::MAX;
+        let mut sooner = |at: Option<Instant>| deadline = deadline.min(at.unwrap_or(Instant::MAX));
+        match &self.in_flight {
+            Some(flight) => sooner(Some(flight.since + config.send_timeout)),
+            None => {
+                let open_at = self.backoff.until().unwrap_or(Instant::ZERO);
+                sooner(self.flush_at.map(|at| at.max(open_at)));
+                if self.watches() {
+                    sooner(Some(self.watchdogs.deadline()));
+                }
+            }
+        }
+        if self.held_count > 0 {
+            sooner(Some(self.watchdogs.promised_until(self.promise)));
+        }
+        sooner(self.judge_at);
+        sooner(self.refresh_at);
+        (deadline < Instant::MAX).then_some(deadline)
+    }
+
+    /// Whether the watchdogs run: there is something to watch over, and no backoff in their place.
+    pub(super) const fn watches(&self) -> bool {
+        matches!(self.speech, Speech::Extended) && self.related() && self.backoff.failures() == 0
+    }
+}

@@ -1,0 +1,137 @@
+//! Who and what presence between servers is about: handles of servers and users, and what a user shows.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::digest::Fingerprint;
+use crate::core::time::Instant;
+
+/// The longest status message between servers, in bytes.
+const MAX_STATUS_MSG: usize = 1_024;
+
+/// The longest word for a device, in bytes.
+const MAX_DEVICE_TYPE: usize = 32;
+
+/// A homeserver, by the handle its name was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Server(pub u32);
+
+/// A user: the handle their ID was given, their homeserver, and the fingerprint of their ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct User {
+    /// The handle, unique among the users of all servers.
+    pub index: u32,
+    /// The homeserver.
+    pub server: Server,
+    /// The fingerprint of the full user ID: the same on every server.
+    pub fingerprint: Fingerprint,
+}
+
+/// How available a user lets themselves be seen; what is hidden or unknown cannot be said to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Availability {
+    /// Not connected, or hidden.
+    #[default]
+    Offline,
+    /// Idle or away.
+    Unavailable,
+    /// Not to be disturbed.
+    Busy,
+    /// Connected.
+    Online,
+    /// Willing to talk.
+    FreeForChat,
+}
+
+impl Availability {
+    /// All of them, the least available first.
+    pub const ALL: [Self; 5] =
+        [Self::Offline, Self::Unavailable, Self::Busy, Self::Online, Self::FreeForChat];
+
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Online => "online",
+            Self::FreeForChat => "free_for_chat",
+        }
+    }
+
+    /// The nearest of Matrix's three words (P11).
+    pub const fn matrix_word(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Unavailable | Self::Busy => "unavailable",
+            Self::Online | Self::FreeForChat => "online",
+        }
+    }
+}
+
+impl FromStr for Availability {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|a| a.as_str() == word).ok_or(())
+    }
+}
+
+/// What a user shows; a difference here, and only here, is a change that is pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// How available they are.
+    pub availability: Availability,
+    /// Their own words.
+    pub status_msg: Option<Arc<str>>,
+    /// The kind of device they are at.
+    pub device_type: Option<Arc<str>>,
+    /// Matrix's `currently_active`.
+    pub currently_active: bool,
+}
+
+impl Shown {
+    /// With texts cut to what is let over the wire; the same on both sides, lest their digests differ.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        for (text, most) in [(&mut self.status_msg, MAX_STATUS_MSG), (&mut self.device_type, MAX_DEVICE_TYPE)]
+        {
+            if let Some(long) = text.take_if(|text| text.is_empty() || text.len() > most) {
+                let end = (0..=most.min(long.len())).rev().find(|&end| long.is_char_boundary(end));
+                let cut = &long[..end.expect("0 is a boundary")];
+                *text = (!cut.is_empty()).then(|| cut.into());
+            }
+        }
+        self
+    }
+
+    /// The fingerprint, the same on every server.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let text = |text: &Option<Arc<str>>| text.clone().unwrap_or_default();
+        Fingerprint::of_parts(&[
+            self.availability.as_str().as_bytes(),
+            &[u8::from(self.currently_active)],
+            text(&self.status_msg).as_bytes(),
+            text(&self.device_type).as_bytes(),
+        ])
+    }
+}
+
+/// A user's status with the times that pass by themselves and are no change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What the user shows.
+    pub shown: Shown,
+    /// The last pro-active event (P8), on this server's clock.
+    pub last_active: Option<Instant>,
+    /// When an offline user was last seen (P9), on this server's clock.
+    pub last_seen: Option<Instant>,
+}
+
+impl From<Availability> for Status {
+    /// A status with nothing but the state: active while `Online` or `FreeForChat`.
+    fn from(availability: Availability) -> Self {
+        let currently_active = matches!(availability, Availability::Online | Availability::FreeForChat);
+        Self { shown: Shown { availability, currently_active, ..Shown::default() }, ..Self::default() }
+    }
+}

@@ -1,0 +1,194 @@
+//! The two watchdogs over one peer, and how long its promise holds (workflow steps 3 to 6; F4 to F7).
+
+use std::time::Duration;
+
+use super::config::Config;
+use crate::core::rng::Rng;
+use crate::core::time::Instant;
+
+/// Which of the two expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watchdog {
+    /// The peer was silent.
+    Short,
+    /// The peer sent no reminder for long, however much else.
+    Long,
+}
+
+/// Both watchdogs over one peer.
+///
+/// Signs of life are of two kinds. A message of the peer is the better one. That the peer acknowledged
+/// one of our messages shows that it lives, not that its own messages come through: it extends the
+/// promise, but not for longer than two promises past its last message.
+#[derive(Clone, Debug)]
+pub(super) struct Watchdogs {
+    short: Instant,
+    long: Instant,
+    heard: Instant,
+    alive: Instant,
+    /// When the peer owes us a message, if it acknowledges but says nothing.
+    owed: Instant,
+    /// Reminders that asked for an answer and got none.
+    unanswered: u32,
+    /// Since when the two servers are known to differ.
+    doubt: Option<Instant>,
+}
+
+impl Watchdogs {
+    /// Starts both.
+    pub(super) fn new(now: Instant, config: &Config, rng: &mut Rng) -> Self {
+        let mut watchdogs =
+            Self { short: now, long: now, heard: now, alive: now, owed: now, unanswered: 0, doubt: None };
+        watchdogs.handle_reminder(now, config, rng);
+        watchdogs
+    }
+
+    /// Any kind of message came from the peer (step 4).
+    pub(super) fn handle_message(&mut self, now: Instant, config: &Config, rng: &mut Rng) {
+        self.heard = now;
+        self.alive = now;
+        self.unanswered = 0;
+        // The variation keeps the two sides of a silent pair from reminding each other at once.
+        self.short = now + rng.jitter(config.short_watchdog, 0.05);
+        self.owed = now + config.short_watchdog.mul_f64(2.25);
+    }
+
+    /// A reminder came from the peer (step 6).
+    pub(super) fn handle_reminder(&mut self, now: Instant, config: &Config, rng: &mut Rng) {
+        self.handle_message(now, config, rng);
+        let off = config.long_watchdog.mul_f64(config.long_stagger.clamp(0.0, 1.0));
+        self.long = now + config.long_watchdog.saturating_sub(rng.jitter(off / 2, 1.0));
+    }
+
+    /// The peer acknowledged a message of ours. The next reminder is the peer's turn: so a silent pair
+    /// costs one reminder a minute, and each direction is tried every other minute.
+    pub(super) fn handle_acknowledged(&mut self, now: Instant, config: &Config) {
+        self.alive = now;
+        self.short = self.short.max(now + config.short_watchdog.mul_f64(1.5));
+    }
+
+    /// The peer and we were found to differ.
+    pub(super) const fn handle_difference(&mut self, now: Instant) {
+        if self.doubt.is_none() {
+            self.doubt = Some(now);
+        }
+    }
+
+    /// The peer and we were found to agree.
+    pub(super) const fn handle_agreement(&mut self) {
+        self.doubt = None;
+    }
+
+    /// The watchdog that has expired (step 5).
+    pub(super) fn expired(&self, now: Instant) -> Option<Watchdog> {
+        if self.long <= now {
+            Some(Watchdog::Long)
+        } else if self.short.min(self.owed) <= now {
+            Some(Watchdog::Short)
+        } else {
+            None
+        }
+    }
+
+    /// When the next one expires.
+    pub(super) fn deadline(&self) -> Instant {
+        self.short.min(self.long).min(self.owed)
+    }
+
+    /// We reminded the peer; answers whether the reminder has to ask for an answer.
+    ///
+    /// Re-arms what expired: the short one for the peer's turn, the others for a repetition that comes
+    /// later each time, up to the long watchdog.
+    pub(super) fn handle_reminded(&mut self, now: Instant, config: &Config) -> bool {
+        let short = config.short_watchdog;
+        let must_answer = self.long <= now || self.owed <= now;
+        self.short = self.short.max(now + short.mul_f64(1.5));
+        if must_answer {
+            let again = short.saturating_mul(1 << self.unanswered.min(16)).min(config.long_watchdog);
+            self.unanswered = self.unanswered.saturating_add(1);
+            self.owed = now + again;
+            self.long = self.long.max(now + again);
+        }
+        must_answer
+    }
+
+    /// Until when statuses of this peer may be believed, if its promise is `promise`.
+    pub(super) fn promised_until(&self, promise: Duration) -> Instant {
+        let until = (self.alive + promise).min(self.heard + promise * 2);
+        self.doubt.map_or(until, |since| until.min(since + promise))
+    }
+
+    /// When the long one expires.
+    pub(super) const fn long_deadline(&self) -> Instant {
+        self.long
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const PROMISE: Duration = Duration::from_secs(120);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1_000)
+    }
+
+    fn started() -> (Watchdogs, Config, Rng) {
+        let (config, mut rng) = (Config::default(), Rng::new(3));
+        (Watchdogs::new(Instant::ZERO, &config, &mut rng), config, rng)
+    }
+
+    #[test]
+    fn any_message_puts_off_the_short_one_and_only_a_reminder_the_long_one() {
+        let (mut watchdogs, config, mut rng) = started();
+        for minute in 1..=44 {
+            watchdogs.handle_message(at(minute * 60 - 5), &config, &mut rng);
+            assert_eq!(watchdogs.expired(at(minute * 60 - 4)), None, "{minute}");
+        }
+        watchdogs.handle_message(at(3_599), &config, &mut rng);
+        assert_eq!(watchdogs.expired(at(3_600)), Some(Watchdog::Long));
+        watchdogs.handle_reminder(at(3_600), &config, &mut rng);
+        assert_eq!(watchdogs.expired(at(3_601)), None);
+        assert_eq!(watchdogs.expired(at(3_664)), Some(Watchdog::Short));
+    }
+
+    #[test]
+    fn the_long_one_is_staggered_over_its_last_quarter() {
+        let (mut watchdogs, config, mut rng) = started();
+        let mut quarters = [0; 5];
+        for _ in 0..4_000 {
+            watchdogs.handle_reminder(Instant::ZERO, &config, &mut rng);
+            let seconds = watchdogs.long_deadline().as_millis() / 1_000;
+            assert!((2_700..=3_600).contains(&seconds), "{seconds}");
+            quarters[usize::try_from((seconds - 2_700) / 225).expect("small")] += 1;
+        }
+        assert!(quarters[..4].iter().all(|n| (900..1_100).contains(n)), "{quarters:?}");
+    }
+
+    #[test]
+    fn acknowledgements_extend_the_promise_but_not_past_two_since_the_last_message() {
+        let (mut watchdogs, config, _) = started();
+        assert_eq!(watchdogs.promised_until(PROMISE), at(120));
+        watchdogs.handle_acknowledged(at(60), &config);
+        assert_eq!(watchdogs.promised_until(PROMISE), at(180));
+        watchdogs.handle_acknowledged(at(230), &config);
+        assert_eq!(watchdogs.promised_until(PROMISE), at(240));
+    }
+
+    #[test]
+    fn a_peer_that_only_acknowledges_is_asked_for_an_answer_less_and_less_often() {
+        let (mut watchdogs, config, _) = started();
+        let mut asked = Vec::new();
+        for second in 0..7_200 {
+            watchdogs.handle_acknowledged(at(second), &config);
+            if watchdogs.expired(at(second)).is_some() && watchdogs.handle_reminded(at(second), &config) {
+                asked.push(second);
+            }
+        }
+        assert_eq!(asked[..5], [135, 195, 315, 555, 1_035]);
+        assert!(asked.len() < 12, "{asked:?}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Writing a presence message.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::DEFAULT_PROMISE_MS;
+use crate::core::federation::{Asked, Edu, Names, Push, Speech};
+use crate::core::time::millis;
+
+/// The content of the EDU, in the form that `speech` understands.
+///
+/// Polls name only users with handles; a fingerprint cannot be written and is a bug of the caller.
+pub fn encode(names: &Names, edu: &Edu, speech: Speech) -> String {
+    let mut content = Map::new();
+    let mut own = Map::new();
+    if let Some(link) = edu.link {
+        own.insert("at".into(), json!([link.epoch, link.seq]));
+        if let Some(promise) = link.promise.map(millis).filter(|&ms| ms != DEFAULT_PROMISE_MS) {
+            own.insert("promise_ms".into(), promise.into());
+        }
+    }
+    let short = speech == Speech::Extended;
+    let name = |asked: &Asked| -> Value {
+        match asked {
+            Asked::Known(user) if short => names.localpart(*user).into(),
+            Asked::Known(user) => names.user_id(*user).into(),
+            Asked::Stranger(_) => panic!("only users with handles are polled"),
+        }
+    };
+    let push: Value = match speech {
+        Speech::Extended => edu.push.iter().map(|push| short_push(names, push)).collect(),
+        Speech::Unknown | Speech::Stock => edu.push.iter().map(|push| matrix_push(names, push)).collect(),
+    };
+    let lists = if short { &mut own } else { &mut content };
+    if !edu.push.is_empty() || !short {
+        lists.insert("push".into(), push);
+    }
+    if !edu.poll.is_empty() {
+        lists.insert("poll".into(), edu.poll.iter().map(name).collect());
+    }
+    if !edu.unpoll.is_empty() {
+        lists.insert("unpoll".into(), edu.unpoll.iter().map(name).collect());
+    }
+    if edu.hello {
+        own.insert("hello".into(), true.into());
+    }
+    if edu.poll_all {
+        own.insert("poll_all".into(), true.into());
+    }
+    if !edu.withdrawn.is_empty() {
+        own.insert("withdrawn".into(), edu.withdrawn.iter().map(|&user| names.localpart(user)).collect());
+    }
+    if let Some(reminder) = edu.reminder {
+        own.insert("digest".into(), json!([reminder.mine.to_string(), reminder.yours.to_string()]));
+        if let Some((epoch, seq)) = reminder.seen {
+            own.insert("seen".into(), json!([epoch, seq]));
+        }
+        if reminder.answer {
+            own.insert("answer".into(), true.into());
+        }
+    }
+    if !own.is_empty() {
+        content.insert("org.pilotlight".into(), own.into());
+    }
+    Value::Object(content).to_string()
+}
+
+/// About how long [`encode`] makes `edu`, where localparts have `localpart` bytes and server names
+/// `server`: for simulations that send too many to write each.
+pub fn encoded_len(edu: &Edu, speech: Speech, localpart: usize, server: usize) -> usize {
+    let text = |push: &Push| {
+        let words = [&push.shown.status_msg, &push.shown.device_type];
+        let state = push.shown.availability.as_str().len();
+        state + words.into_iter().flatten().map(|word| word.len() + 3).sum::<usize>()
+    };
+    let texts: usize = edu.push.iter().map(text).sum();
+    let (frame, push, poll) = match speech {
+        Speech::Extended => (50, 16 + localpart, 3 + localpart),
+        Speech::Unknown | Speech::Stock => (60, 83 + localpart + server, 5 + localpart + server),
+    };
+    let lists = [(edu.push.len(), 10, push), (edu.withdrawn.len(), 15, 3 + localpart)];
+    let polls = [(edu.poll.len(), 10, poll), (edu.unpoll.len(), 12, poll)];
+    let listed = lists.into_iter().chain(polls).filter(|list| list.0 > 0);
+    let lists: usize = listed.map(|(count, head, each)| head + count * each).sum();
+    frame + usize::from(edu.hello) * 13 + texts + lists + usize::from(edu.reminder.is_some()) * 76
+}
+
+/// Matrix's form, with the full state beside it where Matrix's words do not hold it.
+fn matrix_push(names: &Names, push: &Push) -> Value {
+    let shown = &push.shown;
+    let mut entry = Map::new();
+    entry.insert("user_id".into(), names.user_id(push.user).into());
+    entry.insert("presence".into(), shown.availability.matrix_word().into());
+    // Matrix requires it.
+    entry.insert("last_active_ago".into(), push.last_active_ago.map_or(0, millis).into());
+    entry.insert("currently_active".into(), shown.currently_active.into());
+    if let Some(text) = &shown.status_msg {
+        entry.insert("status_msg".into(), (&**text).into());
+    }
+    let mut own = Map::new();
+    if shown.availability.as_str() != shown.availability.matrix_word() {
+        own.insert("state".into(), shown.availability.as_str().into());
+    }
+    if let Some(word) = &shown.device_type {
+        own.insert("device_type".into(), (&**word).into());
+    }
+    if let Some(ago) = push.last_seen_ago {
+        own.insert("last_seen_ago".into(), millis(ago).into());
+    }
+    if !own.is_empty() {
+        entry.insert("org.pilotlight.presence".into(), own.into());
+    }
+    entry.into()
+}
+
+/// `[localpart, state, active, last_active_ago, status_msg, device_type, last_seen_ago]`, without the
+/// empty ones at the end.
+fn short_push(names: &Names, push: &Push) -> Value {
+    let ago = |ago: Option<Duration>| ago.map(millis);
+    let shown = &push.shown;
+    let mut entry = vec![
+        json!(names.localpart(push.user)),
+        json!(shown.availability.as_str()),
+        json!(u8::from(shown.currently_active)),
+        json!(ago(push.last_active_ago)),
+        json!(shown.status_msg.as_deref()),
+        json!(shown.device_type.as_deref()),
+        json!(ago(push.last_seen_ago)),
+    ];
+    while entry.last().is_some_and(Value::is_null) {
+        entry.pop();
+    }
+    entry.into()
+}

@@ -1,0 +1,156 @@
+//! What devices and users say: they connect, go idle, choose; and how that reaches those who may see it.
+
+use std::{sync::Arc, time::Duration};
+
+use ruma::{DeviceId, UserId};
+
+use super::{Presence, Ticket, Told, device_key};
+use crate::{
+    core::{
+        presence::{Change, Choice, DeviceType, SetPresence, StatusMsg},
+        time::Instant,
+    },
+    server::{
+        app::App,
+        http::Session,
+        store::{Profile, StoreError},
+    },
+};
+
+/// A poll or stream of a device, which counts as connected until this is dropped.
+#[derive(Debug)]
+pub struct Connected {
+    app: Arc<App>,
+    session: Session,
+}
+
+impl App {
+    /// The instant, as the core counts: Unix time that never runs backwards.
+    pub fn now(&self) -> Instant {
+        Instant::from_millis(self.unix_ms())
+    }
+
+    /// A poll or stream of the device begins (P12).
+    pub fn connect(self: &Arc<Self>, session: &Session, says: SetPresence) -> Result<Connected, StoreError> {
+        let device = device_key(&session.device);
+        let now = self.now();
+        self.presence_input(&session.user, |engine, user| engine.handle_connected(user, device, says, now))?;
+        Ok(Connected { app: Arc::clone(self), session: session.clone() })
+    }
+
+    /// The device was logged out.
+    pub fn presence_device_removed(&self, user: &UserId, device: &DeviceId) -> Result<(), StoreError> {
+        let (device, now) = (device_key(device), self.now());
+        self.presence_input(user, |engine, user| engine.handle_device_removed(user, device, now))?;
+        Ok(())
+    }
+
+    /// The user chose a state and, perhaps, a status message (P2, P3). On the disk when this returns.
+    pub async fn choose_presence(
+        &self,
+        session: &Session,
+        choice: Choice,
+        status_msg: StatusMsg,
+    ) -> Result<(), StoreError> {
+        let (device, now) = (device_key(&session.device), self.now());
+        let ticket = self.presence_input(&session.user, |engine, user| {
+            engine.handle_choice(user, choice, status_msg, now);
+            engine.handle_touch(user, device, now);
+        })?;
+        if matches!(choice, Choice::Hidden | Choice::Offline) {
+            for room in self.typing.stop_everywhere(&session.user, &self.live) {
+                self.wake_room(&room);
+            }
+        }
+        self.presence.written(ticket).await
+    }
+
+    /// The device reports when idleness began (P6), and what kind of device it is (P7).
+    pub fn report_device(
+        &self,
+        session: &Session,
+        idle_for: Option<Duration>,
+        device_type: Option<DeviceType>,
+    ) -> Result<(), StoreError> {
+        let (device, now) = (device_key(&session.device), self.now());
+        self.presence_input(&session.user, |engine, user| {
+            engine.handle_touch(user, device, now);
+            if device_type.is_some() {
+                engine.handle_device_type(user, device, device_type);
+            }
+            match idle_for {
+                Some(Duration::ZERO) => engine.handle_active(user, device, None, now),
+                Some(idle_for) => engine.handle_idle(user, device, None, idle_for, now),
+                None => {}
+            }
+        })?;
+        Ok(())
+    }
+
+    /// The user did something that counts as being active (P8): sent a message.
+    pub fn handle_pro_active(&self, user: &UserId) -> Result<(), StoreError> {
+        let now = self.now();
+        self.presence_input(user, |engine, user| engine.handle_pro_active(user, now))?;
+        Ok(())
+    }
+
+    /// The user changed name or picture: one event tells it with the presence (P10).
+    pub fn handle_profile(&self, user: &UserId) -> Result<(), StoreError> {
+        let profile = self.store.profile(user)?.unwrap_or_default();
+        if self.presence.replace_profile(user, profile, &self.live, self.now()) {
+            self.tell(&[Told { user: Arc::new(user.to_owned()), change: Change::Visible }]);
+        }
+        Ok(())
+    }
+
+    fn presence_input(
+        &self,
+        user: &UserId,
+        input: impl FnOnce(&mut crate::core::presence::Engine, crate::core::presence::UserKey),
+    ) -> Result<Ticket, StoreError> {
+        let ((), told, ticket) = self.presence.input(user, &self.store, &self.live, self.now(), input)?;
+        self.tell(&told);
+        Ok(ticket)
+    }
+
+    /// Wakes those who are to be told now: for a change that others see, everybody who may see it.
+    pub(super) fn tell(&self, told: &[Told]) {
+        for Told { user, change } in told {
+            match change {
+                Change::Quiet => {}
+                Change::Own => self.wakers.wake(user),
+                Change::Visible => self.wake_observers(user),
+            }
+        }
+    }
+}
+
+impl Presence {
+    /// Takes a new profile; false: nobody was ever told of this user.
+    fn replace_profile(
+        &self,
+        user: &UserId,
+        profile: Profile,
+        live: &crate::server::sync::Live,
+        now: Instant,
+    ) -> bool {
+        let mut inner = self.lock();
+        let Some(key) = inner.keys.get(user).copied() else { return false };
+        inner.users[key.0 as usize].profile = profile;
+        let position = live.advance();
+        inner.publish(key, position, now);
+        true
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let (device, now) = (device_key(&self.session.device), self.app.now());
+        let ended = self.app.presence_input(&self.session.user, |engine, user| {
+            engine.handle_disconnected(user, device, now);
+        });
+        if let Err(e) = ended {
+            tracing::error!(error = %e, "a connection's end could not be noted");
+        }
+    }
+}

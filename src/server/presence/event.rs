@@ -1,0 +1,179 @@
+//! The `m.presence` event, encoded once per change and shared by everybody it is written to.
+
+use crate::{
+    core::{
+        presence::{State, activity::coarse},
+        time::{Instant, millis},
+    },
+    server::sync::{append_number, append_string},
+};
+
+/// What an event tells.
+#[derive(Clone, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) user: &'a str,
+    pub(super) state: State,
+    /// What the user chose, for their own devices.
+    pub(super) choice: Option<State>,
+    pub(super) status_msg: Option<&'a str>,
+    pub(super) displayname: Option<&'a str>,
+    pub(super) avatar_url: Option<&'a str>,
+    pub(super) device_type: Option<&'a str>,
+    /// The last pro-active event.
+    pub(super) last_active: Option<Instant>,
+    pub(super) currently_active: bool,
+    /// When the user was last connected; told of who is offline.
+    pub(super) last_seen: Option<Instant>,
+}
+
+/// One user's presence as JSON, but for the times that are relative to the moment of reading.
+#[derive(Debug)]
+pub struct PresenceEvent {
+    /// `{"type":…,"sender":…,"content":{…,"org.pilotlight.presence":{…`
+    text: Box<str>,
+    /// Where the value of `content` begins.
+    content: usize,
+    state: State,
+    last_active: Option<Instant>,
+    last_seen: Option<Instant>,
+}
+
+impl PresenceEvent {
+    pub(super) fn encode(facts: &Facts<'_>) -> Self {
+        let mut out = Vec::with_capacity(256);
+        out.extend_from_slice(br#"{"type":"m.presence","sender":"#);
+        append_string(&mut out, facts.user);
+        out.extend_from_slice(br#","content":"#);
+        let content = out.len();
+        out.extend_from_slice(br#"{"presence":"#);
+        append_string(&mut out, facts.state.matrix().as_str());
+        if facts.currently_active {
+            out.extend_from_slice(br#","currently_active":true"#);
+        }
+        let words = [
+            (r#","status_msg":"#, facts.status_msg),
+            (r#","displayname":"#, facts.displayname),
+            (r#","avatar_url":"#, facts.avatar_url),
+        ];
+        for (key, value) in words {
+            if let Some(value) = value {
+                out.extend_from_slice(key.as_bytes());
+                append_string(&mut out, value);
+            }
+        }
+        out.extend_from_slice(br#","org.pilotlight.presence":{"state":"#);
+        append_string(&mut out, facts.state.as_str());
+        if let Some(choice) = facts.choice {
+            out.extend_from_slice(br#","choice":"#);
+            append_string(&mut out, choice.as_str());
+        }
+        if let Some(device_type) = facts.device_type {
+            out.extend_from_slice(br#","device_type":"#);
+            append_string(&mut out, device_type);
+        }
+        Self {
+            text: String::from_utf8(out).expect("is put together from strings").into(),
+            content,
+            state: facts.state,
+            last_active: facts.last_active,
+            last_seen: facts.last_seen,
+        }
+    }
+
+    /// Appends the whole event as it reads at `now`.
+    pub fn write(&self, out: &mut Vec<u8>, now: Instant) {
+        out.extend_from_slice(self.text.as_bytes());
+        self.write_times(out, now);
+        out.push(b'}');
+    }
+
+    /// Appends only the content of the event as it reads at `now`.
+    pub fn write_content(&self, out: &mut Vec<u8>, now: Instant) {
+        out.extend_from_slice(&self.text.as_bytes()[self.content..]);
+        self.write_times(out, now);
+    }
+
+    /// The rest of the content. Of who is offline the times are told in coarse steps only (P9).
+    fn write_times(&self, out: &mut Vec<u8>, now: Instant) {
+        let offline = matches!(self.state, State::Offline | State::Unknown);
+        let ago = |at: Instant| if offline { coarse(now.since(at)) } else { now.since(at) };
+        if let Some(at) = self.last_seen.filter(|_| offline) {
+            out.extend_from_slice(br#","last_seen_ago":"#);
+            append_number(out, millis(ago(at)));
+        }
+        out.push(b'}');
+        if let Some(at) = self.last_active {
+            out.extend_from_slice(br#","last_active_ago":"#);
+            append_number(out, millis(ago(at)));
+        }
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    const NOBODY: Facts<'_> = Facts {
+        user: "@a:x",
+        state: State::Offline,
+        choice: None,
+        status_msg: None,
+        displayname: None,
+        avatar_url: None,
+        device_type: None,
+        last_active: None,
+        currently_active: false,
+        last_seen: None,
+    };
+
+    fn read(encoded: &PresenceEvent, now: Instant) -> Value {
+        let (mut event, mut content) = (Vec::new(), Vec::new());
+        encoded.write(&mut event, now);
+        encoded.write_content(&mut content, now);
+        let event: Value = serde_json::from_slice(&event).expect("is JSON");
+        let content: Value = serde_json::from_slice(&content).expect("is JSON");
+        assert_eq!(event, json!({ "type": "m.presence", "sender": "@a:x", "content": content }));
+        content
+    }
+
+    #[test]
+    fn an_event_ages_without_being_encoded_again() {
+        let encoded = PresenceEvent::encode(&Facts {
+            state: State::FreeForChat,
+            status_msg: Some("say \"hi\""),
+            displayname: Some("Ada"),
+            avatar_url: Some("mxc://x/y"),
+            device_type: Some("web"),
+            last_active: Some(at(10)),
+            currently_active: true,
+            last_seen: Some(at(5)),
+            ..NOBODY
+        });
+        for (now, ago) in [(at(11), 1000), (at(100), 90_000)] {
+            let expected = json!({
+                "presence": "online", "status_msg": "say \"hi\"", "displayname": "Ada", "avatar_url": "mxc://x/y",
+                "org.pilotlight.presence": { "state": "free_for_chat", "device_type": "web" },
+                "last_active_ago": ago, "currently_active": true,
+            });
+            assert_eq!(read(&encoded, now), expected);
+        }
+    }
+
+    #[test]
+    fn p9_of_who_is_offline_all_times_are_coarse() {
+        let encoded =
+            PresenceEvent::encode(&Facts { last_active: Some(at(1)), last_seen: Some(at(61)), ..NOBODY });
+        let expected = json!({
+            "presence": "offline", "last_active_ago": 120_000,
+            "org.pilotlight.presence": { "state": "offline", "last_seen_ago": 60_000 },
+        });
+        assert_eq!(read(&encoded, at(130)), expected);
+    }
+}

@@ -1,0 +1,71 @@
+//! What survives a restart of a user's presence.
+
+use std::{str::FromStr, sync::Arc};
+
+use ruma::OwnedUserId;
+use rusqlite::{Connection, params};
+
+use super::{Store, StoreError};
+use crate::core::{
+    presence::{Choice, Record, State},
+    time::UnixMillis,
+};
+
+type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>);
+
+impl Store {
+    /// Keeps the presence of some users.
+    pub async fn put_presence(&self, records: Vec<(OwnedUserId, Record)>) -> Result<(), StoreError> {
+        self.write(move |c| records.iter().try_for_each(|(user, record)| put(c, user, record))).await
+    }
+
+    /// The presence of every user that is kept.
+    pub fn presence_records(&self) -> Result<Vec<(OwnedUserId, Record)>, StoreError> {
+        let rows: Vec<Row> = self.read(|c| {
+            c.prepare_cached(
+                "SELECT user_id, choice, status_msg, shown, shown_status_msg, last_active_ms, last_seen_ms
+                 FROM presence",
+            )?
+            .query_map([], |r| {
+                Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?))
+            })?
+            .collect()
+        })?;
+        rows.into_iter().map(record).collect()
+    }
+}
+
+fn put(c: &Connection, user: &OwnedUserId, record: &Record) -> Result<(), StoreError> {
+    let ms = |at: Option<UnixMillis>| at.map(|at| at.0.cast_signed());
+    c.prepare_cached("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+        params![
+            user.as_str(),
+            record.choice.state().as_str(),
+            record.status_msg.as_deref(),
+            record.shown.as_str(),
+            record.shown_status_msg.as_deref(),
+            ms(record.last_active),
+            ms(record.last_seen),
+        ],
+    )?;
+    Ok(())
+}
+
+fn record(
+    (user, choice, status_msg, shown, shown_status_msg, last_active, last_seen): Row,
+) -> Result<(OwnedUserId, Record), StoreError> {
+    fn word<T: FromStr<Err: std::fmt::Display>>(word: &str) -> Result<T, StoreError> {
+        word.parse().map_err(|e| StoreError::Corrupt(format!("presence: {e}")))
+    }
+    let ms = |at: Option<i64>| at.map(|at| UnixMillis(at.cast_unsigned()));
+    let record = Record {
+        choice: word::<Choice>(&choice)?,
+        status_msg: status_msg.map(Arc::from),
+        shown: word::<State>(&shown)?,
+        shown_status_msg: shown_status_msg.map(Arc::from),
+        last_active: ms(last_active),
+        last_seen: ms(last_seen),
+    };
+    let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+    Ok((user, record))
+}
