@@ -77,9 +77,9 @@ test("messages arrive once and in order, the sender's with its local echo resolv
   const expected = [...Array.from({ length: 12 }, (_, i) => `a${i}`), "b"];
   for (const client of [alice, bob]) {
     await until("the last message", () => bodies(client).includes("b"));
+    const pending = () => client.getRoom(room).getLiveTimeline().getEvents().filter((event) => event.status !== null);
+    await until("every echo has its event", () => pending().length === 0);
     assert.deepEqual(bodies(client), expected);
-    const pending = client.getRoom(room).getLiveTimeline().getEvents().filter((event) => event.status !== null);
-    assert.deepEqual(pending, [], "no echo is left without its event");
   }
 });
 

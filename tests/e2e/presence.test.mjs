@@ -114,6 +114,7 @@ test("a status message is kept when absent, cleared when empty or null", { skip 
 
 test("what is shown says how long ago the user was active", async () => {
   await alice.sync({ setPresence: "online" });
+  await alice.send(alice.room, "something");
   const { last_active_ago: ago, currently_active: active } = await bob.presenceOf(alice.userId);
   assert.ok(Number.isInteger(ago) && ago >= 0 && ago < 60_000, String(ago));
   assert.equal(active, true);

@@ -13,13 +13,11 @@ use crate::server::{
     app::App,
     http::{ApiError, ApiResult, Json, Path, RumaRoute, Session, json_depth},
     store::AddFilterError,
+    sync::Filter,
 };
 
 /// Bytes of a filter, at most.
 const MAX_FILTER: usize = 16 * 1024;
-
-/// Objects and lists within each other in a filter, at most. The specification's filters have 4.
-const MAX_DEPTH: usize = 8;
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -48,8 +46,8 @@ async fn create(
     if text.len() > MAX_FILTER {
         return Err(ApiError::too_large(format!("a filter has at most {MAX_FILTER} bytes")));
     }
-    if json_depth(text.as_bytes()) > MAX_DEPTH {
-        return Err(ApiError::bad_json(format!("a filter is at most {MAX_DEPTH} objects deep")));
+    if json_depth(text.as_bytes()) > Filter::MAX_DEPTH {
+        return Err(ApiError::bad_json(format!("a filter is at most {} objects deep", Filter::MAX_DEPTH)));
     }
     if let Err(e) = serde_json::from_str::<FilterDefinition>(&text) {
         return Err(ApiError::bad_json(format!("not a filter: {e}")));

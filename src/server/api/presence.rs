@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, put},
 };
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, UInt, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ async fn put_status(
 
 #[derive(Deserialize)]
 struct DeviceReport {
-    idle_ms: Option<u64>,
+    idle_ms: Option<UInt>,
     device_type: Option<String>,
 }
 
@@ -86,7 +86,7 @@ async fn put_device(
     if report.idle_ms.is_none() && device_type.is_none() {
         return Err(ApiError::missing_param("idle_ms or device_type is missing"));
     }
-    app.report_device(&session, report.idle_ms.map(Duration::from_millis), device_type)?;
+    app.report_device(&session, report.idle_ms.map(|ms| Duration::from_millis(ms.into())), device_type)?;
     Ok(Json(json!({})))
 }
 

@@ -28,6 +28,9 @@ pub struct Seen<'a> {
 }
 
 impl Filter {
+    /// Objects and lists within each other in a filter, at most. The specification's filters have 4.
+    pub const MAX_DEPTH: usize = 8;
+
     /// Reads a filter from its JSON text.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json).map(Self)

@@ -8,7 +8,7 @@ use std::{
 use super::Filter;
 use crate::server::{
     app::App,
-    http::{ApiError, ApiResult, Session},
+    http::{ApiError, ApiResult, Session, json_depth},
 };
 
 /// Filters that are kept at most; beyond it they are all forgotten, and parsed again when named.
@@ -49,6 +49,10 @@ impl App {
         let json = if named.is_empty() {
             "{}"
         } else if inline {
+            if json_depth(named.as_bytes()) > Filter::MAX_DEPTH {
+                let deepest = Filter::MAX_DEPTH;
+                return Err(ApiError::invalid_param(format!("filter: at most {deepest} objects deep")));
+            }
             named
         } else {
             let no_filter = || ApiError::invalid_param("there is no filter of this ID");
