@@ -17,7 +17,7 @@ export function openProfile({ client, people, onRestart }) {
         name: "name", testid: "profile-name", value: people.name(people.myId), required: true, maxlength: "100", autocomplete: "name",
       }),
       choice("Away after", {
-        name: "idle", testid: "idle-minutes", value: String(idleMinutes()), hint: "Without pointer or keyboard, in every tab of this browser.",
+        name: "idle", testid: "idle-minutes", value: String(idleMinutes()), hint: "Without pointer or keyboard on this page.",
         options: IDLE_MINUTES.map((minutes) => [String(minutes), counted(minutes, "minute", "minutes")]),
       }),
       toggle("Notifications", {
