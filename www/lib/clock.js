@@ -5,18 +5,23 @@ import { el, setText } from "./dom.js";
 
 const EVERY_MS = 10_000;
 
+/** Up to when somebody who is there needs no word about when they were active. */
+const LATELY_MS = 5 * 60_000;
+
 /** @type {Record<string, (ts: number) => string>} */
 const WORDS = {
   ago: (ts) => ago(ts),
+  while: (ts) => (Date.now() - ts < LATELY_MS ? "" : ago(ts)),
   day: (ts) => dayLabel(ts),
   list: (ts) => listTime(ts),
 };
 
 /**
- * A `<time>` whose words follow the clock: `5 min ago` (ago), `Yesterday` (day), `14:05` or a day (list).
- * @param {"ago" | "day" | "list"} words
+ * A `<time>` whose words follow the clock: `5 min ago` (ago), the same but nothing while it
+ * is short (while), `Yesterday` (day), `14:05` or a day (list).
+ * @param {"ago" | "while" | "day" | "list"} words
  * @param {number} [ts] ms since the epoch
- * @param {string} [prefix] words before it
+ * @param {string} [prefix] words before it, where there are any
  */
 export function liveTime(words, ts, prefix = "") {
   const node = el("time", { "data-words": words, "data-prefix": prefix });
@@ -39,7 +44,8 @@ export function setLiveTime(node, ts) {
 /** @param {HTMLElement} node */
 function refresh(node) {
   const { words = "ago", prefix = "", ts } = node.dataset;
-  setText(node, prefix + WORDS[words](Number(ts)));
+  const text = WORDS[words](Number(ts));
+  setText(node, text && prefix + text);
 }
 
 /** Starts the page's one timer; the returned function stops it. */

@@ -56,20 +56,20 @@ export function setPresenceMark(node, state) {
 }
 
 /**
- * When a person was last there, or nothing where the state says it already.
+ * When a person was last there, with what parts it from the words before; nothing where the state says it already.
  * @param {Presence | undefined} presence
  */
 export function lastActive(presence) {
   if (!presence || presence.lastActiveAt === undefined) return null;
   switch (presence.state) {
     case "unavailable":
-      return liveTime("ago", presence.lastActiveAt, "active ");
+      return liveTime("ago", presence.lastActiveAt, " · active ");
     case "offline":
-      return liveTime("ago", presence.lastActiveAt, "seen ");
+      return liveTime("ago", presence.lastActiveAt, " · seen ");
     case "free_for_chat":
     case "online":
     case "busy":
-      return presence.currentlyActive ? null : liveTime("ago", presence.lastActiveAt, "active ");
+      return presence.currentlyActive ? null : liveTime("while", presence.lastActiveAt, " · active ");
     case "hidden":
     case "unknown":
       return null;

@@ -40,9 +40,8 @@ function showPresence(node, presence) {
   const state = presence?.state ?? "unknown";
   fill(
     node,
-    el("p", {}, presenceMark(state), " ", labelOf(state), deviceIcon(presence?.deviceType)),
+    el("p", {}, presenceMark(state), " ", labelOf(state), lastActive(presence), deviceIcon(presence?.deviceType)),
     presence?.statusMsg && el("p.card-status", {}, presence.statusMsg),
-    el("p.muted", {}, lastActive(presence)),
   );
 }
 

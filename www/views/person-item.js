@@ -40,9 +40,8 @@ export function updatePersonItem(node, person) {
   const message = presence?.statusMsg;
   fill(
     part(node, ".person-line"),
-    message && el("span.status-msg", { testid: "user-status", title: message }, message),
-    message && when && el("span.separator", {}, " · "),
-    when ?? (message ? null : el("span", {}, labelOf(state))),
+    message ? el("span.status-msg", { testid: "user-status", title: message }, message) : el("span", {}, labelOf(state)),
+    when,
   );
   const device = part(node, ".person-device");
   const there = state !== "offline" && state !== "unknown" && state !== "hidden";

@@ -125,7 +125,7 @@ function createHead(context, roomId, { onPeople }) {
       const presence = other === undefined ? undefined : people.presence(other);
       setText(name, room.name);
       if (other === undefined) setText(line, room.topic || counted(room.memberCount, "person", "people"));
-      else fill(line, presence?.statusMsg || labelOf(presence?.state ?? "unknown"), separated(lastActive(presence)));
+      else fill(line, presence?.statusMsg || labelOf(presence?.state ?? "unknown"), lastActive(presence));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
       reshapeAvatar(picture, room.isDirect ? "round" : "square");
@@ -137,11 +137,6 @@ function createHead(context, roomId, { onPeople }) {
       }
     },
   };
-}
-
-/** @param {Node | null} node */
-function separated(node) {
-  return node && [" · ", node];
 }
 
 /** @param {import("./shell.js").Context} context @param {string} roomId */
