@@ -9,7 +9,7 @@ use ruma::{OwnedServerName, RoomId, ServerName};
 
 use super::{
     ServeError,
-    accounts::{AccountDataPositions, Accounts},
+    accounts::{AccountDataPositions, Accounts, DeviceKeyCounts},
     config::Config,
     federation::Federation,
     http::RateLimits,
@@ -36,6 +36,8 @@ pub struct App {
     pub limits: RateLimits,
     /// Whose account data changed when.
     pub account_data: AccountDataPositions,
+    /// How many keys for encryption devices have left.
+    pub device_keys: DeviceKeyCounts,
     /// Who is in which room, and the key that signs their events.
     pub rooms: Rooms,
     /// The traffic with other servers; `None`: this server is on its own.
@@ -88,6 +90,7 @@ impl App {
             accounts: Accounts::default(),
             limits,
             account_data,
+            device_keys: DeviceKeyCounts::default(),
             rooms,
             presence,
             typing: Typing::default(),

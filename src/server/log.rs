@@ -12,6 +12,12 @@ use tracing_subscriber::{
 
 use super::config::{Log, LogFormat};
 
+/// What a panic said.
+pub fn panic_message(payload: &dyn std::any::Any) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("of an unknown kind")
+}
+
 /// Sends what this process logs to standard error from here on. Once per process.
 pub fn start(settings: Log) {
     // Libraries are heard from warnings on: their lines may contain what ours must not.
@@ -31,7 +37,7 @@ pub fn start(settings: Log) {
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("of unknown kind");
+        let message = panic_message(panic.payload());
         tracing::error!(place, message, "panic");
     }));
 }

@@ -4,6 +4,7 @@ mod account_data;
 mod accounts;
 mod cli;
 mod federation_transport;
+mod keys;
 mod limits;
 mod presence;
 mod rooms_life;

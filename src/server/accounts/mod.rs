@@ -5,6 +5,7 @@
 
 mod cache;
 mod data;
+mod device_keys;
 mod password;
 mod session;
 pub mod uia;
@@ -17,6 +18,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use self::{cache::SessionCache, password::Passwords};
 pub use self::{
     data::{AccountDataPositions, PUSH_RULES},
+    device_keys::DeviceKeyCounts,
     password::{MAX_PASSWORD, hash as hash_password},
     session::{Session, Token, TokenHash},
     username::{random_username, username},
@@ -168,6 +170,9 @@ impl App {
             return;
         }
         self.accounts.sessions.forget(removed.iter().map(|device| device.token_hash));
+        for device in removed {
+            self.device_keys_gone(user, &device.id);
+        }
         tracing::debug!(%user, devices = removed.len(), "logged out");
         for device in removed {
             if let Err(e) = self.presence_device_removed(user, &device.id) {

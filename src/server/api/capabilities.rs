@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State, routing::get};
 use ruma::api::client::{
-    authenticated_media, discovery::get_capabilities, media, push::get_notifications, push::get_pushers,
+    authenticated_media, discovery::get_capabilities, push::get_notifications, push::get_pushers,
     thirdparty::get_protocols, voip::get_turn_server_info,
 };
 use serde_json::{Value, json};

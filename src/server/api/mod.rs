@@ -7,6 +7,7 @@ mod account_data;
 mod capabilities;
 mod devices;
 mod filter;
+mod keys;
 mod presence;
 mod profile;
 mod push_rules;
@@ -35,6 +36,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(devices::routes())
         .merge(filter::routes())
         .merge(presence::routes())
+        .merge(keys::routes())
         .merge(profile::routes())
         .merge(push_rules::routes())
         .merge(receipts::routes())

@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_one_a_second() {
         let buckets = Buckets::default();
-        let mut take = |now_ms| buckets.take("a", RATE, now_ms);
+        let take = |now_ms| buckets.take("a", RATE, now_ms);
         assert_eq!([take(0), take(0), take(0)], [Ok(()); 3]);
         assert_eq!(take(0), Err(Duration::from_secs(1)));
         assert_eq!(take(250), Err(Duration::from_millis(750)));

@@ -86,7 +86,6 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::unused_async, reason = "a handler is an async function")]
     async fn broken() -> &'static str {
         panic!("a bug")
     }

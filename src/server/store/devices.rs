@@ -3,7 +3,7 @@
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, device_keys::note_change};
 use crate::server::accounts::{Session, TokenHash};
 
 /// Devices of one user at most; one more displaces the one that was seen longest ago.
@@ -85,6 +85,9 @@ impl Store {
                 Some(_) => Vec::new(),
                 None => displace(c, &user, &device.id)?,
             };
+            if !removed.is_empty() {
+                note_change(c, &user)?;
+            }
             Ok(Displaced { own_token, removed })
         })
         .await
@@ -139,6 +142,9 @@ impl Store {
             for id in ids {
                 removed.extend(remove(c, &user, &id)?);
             }
+            if !removed.is_empty() {
+                note_change(c, &user)?;
+            }
             Ok(removed)
         })
         .await
@@ -157,6 +163,10 @@ impl Store {
             .query_map(params![user.as_str(), keep.as_ref().map(|id| id.as_str())], removed_device)?
             .collect::<rusqlite::Result<_>>()
             .map_err(StoreError::from)
+            .and_then(|removed: Vec<_>| {
+                note_change(c, &user)?;
+                Ok(removed)
+            })
         })
         .await
     }

@@ -9,6 +9,7 @@
 
 mod account_data;
 mod accounts;
+mod device_keys;
 mod devices;
 mod directory;
 mod events;
@@ -40,6 +41,7 @@ pub use self::{
         MAX_ACCOUNT_DATA_TOTAL,
     },
     accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
+    device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
     directory::AliasRow,
     events::Order,

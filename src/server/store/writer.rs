@@ -1,7 +1,6 @@
 //! The one thread that writes: batches of jobs, one transaction and one sync to the disk each.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{StoreError, log};
+use crate::server::log::panic_message;
 
 /// Jobs that wait at most; a writer this far behind makes callers wait their turn.
 const QUEUE: usize = 4096;
@@ -160,7 +160,7 @@ fn in_savepoint<T, E: From<StoreError>>(
     sql("SAVEPOINT job")?;
     // A bug in one write must not end all writing: its changes are rolled back, like those of an error.
     let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)))
-        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref())).into()));
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref()).to_owned()).into()));
     match outcome {
         Ok(value) => sql("RELEASE job").map(|()| value),
         Err(e) => {
@@ -168,14 +168,6 @@ fn in_savepoint<T, E: From<StoreError>>(
             Err(e)
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default()
 }
 
 fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &AtomicU64) {

@@ -1,0 +1,303 @@
+//! What devices publish so that others can encrypt for them.
+
+use std::collections::BTreeMap;
+
+use ruma::{DeviceId, OwnedUserId, UserId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Store, StoreError, log::advance};
+use crate::server::accounts::Session;
+
+/// One-time keys of one device, at most.
+pub const MAX_ONE_TIME_KEYS: u32 = 250;
+
+/// What a device uploads.
+#[derive(Debug, Default)]
+pub struct KeyUpload {
+    /// The device's own keys, as JSON.
+    pub device_keys: Option<String>,
+    /// `algorithm:id` and key, as JSON, in the order in which they are to be claimed.
+    pub one_time_keys: Vec<(String, String)>,
+    /// The same; one for each algorithm, used when the others are used up.
+    pub fallback_keys: Vec<(String, String)>,
+}
+
+/// Why an upload was refused. Nothing of it was stored.
+#[derive(Debug)]
+pub enum UploadError {
+    /// There is another key of this name.
+    Taken(String),
+    /// The device has too many.
+    TooMany,
+    /// The database failed.
+    Store(StoreError),
+}
+
+/// The keys that a device has left.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeyCounts {
+    /// One-time keys by algorithm.
+    pub one_time: BTreeMap<String, u64>,
+    /// Algorithms with a fallback key that was not used yet.
+    pub unused_fallback: Vec<String>,
+}
+
+/// The public keys of a device.
+#[derive(Debug)]
+pub struct DeviceKeys {
+    /// The device.
+    pub device: String,
+    /// As uploaded, JSON.
+    pub keys: String,
+    /// The name the user gave the device.
+    pub display_name: Option<String>,
+}
+
+/// A signature on a key that came after the key.
+#[derive(Clone, Debug)]
+pub struct KeySignature {
+    /// Whose key.
+    pub user: OwnedUserId,
+    /// A device, or the public part of a cross-signing key.
+    pub key: String,
+    /// Who signed.
+    pub signer: OwnedUserId,
+    /// With which key.
+    pub signer_key: String,
+    /// The signature.
+    pub signature: String,
+}
+
+impl Store {
+    /// Stores what a device uploads; whether others have to look at its user's devices again.
+    pub async fn upload_keys(&self, of: Session, upload: KeyUpload) -> Result<bool, UploadError> {
+        self.write(move |c| {
+            let (user, device) = (of.user.as_str(), of.device.as_str());
+            let mut changed = false;
+            if let Some(keys) = &upload.device_keys {
+                changed = c
+                    .prepare_cached(
+                        "INSERT INTO device_keys VALUES (?1, ?2, ?3) ON CONFLICT (user_id, device_id)
+                         DO UPDATE SET keys = excluded.keys WHERE keys != excluded.keys",
+                    )?
+                    .execute(params![user, device, keys])?
+                    > 0;
+            }
+            for (id, key) in &upload.one_time_keys {
+                insert_one_time_key(c, user, device, id, key)?;
+            }
+            for (id, key) in &upload.fallback_keys {
+                c.prepare_cached(
+                    "INSERT INTO fallback_keys VALUES (?1, ?2, ?3, ?4, ?5, 0)
+                     ON CONFLICT (user_id, device_id, algorithm)
+                     DO UPDATE SET key_id = excluded.key_id, key = excluded.key, used = 0
+                     WHERE key_id != excluded.key_id OR key != excluded.key",
+                )?
+                .execute(params![user, device, algorithm(id), id, key])?;
+            }
+            if changed {
+                note_change(c, &of.user)?;
+            }
+            Ok(changed)
+        })
+        .await
+    }
+
+    /// The keys that a device has left.
+    pub fn key_counts(&self, user: &UserId, device: &DeviceId) -> Result<KeyCounts, StoreError> {
+        let of = params![user.as_str(), device.as_str()];
+        self.read(|c| {
+            let one_time = c
+                .prepare_cached(
+                    "SELECT algorithm, count(*) FROM one_time_keys WHERE user_id = ?1 AND device_id = ?2
+                     GROUP BY algorithm",
+                )?
+                .query_map(of, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?
+                .collect::<rusqlite::Result<_>>()?;
+            let unused_fallback = c
+                .prepare_cached(
+                    "SELECT algorithm FROM fallback_keys WHERE user_id = ?1 AND device_id = ?2 AND NOT used
+                     ORDER BY algorithm",
+                )?
+                .query_map(of, |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(KeyCounts { one_time, unused_fallback })
+        })
+    }
+
+    /// Takes one key of a device for good: the oldest one-time key, else the fallback key, which stays.
+    pub async fn claim_key(
+        &self,
+        user: OwnedUserId,
+        device: String,
+        algorithm: String,
+    ) -> Result<Option<(String, String)>, StoreError> {
+        self.write(move |c| {
+            let of = params![user.as_str(), device, algorithm];
+            let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let claimed = c
+                .prepare_cached(
+                    "DELETE FROM one_time_keys WHERE number = (
+                         SELECT min(number) FROM one_time_keys
+                         WHERE user_id = ?1 AND device_id = ?2 AND algorithm = ?3
+                     ) RETURNING key_id, key",
+                )?
+                .query_row(of, pair)
+                .optional()?;
+            if claimed.is_some() {
+                return Ok(claimed);
+            }
+            Ok(c.prepare_cached(
+                "UPDATE fallback_keys SET used = 1 WHERE user_id = ?1 AND device_id = ?2 AND algorithm = ?3
+                 RETURNING key_id, key",
+            )?
+            .query_row(of, pair)
+            .optional()?)
+        })
+        .await
+    }
+
+    /// The keys of all devices of `user` that have some.
+    pub fn device_keys(&self, user: &UserId) -> Result<Vec<DeviceKeys>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT device_id, keys, display_name FROM device_keys JOIN devices USING (user_id, device_id)
+                 WHERE user_id = ?1 ORDER BY device_id",
+            )?
+            .query_map([user.as_str()], |row| {
+                Ok(DeviceKeys { device: row.get(0)?, keys: row.get(1)?, display_name: row.get(2)? })
+            })?
+            .collect()
+        })
+    }
+
+    /// Replaces the given cross-signing keys: pairs of usage and JSON.
+    pub async fn set_cross_signing_keys(
+        &self,
+        user: OwnedUserId,
+        keys: Vec<(&'static str, String)>,
+    ) -> Result<(), StoreError> {
+        self.write(move |c| {
+            for (usage, key) in keys {
+                c.prepare_cached("INSERT OR REPLACE INTO cross_signing_keys VALUES (?1, ?2, ?3)")?
+                    .execute(params![user.as_str(), usage, key])?;
+            }
+            Ok(note_change(c, &user)?)
+        })
+        .await
+    }
+
+    /// The cross-signing keys of `user`, as JSON, by usage.
+    pub fn cross_signing_keys(&self, user: &UserId) -> Result<BTreeMap<String, String>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT usage, key FROM cross_signing_keys WHERE user_id = ?1")?
+                .query_map([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+    }
+
+    /// Adds signatures to keys that are stored.
+    pub async fn add_key_signatures(&self, signatures: Vec<KeySignature>) -> Result<(), StoreError> {
+        self.write(move |c| {
+            for s in signatures {
+                let KeySignature { user, key, signer, signer_key, signature } = s;
+                c.prepare_cached("INSERT OR REPLACE INTO key_signatures VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![user.as_str(), key, signer.as_str(), signer_key, signature])?;
+                // Signatures on somebody else's key are seen by their maker only.
+                note_change(c, &signer)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The later signatures on keys of `user` that `reader` may see: the user's and the reader's own.
+    pub fn key_signatures(&self, user: &UserId, reader: &UserId) -> Result<Vec<KeySignature>, StoreError> {
+        let rows: Vec<(String, String, String, String)> = self.read(|c| {
+            c.prepare_cached(
+                "SELECT key_id, signer, signer_key, signature FROM key_signatures
+                 WHERE user_id = ?1 AND signer IN (?1, ?2) ORDER BY key_id, signer, signer_key",
+            )?
+            .query_map([user.as_str(), reader.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect()
+        })?;
+        rows.into_iter()
+            .map(|(key, signer, signer_key, signature)| {
+                let signer = signer.try_into().map_err(|e| StoreError::Corrupt(format!("signer: {e}")))?;
+                Ok(KeySignature { user: user.to_owned(), key, signer, signer_key, signature })
+            })
+            .collect()
+    }
+
+    /// The users whose devices or keys changed after position `since`, up to and including `upto`.
+    pub fn device_lists_changed(&self, since: u64, upto: u64) -> Result<Vec<OwnedUserId>, StoreError> {
+        let rows: Vec<String> = self.read(|c| {
+            c.prepare_cached(
+                "SELECT user_id FROM device_lists WHERE position > ?1 AND position <= ?2 ORDER BY user_id",
+            )?
+            .query_map([since.cast_signed(), upto.cast_signed()], |row| row.get(0))?
+            .collect()
+        })?;
+        let user = |user: String| user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")));
+        rows.into_iter().map(user).collect()
+    }
+}
+
+/// Notes that others have to look at the devices of `user` again.
+pub(super) fn note_change(c: &Connection, user: &UserId) -> rusqlite::Result<()> {
+    let position = advance(c)?;
+    c.prepare_cached("INSERT OR REPLACE INTO device_lists VALUES (?1, ?2)")?
+        .execute(params![user.as_str(), position.cast_signed()])?;
+    Ok(())
+}
+
+fn insert_one_time_key(
+    c: &Connection,
+    user: &str,
+    device: &str,
+    id: &str,
+    key: &str,
+) -> Result<(), UploadError> {
+    let stored: Option<String> = c
+        .prepare_cached(
+            "SELECT key FROM one_time_keys WHERE user_id = ?1 AND device_id = ?2 AND key_id = ?3",
+        )?
+        .query_row([user, device, id], |row| row.get(0))
+        .optional()?;
+    match stored {
+        // The same again: a retransmission.
+        Some(stored) if stored == key => return Ok(()),
+        Some(_) => return Err(UploadError::Taken(id.to_owned())),
+        None => {}
+    }
+    let count: u32 = c
+        .prepare_cached("SELECT count(*) FROM one_time_keys WHERE user_id = ?1 AND device_id = ?2")?
+        .query_row([user, device], |row| row.get(0))?;
+    if count >= MAX_ONE_TIME_KEYS {
+        return Err(UploadError::TooMany);
+    }
+    c.prepare_cached(
+        "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, key) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute([user, device, algorithm(id), id, key])?;
+    Ok(())
+}
+
+/// The algorithm in `algorithm:id`.
+fn algorithm(id: &str) -> &str {
+    id.split_once(':').map_or(id, |(algorithm, _)| algorithm)
+}
+
+impl From<StoreError> for UploadError {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl From<rusqlite::Error> for UploadError {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Store(e.into())
+    }
+}
