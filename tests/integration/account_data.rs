@@ -229,3 +229,25 @@ fn a_new_name_goes_into_every_joined_room() {
         assert_eq!((&member["membership"], &member["displayname"]), (&json!("join"), &json!("Louise")));
     }
 }
+
+#[test]
+fn changed_account_data_is_in_the_next_sync_of_every_device_of_the_user() {
+    let server = TestServer::start();
+    let mae = server.register("mae");
+    let phone = server.log_in("mae");
+    let sync = |rest: &str| phone.get(&format!("/_matrix/client/v3/sync?timeout=10000{rest}")).ok();
+    let first = sync("");
+    let kinds = |sync: &Value| -> Vec<String> {
+        let events = sync["account_data"]["events"].as_array().cloned().unwrap_or_default();
+        events.iter().map(|event| event["type"].as_str().expect("a type").to_owned()).collect()
+    };
+    assert_eq!(kinds(&first), ["m.push_rules"]);
+    mae.put(&path(&mae, "account_data/x.y"), json!({ "n": 1 })).ok();
+    let second = sync(&format!("&since={}", first["next_batch"].as_str().expect("a token")));
+    assert_eq!(second["account_data"]["events"], json!([{ "type": "x.y", "content": { "n": 1 } }]));
+    mae.put("/_matrix/client/v3/pushrules/global/content/fox", json!({ "pattern": "fox", "actions": [] }))
+        .ok();
+    let third = sync(&format!("&since={}", second["next_batch"].as_str().expect("a token")));
+    assert_eq!(kinds(&third), ["m.push_rules"]);
+    assert_eq!(third["account_data"]["events"][0]["content"]["global"]["content"][0]["rule_id"], "fox");
+}

@@ -168,3 +168,33 @@ fn those_who_share_a_room_are_told_whose_devices_changed() {
     }
     ben.get("/_matrix/client/v3/keys/changes?from=nonsense").refused(400, "M_INVALID_PARAM");
 }
+
+#[test]
+fn a_sync_tells_of_changed_devices_and_of_the_keys_that_are_left() {
+    let server = TestServer::start();
+    let (ann, ben) = (server.register("ann"), server.register("ben"));
+    let room = ann.post("/_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).ok();
+    let room = room["room_id"].as_str().expect("an id").to_owned();
+    let sync = |of: &Client, since: &Value, timeout: u32| {
+        let since = since.as_str().map_or(String::new(), |since| format!("&since={since}"));
+        of.get(&format!("/_matrix/client/v3/sync?timeout={timeout}{since}")).ok()
+    };
+    let fallback = json!({ "signed_curve25519:F": { "key": "f", "fallback": true } });
+    ann.post(UPLOAD, json!({ "one_time_keys": one_time_keys(0..2), "fallback_keys": fallback })).ok();
+    let first = sync(&ann, &Value::Null, 0);
+    assert_eq!(first["device_one_time_keys_count"], json!({ "signed_curve25519": 2 }));
+    assert_eq!(first["device_unused_fallback_key_types"], json!(["signed_curve25519"]));
+
+    ben.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+    let joined = sync(&ann, &first["next_batch"], 0);
+    assert_eq!(joined["device_lists"]["changed"], json!(["@ben:localhost"]), "shares a room from here on");
+    for _ in 0..3 {
+        claim(&ben, &ann);
+    }
+    ben.post(UPLOAD, json!({ "device_keys": device_keys(&ben) })).ok();
+    let changed = sync(&ann, &joined["next_batch"], 10_000);
+    assert_eq!(changed["device_lists"]["changed"], json!(["@ben:localhost"]));
+    assert_eq!(changed["device_one_time_keys_count"], json!({}));
+    assert_eq!(changed["device_unused_fallback_key_types"], json!([]));
+    assert!(sync(&ann, &changed["next_batch"], 0).get("device_lists").is_none());
+}

@@ -98,6 +98,7 @@ impl App {
             let displaced = app.store.add_device(user.clone(), device).await?;
             app.accounts.sessions.forget(displaced.tokens());
             app.forget_devices(&user, &displaced.removed);
+            app.forget_messages(&user, &displaced.removed).await?;
             Ok(logged_in)
         })
         .await
@@ -130,7 +131,7 @@ impl App {
         finish(async move {
             let removed = app.store.remove_devices(user.clone(), devices).await?;
             app.forget_devices(&user, &removed);
-            Ok(())
+            app.forget_messages(&user, &removed).await
         })
         .await
     }
@@ -141,7 +142,7 @@ impl App {
         finish(async move {
             let removed = app.store.remove_all_devices(user.clone(), keep).await?;
             app.forget_devices(&user, &removed);
-            Ok(())
+            app.forget_messages(&user, &removed).await
         })
         .await
     }
@@ -181,6 +182,19 @@ impl App {
         }
         // A long poll of a device that is gone ends.
         self.wakers.wake(user);
+    }
+
+    /// Drops the messages that wait for devices that are gone.
+    async fn forget_messages(&self, user: &UserId, removed: &[RemovedDevice]) -> ApiResult<()> {
+        for device in removed {
+            self.to_device.acknowledge(&self.store, user, &device.id, i64::MAX.cast_unsigned()).await?;
+        }
+        if !removed.is_empty() && self.store.devices(user)?.is_empty() {
+            for room in self.typing.stop_everywhere(user, &self.live) {
+                self.wake_room(&room);
+            }
+        }
+        Ok(())
     }
 }
 

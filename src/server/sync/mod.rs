@@ -8,6 +8,7 @@ mod account_data;
 mod filter;
 mod filters;
 mod json;
+mod keys;
 mod poll;
 mod reader;
 mod rooms;

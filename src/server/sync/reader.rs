@@ -44,9 +44,8 @@ impl Reader<'_> {
         let mut has_news = self.write_account_data(&mut out, &global);
         has_news |= self.write_to_device(&mut out)?;
         has_news |= self.write_rooms(&mut out, &of_rooms, &mut appeared)?;
+        has_news |= self.write_keys(&mut out, appeared.clone())?;
         has_news |= self.write_presence(&mut out, appeared);
-        let counts = out.open("device_one_time_keys_count");
-        out.end_even_if_empty(counts);
         out.text("next_batch", &self.upto.to_string());
         Ok(Answer { body: out.finish(), has_news })
     }
