@@ -43,6 +43,11 @@ export class People {
     return { currentlyActive: !this.me.idle, ...known, userId, state, statusMsg: this.me.statusMsg };
   }
 
+  /** Somebody's state. Who was never heard of is not there. @param {string} userId */
+  state(userId) {
+    return this.presence(userId)?.state ?? "offline";
+  }
+
   /** @param {string} userId @param {Member} [member] the person in a room, whose name there wins */
   name(userId, member) {
     const own = userId === this.myId ? this.me.displayName : undefined;

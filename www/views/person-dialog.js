@@ -37,7 +37,7 @@ export function openPerson(context, userId, roomId) {
 
 /** @param {HTMLElement} node @param {import("/pkg/index.js").Presence | undefined} presence */
 function showPresence(node, presence) {
-  const state = presence?.state ?? "unknown";
+  const state = presence?.state ?? "offline";
   fill(
     node,
     el("p", {}, presenceMark(state), " ", labelOf(state), lastActive(presence), deviceIcon(presence?.deviceType)),

@@ -51,7 +51,7 @@ export function createRoomList(context) {
     setLiveTime(part(item, ".room-time > time"), room.lastTs > 0 ? room.lastTs : undefined);
     renameAvatar(part(item, ".avatar"), room.name);
     reshapeAvatar(part(item, ".avatar"), room.isDirect ? "round" : "square");
-    setMark(part(item, ".avatar"), other === undefined ? undefined : people.presence(other)?.state ?? "unknown");
+    setMark(part(item, ".avatar"), other === undefined ? undefined : people.state(other));
     const badge = part(item, ".badge");
     badge.hidden = room.unread === 0;
     badge.classList.toggle("highlight", room.highlight > 0);

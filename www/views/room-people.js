@@ -123,7 +123,7 @@ export function personOf({ people }, userId, member) {
   return {
     userId,
     name: people.name(userId, member),
-    state: presence?.state ?? "unknown",
+    state: people.state(userId),
     presence,
     membership: member?.membership ?? "join",
     mine: userId === people.myId,

@@ -125,14 +125,14 @@ function createHead(context, roomId, { onPeople }) {
       const presence = other === undefined ? undefined : people.presence(other);
       setText(name, room.name);
       if (other === undefined) setText(line, room.topic || counted(room.memberCount, "person", "people"));
-      else fill(line, presence?.statusMsg || labelOf(presence?.state ?? "unknown"), lastActive(presence));
+      else fill(line, presence?.statusMsg || labelOf(people.state(other)), lastActive(presence));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
       reshapeAvatar(picture, room.isDirect ? "round" : "square");
       if (other === undefined) {
         mark.remove();
       } else {
-        setPresenceMark(mark, presence?.state ?? "unknown");
+        setPresenceMark(mark, people.state(other));
         if (!mark.isConnected) picture.append(mark);
       }
     },
