@@ -8,6 +8,7 @@
 pub mod action;
 pub mod client;
 pub mod federation;
+pub mod fleet;
 pub mod idle;
 pub mod list;
 pub mod policy;

@@ -14,6 +14,7 @@ use super::{
     accounts::{Token, hash_password, username},
     config::{self, Config, ConfigError, Sources},
     log,
+    simulate::{self, SimulateError},
     store::{Access, CreateUserError, NewUser, Store},
 };
 
@@ -51,6 +52,11 @@ enum Command {
     /// Look after accounts.
     #[command(subcommand)]
     User(User),
+    /// Simulate presence between many homeservers on virtual time, and count what it costs.
+    ///
+    /// The servers run the very engine that `serve` runs. Printed beside it is what the same day costs with
+    /// one message for each change, and with one for each contact.
+    Simulate(simulate::Simulate),
     /// Print a completion script for a shell, such as `pilotlight completions bash`.
     Completions {
         /// The shell.
@@ -89,6 +95,7 @@ enum Failure {
     Config(ConfigError),
     Serve(ServeError),
     User(String),
+    Simulate(SimulateError),
     Output(std::io::Error),
 }
 
@@ -101,6 +108,10 @@ pub fn main() -> ExitCode {
         Command::Config(settings) => settings.load().and_then(|config| print(&config::render(&config))),
         Command::User(User::Add { name, password_stdin, settings }) => {
             settings.load().and_then(|config| add_user(&config, &name, password_stdin))
+        }
+        Command::Simulate(args) => {
+            simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
+                .map_err(Failure::Simulate)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -199,6 +210,11 @@ impl Failure {
             Self::Serve(e @ ServeError::Store(_)) => (3, e.to_string()),
             Self::Serve(e @ (ServeError::Bind { .. } | ServeError::Tls(_))) => (1, e.to_string()),
             Self::User(message) => (1, message),
+            Self::Simulate(SimulateError::Params(message)) => (2, message),
+            Self::Simulate(SimulateError::Plot(path, e)) => {
+                (1, format!("cannot write {}: {e}", path.display()))
+            }
+            Self::Simulate(SimulateError::Output(e)) => return Self::Output(e).report(),
             // A reader that has seen enough, such as `| head`.
             Self::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Self::Output(e) => (1, e.to_string()),

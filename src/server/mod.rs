@@ -15,6 +15,7 @@ pub mod log;
 pub mod presence;
 pub mod receipts;
 pub mod rooms;
+pub mod simulate;
 pub mod store;
 pub mod sync;
 pub mod to_device;

@@ -20,6 +20,12 @@ impl Fingerprint {
         Self::of_parts(&[bytes])
     }
 
+    /// Spread over all bits.
+    #[must_use]
+    pub(super) const fn mixed(self) -> Self {
+        Self(mix(self.0))
+    }
+
     /// The fingerprint of several texts, which differs from that of the texts run together.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -48,6 +48,17 @@ impl Availability {
     pub const ALL: [Self; 5] =
         [Self::Offline, Self::Unavailable, Self::Busy, Self::Online, Self::FreeForChat];
 
+    /// The number in fingerprints, which are part of the wire format.
+    const fn code(self) -> u64 {
+        match self {
+            Self::Offline => 0,
+            Self::Unavailable => 1,
+            Self::Busy => 2,
+            Self::Online => 3,
+            Self::FreeForChat => 4,
+        }
+    }
+
     /// The word in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -107,13 +118,13 @@ impl Shown {
 
     /// The fingerprint, the same on every server.
     pub fn fingerprint(&self) -> Fingerprint {
-        let text = |text: &Option<Arc<str>>| text.clone().unwrap_or_default();
-        Fingerprint::of_parts(&[
-            self.availability.as_str().as_bytes(),
-            &[u8::from(self.currently_active)],
-            text(&self.status_msg).as_bytes(),
-            text(&self.device_type).as_bytes(),
-        ])
+        let state = Fingerprint(self.availability.code() * 2 + u64::from(self.currently_active) + 1).mixed();
+        if self.status_msg.is_none() && self.device_type.is_none() {
+            return state;
+        }
+        let status_msg = self.status_msg.as_deref().unwrap_or_default().as_bytes();
+        let device_type = self.device_type.as_deref().unwrap_or_default().as_bytes();
+        Fingerprint(state.0 ^ Fingerprint::of_parts(&[status_msg, device_type]).0)
     }
 }
 

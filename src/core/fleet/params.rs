@@ -1,0 +1,105 @@
+//! What is simulated.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::core::federation::Config;
+
+/// The parameters of a simulation; the same ones give the same run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params {
+    /// How many homeservers there are.
+    pub servers: u32,
+    /// How many users each has.
+    pub users: u32,
+    /// How many contacts a user has on other servers, about; all mutual.
+    pub contacts: u32,
+    /// Among how many other servers the contacts of a server's users are spread; even.
+    pub peers: u32,
+    /// How often a user changes their presence while online, on average. Independent of each other.
+    pub changes_per_hour: f64,
+    /// How long a user is online each day, starting around nine o'clock; 24: always.
+    pub online_hours: f64,
+    /// The time that is simulated, from midnight.
+    pub duration: Duration,
+    /// How often two servers exchange something else, such as an event of a room; `None`: never.
+    pub room_traffic: Option<Duration>,
+    /// A server that dies and returns.
+    pub outage: Option<Outage>,
+    /// The times and bounds of the engines.
+    pub config: Config,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+/// The first server loses power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// When.
+    pub begins: Duration,
+    /// When it is back.
+    pub ends: Duration,
+}
+
+impl Default for Params {
+    /// A working day of a thousand servers, with a change a minute from each user who is online.
+    fn default() -> Self {
+        Self {
+            servers: 1_000,
+            users: 100,
+            contacts: 40,
+            peers: 4,
+            changes_per_hour: 60.0,
+            online_hours: 8.0,
+            duration: Duration::from_secs(24 * 3_600),
+            room_traffic: None,
+            outage: None,
+            config: Config::default(),
+            seed: 1,
+        }
+    }
+}
+
+/// Parameters that mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadParams {
+    /// Fewer than two servers, or no users.
+    Empty,
+    /// More users in all than 100 million.
+    TooMany,
+    /// The number of peers is odd, zero, or not below the number of servers.
+    Peers,
+    /// A rate or a time is negative or no number, or the hours are more than a day's.
+    Times,
+}
+
+impl fmt::Display for BadParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "there must be at least two servers, and users",
+            Self::TooMany => "there are more than 100 million users",
+            Self::Peers => "the number of peers must be even, above zero and below the number of servers",
+            Self::Times => "rates and times must be numbers that are not negative, and a day has 24 hours",
+        })
+    }
+}
+
+impl std::error::Error for BadParams {}
+
+impl Params {
+    /// Refuses parameters that mean nothing.
+    pub fn check(&self) -> Result<(), BadParams> {
+        if self.servers < 2 || self.users == 0 {
+            return Err(BadParams::Empty);
+        }
+        if u64::from(self.servers) * u64::from(self.users) > 100_000_000 {
+            return Err(BadParams::TooMany);
+        }
+        if self.peers == 0 || !self.peers.is_multiple_of(2) || self.peers >= self.servers {
+            return Err(BadParams::Peers);
+        }
+        let rate = self.changes_per_hour.is_finite() && self.changes_per_hour >= 0.0;
+        let hours = (0.0..=24.0).contains(&self.online_hours);
+        if rate && hours { Ok(()) } else { Err(BadParams::Times) }
+    }
+}

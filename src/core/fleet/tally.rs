@@ -1,0 +1,59 @@
+//! What is counted.
+
+use super::cost::Cost;
+
+/// The counts of a run so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// What the engines sent.
+    pub ours: Cost,
+    /// What one message for each change and server would have been.
+    pub per_change: Cost,
+    /// What one stanza for each contact would have been, with the probes of those who log in and the
+    /// answers to them.
+    pub per_contact: Cost,
+    /// Changes of users, logins and logouts among them.
+    pub changes: u64,
+    /// Logins.
+    pub logins: u64,
+    /// The hours that users spent online, in all.
+    pub user_hours: f64,
+    /// Our messages that named users in pushes.
+    pub pushes: u64,
+    /// The users named in these.
+    pub pushed_users: u64,
+    /// Our messages that polled.
+    pub polls: u64,
+    /// Our messages that were nothing but reminders.
+    pub reminders: u64,
+    /// Our reminders that asked for an answer, by the minute in which they were sent: the long watchdogs.
+    pub long_reminders: Vec<u64>,
+    /// Our messages by the minute.
+    pub by_minute: Vec<Minute>,
+    /// Events of the simulation.
+    pub events: u64,
+}
+
+/// One minute of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Minute {
+    /// Our messages.
+    pub ours: u64,
+    /// Those of one-per-change.
+    pub per_change: u64,
+    /// Users of the first server whose status its first peer knew at the end of the minute.
+    pub known: u64,
+    /// Our messages to the first server.
+    pub to_first: u64,
+}
+
+impl Tally {
+    /// The counts of `minute`.
+    pub(super) fn minute(&mut self, minute: u64) -> &mut Minute {
+        let index = usize::try_from(minute).expect("a run has fewer minutes than that");
+        if self.by_minute.len() <= index {
+            self.by_minute.resize(index + 1, Minute::default());
+        }
+        &mut self.by_minute[index]
+    }
+}
