@@ -60,10 +60,9 @@ test("the pointer moves: online again, after exactly one request", async () => {
 
 test("a message shows at once as sending, then sent, then placed, and once", async () => {
   const sends = await hold(alice.page, /\/send\//, "request");
-  const syncs = await hold(alice.page, /\/sync\?/, "answer");
+  const syncs = await hold(alice.page, /\/sync\?/, "answer", "hi there");
   await bob.say("hello"); // ends the poll that began before the gates stood
-  const heard = alice.message("hello");
-  await heard.waitFor();
+  await alice.message("hello").waitFor();
 
   await alice.say("hi there");
   const echo = alice.message("hi there");

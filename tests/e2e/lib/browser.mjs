@@ -113,15 +113,18 @@ export class Person {
   }
 }
 
-/** A gate for a page's requests: while it is shut, what `pattern` matches is held, before or after the server has it. */
-export async function hold(page, pattern, where) {
+/**
+ * A gate for a page's requests. While it is shut, what `pattern` matches is held: before the server has it
+ * (`request`), or its answer before the page has it (`answer`), there only answers that have `text` in them.
+ */
+export async function hold(page, pattern, where, text = "") {
   let open;
   const gate = new Promise((resolve) => (open = resolve));
   await page.route(pattern, async (route) => {
     try {
       if (where === "request") await gate;
       const response = await route.fetch({ timeout: 0 });
-      if (where === "answer") await gate;
+      if (where === "answer" && (await response.text()).includes(text)) await gate;
       await route.fulfill({ response });
     } catch {
       await route.abort().catch(() => {}); // the page is gone, or the server
