@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
-all=(format layers clippy clippy-wasm native wasm-node wasm-chromium wasm-build types)
+all=(format layers clippy clippy-wasm native wasm-node wasm-chromium wasm-build types e2e nio)
 case ${1:-} in
   --list) printf '%s\n' "${all[@]}" && exit ;;
   '') wanted=("${all[@]}") ;;
@@ -24,8 +24,6 @@ wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
 
 types() { tests/e2e/node_modules/.bin/tsc --project tests/e2e/tsconfig.www.json; }
 
-binding() { node --test pkg/test/*.test.mjs; }
-
 e2e() { cargo build && node --test --test-force-exit --test-concurrency=2 tests/e2e/*.test.mjs; }
 
 nio() { cargo build && .tools/python/bin/python -m unittest discover --start-directory tests/nio --verbose; }
@@ -39,7 +37,6 @@ for name in "${wanted[@]}"; do
     wasm-chromium) fetch_tools wasm-bindgen chromium ;;
     wasm-build) fetch_tools wasm-bindgen npm ;;
     types) fetch_tools npm ;;
-    binding) fetch_tools npm chromium ;;
     e2e) fetch_tools npm chromium synapse ;;
     nio) fetch_tools python ;;
   esac
@@ -56,7 +53,6 @@ for name in "${wanted[@]}"; do
     wasm-chromium) step wasm-chromium wasm-bindgen,chromium wasm_in_chromium ;;
     wasm-build) step wasm-build wasm-bindgen,npm scripts/build-wasm.sh ;;
     types) step types npm types ;;
-    binding) step binding npm,chromium binding ;;
     e2e) step e2e npm,chromium,synapse e2e ;;
     nio) step nio python nio ;;
     *) echo "unknown step: $name" && exit 2 ;;

@@ -1,0 +1,133 @@
+// The npm package as a stranger gets it: packed, installed elsewhere, typed, and used in Node.
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { Homeserver } from "./lib/homeserver.mjs";
+import { until } from "./lib/matrix.mjs";
+import { root } from "./lib/paths.mjs";
+
+// A guard against growth; the goal is less than half of it.
+const MAX_INSTALLED_BYTES = 1200 * 1024;
+let dir, pilotlight, server;
+const clients = [];
+
+before(async () => {
+  dir = mkdtempSync(join(tmpdir(), "pilotlight-package-"));
+  const packed = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", dir], join(root, "pkg")))[0];
+  writeFileSync(join(dir, "package.json"), '{"private":true,"type":"module"}');
+  run("npm", ["install", "--offline", "--no-audit", "--no-fund", `./${packed.filename}`], dir);
+  pilotlight = await import(pathToFileURL(join(dir, "node_modules/pilotlight/node.js")));
+  server = await Homeserver.start();
+});
+
+after(async () => {
+  for (const client of clients) {
+    await client.stop();
+    client.free();
+  }
+  await server?.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+function run(program, args, cwd) {
+  return execFileSync(program, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+async function arrive(username) {
+  const session = await pilotlight.register(server.baseUrl, { username, password: "correct horse battery" });
+  const client = await pilotlight.Client.create(session);
+  clients.push(client);
+  client.start();
+  await until("online", () => client.connection === "online");
+  return client;
+}
+
+test("it holds what it names, depends on nothing, and is small", () => {
+  const installed = join(dir, "node_modules/pilotlight");
+  const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  assert.deepEqual([manifest.dependencies, manifest.peerDependencies, manifest.scripts], [undefined, undefined, undefined]);
+  const files = run("find", [installed, "-type", "f"]).trim().split("\n");
+  const named = Object.values(manifest.exports).flatMap((entry) => (typeof entry === "string" ? [entry] : Object.values(entry)));
+  for (const entry of named) assert.ok(files.includes(join(installed, entry)), `${entry} is there`);
+  const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
+  assert.ok(bytes <= MAX_INSTALLED_BYTES, `${bytes} bytes installed`);
+});
+
+test("every entry can be imported by its name", () => {
+  for (const entry of ["pilotlight", "pilotlight/inline"]) {
+    const script = `import * as p from ${JSON.stringify(entry)}; await p.init(); console.log(typeof p.Client, typeof p.login)`;
+    assert.equal(run(process.execPath, ["--input-type=module", "--eval", script], dir).trim(), "function function");
+  }
+});
+
+test("its types hold under tsc --strict, and refuse what is wrong", () => {
+  writeFileSync(join(dir, "consumer.ts"), `
+    import { Client, login, type Presence, type TimelineItem } from "pilotlight";
+    const session = await login("http://localhost", { user: "ada", password: "x" });
+    const client = await Client.create(session, { idleTimeoutMs: 60_000 });
+    client.on("presence", (changes: Presence[]) => changes.map((one) => one.state));
+    client.on("timeline", (roomId, ops) => { const id: string = roomId; for (const op of ops) if (op.op === "append") use(op.item); });
+    function use(item: TimelineItem): string { return item.key; }
+    const action: number = client.sendText("!room:x", "hello");
+    await client.setPresence("busy", null);
+    // @ts-expect-error shown, never set
+    await client.setPresence("unknown");
+    // @ts-expect-error no such event
+    client.on("nothing", () => {});
+    // @ts-expect-error a number, not a word
+    await Client.create(session, { idleTimeoutMs: "long" });
+    // @ts-expect-error made by create
+    new Client(session);
+  `);
+  const compilerOptions = {
+    noEmit: true, strict: true, target: "ES2022", module: "ESNext", moduleResolution: "bundler", types: [], lib: ["ES2022", "DOM"],
+  };
+  writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
+  const checked = spawnSync(join(root, "tests/e2e/node_modules/.bin/tsc"), { cwd: dir, encoding: "utf8" });
+  assert.equal(checked.stdout, "");
+  assert.equal(checked.status, 0);
+});
+
+test("options that are not allowed are refused, not bent", async () => {
+  const session = { baseUrl: server.baseUrl, userId: "@nobody:localhost", deviceId: "X", accessToken: "x" };
+  for (const idleTimeoutMs of [59_999, 300_001, 0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]) {
+    await assert.rejects(pilotlight.Client.create(session, { idleTimeoutMs }), RangeError, String(idleTimeoutMs));
+  }
+});
+
+test("a refusal carries the server's code", async () => {
+  const wrong = pilotlight.login(server.baseUrl, { user: "nobody", password: "wrong" });
+  await assert.rejects(wrong, (error) => error instanceof pilotlight.PilotlightError && error.code === "M_FORBIDDEN" && error.status === 403);
+  const nowhere = pilotlight.login("http://127.0.0.1:1", { user: "nobody", password: "wrong" });
+  await assert.rejects(nowhere, (error) => error instanceof pilotlight.PilotlightError && error.code === "NETWORK");
+});
+
+test("two clients in Node: presence both ways, a room, an echo that is sent and placed once", async () => {
+  const [ada, ben] = [await arrive("ada"), await arrive("ben")];
+  const roomId = await ada.createRoom({ name: "The Den", public: true, alias: "den" });
+  await ben.joinRoom("#den:localhost");
+  const sees = (one, other, state) => until(`${state}`, () => one.presenceOf(other.session.userId)?.state === state);
+  await sees(ada, ben, "online");
+  await sees(ben, ada, "online");
+  await ada.setPresence("busy", "in a call");
+  await sees(ben, ada, "busy");
+  assert.equal(ben.presenceOf(ada.session.userId).statusMsg, "in a call");
+  await ada.setPresence("online", null);
+  await sees(ben, ada, "online");
+  assert.equal(ben.presenceOf(ada.session.userId).statusMsg, undefined);
+
+  const items = ada.timeline(roomId);
+  ada.on("timeline", (id, ops) => id === roomId && pilotlight.applyTimeline(items, ops));
+  const action = ada.sendText(roomId, "hello");
+  const echoes = () => items.filter((item) => item.content.body === "hello");
+  await until("the echo is shown", () => echoes().length === 1);
+  const { key } = echoes()[0];
+  assert.equal(echoes()[0].actionId, action);
+  await until("placed", () => echoes()[0].echo === "placed");
+  assert.deepEqual(echoes().map((item) => item.key), [key], "the same item, once");
+  await until("received", () => ben.timeline(roomId).filter((item) => item.content.body === "hello").length === 1);
+});
