@@ -231,7 +231,7 @@ fn changed_state_says_what_it_was_before() {
 fn a_changed_profile_is_in_every_room_and_member_events_always_have_one() {
     let server = TestServer::start();
     let (alice, bob) = (server.register("alice"), server.register("bob"));
-    let rooms: Vec<_> = (0..3).map(|_| create(&alice, json!({ "preset": "public_chat" }))).collect();
+    let rooms: Vec<_> = (0..35).map(|_| create(&alice, json!({ "preset": "public_chat" }))).collect();
     let profile = format!("/_matrix/client/v3/profile/{}", alice.user);
     alice.put(&format!("{profile}/displayname"), json!({ "displayname": "Alice ✨" })).ok();
     alice.put(&format!("{profile}/avatar_url"), json!({ "avatar_url": "mxc://localhost/a" })).ok();

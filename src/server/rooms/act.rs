@@ -20,8 +20,11 @@ use super::{
 use crate::server::{
     app::App,
     http::Session,
-    store::{RoomRow, RoomWrite},
+    store::{MembershipRow, RoomRow, RoomWrite},
 };
+
+/// Rooms that one write changes when a user changes something in all of theirs.
+const ROOMS_AT_ONCE: usize = 32;
 
 /// Joins a room. Whoever is in it already stays as they are.
 ///
@@ -187,31 +190,19 @@ pub async fn forget(app: &Arc<App>, session: &Session, room_id: &RoomId) -> Resu
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
 pub async fn handle_profile_change(app: &Arc<App>, user: &UserId) -> Result<(), Refusal> {
-    let user: OwnedUserId = user.to_owned();
-    write(app, move |write, app| {
-        let author =
-            Author { signer: &app.rooms.signer, sender: &user, now_ms: app.unix_ms(), transaction: None };
-        for room in write.joined_rooms(&user)? {
-            let mut content = match write.state(&room, "m.room.member", user.as_str())? {
-                Some(event) => content::parse(event.content().get())?,
-                None => continue,
-            };
-            let before = content.clone();
-            for key in ["displayname", "avatar_url", "reason"] {
-                content.remove(key);
-            }
-            content::add_profile(write, &user, &mut content)?;
-            if content == before {
-                continue;
-            }
-            let draft = Draft::state("m.room.member", user.as_str(), content);
-            match append(write, author, &room, &draft) {
-                Ok(_) => {}
-                Err(failed @ (Refusal::Store(_) | Refusal::Internal(_))) => return Err(failed),
-                Err(refused) => tracing::debug!(?refused, "a room keeps an old profile"),
-            }
+    in_rooms(app, user, app.rooms.members.joined_rooms(user), |write, author, room| {
+        let user = author.sender;
+        let Some(event) = write.state(room, "m.room.member", user.as_str())? else { return Ok(()) };
+        let before = content::parse(event.content().get())?;
+        let mut content = before.clone();
+        for key in ["displayname", "avatar_url", "reason"] {
+            content.remove(key);
         }
-        Ok(())
+        content::add_profile(write, user, &mut content)?;
+        if content == before || write.membership(room, user)? != Some(Membership::Join) {
+            return Ok(());
+        }
+        append(write, author, room, &Draft::state("m.room.member", user.as_str(), content)).map(|_| ())
     })
     .await
 }
@@ -221,17 +212,45 @@ pub async fn handle_profile_change(app: &Arc<App>, user: &UserId) -> Result<(), 
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
 pub async fn leave_everything(app: &Arc<App>, user: &UserId) -> Result<(), Refusal> {
-    let user: OwnedUserId = user.to_owned();
-    write(app, move |write, app| {
-        let author =
-            Author { signer: &app.rooms.signer, sender: &user, now_ms: app.unix_ms(), transaction: None };
-        for room in write.present_rooms(&user)? {
-            let content = content::member(write, &user, Membership::Leave, None)?;
-            append(write, author, &room, &Draft::state("m.room.member", user.as_str(), content))?;
-        }
-        Ok(())
+    let present = |row: &MembershipRow| match row.membership {
+        Membership::Join | Membership::Invite | Membership::Knock => true,
+        Membership::Leave | Membership::Ban => false,
+    };
+    let rows = app.store.memberships(user)?.into_iter().filter(present);
+    in_rooms(app, user, rows.map(|row| row.room_id).collect(), |write, author, room| {
+        let user = author.sender;
+        let content = content::member(write, user, Membership::Leave, None)?;
+        append(write, author, room, &Draft::state("m.room.member", user.as_str(), content)).map(|_| ())
     })
     .await
+}
+
+/// Does the same in many rooms, a few at a time, so that others can write in between. A room that
+/// refuses is passed over.
+async fn in_rooms(
+    app: &Arc<App>,
+    user: &UserId,
+    rooms: Vec<OwnedRoomId>,
+    act: fn(&RoomWrite<'_>, Author<'_>, &RoomRow) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for some in rooms.chunks(ROOMS_AT_ONCE) {
+        let (user, some): (OwnedUserId, _) = (user.to_owned(), some.to_vec());
+        write(app, move |write, app| {
+            let author =
+                Author { signer: &app.rooms.signer, sender: &user, now_ms: app.unix_ms(), transaction: None };
+            for room_id in some {
+                let Some(room) = write.room(&room_id)? else { continue };
+                match act(write, author, &room) {
+                    Ok(()) => {}
+                    Err(failed @ (Refusal::Store(_) | Refusal::Internal(_))) => return Err(failed),
+                    Err(refused) => tracing::debug!(?refused, "a room is passed over"),
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Invites in the middle of a write.

@@ -148,7 +148,7 @@ pub fn public_rooms(app: &App, filter: &Filter, skip: usize, limit: usize) -> Re
     let mut rooms: Vec<PublicRoomsChunk> = rooms
         .into_iter()
         .map(|(room, state)| entry(app.rooms.members.counts(&room).0, room, &state))
-        .filter(|room| matches(room, filter))
+        .filter(|room| room.num_joined_members > 0_u32.into() && matches(room, filter))
         .collect();
     rooms.sort_by_key(|room| Reverse(room.num_joined_members));
     let total = rooms.len();

@@ -126,35 +126,6 @@ impl RoomWrite<'_> {
         Ok(users?)
     }
 
-    /// The rooms that `user` is joined to.
-    pub fn joined_rooms(&self, user: &UserId) -> Result<Vec<RoomRow>, StoreError> {
-        self.rooms_as(user, &[Membership::Join])
-    }
-
-    /// The rooms that `user` is joined to, invited to or knocking at.
-    pub fn present_rooms(&self, user: &UserId) -> Result<Vec<RoomRow>, StoreError> {
-        self.rooms_as(user, &[Membership::Join, Membership::Invite, Membership::Knock])
-    }
-
-    fn rooms_as(&self, user: &UserId, memberships: &[Membership]) -> Result<Vec<RoomRow>, StoreError> {
-        let words: Vec<&str> = memberships.iter().map(|membership| membership.as_str()).collect();
-        let words = serde_json::to_string(&words).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let ids: Result<Vec<OwnedRoomId>, _> = self
-            .connection
-            .prepare_cached(
-                "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room = m.room \
-                 WHERE m.user_id = ?1 AND m.membership IN (SELECT value FROM json_each(?2)) \
-                 ORDER BY m.position",
-            )?
-            .query_map([user.as_str(), &words], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
-            .collect();
-        let mut rooms = Vec::new();
-        for id in ids? {
-            rooms.extend(self.room(&id)?);
-        }
-        Ok(rooms)
-    }
-
     /// Name and picture of a user with an account here; `None`: there is no such account.
     pub fn profile(&self, user: &UserId) -> Result<Option<MemberProfile>, StoreError> {
         Ok(profile(self.connection, user)?)
