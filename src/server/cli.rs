@@ -13,7 +13,7 @@ use super::{
     ServeError, Server,
     accounts::{Token, hash_password, username},
     config::{self, Config, ConfigError, Sources},
-    log,
+    http, log,
     simulate::{self, SimulateError},
     store::{Access, CreateUserError, NewUser, Store},
 };
@@ -138,6 +138,7 @@ impl Settings {
 
 fn serve(config: Config) -> Result<(), Failure> {
     log::start(config.log);
+    http::raise_open_files();
     let runtime = runtime()?;
     runtime.block_on(async {
         let stop = stop_signal().map_err(Failure::Output)?;

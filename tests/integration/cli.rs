@@ -85,6 +85,28 @@ fn sigterm_ends_the_server_within_five_seconds_and_with_success() {
 }
 
 #[test]
+fn a_long_poll_is_answered_when_the_server_is_told_to_end() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &[]);
+    let alice = server.client.clone().register("alice");
+    let sync = alice.get("/_matrix/client/v3/sync?timeout=0").ok();
+    let path = format!(
+        "/_matrix/client/v3/sync?timeout=30000&since={}",
+        sync["next_batch"].as_str().expect("a token")
+    );
+    let poll = std::thread::spawn(move || alice.get(&path));
+    // Nothing outside shows that a poll waits: this is long enough for it to have begun.
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    let (code, log) = server.end("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(!log.contains("still in flight"), "{log}");
+    let answer = poll.join().expect("the poll ends");
+    assert!(answer.ok()["next_batch"].is_string());
+}
+
+#[test]
 fn what_was_acknowledged_before_sigkill_is_there_after_it() {
     let data = TempDir::new();
     let server = Serve::start(data.path(), &[]);

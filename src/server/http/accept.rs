@@ -1,15 +1,17 @@
 //! The accept loop: small buffers per connection, and an orderly end.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
+
+use super::open_files::most_connections;
 
 /// How long requests in flight may take to end after the shutdown began.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -37,13 +39,20 @@ pub async fn serve(
     // A long poll holds its connection for minutes: its memory is these buffers.
     http.max_buf_size(8192).timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let connections = GracefulShutdown::new();
+    let free = Arc::new(Semaphore::new(most_connections()));
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, peer) = tokio::select! {
+        let accepted = async {
+            // A place first: who finds none waits in the system's queue, and the files the database needs
+            // are not taken.
+            let place = Arc::clone(&free).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let ((stream, peer), place) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(e) => {
+            accepted = accepted => match accepted {
+                (Ok(accepted), place) => (accepted, place),
+                (Err(e), _) => {
                     // Out of file descriptors, or a connection gone before it was accepted: go on, slowly.
                     tracing::warn!(error = %e, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -62,6 +71,7 @@ pub async fn serve(
             }));
         let (http, tls, watcher) = (http.clone(), tls.clone(), connections.watcher());
         tokio::spawn(async move {
+            let _place = place;
             let ended = match tls {
                 None => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {

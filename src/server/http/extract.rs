@@ -1,6 +1,6 @@
 //! How a request becomes types: the session of its token, ruma's request types, and our own bodies.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -69,8 +69,7 @@ impl<T: IncomingRequest + Send> FromRequest<Arc<App>> for Ruma<T> {
             .await
             .map_err(|_| ApiError::invalid_param("the path is not valid UTF-8"))?;
         let path_args: Vec<&str> = path_args.iter().map(|(_, value)| value).collect();
-        let body =
-            Bytes::from_request(Request::from_parts(parts.clone(), body), app).await.map_err(body_error)?;
+        let body = read_body(Request::from_parts(parts.clone(), body), app).await?;
         // Old clients send an empty body where an empty object is meant.
         let body: &[u8] =
             if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { &body };
@@ -97,7 +96,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Bytes::from_request(request, state).await.map_err(body_error)?;
+        let body = read_body(request, state).await?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
         check_depth(body)?;
         serde_json::from_slice(body).map(Json).map_err(json_error)
@@ -135,6 +134,19 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         path.map(|axum::extract::Path(value)| Path(value))
             .map_err(|e| ApiError::invalid_param(format!("path: {}", e.body_text())))
+    }
+}
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+        Ok(body) => body.map_err(body_error),
+        Err(_) => {
+            let error = "the body did not come in time";
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", error))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod accept;
 mod error;
 mod extract;
 mod limit;
+mod open_files;
 mod ruma_route;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ pub use self::{
     error::{ApiError, ApiResult},
     extract::{Json, MAX_DEPTH, Path, Query, Ruma, json_depth},
     limit::{Origin, RateLimits},
+    open_files::raise as raise_open_files,
     ruma_route::RumaRoute,
 };
 pub use super::accounts::Session;
