@@ -40,9 +40,9 @@ impl Store {
     pub fn listed_state(&self, kinds: &[&str]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let kinds = serde_json::to_string(kinds).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let sql = format!(
-            "{} JOIN current_state s ON s.position = e.position AND s.state_key = '' \
-             WHERE r.listed = 1 AND s.room = r.room AND s.type IN (SELECT value FROM json_each(?1)) \
-             ORDER BY r.room",
+            "{} WHERE e.position IN (SELECT s.position FROM rooms l CROSS JOIN current_state s \
+             ON s.room = l.room WHERE l.listed = 1 AND s.state_key = '' \
+             AND s.type IN (SELECT value FROM json_each(?1))) ORDER BY e.room",
             events::SELECT
         );
         self.read(|c| c.prepare_cached(&sql)?.query_map([kinds], events::event)?.collect())

@@ -117,7 +117,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE e.relates_to = ?1 AND e.standing = 0 AND r.room_id = ?2 \
+            "{SELECT} WHERE e.relates_to = ?1 AND e.standing = 0 AND +r.room_id = ?2 \
              AND (?3 IS NULL OR e.rel_type = ?3) AND (?4 IS NULL OR e.type = ?4) \
              AND e.position > ?5 AND e.position <= ?6 ORDER BY e.position {} LIMIT ?7",
             order.sql()
@@ -160,7 +160,7 @@ impl Store {
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE e.position IN (SELECT max(position) FROM events \
-             WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND standing = 0 \
+             INDEXED BY events_state_changes WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND standing = 0 \
              AND state_key IS NOT NULL AND position > ?2 AND position <= ?3 GROUP BY type, state_key) \
              ORDER BY e.position"
         );

@@ -6,6 +6,7 @@ CREATE TABLE rooms (
     listed      INTEGER NOT NULL DEFAULT 0,            -- 1: in the public directory
     state_group INTEGER REFERENCES state_groups        -- the state after the forward extremities
 ) STRICT;
+CREATE INDEX rooms_listed ON rooms (room) WHERE listed = 1;
 
 CREATE TABLE events (
     position         INTEGER PRIMARY KEY,              -- in the log
@@ -28,6 +29,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_timeline ON events (room, position) WHERE standing = 0;
 CREATE INDEX events_state ON events (room, type, state_key, position) WHERE standing = 0 AND state_key IS NOT NULL;
+CREATE INDEX events_state_changes ON events (room, position, type, state_key) WHERE standing = 0 AND state_key IS NOT NULL;
 CREATE INDEX events_by_time ON events (room, origin_server_ts) WHERE standing = 0;
 CREATE INDEX events_relations ON events (relates_to, position) WHERE standing = 0 AND relates_to IS NOT NULL;
 
