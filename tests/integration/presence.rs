@@ -404,7 +404,8 @@ fn presence_is_not_sent_again_while_nothing_changes() {
     let server = server();
     let (alice, bob, _) = pair(&server);
     let (mut alices, mut bobs) = (Reader::new(&alice), Reader::new(&bob));
-    (alices.now(), bobs.now());
+    alices.now();
+    bobs.now();
     for _ in 0..3 {
         alices.wait(Duration::from_millis(50));
         assert_eq!(bobs.wait(Duration::from_millis(50))["presence"], Value::Null);

@@ -69,11 +69,10 @@ mod tests {
     use super::*;
 
     fn members(names: &[(&str, &str)]) -> BTreeMap<String, MemberRecord> {
-        let record = |name: &str| {
-            let mut record = MemberRecord::default();
-            record.membership = String::from("join");
-            record.display_name = Some(name.to_owned());
-            record
+        let record = |name: &str| MemberRecord {
+            membership: String::from("join"),
+            display_name: Some(name.to_owned()),
+            ..MemberRecord::default()
         };
         names.iter().map(|(user, name)| ((*user).to_owned(), record(name))).collect()
     }

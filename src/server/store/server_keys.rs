@@ -5,9 +5,12 @@ use rusqlite::params;
 
 use super::{Store, StoreError};
 
+/// A key's ID and its public half.
+pub type ServerKey = (String, Vec<u8>);
+
 impl Store {
     /// The keys of `server` by their IDs, and until when they hold (Unix ms; 0 when there are none).
-    pub fn server_keys(&self, server: &ServerName) -> Result<(Vec<(String, Vec<u8>)>, u64), StoreError> {
+    pub fn server_keys(&self, server: &ServerName) -> Result<(Vec<ServerKey>, u64), StoreError> {
         let rows: Vec<(String, Vec<u8>, i64)> = self.read(|c| {
             c.prepare_cached("SELECT key_id, public_key, valid_until_ms FROM server_keys WHERE server = ?1")?
                 .query_map([server.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -21,7 +24,7 @@ impl Store {
     pub async fn put_server_keys(
         &self,
         server: OwnedServerName,
-        keys: Vec<(String, Vec<u8>)>,
+        keys: Vec<ServerKey>,
         valid_until_ms: u64,
     ) -> Result<(), StoreError> {
         self.write(move |c| {

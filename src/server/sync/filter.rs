@@ -208,7 +208,7 @@ mod tests {
         assert!(f.timeline(r, image) && !f.timeline(r, text));
         assert!(!f.state(r, text));
         assert!(!filter(r#"{"room":{"ephemeral":{"types":["m.receipt"]}}}"#).ephemeral(r, "m.typing"));
-        assert!(filter(r#"{"room":{"rooms":[]}}"#).room(r) == false);
+        assert!(!filter(r#"{"room":{"rooms":[]}}"#).room(r));
     }
 
     #[test]

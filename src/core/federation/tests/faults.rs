@@ -245,7 +245,7 @@ fn check_message_bound(net: &Net, truth: &Truth, started: Instant, seed: u64) {
 }
 
 fn seeds() -> u64 {
-    std::env::var("FEDERATION_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+    option_env!("FEDERATION_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(300)
 }
 
 #[test]
