@@ -285,6 +285,17 @@ fn p5_p6_a_user_is_idle_when_every_device_is_and_not_before() {
 }
 
 #[test]
+fn p7_a_device_tells_its_kind_with_the_poll_and_others_see_it() {
+    let server = server();
+    let (alice, bob, _) = pair(&server);
+    let _alices = Reader::with(&alice, "&org.pilotlight.device_type=mobile");
+    let seen = bob.get(&status_path(&alice.user)).ok();
+    assert_eq!((state(&seen), &seen["org.pilotlight.presence"]["device_type"]), ("online", &json!("mobile")));
+    let refused = alice.get("/_matrix/client/v3/sync?org.pilotlight.device_type=no%20word");
+    refused.refused(400, "M_INVALID_PARAM");
+}
+
+#[test]
 fn p8_last_active_ago_is_told_counts_from_the_last_message_and_ages() {
     let server = TestServer::start();
     let (alice, bob, room) = pair(&server);

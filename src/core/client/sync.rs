@@ -84,6 +84,9 @@ impl Client {
         let mut path = String::from("/_matrix/client/v3/sync");
         push_query(&mut path, "timeout", &millis(hold).to_string());
         push_query(&mut path, "set_presence", self.sync_presence());
+        if matches!(self.dialect, super::Dialect::Pilotlight) {
+            push_query(&mut path, "org.pilotlight.device_type", self.device_type.as_str());
+        }
         push_query(&mut path, "filter", FILTER);
         if let Some(since) = &self.sync.since {
             push_query(&mut path, "since", since);

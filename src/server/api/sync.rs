@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 
 use crate::{
-    core::presence::SetPresence,
+    core::presence::{DeviceType, SetPresence},
     server::{
         app::App,
         http::{ApiError, ApiResult, Query, Session},
@@ -33,6 +33,8 @@ struct Parameters {
     full_state: bool,
     timeout: Option<u64>,
     set_presence: Option<String>,
+    #[serde(rename = "org.pilotlight.device_type")]
+    device_type: Option<String>,
 }
 
 /// `GET /_matrix/client/v3/sync`
@@ -64,11 +66,15 @@ fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResult<Poll
             return Err(ApiError::invalid_param("set_presence is online, unavailable or offline"));
         }
     };
+    let device_type = parameters.device_type.as_deref().map(str::parse::<DeviceType>).transpose();
+    let device_type =
+        device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))?;
     Ok(Poll {
         since,
         filter: app.filter(session, parameters.filter.as_deref())?,
         full_state: parameters.full_state,
         timeout: Duration::from_millis(parameters.timeout.unwrap_or(0)),
         set_presence,
+        device_type,
     })
 }

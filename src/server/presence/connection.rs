@@ -30,11 +30,21 @@ impl App {
         Instant::from_millis(self.unix_ms())
     }
 
-    /// A poll or stream of the device begins (P12).
-    pub fn connect(self: &Arc<Self>, session: &Session, says: SetPresence) -> Result<Connected, StoreError> {
+    /// A poll or stream of the device begins (P12); it may say what kind of device it is (P7).
+    pub fn connect(
+        self: &Arc<Self>,
+        session: &Session,
+        says: SetPresence,
+        device_type: Option<DeviceType>,
+    ) -> Result<Connected, StoreError> {
         let device = device_key(&session.device);
         let now = self.now();
-        self.presence_input(&session.user, |engine, user| engine.handle_connected(user, device, says, now))?;
+        self.presence_input(&session.user, |engine, user| {
+            engine.handle_connected(user, device, says, now);
+            if device_type.is_some() {
+                engine.handle_device_type(user, device, device_type);
+            }
+        })?;
         Ok(Connected { app: Arc::clone(self), session: session.clone() })
     }
 

@@ -9,7 +9,7 @@ use super::{
     reader::{Answer, Reader},
 };
 use crate::{
-    core::presence::SetPresence,
+    core::presence::{DeviceType, SetPresence},
     server::{
         app::App,
         http::{ApiError, ApiResult, Session},
@@ -32,6 +32,8 @@ pub struct Poll {
     pub timeout: Duration,
     /// What the device says of itself; `None`: it does not count as connected.
     pub set_presence: Option<SetPresence>,
+    /// What kind of device it is, if it says so.
+    pub device_type: Option<DeviceType>,
 }
 
 impl Poll {
@@ -43,7 +45,7 @@ impl Poll {
     pub async fn answer(self, app: &Arc<App>, session: &Session) -> ApiResult<Vec<u8>> {
         let deadline = Instant::now() + self.timeout.min(MAX_WAIT);
         let connected = match self.set_presence {
-            Some(says) => Some(app.connect(session, says)?),
+            Some(says) => Some(app.connect(session, says, self.device_type)?),
             None => None,
         };
         self.acknowledge(app, session).await?;
