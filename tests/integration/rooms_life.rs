@@ -82,7 +82,8 @@ fn people_come_talk_and_go() {
     let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
     let room = create(&alice, json!({ "preset": "private_chat" }));
     carol.post(&format!("{room}/join"), json!({})).refused(403, "M_FORBIDDEN");
-    alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user, "reason": "tea" })).ok();
+    let invited = alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user, "reason": "tea" })).ok();
+    assert_eq!(invited, json!({ "org.pilotlight.displayname": "bob" }));
     bob.post(&format!("{room}/join"), json!({})).ok();
     // Once more changes nothing.
     bob.post(&format!("{room}/join"), json!({})).ok();
@@ -309,4 +310,22 @@ fn an_upgraded_room_leads_to_the_new_one_and_takes_its_name_along() {
         bob.put(&format!("{old}/send/m.room.message/1"), json!({ "body": "?" })).refused(403, "M_FORBIDDEN");
         bob.post(&format!("/_matrix/client/v3/join/{new}"), json!({})).ok();
     }
+}
+
+#[test]
+fn who_sends_is_told_where_in_the_stream_it_stands() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = create(&alice, json!({}));
+    let send = |n: &str| {
+        alice.put(&format!("{room}/send/m.room.message/{n}"), json!({ "msgtype": "m.text", "body": n })).ok()
+    };
+    let first = send("1");
+    send("2");
+    let position = first["org.pilotlight.position"].as_str().expect("text");
+    assert_eq!(send("1"), first);
+    let after = alice.get(&format!("{room}/messages?dir=f&from={position}")).ok();
+    assert_eq!(bodies(&after), ["2"]);
+    let before = alice.get(&format!("{room}/messages?dir=b&limit=1&from={position}")).ok();
+    assert_eq!(bodies(&before), ["1"]);
 }

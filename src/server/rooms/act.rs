@@ -20,7 +20,7 @@ use super::{
 use crate::server::{
     app::App,
     http::Session,
-    store::{MembershipRow, RoomRow, RoomWrite},
+    store::{MemberProfile, MembershipRow, RoomRow, RoomWrite},
 };
 
 /// Rooms that one write changes when a user changes something in all of theirs.
@@ -97,7 +97,7 @@ pub async fn leave(
     set(app, session, room_id, target, Membership::Leave, reason, |_| Ok(())).await
 }
 
-/// Invites a user of this server.
+/// Invites a user of this server; answers with the name and picture they go by (M12).
 ///
 /// # Errors
 /// [`Refusal::NotFound`]: no such account. [`Refusal::Forbidden`]: by the room's rules, or a user of
@@ -108,11 +108,14 @@ pub async fn invite(
     room_id: &RoomId,
     target: &UserId,
     reason: Option<String>,
-) -> Result<(), Refusal> {
+) -> Result<MemberProfile, Refusal> {
     let (session, room_id, target) = (session.clone(), room_id.to_owned(), target.to_owned());
     write(app, move |write, app| {
         let room = known_room(write, &room_id)?;
-        invite_in(write, author(app, &session), &room, &target, reason.as_deref(), false)
+        invite_in(write, author(app, &session), &room, &target, reason.as_deref(), false)?;
+        let mut profile = write.profile(&target)?.unwrap_or_default();
+        profile.displayname.get_or_insert_with(|| target.localpart().to_owned());
+        Ok(profile)
     })
     .await
 }

@@ -36,7 +36,7 @@ pub use self::{
         senders_of, state, state_at, state_event,
     },
     refusal::Refusal,
-    send::{Action, redact, send_message, send_state},
+    send::{Action, Sent, redact, send_message, send_state},
     stored::{Membership, Replaced, StoredEvent},
     upgrade::upgrade,
 };

@@ -32,7 +32,16 @@ pub struct Action {
     pub endpoint: String,
 }
 
-/// Sends a message event (one without a state key) and answers with its ID.
+/// An event that was sent, and its place in the log (M12).
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its ID.
+    pub event_id: OwnedEventId,
+    /// Its position.
+    pub position: u64,
+}
+
+/// Sends a message event (one without a state key) and answers with its ID and place.
 ///
 /// # Errors
 /// [`Refusal`]: by the room's rules, or for a content that is not canonical JSON.
@@ -43,7 +52,7 @@ pub async fn send_message(
     kind: &str,
     transaction: &TransactionId,
     json: &str,
-) -> Result<OwnedEventId, Refusal> {
+) -> Result<Sent, Refusal> {
     content::check_length("the event type", kind)?;
     content::check_length("the transaction ID", transaction.as_str())?;
     let draft =
@@ -78,7 +87,7 @@ pub async fn redact(
     };
     let endpoint = format!("redact/{room_id}/{target}");
     let action = Action { transaction: transaction.to_owned(), endpoint };
-    send(app, session, room_id, draft, Some(action)).await
+    Ok(send(app, session, room_id, draft, Some(action)).await?.event_id)
 }
 
 /// Sets state and answers with the ID of the event. State that is set to what the same user set it to
@@ -97,7 +106,7 @@ pub async fn send_state(
     content::check_length("the event type", kind)?;
     content::check_length("the state key", key)?;
     let draft = Draft::state(kind, key, content::parse(json)?);
-    send(app, session, room_id, draft, None).await
+    Ok(send(app, session, room_id, draft, None).await?.event_id)
 }
 
 async fn send(
@@ -106,14 +115,15 @@ async fn send(
     room_id: &RoomId,
     draft: Draft,
     action: Option<Action>,
-) -> Result<OwnedEventId, Refusal> {
+) -> Result<Sent, Refusal> {
     let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
     write(app, move |write, app| {
         let device: (_, &DeviceId) = (&*session.user, &session.device);
         if let Some(action) = &action
             && let Some(event_id) = write.transaction(device, &action.endpoint, &action.transaction)?
         {
-            return Ok(event_id);
+            let position = sent(write, &event_id)?.position;
+            return Ok(Sent { event_id, position });
         }
         let author = Author {
             signer: &app.rooms.signer,
@@ -123,14 +133,17 @@ async fn send(
         };
         let room = known_room(write, &room_id)?;
         let event_id = place(write, author, &room, draft)?;
-        if let Some(action) = &action
-            && let Some(event) = write.event(&event_id)?
-        {
+        let event = sent(write, &event_id)?;
+        if let Some(action) = &action {
             write.remember_transaction(device, &action.endpoint, &action.transaction, &event)?;
         }
-        Ok(event_id)
+        Ok(Sent { event_id, position: event.position })
     })
     .await
+}
+
+fn sent(write: &RoomWrite<'_>, event_id: &EventId) -> Result<Arc<StoredEvent>, Refusal> {
+    write.event(event_id)?.ok_or_else(|| Refusal::Internal("an event that was sent is not there".into()))
 }
 
 /// A room, to somebody who acts in it. Rooms that do not exist and rooms one is not in look the same.

@@ -13,10 +13,11 @@ use ruma::{
         },
     },
 };
+use serde::Serialize;
 
 use crate::server::{
     app::App,
-    http::{ApiError, ApiResult, Ruma, RumaRoute, Session},
+    http::{ApiError, ApiResult, Json, Ruma, RumaRoute, Session},
     rooms,
 };
 
@@ -66,17 +67,27 @@ async fn knock(
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
 
+/// Whom one has invited, as far as they say (M12).
+#[derive(Serialize)]
+struct Invited {
+    #[serde(rename = "org.pilotlight.displayname", skip_serializing_if = "Option::is_none")]
+    displayname: Option<String>,
+    #[serde(rename = "org.pilotlight.avatar_url", skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+}
+
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`
 async fn invite(
     State(app): State<Arc<App>>,
     session: Session,
     Ruma(request): Ruma<invite_user::v3::Request>,
-) -> ApiResult<Ruma<invite_user::v3::Response>> {
+) -> ApiResult<Json<Invited>> {
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
         return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
     };
-    rooms::invite(&app, &session, &request.room_id, &recipient.user_id, recipient.reason).await?;
-    Ok(Ruma(invite_user::v3::Response::new()))
+    let (room, user) = (&request.room_id, &recipient.user_id);
+    let profile = rooms::invite(&app, &session, room, user, recipient.reason).await?;
+    Ok(Json(Invited { displayname: profile.displayname, avatar_url: profile.avatar_url }))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/leave`

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State};
-use ruma::api::client::{message::send_message_event, redact::redact_event};
+use ruma::{
+    OwnedEventId,
+    api::client::{message::send_message_event, redact::redact_event},
+};
+use serde::Serialize;
 
+use super::token;
 use crate::server::{
     app::App,
-    http::{ApiResult, Ruma, RumaRoute, Session},
+    http::{ApiResult, Json, Ruma, RumaRoute, Session},
     rooms,
 };
 
@@ -17,14 +22,22 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .ruma_route::<redact_event::v3::Request, _, _>(redact)
 }
 
+/// The event that was sent, and from where its stream goes on (M12).
+#[derive(Serialize)]
+struct Sent {
+    event_id: OwnedEventId,
+    #[serde(rename = "org.pilotlight.position")]
+    position: String,
+}
+
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 async fn send(
     State(app): State<Arc<App>>,
     session: Session,
     Ruma(request): Ruma<send_message_event::v3::Request>,
-) -> ApiResult<Ruma<send_message_event::v3::Response>> {
+) -> ApiResult<Json<Sent>> {
     app.typing.stop(&request.room_id, &session.user, &app.live);
-    let event_id = rooms::send_message(
+    let sent = rooms::send_message(
         &app,
         &session,
         &request.room_id,
@@ -34,7 +47,7 @@ async fn send(
     )
     .await?;
     app.handle_pro_active(&session.user)?;
-    Ok(Ruma(send_message_event::v3::Response::new(event_id)))
+    Ok(Json(Sent { event_id: sent.event_id, position: token(sent.position) }))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
