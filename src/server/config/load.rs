@@ -11,6 +11,7 @@ use super::{
     Config, Registration,
     error::{ConfigError, Source},
     keys::{self, KEYS, LISTS},
+    nearest::nearest,
 };
 
 /// What the environment variables of the configuration begin with.
@@ -154,35 +155,6 @@ fn scalar(value: &Spanned<DeValue<'_>>) -> Option<String> {
         | DeValue::Array(_)
         | DeValue::Table(_) => None,
     }
-}
-
-/// The key that `name` was perhaps meant to be.
-fn nearest(name: &str) -> Option<&'static str> {
-    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    KEYS.iter()
-        .map(|key| {
-            let whole = distance(name, key.name);
-            // The right key in a wrong section is near, too.
-            (whole.min(1 + distance(&last(name), &last(key.name))), key.name)
-        })
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, name)| name)
-}
-
-/// Letters to insert, remove or replace to get from one to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod duration;
 mod error;
 mod keys;
 mod load;
+mod nearest;
 mod render;
 
 use std::{
