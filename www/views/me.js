@@ -7,6 +7,7 @@ import { CHOICES, hintOf, labelOf, presenceMark, setPresenceMark } from "../lib/
 import { roving } from "../lib/roving.js";
 import { currentTheme, setTheme } from "../lib/theme.js";
 import { orToast } from "../lib/toast.js";
+import { openPrivacy } from "./privacy-dialog.js";
 import { openProfile, openSignOut } from "./my-dialogs.js";
 
 /** @typedef {import("../lib/presence.js").PresenceState} PresenceState */
@@ -42,7 +43,7 @@ export function createMe(context) {
     renameAvatar(picture, called);
     menu.update();
   };
-  const stops = [client.on("me", update), client.on("idle", update)];
+  const stops = [client.on("me", update), client.on("idle", update), context.contacts.subscribe(update)];
   update();
 
   return {
@@ -66,6 +67,8 @@ function createMenu(context) {
     if (await orToast(() => client.setPresence(state))) node.hidePopover();
   }
 
+  const privacy = menuItem("shield", "Privacy", "open-privacy", () => openPrivacy(context));
+
   const node = el(
     "div.menu",
     { id: "my-menu", popover: "auto", role: "dialog", "aria-label": "My presence and settings", testid: "my-menu" },
@@ -74,6 +77,7 @@ function createMenu(context) {
     el("hr"),
     createThemeChoice(),
     el("hr"),
+    privacy,
     menuItem("pencil", "Profile and settings", "open-profile", () => openProfile(context)),
     menuItem("leave", "Sign out", "sign-out", () => openSignOut(context)),
   );
@@ -85,6 +89,7 @@ function createMenu(context) {
     node,
     update() {
       for (const [state, option] of options) option.setAttribute("aria-checked", String(state === people.me.state));
+      privacy.hidden = !context.contacts.supported;
       message.show(people.me.statusMsg ?? "");
       refreshRoving();
     },

@@ -4,6 +4,7 @@ import { avatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
 import { deviceIcon, labelOf, lastActive, presenceMark } from "../lib/presence.js";
 import { orToast } from "../lib/toast.js";
+import { openGroups } from "./contact-dialogs.js";
 import { openDialog } from "./dialog.js";
 import { openProfile } from "./my-dialogs.js";
 import { openChatWith } from "./room-dialogs.js";
@@ -52,7 +53,7 @@ function showPresence(node, presence) {
  * @param {() => void} close
  */
 function actions(context, userId, roomId, close) {
-  const { client, people } = context;
+  const { client, people, contacts } = context;
   if (userId === people.myId) {
     return [action("pencil", "Edit profile", "edit-profile", () => (close(), openProfile(context)))];
   }
@@ -66,8 +67,17 @@ function actions(context, userId, roomId, close) {
     await client.kick(/** @type {string} */ (roomId), userId);
     close();
   };
+  const listed = contacts.entries.has(userId);
+  const onList = listed ? () => contacts.remove(userId) : () => contacts.add(userId);
   return [
     action("chat", "Message", "message-person", () => orToast(message), "primary"),
+    contacts.supported
+      ? action("person-add", listed ? "Take off my list" : "Add to my list", listed ? "remove-contact" : "add-to-list", () => orToast(async () => (await onList(), close())))
+      : null,
+    listed ? action("people", "Groups", "edit-groups", () => (close(), openGroups(context, userId))) : null,
+    contacts.observers.has(userId)
+      ? action("shield", "Hide my presence from them", "revoke-person", () => orToast(async () => (await contacts.answer(userId, "revoke"), close())))
+      : null,
     roomId !== undefined && mine >= 50 && mine > theirs
       ? action("leave", "Remove from room", "kick", () => orToast(remove), "danger")
       : null,

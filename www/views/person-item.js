@@ -8,6 +8,7 @@ import { deviceIcon, labelOf, lastActive, presenceMark, setPresenceMark } from "
  * @typedef {{
  *   userId: string, name: string, state: import("../lib/presence.js").PresenceState,
  *   presence: import("/pkg/index.js").Presence | undefined, membership: string, mine: boolean,
+ *   note: string | undefined,
  * }} Person
  */
 
@@ -37,7 +38,7 @@ export function updatePersonItem(node, person) {
   fill(name, person.name, person.mine && el("span.tag", {}, "you"));
   name.title = person.userId;
   const when = lastActive(presence);
-  const message = presence?.statusMsg;
+  const message = person.note ?? presence?.statusMsg;
   fill(
     part(node, ".person-line"),
     message ? el("span.status-msg", { testid: "user-status", title: message }, message) : el("span", {}, labelOf(state)),

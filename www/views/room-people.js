@@ -1,18 +1,14 @@
 // The people of a room with their live presence, those who are there first.
 
-import { el, iconButton, setText } from "../lib/dom.js";
+import { el, iconButton } from "../lib/dom.js";
 import { roving } from "../lib/roving.js";
-import { rankOf, SECTIONS, sectionOf } from "../lib/presence.js";
+import { SECTIONS, sectionOf } from "../lib/presence.js";
 import { navigate } from "../lib/router.js";
-import { SortedList } from "../lib/sorted-list.js";
+import { buttonOf, createPeopleSection, personOf } from "./people-section.js";
 import { openPerson } from "./person-dialog.js";
-import { createPersonItem, updatePersonItem } from "./person-item.js";
 import { openInvite } from "./room-dialogs.js";
 
-/** @typedef {import("../lib/presence.js").PresenceState} PresenceState */
 /** @typedef {import("./person-item.js").Person} Person */
-
-const byName = new Intl.Collator();
 
 /**
  * @param {import("./shell.js").Context} context
@@ -20,12 +16,15 @@ const byName = new Intl.Collator();
  */
 export function createRoomPeople(context, roomId) {
   const { client, people } = context;
-  const sections = SECTIONS.map(({ id, title }) => createSection(id, title, "user-item", (userId) => openPerson(context, userId, roomId)));
-  const invited = createSection("invited", "Invited", "user-item", (userId) => openPerson(context, userId, roomId));
+  /** @param {string} id @param {string} title */
+  const section = (id, title) =>
+    createPeopleSection({ id, title, testid: "user-item", onOpen: (userId) => openPerson(context, userId, roomId) });
+  const sections = SECTIONS.map(({ id, title }) => section(id, title));
+  const invited = section("invited", "Invited");
   const all = [...sections, invited];
   const body = el("div.people-body", { testid: "user-list" }, ...all.map((section) => section.node));
   const refreshRoving = roving(body, ".person-button");
-  /** Which section a person is in. @type {Map<string, ReturnType<typeof createSection>>} */
+  /** Which section a person is in. @type {Map<string, import("./people-section.js").PeopleSection>} */
   const places = new Map();
 
   /** @param {string} userId */
@@ -39,7 +38,7 @@ export function createRoomPeople(context, roomId) {
     if (person && target) {
       target.list.upsert(userId, person);
       places.set(userId, target);
-      if (focused) /** @type {HTMLElement | null | undefined} */ (target.list.nodeOf(userId)?.querySelector(".person-button"))?.focus();
+      if (focused) buttonOf(target, userId)?.focus();
     } else {
       places.delete(userId);
     }
@@ -83,49 +82,5 @@ export function createRoomPeople(context, roomId) {
     dispose() {
       for (const stop of stops) stop();
     },
-  };
-}
-
-/**
- * @param {string} id
- * @param {string} title
- * @param {string} testid of its people
- * @param {(userId: string) => void} onOpen
- */
-export function createSection(id, title, testid, onOpen) {
-  const count = el("span.section-count");
-  const items = el("ul.person-list", { "aria-label": title });
-  const node = el("section.person-section", { "data-section": id, hidden: true }, el("h3.section-title", {}, title, " ", count), items);
-  const list = new SortedList(items, {
-    create: (/** @type {Person} */ person) => createPersonItem(person, testid, onOpen),
-    update: updatePersonItem,
-    compare: (a, b) => rankOf(a.state) - rankOf(b.state) || byName.compare(a.name, b.name) || (a.userId < b.userId ? -1 : 1),
-  });
-  return {
-    id,
-    node,
-    list,
-    count() {
-      node.hidden = list.size === 0;
-      setText(count, String(list.size));
-    },
-  };
-}
-
-/**
- * @param {import("./shell.js").Context} context
- * @param {string} userId
- * @param {import("/pkg/index.js").Member} [member]
- * @returns {Person}
- */
-export function personOf({ people }, userId, member) {
-  const presence = people.presence(userId);
-  return {
-    userId,
-    name: people.name(userId, member),
-    state: people.state(userId),
-    presence,
-    membership: member?.membership ?? "join",
-    mine: userId === people.myId,
   };
 }

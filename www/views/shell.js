@@ -1,6 +1,7 @@
 // The signed-in layout: sidebar, room, people. On a phone the route decides which of them is shown.
 
 import { el, fill } from "../lib/dom.js";
+import { ContactList } from "../lib/contact-list.js";
 import { startNotifications } from "../lib/notify.js";
 import { People } from "../lib/people.js";
 import { Rooms } from "../lib/rooms.js";
@@ -12,7 +13,7 @@ import { createSidebar } from "./sidebar.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("../lib/router.js").Route} Route */
-/** @typedef {{ client: Client, people: People, rooms: Rooms, onSignOut: () => void, onRestart: () => void }} Context what the views share */
+/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, onSignOut: () => void, onRestart: () => void }} Context what the views share */
 
 const LAST_ROOM = "pilotlight.room";
 const wide = matchMedia("(min-width: 760px)");
@@ -23,7 +24,7 @@ const wide = matchMedia("(min-width: 760px)");
  */
 export function createShell(client, { onSignOut, onRestart }) {
   /** @type {Context} */
-  const context = { client, people: new People(client), rooms: new Rooms(client), onSignOut, onRestart };
+  const context = { client, people: new People(client), rooms: new Rooms(client), contacts: new ContactList(client), onSignOut, onRestart };
   const { rooms } = context;
   const sidebar = createSidebar(context);
   const banner = createBanner(client);
@@ -38,6 +39,7 @@ export function createShell(client, { onSignOut, onRestart }) {
     const roomId = "roomId" in route ? route.roomId : undefined;
     node.dataset.pane = route.pane;
     sidebar.setRoute(route);
+    if (route.pane === "contacts") void context.contacts.refresh();
     if (roomId !== undefined) localStorage.setItem(LAST_ROOM, roomId);
     if (room && room.roomId !== roomId && (roomId !== undefined || route.pane === "rooms")) closeRoom();
     if (roomId !== undefined && !room && rooms.isJoined(roomId)) {
@@ -88,6 +90,7 @@ export function createShell(client, { onSignOut, onRestart }) {
       for (const stop of stops) stop();
       closeRoom();
       sidebar.dispose();
+      context.contacts.dispose();
       banner.dispose();
     },
   };

@@ -1,0 +1,70 @@
+// Dialogs of my list: add a person, a person's groups, a room with a group.
+
+import { el } from "../lib/dom.js";
+import { navigate } from "../lib/router.js";
+import { field, openForm, toggle } from "./dialog.js";
+import { parseUserIds } from "./room-dialogs.js";
+
+/** @typedef {import("./shell.js").Context} Context */
+
+/** @param {Context} context */
+export function openAddContact({ contacts, people }) {
+  const server = people.myId.slice(people.myId.indexOf(":") + 1);
+  openForm({
+    title: "Add a person",
+    testid: "add-contact",
+    submitLabel: "Ask",
+    fields: [
+      field("Who", {
+        name: "user", testid: "add-contact-user", required: true, placeholder: `@ada:${server}`, spellcheck: "false",
+        autocapitalize: "none", hint: "They are asked whether you may see when they are there.",
+      }),
+      field("Group", { name: "group", testid: "add-contact-group", placeholder: "Optional", maxlength: "64" }),
+    ],
+    submit: async (values) => {
+      const group = String(values.get("group")).trim();
+      for (const userId of parseUserIds(String(values.get("user")), server)) {
+        await contacts.add(userId);
+        if (group) await contacts.setGroup(userId, group, true);
+      }
+    },
+  });
+}
+
+/** @param {Context} context @param {string} userId */
+export function openGroups({ contacts, people }, userId) {
+  const mine = new Set(contacts.entries.get(userId)?.groups);
+  const all = contacts.groups();
+  openForm({
+    title: `Groups of ${people.name(userId)}`,
+    testid: "groups",
+    submitLabel: "Save",
+    fields: [
+      ...all.map((group) => toggle(group, { name: "in", value: group, checked: mine.has(group), testid: "group-toggle" })),
+      field("New group", { name: "new", testid: "group-new", maxlength: "64", placeholder: "Optional" }),
+    ],
+    submit: async (values) => {
+      const chosen = new Set(values.getAll("in").map(String));
+      const added = String(values.get("new")).trim();
+      if (added) chosen.add(added);
+      for (const group of new Set([...all, ...chosen])) {
+        if (chosen.has(group) !== mine.has(group)) await contacts.setGroup(userId, group, chosen.has(group));
+      }
+    },
+  });
+}
+
+/** @param {Context} context @param {string} group */
+export function openInviteGroup({ contacts, people }, group) {
+  const names = [...contacts.entries.values()].filter((entry) => entry.groups.includes(group)).map((entry) => people.name(entry.userId));
+  openForm({
+    title: `A room with ${group}`,
+    testid: "invite-group",
+    submitLabel: "Create room",
+    fields: [
+      field("Name", { name: "name", testid: "invite-group-name", value: group, maxlength: "255" }),
+      el("p.hint", {}, `Invites ${names.join(", ")}.`),
+    ],
+    submit: async (values) => navigate({ pane: "room", roomId: await contacts.inviteGroup(group, String(values.get("name")).trim()) }),
+  });
+}
