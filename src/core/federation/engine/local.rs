@@ -1,6 +1,6 @@
 //! Inputs from this server's own users: who observes whom, who has a client, who changed.
 
-use super::{Engine, Permission};
+use super::{Engine, Permission, Timer};
 use crate::core::federation::peer::Speech;
 use crate::core::federation::status::{Server, Status, User};
 use crate::core::time::Instant;
@@ -69,18 +69,49 @@ impl Engine {
             return;
         }
         entry.fingerprint = entry.status.shown.fingerprint();
-        let due = now + self.config.batch_window;
-        for index in 0..self.locals[local as usize].subs.len() {
-            let (peer, sub) = self.locals[local as usize].subs[index];
-            let entry = &mut self.peers[peer as usize];
-            if entry.delivers(sub) {
-                entry.mark_dirty(sub);
-                if entry.flush_at.is_none() {
-                    entry.flush_at = Some(due);
-                    self.rearm(peer);
+        if !std::mem::replace(&mut entry.changed, true) {
+            if self.changed.is_empty() {
+                self.timers.set(Timer::Batch, now + self.config.batch_window);
+            }
+            self.changed.push(local);
+        }
+    }
+
+    /// Lists those who changed for the peers to which their changes go, and sends what is due.
+    pub(super) fn handle_batch(&mut self, now: Instant) {
+        self.spread_changes(now);
+        for slot in 0..u32::try_from(self.peers.len()).expect("fewer servers than 2^32") {
+            if self.peers[slot as usize].flush_at.is_some_and(|at| at <= now) {
+                self.flush(now, slot);
+                self.rearm(slot);
+            }
+        }
+    }
+
+    /// Lists those who changed for the peers to which their changes go, at the end of the window.
+    pub(super) fn spread_changes(&mut self, now: Instant) {
+        if self.changed.is_empty() {
+            return;
+        }
+        let due = self.timers.deadline(Timer::Batch).unwrap_or(now);
+        self.timers.cancel(Timer::Batch);
+        let mut changed = std::mem::take(&mut self.changed);
+        for local in changed.drain(..) {
+            self.locals[local as usize].changed = false;
+            for index in 0..self.locals[local as usize].subs.len() {
+                let (slot, sub) = self.locals[local as usize].subs[index];
+                let peer = &mut self.peers[slot as usize];
+                if peer.delivers(sub) {
+                    peer.mark_dirty(sub);
+                    if peer.flush_at.is_none_or(|at| at > due) {
+                        peer.flush_at = Some(due);
+                        self.rearm(slot);
+                    }
                 }
             }
         }
+        // Keeps the space it has.
+        self.changed = changed;
     }
 
     /// Whether anybody on `peer` may see `observed` (L6), as it is from here on.

@@ -39,7 +39,10 @@ pub struct Engine {
     peer_of: BTreeMap<Server, u32>,
     /// How many peers there are because of their polls alone, at first.
     strangers: usize,
-    timers: Timers<u32>,
+    /// One for each peer that has something to wait for, and one for the batch of changes.
+    timers: Timers<Timer>,
+    /// The slots of the local users who changed since the batch was last handed to the peers, each once.
+    changed: Vec<u32>,
     outputs: VecDeque<Output>,
 }
 
@@ -116,12 +119,23 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// What the engine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The batch window has passed: the changes go to the peers.
+    Batch,
+    /// Something is due for the peer in this slot.
+    Peer(u32),
+}
+
 /// One of this server's users.
 #[derive(Clone, Debug)]
 struct Local {
     user: User,
     status: Status,
     fingerprint: Fingerprint,
+    /// Listed in `Engine::changed`.
+    changed: bool,
     /// Has a client that wants the list's presence (L8).
     attached: bool,
     /// The slots of the remote users they observe, in order.
@@ -148,6 +162,7 @@ impl Engine {
             peer_of: BTreeMap::new(),
             strangers: 0,
             timers: Timers::new(),
+            changed: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -204,6 +219,7 @@ impl Engine {
             user,
             status,
             fingerprint,
+            changed: false,
             attached: false,
             observes: Vec::new(),
             subs: Vec::new(),
@@ -257,9 +273,9 @@ impl Engine {
     /// every message would.
     fn rearm(&mut self, slot: u32) {
         if let Some(deadline) = self.peers[slot as usize].deadline(&self.config)
-            && self.timers.deadline(slot).is_none_or(|set| set > deadline)
+            && self.timers.deadline(Timer::Peer(slot)).is_none_or(|set| set > deadline)
         {
-            self.timers.set(slot, deadline);
+            self.timers.set(Timer::Peer(slot), deadline);
         }
     }
 }

@@ -60,10 +60,12 @@ impl Engine {
     /// Sends everything that waits for the peer, as far as one message holds it, unless one is under
     /// way or the peer is in backoff.
     pub(super) fn flush(&mut self, now: Instant, slot: u32) {
-        let peer = &mut self.peers[slot as usize];
+        let peer = &self.peers[slot as usize];
         if peer.in_flight.is_some() || peer.backoff.until().is_some_and(|until| until > now) {
             return;
         }
+        self.spread_changes(now);
+        let peer = &mut self.peers[slot as usize];
         peer.flush_at = None;
         let related = peer.related();
         let mut flight = InFlight {

@@ -1,6 +1,6 @@
 //! What happens because time passes.
 
-use super::Engine;
+use super::{Engine, Timer};
 use crate::core::federation::peer::Speech;
 use crate::core::federation::status::Availability;
 use crate::core::time::Instant;
@@ -8,9 +8,14 @@ use crate::core::time::Instant;
 impl Engine {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(slot) = self.timers.pop_due(now) {
-            self.service(now, slot);
-            self.rearm(slot);
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Batch => self.handle_batch(now),
+                Timer::Peer(slot) => {
+                    self.service(now, slot);
+                    self.rearm(slot);
+                }
+            }
         }
     }
 
