@@ -51,7 +51,7 @@ impl World {
             engines: vec![None; params.servers as usize],
             wakes: vec![Instant::MAX; params.servers as usize],
             people: vec![offline; population.contacts.len()],
-            schedule: Schedule::default(),
+            schedule: Schedule::new(params.servers),
             tally: Tally::default(),
             now: Instant::ZERO,
             population,
@@ -107,6 +107,7 @@ impl World {
                 }
             }
             Event::User(user) => self.act(user),
+            Event::SomebodyOf(_) => unreachable!("the schedule says who"),
             Event::RoomTraffic(one, other) => {
                 for (at, from) in [(one, other), (other, one)] {
                     if self.engines[from as usize].is_some() {
@@ -134,11 +135,12 @@ impl World {
                 self.schedule.put_transit(self.now + LATENCY, transit);
             }
         }
-        if let Some(at) = engine.poll_timeout()
+        // What should have been done already is done next, not in the past.
+        if let Some(at) = engine.poll_timeout().map(|at| at.max(self.now))
             && at < self.wakes[server as usize]
         {
             self.wakes[server as usize] = at;
-            self.schedule.put(at.max(self.now), Event::Wake(server));
+            self.schedule.put(at, Event::Wake(server));
         }
     }
 
@@ -179,7 +181,7 @@ impl World {
             let person = &mut self.people[index as usize];
             if std::mem::take(&mut person.availability) != Availability::Offline {
                 let back = Duration::from_millis(self.rng.range(0..60_000));
-                self.schedule.put(self.now + back, Event::User(index));
+                self.schedule.put_user(self.now + back, server, index);
             }
         }
     }
@@ -198,7 +200,7 @@ impl World {
         };
         let comes = midnight + Duration::from_millis(comes);
         self.people[user as usize].leaves = comes + Duration::from_millis(stays);
-        self.schedule.put(comes, Event::User(user));
+        self.schedule.put_user(comes, self.population.server_of(user), user);
     }
 
     fn plan_rest(&mut self) {
@@ -247,7 +249,7 @@ impl World {
         });
         let next = self.next_change();
         self.tally.user_hours += next.min(person.leaves).since(self.now).as_secs_f64() / 3_600.0;
-        self.schedule.put(next.min(person.leaves), Event::User(index));
+        self.schedule.put_user(next.min(person.leaves), server, index);
     }
 
     /// Changes come independently of each other: the pause to the next is exponentially distributed.
