@@ -11,6 +11,7 @@ use super::{
     ServeError,
     accounts::{AccountDataPositions, Accounts, DeviceKeyCounts},
     config::Config,
+    contacts::Contacts,
     federation::Federation,
     http::RateLimits,
     presence::Presence,
@@ -42,6 +43,8 @@ pub struct App {
     pub rooms: Rooms,
     /// The traffic with other servers; `None`: this server is on its own.
     pub federation: Option<Federation>,
+    /// Everybody's presence list.
+    pub contacts: Contacts,
     /// Everybody's presence.
     pub presence: Presence,
     /// Who is typing where.
@@ -81,6 +84,7 @@ impl App {
         let live = Live::new(started_unix_ms * 1000);
         let now = crate::core::time::Instant::from_millis(started_unix_ms);
         let presence = Presence::load(&store, &config.presence, &live, now).map_err(damaged)?;
+        let contacts = Contacts::load(&store).map_err(damaged)?;
         let receipts = Receipts::load(&store).map_err(damaged)?;
         let to_device = ToDevice::load(&store).map_err(damaged)?;
         Ok(Arc::new(Self {
@@ -92,6 +96,7 @@ impl App {
             account_data,
             device_keys: DeviceKeyCounts::default(),
             rooms,
+            contacts,
             presence,
             typing: Typing::default(),
             receipts,

@@ -8,6 +8,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod contacts;
 pub mod federation;
 pub mod http;
 pub mod keys;

@@ -3,6 +3,7 @@
 mod account_data;
 mod accounts;
 mod cli;
+mod contacts;
 mod federation_transport;
 mod keys;
 mod limits;

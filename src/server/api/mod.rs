@@ -5,6 +5,7 @@
 mod account;
 mod account_data;
 mod capabilities;
+mod contacts;
 mod devices;
 mod filter;
 mod keys;
@@ -33,6 +34,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(account::routes())
         .merge(account_data::routes())
         .merge(capabilities::routes())
+        .merge(contacts::routes())
         .merge(devices::routes())
         .merge(filter::routes())
         .merge(presence::routes())

@@ -93,6 +93,11 @@ impl PresenceEvent {
         self.write_times(out, now);
     }
 
+    /// The state it tells of.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
     /// The rest of the content. Of who is offline the times are told in coarse steps only (P9).
     fn write_times(&self, out: &mut Vec<u8>, now: Instant) {
         let offline = matches!(self.state, State::Offline | State::Unknown);

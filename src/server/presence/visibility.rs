@@ -2,20 +2,48 @@
 
 use ruma::UserId;
 
-use crate::server::app::App;
+use crate::{
+    core::{
+        presence::State,
+        visibility::{self, RoomLimit, Share, Ties},
+    },
+    server::app::App,
+};
 
 impl App {
     /// Whether `observer` may see the presence of `observed`.
     pub fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
-        observer == observed || self.rooms.members.shares_room(observer, observed)
+        if observer == observed {
+            return true;
+        }
+        let (accepted, share) = self.contacts.standing(observer, observed);
+        // Every shared room counts, so that how many are in it need not be looked up.
+        let shares_room = share == Share::SharedRooms && self.rooms.members.shares_room(observer, observed);
+        let ties = Ties { accepted, smallest_shared_room: shares_room.then_some(2) };
+        visibility::may_see(ties, share, RoomLimit::None)
     }
 
     /// Wakes everybody who may see `observed`, and their own devices.
     pub fn wake_observers(&self, observed: &UserId) {
         self.wakers.wake(observed);
-        for room in self.rooms.members.joined_rooms(observed) {
-            self.wake_room(&room);
+        let share = self.contacts.settings(observed).share;
+        if share != Share::Nobody {
+            for observer in self.contacts.observers(observed) {
+                self.wakers.wake(&observer);
+            }
         }
+        if share == Share::SharedRooms {
+            for room in self.rooms.members.joined_rooms(observed) {
+                self.wake_room(&room);
+            }
+        }
+    }
+
+    /// Whether `inviter` may begin a private chat with `target` (L7). A hidden user answers as an
+    /// offline one.
+    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
+        let shown = self.presence.event(target).map_or(State::Offline, |event| event.state());
+        self.contacts.may_invite(inviter, target, shown)
     }
 
     /// Whether the user wants to look offline: nothing they do may show (P4).

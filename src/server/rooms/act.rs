@@ -109,6 +109,10 @@ pub async fn invite(
     target: &UserId,
     reason: Option<String>,
 ) -> Result<MemberProfile, Refusal> {
+    // Somebody who is alone in a room and invites begins a chat.
+    if app.rooms.members.counts(room_id).0 <= 1 && !app.may_begin_chat(&session.user, target) {
+        return Err(Refusal::Forbidden(NO_CHATS.into()));
+    }
     let (session, room_id, target) = (session.clone(), room_id.to_owned(), target.to_owned());
     write(app, move |write, app| {
         let room = known_room(write, &room_id)?;
@@ -255,6 +259,8 @@ async fn in_rooms(
     }
     Ok(())
 }
+/// What somebody is told who may not begin a chat: nothing of why.
+pub(super) const NO_CHATS: &str = "this user does not take invitations from you at the moment";
 
 /// Invites in the middle of a write.
 pub(super) fn invite_in(

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{
     MAX_INITIAL_STATE, MAX_INVITES, Membership, Refusal, VERSIONS,
-    act::invite_in,
+    act::{NO_CHATS, invite_in},
     append::{Author, Draft, append_create, rules},
     content,
     send::place,
@@ -36,6 +36,11 @@ use crate::server::{
 /// [`Refusal`]: an alias that is taken, a version that is not known, a state that the rules refuse, more
 /// invites or initial state than allowed.
 pub async fn create(app: &Arc<App>, session: &Session, request: Request) -> Result<OwnedRoomId, Refusal> {
+    let is_public = request.preset == Some(RoomPreset::PublicChat);
+    let refused = |target: &OwnedUserId| !app.may_begin_chat(&session.user, target);
+    if !is_public && request.invite.iter().any(refused) {
+        return Err(Refusal::Forbidden(NO_CHATS.into()));
+    }
     let plan = Plan::new(app, &session.user, request)?;
     let session = session.clone();
     write(app, move |write, app| {

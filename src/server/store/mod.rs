@@ -9,6 +9,7 @@
 
 mod account_data;
 mod accounts;
+mod contacts;
 mod device_keys;
 mod devices;
 mod directory;
@@ -41,6 +42,7 @@ pub use self::{
         MAX_ACCOUNT_DATA_TOTAL,
     },
     accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
+    contacts::ContactRow,
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
     directory::AliasRow,

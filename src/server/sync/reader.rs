@@ -63,7 +63,7 @@ impl Reader<'_> {
 
     /// Those whose presence changed, and those of whom the reader sees the presence for the first time.
     /// A filter's limit is not applied here: a state that was left out would never be told.
-    fn write_presence(&self, out: &mut Writer, appeared: BTreeSet<OwnedUserId>) -> bool {
+    fn write_presence(&self, out: &mut Writer, mut appeared: BTreeSet<OwnedUserId>) -> bool {
         if !self.filter.any_presence() {
             return false;
         }
@@ -75,6 +75,7 @@ impl Reader<'_> {
         {
             out.element_with(|out| own.write(out, self.now));
         }
+        appeared.extend(self.app.contacts.appeared(me, self.live_since(), self.upto.live));
         let changed = self.app.presence.changed(self.live_since(), self.upto.live);
         let first_seen: Vec<_> = appeared
             .iter()

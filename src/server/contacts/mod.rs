@@ -1,0 +1,157 @@
+//! Presence lists on this server (L1 to L7): the core's lists of all users, the disk and the readers.
+//!
+//! A change of one list that concerns another user of this server is carried over to theirs in the
+//! same step, and both are written together. Who may see whom and who may invite is decided by the
+//! core's rules ([`crate::core::visibility`], [`crate::core::policy`]) from what is kept here.
+
+mod change;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ruma::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::store::{Store, StoreError};
+use crate::core::{
+    list::{AutoAccept, Contact, List, Observed, Observing},
+    policy::{Inviter, Policy},
+    presence::State,
+    visibility::Share,
+};
+
+/// How a user shares presence and takes invites.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// With whom the user shares their presence. Default: everyone in shared rooms, and the list.
+    pub share: Share,
+    /// Whose requests are accepted unasked. Default: of those the user observes.
+    pub auto_accept: AutoAccept,
+    /// Who may begin a private chat, by the state the user shows. Default: everybody.
+    pub invites: Policy,
+}
+
+/// The lists of all users of this server. Bounded by the bounds of each list.
+#[derive(Debug, Default)]
+pub struct Contacts {
+    users: Mutex<HashMap<OwnedUserId, OfUser>>,
+    /// Changes are written one after the other, so that the last one stays.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct OfUser {
+    list: List,
+    settings: Settings,
+    /// Whom the user can see since a live position; each at their last one.
+    appeared: BTreeMap<u64, OwnedUserId>,
+}
+
+impl OfUser {
+    fn new(owner: &UserId, settings: Settings, contacts: Vec<(Arc<str>, Contact)>) -> Self {
+        let list = List::restored(Arc::from(owner.as_str()), settings.auto_accept, contacts);
+        Self { list, settings, appeared: BTreeMap::new() }
+    }
+}
+
+impl Contacts {
+    /// Reads all lists and settings from the store.
+    pub fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut settings: HashMap<OwnedUserId, Settings> = store.contact_settings()?.into_iter().collect();
+        let mut contacts: BTreeMap<OwnedUserId, Vec<(Arc<str>, Contact)>> = BTreeMap::new();
+        for owner in settings.keys().cloned().collect::<HashSet<_>>() {
+            contacts.insert(owner, Vec::new());
+        }
+        for (owner, contact, data) in store.contacts()? {
+            contacts.entry(owner).or_default().push((Arc::from(contact.as_str()), data));
+        }
+        let mut users = HashMap::new();
+        for (owner, contacts) in contacts {
+            let settings = settings.remove(&owner).unwrap_or_default();
+            let of_user = OfUser::new(&owner, settings, contacts);
+            users.insert(owner, of_user);
+        }
+        Ok(Self { users: Mutex::new(users), writing: tokio::sync::Mutex::default() })
+    }
+
+    /// Whether `observed` accepted `observer` on their list, and with whom they share at all.
+    pub fn standing(&self, observer: &UserId, observed: &UserId) -> (bool, Share) {
+        let users = self.lock();
+        let Some(of_user) = users.get(observed) else { return (false, Share::default()) };
+        let contact = of_user.list.contact(observer.as_str());
+        let accepted = contact.is_some_and(|contact| contact.relation.observed() == Observed::Yes);
+        (accepted, of_user.settings.share)
+    }
+
+    /// Those whom `observed` accepted on their list.
+    pub fn observers(&self, observed: &UserId) -> Vec<OwnedUserId> {
+        let users = self.lock();
+        let observers = users.get(observed).into_iter().flat_map(|of_user| of_user.list.observers());
+        observers.filter_map(|user| UserId::parse(&**user).ok()).collect()
+    }
+
+    /// Those who can be seen by `observer` since a live position after `since`, up to `upto`, by a list.
+    pub fn appeared(&self, observer: &UserId, since: u64, upto: u64) -> Vec<OwnedUserId> {
+        if since >= upto {
+            return Vec::new();
+        }
+        let users = self.lock();
+        let Some(of_user) = users.get(observer) else { return Vec::new() };
+        of_user.appeared.range(since + 1..=upto).map(|(_, user)| user.clone()).collect()
+    }
+
+    /// Those on the list of `owner` who accepted: whom they can see by it.
+    pub fn observed_by(&self, owner: &UserId) -> Vec<OwnedUserId> {
+        self.entries(owner)
+            .into_iter()
+            .filter(|(_, contact)| contact.relation.observing() == Observing::Yes)
+            .map(|(user, _)| user)
+            .collect()
+    }
+
+    /// The list of `owner` (L1).
+    pub fn entries(&self, owner: &UserId) -> Vec<(OwnedUserId, Contact)> {
+        let users = self.lock();
+        let entries = users.get(owner).into_iter().flat_map(|of_user| of_user.list.entries());
+        entries.filter_map(|(user, c)| Some((UserId::parse(&**user).ok()?, c.clone()))).collect()
+    }
+
+    /// Those who wait for an answer of `owner` (L2).
+    pub fn requests(&self, owner: &UserId) -> Vec<OwnedUserId> {
+        let users = self.lock();
+        let requests = users.get(owner).into_iter().flat_map(|of_user| of_user.list.requests());
+        requests.filter_map(|user| UserId::parse(&**user).ok()).collect()
+    }
+
+    /// The groups of `owner`, each with its members (L4).
+    pub fn groups(&self, owner: &UserId) -> BTreeMap<String, Vec<String>> {
+        let users = self.lock();
+        let Some(of_user) = users.get(owner) else { return BTreeMap::new() };
+        let groups = of_user.list.groups().into_iter();
+        groups
+            .map(|(name, users)| (name.as_str().to_owned(), users.iter().map(ToString::to_string).collect()))
+            .collect()
+    }
+
+    /// How `owner` shares presence and takes invites.
+    pub fn settings(&self, owner: &UserId) -> Settings {
+        self.lock().get(owner).map(|of_user| of_user.settings.clone()).unwrap_or_default()
+    }
+
+    /// Whether `inviter` may begin a private chat with `target`, who shows the state `shown` (L7).
+    pub fn may_invite(&self, inviter: &UserId, target: &UserId, shown: State) -> bool {
+        let users = self.lock();
+        let Some(of_user) = users.get(target) else { return true };
+        let contact = of_user.list.contact(inviter.as_str());
+        let listed = contact.is_some_and(|contact| contact.relation.observing() != Observing::No);
+        let groups = contact.into_iter().flat_map(|c| &c.groups).map(|group| group.as_str()).collect();
+        of_user.settings.invites.may_invite(shown, &Inviter { listed, groups })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
