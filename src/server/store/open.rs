@@ -9,7 +9,7 @@ use std::{
 };
 
 use ruma::ServerName;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
 
 use super::StoreError;
 
@@ -147,7 +147,7 @@ fn check(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
 fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-    connection.set_prepared_statement_cache_capacity(256);
+    keep_statements(connection)?;
     if found == KNOWN {
         return Ok(());
     }
@@ -182,8 +182,16 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    connection.set_prepared_statement_cache_capacity(256);
+    keep_statements(&connection)?;
     Ok(connection)
+}
+
+/// Statements are planned once and kept. Without the planner's stability guarantee every statement that
+/// could use a partial index is planned anew for each value that is bound to it.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(256);
+    Ok(())
 }
 
 impl fmt::Display for OpenError {

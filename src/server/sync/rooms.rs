@@ -128,8 +128,11 @@ impl Reader<'_> {
         } else {
             appeared.extend(timeline.events.iter().filter_map(|e| newcomer(e)));
         }
-        let state = self.state(room, &timeline, is_new, from)?;
+        let mut state = self.state(room, &timeline, is_new, from)?;
         let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
+        if self.filter.lazy_members() {
+            self.make_members_lazy(room, &timeline, &mut state)?;
+        }
 
         let object = out.open(room.as_str());
         if is_new || self.full_state || members_changed {
@@ -150,7 +153,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The state that the reader needs before the timeline makes sense.
+    /// The state that the reader needs before the timeline makes sense, with all its members.
     fn state(
         &self,
         room: &RoomId,
@@ -175,9 +178,6 @@ impl Reader<'_> {
             state.push(Arc::clone(event));
         }
         state.retain(|e| e.position <= self.upto.log && self.filter.state(room, seen(e)));
-        if self.filter.lazy_members() {
-            self.make_members_lazy(room, timeline, &mut state)?;
-        }
         Ok(state)
     }
 
