@@ -36,7 +36,6 @@ pub enum Kind {
 pub struct Room {
     id: String,
     users: Vec<User>,
-    actors: Connection,
     seen: mpsc::UnboundedReceiver<Result<Seen, Error>>,
     traffic: Arc<AtomicU64>,
 }
@@ -51,7 +50,6 @@ struct Seen {
 impl Room {
     /// Every user's first `/sync`, then their long polls, each on a connection of its own.
     pub async fn connect(id: String, users: Vec<User>) -> Result<Self, Error> {
-        let actors = Connection::open(&users[0].address).await?;
         let (sender, seen) = mpsc::unbounded_channel();
         let traffic = Arc::new(AtomicU64::new(0));
         for (observer, user) in users.iter().cloned().enumerate() {
@@ -60,7 +58,7 @@ impl Room {
                 Follow { observer, user, connection, seen: sender.clone(), traffic: Arc::clone(&traffic) };
             tokio::spawn(follow.run());
         }
-        Ok(Self { id, users, actors, seen, traffic })
+        Ok(Self { id, users, seen, traffic })
     }
 
     /// Bytes received in `/sync` answers so far.
@@ -75,10 +73,11 @@ impl Room {
 
     /// `rounds` times: one user does something, and all the others have seen it before the next does.
     pub async fn rounds(&mut self, server: &Process, rounds: usize, kind: Kind) -> Result<Value, Error> {
+        let mut connection = Connection::open(&self.users[0].address).await?;
         let (traffic, before) = (self.traffic(), server.sample()?);
         let mut last = Vec::with_capacity(rounds);
         for round in 0..rounds {
-            last.push(self.round(round, kind).await?);
+            last.push(self.round(&mut connection, round, kind).await?);
         }
         self.settle(Duration::from_millis(300)).await;
         let deliveries = (rounds * (self.users.len() - 1)) as f64;
@@ -95,7 +94,12 @@ impl Room {
     }
 
     /// One round; gives the time from the request to the last of the others who saw it.
-    async fn round(&mut self, round: usize, kind: Kind) -> Result<Duration, Error> {
+    async fn round(
+        &mut self,
+        connection: &mut Connection,
+        round: usize,
+        kind: Kind,
+    ) -> Result<Duration, Error> {
         let actor = round % self.users.len();
         let user = self.users[actor].clone();
         let began = Instant::now();
@@ -104,8 +108,8 @@ impl Room {
             Kind::Message => format!("message{round}"),
         };
         match kind {
-            Kind::Presence => user.put_presence(&mut self.actors, &tag).await?,
-            Kind::Message => user.send(&mut self.actors, &self.id, &tag).await?,
+            Kind::Presence => user.put_presence(connection, &tag).await?,
+            Kind::Message => user.send(connection, &self.id, &tag).await?,
         }
         let mut waiting: Vec<bool> = (0..self.users.len()).map(|observer| observer != actor).collect();
         let mut left = self.users.len() - 1;
