@@ -20,6 +20,7 @@ mod members;
 mod open;
 mod presence;
 mod receipts;
+mod recent_state;
 mod rooms;
 mod server_keys;
 mod state;
@@ -54,7 +55,7 @@ pub use self::{
     rooms::{Changes, Extremity, NewEvent, RoomRow, RoomWrite},
     to_device::{Queued, ToDevice, WaitingMessages},
 };
-use self::{tail::Tail, writer::Writer};
+use self::{recent_state::RecentState, tail::Tail, writer::Writer};
 
 /// How many idle reading connections are kept.
 const READERS: usize = 4;
@@ -64,6 +65,7 @@ const READERS: usize = 4;
 pub struct Store {
     writer: Writer,
     tail: Arc<Tail>,
+    recent_state: RecentState,
     readers: Mutex<Vec<Connection>>,
     path: std::path::PathBuf,
     /// Held as long as the store is open: one server per folder.
@@ -94,7 +96,14 @@ impl Store {
         let (connection, lock) = open::prepare(data_dir, &path, server_name, access)?;
         let writer = Writer::start(connection);
         let tail = Arc::new(Tail::starting_at(writer.committed()));
-        Ok(Self { writer, tail, readers: Mutex::default(), path, lock: Mutex::new(lock) })
+        Ok(Self {
+            writer,
+            tail,
+            recent_state: RecentState::default(),
+            readers: Mutex::default(),
+            path,
+            lock: Mutex::new(lock),
+        })
     }
 
     /// Writes what is waiting and stops the writer. Later writes answer [`StoreError::Closed`].

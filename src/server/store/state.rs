@@ -20,12 +20,21 @@ impl Store {
         kind: &str,
         key: &str,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let position = self.log_position();
+        let name = (room.to_string(), kind.to_owned(), key.to_owned());
+        if let Some(known) = self.recent_state.find(&name, position) {
+            return Ok(known);
+        }
         let sql = format!(
             "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
              WHERE room_id = ?1) AND s.type = ?2 AND s.state_key = ?3",
             events::SELECT
         );
-        self.read(|c| c.prepare_cached(&sql)?.query_row((room.as_str(), kind, key), events::event).optional())
+        let found = self.read(|c| {
+            c.prepare_cached(&sql)?.query_row((room.as_str(), kind, key), events::event).optional()
+        })?;
+        self.recent_state.keep(name, position, found.clone());
+        Ok(found)
     }
 
     /// The whole current state of a room, in the order of the log.

@@ -1,0 +1,71 @@
+//! State events that were asked for since the log last grew.
+//!
+//! A message wakes all members of a room, and each of them needs the same sender's member event: one asks
+//! the database, the others are answered from here.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::server::rooms::StoredEvent;
+
+/// Answers that are kept at most; beyond it all are forgotten.
+const MAX_EVENTS: usize = 4096;
+
+/// Room, type and state key.
+type Name = (String, String, String);
+
+/// The answers, each as true as the log is long.
+#[derive(Debug, Default)]
+pub(super) struct RecentState(Mutex<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    position: u64,
+    events: HashMap<Name, Option<Arc<StoredEvent>>>,
+}
+
+impl RecentState {
+    /// What was answered while the log stood at `position`.
+    pub(super) fn find(&self, name: &Name, position: u64) -> Option<Option<Arc<StoredEvent>>> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.position == position { answers.events.get(name).cloned() } else { None }
+    }
+
+    /// Keeps what was read while the log stood at `position`, and forgets what was read before.
+    pub(super) fn keep(&self, name: Name, position: u64, event: Option<Arc<StoredEvent>>) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.position > position {
+            return;
+        }
+        if answers.position < position || answers.events.len() >= MAX_EVENTS {
+            answers.events.clear();
+            answers.position = position;
+        }
+        answers.events.insert(name, event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(key: &str) -> Name {
+        ("!r:x".into(), "m.room.member".into(), key.into())
+    }
+
+    #[test]
+    fn an_answer_holds_until_the_log_grows() {
+        let recent = RecentState::default();
+        assert!(recent.find(&name("@a:x"), 7).is_none());
+        recent.keep(name("@a:x"), 7, None);
+        assert!(recent.find(&name("@a:x"), 7).is_some_and(|event| event.is_none()));
+        assert!(recent.find(&name("@b:x"), 7).is_none());
+        assert!(recent.find(&name("@a:x"), 8).is_none());
+        recent.keep(name("@b:x"), 8, None);
+        assert!(recent.find(&name("@a:x"), 8).is_none());
+        recent.keep(name("@a:x"), 7, None);
+        assert!(recent.find(&name("@a:x"), 8).is_none(), "a late reader brings nothing old");
+    }
+}
