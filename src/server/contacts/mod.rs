@@ -7,7 +7,7 @@
 mod change;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -60,11 +60,9 @@ impl OfUser {
 impl Contacts {
     /// Reads all lists and settings from the store.
     pub fn load(store: &Store) -> Result<Self, StoreError> {
-        let mut settings: HashMap<OwnedUserId, Settings> = store.contact_settings()?.into_iter().collect();
-        let mut contacts: BTreeMap<OwnedUserId, Vec<(Arc<str>, Contact)>> = BTreeMap::new();
-        for owner in settings.keys().cloned().collect::<HashSet<_>>() {
-            contacts.insert(owner, Vec::new());
-        }
+        let mut settings: BTreeMap<OwnedUserId, Settings> = store.contact_settings()?.into_iter().collect();
+        let mut contacts: BTreeMap<OwnedUserId, Vec<(Arc<str>, Contact)>> =
+            settings.keys().map(|owner| (owner.clone(), Vec::new())).collect();
         for (owner, contact, data) in store.contacts()? {
             contacts.entry(owner).or_default().push((Arc::from(contact.as_str()), data));
         }
