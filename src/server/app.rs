@@ -18,7 +18,7 @@ use super::{
     receipts::Receipts,
     rooms::Rooms,
     store::{Access, OpenError, Store, StoreError},
-    sync::{Filters, Live, Unread},
+    sync::{Filters, LazyMembers, Live, Unread},
     to_device::ToDevice,
     typing::Typing,
     wake::Wakers,
@@ -55,6 +55,8 @@ pub struct App {
     pub to_device: ToDevice,
     /// How much of each room its members have not read.
     pub unread: Unread,
+    /// Which members lazy clients know.
+    pub lazy_members: LazyMembers,
     /// Filters in use.
     pub filters: Filters,
     /// The positions of what lives in memory only.
@@ -102,6 +104,7 @@ impl App {
             receipts,
             to_device,
             unread: Unread::default(),
+            lazy_members: LazyMembers::default(),
             filters: Filters::default(),
             live,
             wakers: Wakers::default(),

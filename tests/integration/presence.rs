@@ -422,3 +422,24 @@ fn presence_is_not_sent_again_while_nothing_changes() {
         assert_eq!(bobs.wait(Duration::from_millis(50))["presence"], Value::Null);
     }
 }
+
+#[test]
+fn who_chooses_to_be_there_is_at_once_though_the_device_was_idle() {
+    let server = server();
+    let (alice, bob, _) = pair(&server);
+    let mut bobs = Reader::new(&bob);
+    for _ in 0..3 {
+        put(&alice, json!({ "presence": "unavailable" }));
+        Reader::with(&alice, "&set_presence=unavailable");
+        until_state(&mut bobs, &alice.user, "unavailable");
+        put(&alice, json!({ "presence": "online" }));
+        Reader::with(&alice, "&set_presence=online");
+        let contents = told(&bobs.now(), &alice.user);
+        assert_eq!(contents.iter().map(state).collect::<Vec<_>>(), ["online"]);
+        assert_eq!(
+            told(&bobs.wait(Duration::from_millis(50)), &alice.user),
+            Vec::<Value>::new(),
+            "one change"
+        );
+    }
+}

@@ -416,6 +416,13 @@ fn a_stored_filter_is_heard_and_members_are_lazy_when_asked_for() {
         .map(|e| e["state_key"].clone())
         .collect();
     assert_eq!(members, [json!(alice.user), json!(bob.user)], "who speaks, and oneself; not carol");
+    let mut told = |who: &Client, transaction: &str| {
+        send(who, &room, transaction, "again");
+        joined(&reader.now(), &room)["state"]["events"].as_array().map(Vec::len)
+    };
+    assert_eq!(told(&alice, "a"), Some(0), "alice is known");
+    assert_eq!(told(&carol, "c"), Some(1), "carol is not, yet");
+    assert_eq!(told(&carol, "d"), Some(0));
     carol
         .put(&format!("/_matrix/client/v3/rooms/{room}/typing/{}", carol.user), json!({ "typing": true }))
         .ok();

@@ -1,7 +1,7 @@
 //! Keys of devices: stored, counted in memory, and told to those who share a room.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use super::{Session, finish};
 use crate::server::{
     App,
     http::ApiResult,
-    store::{KeyCounts, KeySignature, KeyUpload, StoreError},
+    store::{KeyCounts, KeySignature, KeyUpload, Store, StoreError},
 };
 
 /// Devices whose counts are kept, at most; when there would be more, all are read again.
@@ -26,9 +26,34 @@ pub struct DeviceKeyCounts {
     counts: Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Arc<KeyCounts>>>,
     /// Counts the changes: what was read before one may be outdated after it.
     epoch: AtomicU64,
+    lists: Mutex<DeviceLists>,
+}
+
+/// When the devices of each user changed last, as far as it was read: each stretch of the log is read
+/// once and not by every reader. Bounded by the number of users.
+#[derive(Debug, Default)]
+struct DeviceLists {
+    upto: u64,
+    by_position: BTreeMap<u64, OwnedUserId>,
+    position_of: HashMap<OwnedUserId, u64>,
 }
 
 impl DeviceKeyCounts {
+    fn lists_changed(&self, store: &Store, since: u64, upto: u64) -> Result<Vec<OwnedUserId>, StoreError> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if lists.upto < upto {
+            for (position, user) in store.device_lists_changed(lists.upto, upto)? {
+                if let Some(before) = lists.position_of.insert(user.clone(), position) {
+                    lists.by_position.remove(&before);
+                }
+                lists.by_position.insert(position, user);
+            }
+            lists.upto = upto;
+        }
+        let range = since.saturating_add(1)..=upto.max(since.saturating_add(1));
+        Ok(lists.by_position.range(range).map(|(_, user)| user.clone()).collect())
+    }
+
     fn forget(&self, user: &UserId, device: &str) {
         let mut counts = self.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -131,7 +156,7 @@ impl App {
         since: u64,
         upto: u64,
     ) -> Result<Vec<OwnedUserId>, StoreError> {
-        let mut changed = self.store.device_lists_changed(since, upto)?;
+        let mut changed = self.device_keys.lists_changed(&self.store, since, upto)?;
         changed.retain(|user| user == reader || self.rooms.members.shares_room(reader, user));
         Ok(changed)
     }

@@ -64,8 +64,12 @@ impl App {
     ) -> Result<(), StoreError> {
         let (device, now) = (device_key(&session.device), self.now());
         let ticket = self.presence_input(&session.user, |engine, user| {
-            engine.handle_choice(user, choice, status_msg, now);
             engine.handle_touch(user, device, now);
+            // Who chooses to be there is at this device, whatever it said before.
+            if !matches!(choice, Choice::Unavailable | Choice::Offline) {
+                engine.handle_active(user, device, None, now);
+            }
+            engine.handle_choice(user, choice, status_msg, now);
         })?;
         if matches!(choice, Choice::Hidden | Choice::Offline) {
             for room in self.typing.stop_everywhere(&session.user, &self.live) {

@@ -232,16 +232,19 @@ impl Store {
     }
 
     /// The users whose devices or keys changed after position `since`, up to and including `upto`.
-    pub fn device_lists_changed(&self, since: u64, upto: u64) -> Result<Vec<OwnedUserId>, StoreError> {
-        let rows: Vec<String> = self.read(|c| {
+    pub fn device_lists_changed(&self, since: u64, upto: u64) -> Result<Vec<(u64, OwnedUserId)>, StoreError> {
+        let rows: Vec<(i64, String)> = self.read(|c| {
             c.prepare_cached(
-                "SELECT user_id FROM device_lists WHERE position > ?1 AND position <= ?2 ORDER BY user_id",
+                "SELECT position, user_id FROM device_lists WHERE position > ?1 AND position <= ?2",
             )?
-            .query_map([since.cast_signed(), upto.cast_signed()], |row| row.get(0))?
+            .query_map([since.cast_signed(), upto.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
         })?;
-        let user = |user: String| user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")));
-        rows.into_iter().map(user).collect()
+        let parse = |(position, user): (i64, String)| {
+            let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+            Ok((position.cast_unsigned(), user))
+        };
+        rows.into_iter().map(parse).collect()
     }
 }
 

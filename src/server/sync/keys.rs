@@ -17,8 +17,16 @@ impl Reader<'_> {
         mut appeared: BTreeSet<OwnedUserId>,
     ) -> ApiResult<bool> {
         let counts = self.app.key_counts(self.session)?;
-        out.raw("device_one_time_keys_count", &json!(counts.one_time).to_string());
-        out.raw("device_unused_fallback_key_types", &json!(counts.unused_fallback).to_string());
+        let part = out.open("device_one_time_keys_count");
+        for (algorithm, count) in &counts.one_time {
+            out.number(algorithm, *count);
+        }
+        out.end_even_if_empty(part);
+        let part = out.open_array("device_unused_fallback_key_types");
+        for algorithm in &counts.unused_fallback {
+            out.string_element(algorithm);
+        }
+        out.end_even_if_empty(part);
         // At first a client asks for the devices of everybody it wants to write to anyway.
         let Some(since) = self.since else { return Ok(false) };
         if since.log < self.upto.log {

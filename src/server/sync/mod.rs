@@ -9,6 +9,7 @@ mod filter;
 mod filters;
 mod json;
 mod keys;
+mod lazy;
 mod poll;
 mod reader;
 mod rooms;
@@ -20,6 +21,7 @@ pub use self::{
     filter::{Filter, Seen, wants_event},
     filters::Filters,
     json::{append_number, append_string},
+    lazy::LazyMembers,
     poll::Poll,
     token::{Live, NotAToken, Token},
     unread::Unread,

@@ -131,7 +131,8 @@ impl Reader<'_> {
         let mut state = self.state(room, &timeline, is_new, from)?;
         let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
         if self.filter.lazy_members() {
-            self.make_members_lazy(room, &timeline, &mut state)?;
+            let known_at = if self.full_state { 0 } else { from };
+            self.make_members_lazy(room, &timeline, known_at, &mut state)?;
         }
 
         let object = out.open(room.as_str());
@@ -181,25 +182,36 @@ impl Reader<'_> {
         Ok(state)
     }
 
-    /// Of the members only those who say something in the timeline, and the reader.
+    /// Of the members only those who say something in the timeline, and the reader; and of changes also
+    /// those of members that the reader was told of before.
     fn make_members_lazy(
         &self,
         room: &RoomId,
         timeline: &Timeline,
+        from: u64,
         state: &mut Vec<Arc<StoredEvent>>,
     ) -> ApiResult<()> {
-        let me = self.session.user.as_str();
-        let mut needed: BTreeSet<&str> = timeline.events.iter().map(|e| e.sender.as_str()).collect();
+        let speakers: BTreeSet<&UserId> = timeline.events.iter().map(|e| &*e.sender).collect();
+        let lazy = &self.app.lazy_members;
+        let untold = |users: Vec<OwnedUserId>| lazy.untold(self.session, room, from, users);
+        let is_told = |user: &UserId| untold(vec![user.to_owned()]).is_empty();
         state.retain(|e| {
-            e.kind != "m.room.member" || e.state_key.as_deref().is_some_and(|u| u == me || needed.contains(u))
+            let member = e.state_key.as_deref().filter(|_| e.kind == "m.room.member");
+            member
+                .and_then(|user| <&UserId>::try_from(user).ok())
+                .is_none_or(|user| user == self.session.user || speakers.contains(user) || is_told(user))
         });
+        let mut needed = untold(speakers.into_iter().map(ToOwned::to_owned).collect());
         for event in timeline.events.iter().chain(&*state).filter(|e| e.kind == "m.room.member") {
-            needed.remove(event.state_key.as_deref().unwrap_or_default());
+            needed.retain(|user| event.state_key.as_deref() != Some(user.as_str()));
         }
-        for user in needed {
-            let member = self.app.store.state_event(room, "m.room.member", user)?;
+        for user in &needed {
+            let member = self.app.store.state_event(room, "m.room.member", user.as_str())?;
             state.extend(member.filter(|e| e.position <= self.upto.log && self.filter.state(room, seen(e))));
         }
+        let members = state.iter().filter(|e| e.kind == "m.room.member");
+        let told = members.filter_map(|e| UserId::parse(e.state_key.as_deref()?).ok()).collect();
+        lazy.note(self.session, room, self.upto.log, told);
         Ok(())
     }
 
