@@ -1,7 +1,7 @@
 //! Which members a device with lazily loaded members has been told of.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,7 +20,7 @@ const MAX_MEMBERS: usize = 5_000;
 #[derive(Debug, Default)]
 pub struct LazyMembers(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Told>>);
 
-type Told = HashMap<OwnedRoomId, HashMap<OwnedUserId, u64>>;
+type Told = BTreeMap<OwnedRoomId, HashMap<OwnedUserId, u64>>;
 
 impl LazyMembers {
     /// Of `members` of a room, those that the device at the position `since` is to be told of.
