@@ -39,10 +39,10 @@ pub fn stringify(value: &JsValue, what: &str) -> Result<String, JsValue> {
     text.ok_or_else(|| type_error(&[what, " is not a JSON value"].concat()))
 }
 
-/// Reads a JavaScript value as `T`; `what` names it in the error.
+/// Reads a small JavaScript value as `T`; `what` names it in the error.
 pub fn from_js<T: DeserializeOwned>(value: &JsValue, what: &str) -> Result<T, JsValue> {
-    let text = stringify(value, what)?;
-    serde_json::from_str(&text).map_err(|error| type_error(&[what, ": ", &error.to_string()].concat()))
+    serde_wasm_bindgen::from_value(value.clone())
+        .map_err(|error| type_error(&[what, ": ", &error.to_string()].concat()))
 }
 
 /// An integer from a JavaScript number. NaN, fractions, negative numbers and those that JavaScript does

@@ -1,38 +1,27 @@
 //! The shell's one timer.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
-use wasm_bindgen::prelude::*;
+use gloo_timers::callback::Timeout;
 
 use crate::core::time::{Instant, millis};
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_name = setTimeout)]
-    fn set_timeout(callback: &JsValue, ms: f64) -> JsValue;
-    #[wasm_bindgen(js_name = clearTimeout)]
-    fn clear_timeout(handle: &JsValue);
-}
 
 /// Longer delays overflow in browsers; waking early does no harm.
 const LONGEST_MS: u64 = 3_600_000;
 
 /// Wakes the shell when the core asks for it.
-#[derive(Debug)]
 pub struct Timer {
-    callback: Closure<dyn FnMut()>,
+    wake: Rc<dyn Fn()>,
     armed: Cell<Option<Instant>>,
-    handle: RefCell<JsValue>,
+    /// Cancelled when dropped.
+    timeout: RefCell<Option<Timeout>>,
 }
 
 impl Timer {
     /// A timer that calls `wake`, and is not armed.
-    pub fn new(wake: impl FnMut() + 'static) -> Self {
-        Self {
-            callback: Closure::new(wake),
-            armed: Cell::new(None),
-            handle: RefCell::new(JsValue::UNDEFINED),
-        }
+    pub fn new(wake: impl Fn() + 'static) -> Self {
+        Self { wake: Rc::new(wake), armed: Cell::new(None), timeout: RefCell::new(None) }
     }
 
     /// The timer has fired.
@@ -45,17 +34,12 @@ impl Timer {
         if self.armed.get() == deadline {
             return;
         }
-        clear_timeout(&self.handle.borrow());
         self.armed.set(deadline);
-        if let Some(deadline) = deadline {
+        let timeout = deadline.map(|deadline| {
             let delay = millis(deadline.since(now)).clamp(1, LONGEST_MS);
-            *self.handle.borrow_mut() = set_timeout(self.callback.as_ref(), delay as f64);
-        }
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        clear_timeout(&self.handle.borrow());
+            let wake = Rc::clone(&self.wake);
+            Timeout::new(delay as u32, move || wake())
+        });
+        self.timeout.replace(timeout);
     }
 }
