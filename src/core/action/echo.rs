@@ -95,11 +95,14 @@ mod tests {
     use super::EchoState::*;
     use super::EchoStep::*;
     use super::*;
+    use crate::core::testing;
+    use proptest::prelude::*;
+
+    const INPUTS: [EchoInput; 9] =
+        [Transmitted, Answered, Streamed, Interrupted, Refused, Retry, Cancel, Reload, Overtaken];
 
     #[test]
     fn every_row_of_the_table() {
-        let inputs =
-            [Transmitted, Answered, Streamed, Interrupted, Refused, Retry, Cancel, Reload, Overtaken];
         let rows = [
             (Queued, [To(Sending), To(Sent), To(Placed), Stay, To(Failed), Stay, Gone, Stay, Stay]),
             (Sending, [Stay, To(Sent), To(Placed), To(Queued), To(Failed), Stay, Gone, To(Queued), Stay]),
@@ -108,7 +111,7 @@ mod tests {
             (Failed, [Stay, To(Sent), To(Placed), Stay, Stay, To(Queued), Gone, Stay, Stay]),
         ];
         for (state, expected) in rows {
-            for (input, expected) in inputs.into_iter().zip(expected) {
+            for (input, expected) in INPUTS.into_iter().zip(expected) {
                 assert_eq!(step(state, input), expected, "{state:?} × {input:?}");
             }
         }
@@ -123,6 +126,56 @@ mod tests {
                 Gone => panic!("an echo that the server has is not taken away"),
             });
             assert_eq!(end, Placed, "{order:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(testing::config())]
+
+        /// Whatever happens, in any order and however often: an echo is placed by the stream and by nothing
+        /// else, and stays; it is sent by an answer only; it is gone by the user's wish while the server is
+        /// not known to have it, or safe in the history once it is; and what happens twice changes nothing.
+        #[test]
+        fn m11_in_any_order_an_echo_is_never_lost_and_placed_once(
+            inputs in prop::collection::vec(prop::sample::select(&INPUTS[..]), 0..40),
+        ) {
+            let mut state = Queued;
+            let mut answered = false;
+            for input in inputs {
+                let next = match step(state, input) {
+                    Gone => {
+                        let by_wish = input == Cancel && state != Sent;
+                        let in_history = state == Sent && matches!(input, Reload | Overtaken);
+                        prop_assert!(by_wish || in_history, "{:?} × {:?}", state, input);
+                        break;
+                    }
+                    To(next) => next,
+                    Stay => state,
+                };
+                answered |= input == Answered && state != Placed;
+                prop_assert_eq!(next == Placed, state == Placed || input == Streamed);
+                prop_assert!(next != Sent || answered);
+                prop_assert!(matches!(step(next, input), Stay) || step(next, input) == To(next) || input == Cancel
+                    || (next == Sent && matches!(input, Reload | Overtaken)), "{:?} × {:?} twice", state, input);
+                state = next;
+            }
+        }
+
+        /// As long as the client tries again, an echo that nobody cancels or refuses ends placed.
+        #[test]
+        fn m11_lost_answers_and_requests_only_delay_it(losses in prop::collection::vec(any::<bool>(), 0..20), stream_first: bool) {
+            let after = |state, input| match step(state, input) {
+                To(next) => next,
+                Stay => state,
+                Gone => panic!("{state:?} × {input:?} takes it away"),
+            };
+            let mut state = Queued;
+            for reloaded in losses {
+                state = after(after(state, Transmitted), if reloaded { Reload } else { Interrupted });
+                prop_assert_eq!(state, Queued);
+            }
+            let end = if stream_first { [Streamed, Answered] } else { [Answered, Streamed] };
+            prop_assert_eq!(end.into_iter().fold(after(state, Transmitted), after), Placed);
         }
     }
 }
