@@ -37,7 +37,19 @@ step() {
   printf '  %-8s%-16s %4d s  %s\n' "$outcome" "$name" $((SECONDS - began)) "$(counted "$log")"
   [ "$outcome" = ok ] && return
   steps_failed+=("$name")
-  [ ! -f "$log" ] || tail -n "${STEP_TAIL:-80}" "$log" | sed 's/^/      /'
+  [ ! -f "$log" ] || excerpt "$log" | sed 's/^/      /'
+}
+
+# excerpt LOG: the failed tests, of node --test, cargo test and unittest; without any, the end.
+excerpt() {
+  local failed
+  failed=$(awk '
+    /^ *not ok / { shown = 1 }
+    /^failures:$/ || /^(FAIL|ERROR): / { rest = 1 }
+    shown || rest { print }
+    /^ *\.\.\.$/ { shown = 0 }
+    /^test result: / { rest = 0 }' "$1" | head -n 80)
+  if [ -n "$failed" ]; then echo "$failed"; else tail -n 60 "$1"; fi
 }
 
 # counted LOG...: the sum of what cargo test, wasm-bindgen-test, node --test and unittest closed with.

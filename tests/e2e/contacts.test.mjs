@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, Person } from "./lib/browser.mjs";
 import { Homeserver } from "./lib/homeserver.mjs";
+import { until } from "./lib/matrix.mjs";
 
 let server, browser, alice, bob, carol;
 
@@ -107,7 +108,7 @@ test("a refused private chat says so, and not why", async () => {
   await carol.by("new-chat").click();
   await carol.by("new-chat-user").fill("bob");
   await carol.by("new-chat-submit").click();
-  const refusal = await carol.by("new-chat-error").innerText();
+  const refusal = await until("the refusal", () => carol.by("new-chat-error").innerText());
   assert.match(refusal, /not allow/);
   assert.doesNotMatch(refusal, /busy|list|group/);
   await carol.page.keyboard.press("Escape");

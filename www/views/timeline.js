@@ -152,6 +152,8 @@ export class Timeline {
 
   #onScroll() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    // The observer of the top says nothing when one leaves it and is back before the next frame.
+    if (scrollTop < AHEAD_PX) void this.#scrollBack();
     const stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
     if (stuck === this.#stuck) return;
     this.#stuck = stuck;
