@@ -46,9 +46,9 @@ excerpt() {
   failed=$(awk '
     /^ *not ok / { shown = 1 }
     /^failures:$/ || /^(FAIL|ERROR): / { rest = 1 }
-    shown || rest { print }
+    (shown || rest) && ++lines <= 80 { print }
     /^ *\.\.\.$/ { shown = 0 }
-    /^test result: / { rest = 0 }' "$1" | head -n 80)
+    /^test result: / { rest = 0 }' "$1")
   if [ -n "$failed" ]; then echo "$failed"; else tail -n 60 "$1"; fi
 }
 
