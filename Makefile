@@ -18,8 +18,8 @@ wasm: ## build the npm package's wasm and glue into pkg/wasm
 test: ## format, lints, unit tests natively, in Node and in Chromium, and everything end to end
 	@scripts/test.sh
 
-lint: ## formatting, clippy and the layers: the quick part of `make test`
-	@scripts/test.sh format layers clippy clippy-wasm
+lint: ## formatting, clippy, the layers and the feature table: the quick part of `make test`
+	@scripts/test.sh format features layers clippy clippy-wasm
 
 fmt: ## format the Rust sources
 	cargo fmt

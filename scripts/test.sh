@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
-all=(format layers clippy clippy-wasm native wasm-node wasm-chromium wasm-build types e2e nio)
+all=(format features layers clippy clippy-wasm native wasm-node wasm-chromium wasm-build types e2e nio)
 case ${1:-} in
   --list) printf '%s\n' "${all[@]}" && exit ;;
   '') wanted=("${all[@]}") ;;
@@ -45,6 +45,7 @@ done
 for name in "${wanted[@]}"; do
   case $name in
     format) step format - cargo fmt --check ;;
+    features) step features - node scripts/check-features.mjs --self-test ;;
     layers) step layers - layers ;;
     clippy) step clippy - cargo clippy --all-targets -- -D warnings ;;
     clippy-wasm) step clippy-wasm - cargo clippy "${wasm[@]}" --lib -- -D warnings ;;
