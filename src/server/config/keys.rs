@@ -1,11 +1,12 @@
 //! Every key of the configuration, in the order in which it is shown.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use ruma::{RoomVersionId, ServerName};
+use ruma::{OwnedServerName, RoomVersionId, ServerName};
 
 use super::{Config, LogFormat, Registration, Secret, duration};
 
@@ -41,11 +42,13 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 }
 
 /// The keys that take lists, for which a file has an array.
-pub(super) const LISTS: [&str; 4] = [
+pub(super) const LISTS: [&str; 6] = [
     "federation.trusted_ca",
     "federation.allow_addresses",
     "federation.allow_servers",
     "federation.deny_servers",
+    "federation.presence_allow_servers",
+    "federation.presence_deny_servers",
 ];
 
 fn path(value: &str) -> Option<PathBuf> {
@@ -65,13 +68,34 @@ fn list<T>(value: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
 }
 
 /// The shortest and longest idle timeout.
-const IDLE_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(300);
+const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(300);
 
 /// The longest grace before a user is offline.
 const LONGEST_GRACE: Duration = Duration::from_secs(3600);
 
+/// For how long changes may be collected; below the 10 seconds of the source document for tests.
+const BATCH_WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+/// How long another server may be silent; what is promised to it holds twice as long.
+const SHORT_WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
+/// How long another server may go without a reminder.
+const LONG_WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
+
 /// What a rate or a burst may be.
 const COUNT: &str = "a whole number from 1 to 1000000";
+
+fn within(range: RangeInclusive<Duration>, text: &str) -> Option<Duration> {
+    duration::parse(text).filter(|duration| range.contains(duration))
+}
+
+fn servers(text: &str) -> Option<Vec<OwnedServerName>> {
+    list(text, |name| ServerName::parse(name).ok())
+}
+
+fn show_servers(names: &[OwnedServerName]) -> Shown {
+    Shown::List(names.iter().map(ToString::to_string).collect())
+}
 
 fn count(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| (1..=1_000_000).contains(n))
@@ -163,9 +187,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "presence.idle_timeout",
         help: "After this long without activity a device that does not report for itself is idle.",
         allowed: "a duration from 1m to 5m, such as 3m or 90s",
-        set: |c, v| {
-            duration::parse(v).filter(|d| IDLE_TIMEOUT.contains(d)).map(|d| c.presence.idle_timeout = d)
-        },
+        set: |c, v| within(IDLE_TIMEOUT, v).map(|d| c.presence.idle_timeout = d),
         show: |c| Shown::Text(duration::show(c.presence.idle_timeout)),
     },
     Key {
@@ -174,6 +196,27 @@ pub(super) const KEYS: &[Key] = &[
         allowed: "a duration up to 1h, such as 30s",
         set: |c, v| duration::parse(v).filter(|d| *d <= LONGEST_GRACE).map(|d| c.presence.offline_grace = d),
         show: |c| Shown::Text(duration::show(c.presence.offline_grace)),
+    },
+    Key {
+        name: "presence.batch_window",
+        help: "How long changes are collected before one message takes them to another server. Longer: fewer\nmessages, later news; 10s to 60s are sensible, less is for tests.",
+        allowed: "a duration from 100ms to 60s, such as 10s",
+        set: |c, v| within(BATCH_WINDOW, v).map(|d| c.presence.batch_window = d),
+        show: |c| Shown::Text(duration::show(c.presence.batch_window)),
+    },
+    Key {
+        name: "presence.short_watchdog",
+        help: "After this long without a word of another server it is reminded and asked. What it was told holds\ntwice as long: then it shows our users as unknown.",
+        allowed: "a duration from 1s to 10m, such as 1m, and no longer than presence.long_watchdog",
+        set: |c, v| within(SHORT_WATCHDOG, v).map(|d| c.presence.short_watchdog = d),
+        show: |c| Shown::Text(duration::show(c.presence.short_watchdog)),
+    },
+    Key {
+        name: "presence.long_watchdog",
+        help: "After this long without a reminder of another server, however much else it says, it is reminded\nand asked.",
+        allowed: "a duration from 1s to 24h, such as 1h",
+        set: |c, v| within(LONG_WATCHDOG, v).map(|d| c.presence.long_watchdog = d),
+        show: |c| Shown::Text(duration::show(c.presence.long_watchdog)),
     },
     Key {
         name: "federation.listen",
@@ -218,20 +261,29 @@ pub(super) const KEYS: &[Key] = &[
         name: "federation.allow_servers",
         help: "Only these servers are spoken with. A name without a port stands for every port.",
         allowed: "server names",
-        set: |c, v| {
-            list(v, |v| ServerName::parse(v).ok()).map(|names| c.federation.allow_servers = Some(names))
-        },
-        show: |c| match &c.federation.allow_servers {
-            Some(names) => Shown::List(names.iter().map(ToString::to_string).collect()),
-            None => Shown::Unset,
-        },
+        set: |c, v| servers(v).map(|names| c.federation.allow_servers = Some(names)),
+        show: |c| c.federation.allow_servers.as_deref().map_or(Shown::Unset, show_servers),
     },
     Key {
         name: "federation.deny_servers",
         help: "These servers are never spoken with.",
         allowed: "server names",
-        set: |c, v| list(v, |v| ServerName::parse(v).ok()).map(|names| c.federation.deny_servers = names),
-        show: |c| Shown::List(c.federation.deny_servers.iter().map(ToString::to_string).collect()),
+        set: |c, v| servers(v).map(|names| c.federation.deny_servers = names),
+        show: |c| show_servers(&c.federation.deny_servers),
+    },
+    Key {
+        name: "federation.presence_allow_servers",
+        help: "Presence goes to and is taken from these servers only, of those that are spoken with at all.",
+        allowed: "server names",
+        set: |c, v| servers(v).map(|names| c.federation.presence_allow_servers = Some(names)),
+        show: |c| c.federation.presence_allow_servers.as_deref().map_or(Shown::Unset, show_servers),
+    },
+    Key {
+        name: "federation.presence_deny_servers",
+        help: "No presence goes to or is taken from these servers: neither statuses nor presence lists.",
+        allowed: "server names",
+        set: |c, v| servers(v).map(|names| c.federation.presence_deny_servers = names),
+        show: |c| show_servers(&c.federation.presence_deny_servers),
     },
     Key {
         name: "rate_limits.enabled",

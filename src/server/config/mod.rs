@@ -4,6 +4,7 @@
 //! and shown. [`load`] goes through the sources in order and refuses what it does not understand.
 
 mod duration;
+mod engine;
 mod error;
 mod keys;
 mod load;
@@ -78,6 +79,12 @@ pub struct Presence {
     pub idle_timeout: Duration,
     /// How long a user stays what they were after their last device went. Default: 30 seconds.
     pub offline_grace: Duration,
+    /// How long changes are collected before one message takes them to another server. Default: 10 seconds.
+    pub batch_window: Duration,
+    /// Silence of another server after which it is reminded and asked. Default: 1 minute.
+    pub short_watchdog: Duration,
+    /// Time without a reminder of another server after which it is reminded and asked. Default: 1 hour.
+    pub long_watchdog: Duration,
 }
 
 /// Settings of the traffic with other servers.
@@ -97,6 +104,10 @@ pub struct Federation {
     pub allow_servers: Option<Vec<OwnedServerName>>,
     /// These servers are never spoken with.
     pub deny_servers: Vec<OwnedServerName>,
+    /// Presence is shared with these servers only. Default: `None`, all that are spoken with.
+    pub presence_allow_servers: Option<Vec<OwnedServerName>>,
+    /// Presence is never shared with these servers.
+    pub presence_deny_servers: Vec<OwnedServerName>,
 }
 
 /// Settings of rate limits.
@@ -178,7 +189,13 @@ impl Default for Config {
 
 impl Default for Presence {
     fn default() -> Self {
-        Self { idle_timeout: Duration::from_secs(180), offline_grace: Duration::from_secs(30) }
+        Self {
+            idle_timeout: Duration::from_secs(180),
+            offline_grace: Duration::from_secs(30),
+            batch_window: Duration::from_secs(10),
+            short_watchdog: Duration::from_secs(60),
+            long_watchdog: Duration::from_secs(3600),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Federation {
         let allowed = Allowed(config.allow_addresses.clone());
         let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
         let client = Client::new(Arc::clone(&resolver), tls, signer);
-        let policy = Policy::new(config.allow_servers.clone(), config.deny_servers.clone());
+        let policy = Policy::new(config);
         Ok(Self { keyring: Keyring::new(client.clone()), client, resolver, policy })
     }
 }

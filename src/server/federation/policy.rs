@@ -2,21 +2,47 @@
 
 use ruma::{OwnedServerName, ServerName};
 
+use crate::server::config;
+
 /// The operator's lists of servers. A name stands for itself with any port.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
+    all: Lists,
+    presence: Lists,
+}
+
+/// Only these, if given, and never those.
+#[derive(Clone, Debug, Default)]
+struct Lists {
     allow: Option<Vec<OwnedServerName>>,
     deny: Vec<OwnedServerName>,
 }
 
 impl Policy {
-    /// Only the servers in `allow`, if given, and none in `deny`.
-    pub fn new(allow: Option<Vec<OwnedServerName>>, deny: Vec<OwnedServerName>) -> Self {
-        Self { allow, deny }
+    /// The lists in the configuration.
+    pub fn new(config: &config::Federation) -> Self {
+        Self {
+            all: Lists { allow: config.allow_servers.clone(), deny: config.deny_servers.clone() },
+            presence: Lists {
+                allow: config.presence_allow_servers.clone(),
+                deny: config.presence_deny_servers.clone(),
+            },
+        }
     }
 
     /// Whether requests go to and are taken from `server`.
     pub fn speaks_with(&self, server: &ServerName) -> bool {
+        self.all.admit(server)
+    }
+
+    /// Whether presence, statuses as well as lists, goes to and is taken from `server`.
+    pub fn shares_presence_with(&self, server: &ServerName) -> bool {
+        self.all.admit(server) && self.presence.admit(server)
+    }
+}
+
+impl Lists {
+    fn admit(&self, server: &ServerName) -> bool {
         let names = |list: &[OwnedServerName]| list.iter().any(|name| covers(name, server));
         !names(&self.deny) && self.allow.as_ref().is_none_or(|allow| names(allow))
     }
@@ -48,8 +74,22 @@ mod tests {
             (Some(vec![]), vec![], "b.example", false),
             (Some(vec!["a.example"]), vec!["a.example"], "a.example", false),
         ] {
-            let policy = Policy::new(allow.as_deref().map(list), list(&deny));
-            assert_eq!(policy.speaks_with(server.try_into().unwrap()), speaks, "{allow:?} {deny:?} {server}");
+            let lists = (allow.as_deref().map(list), list(&deny));
+            let server = server.try_into().unwrap();
+            let policy = Policy::new(&config::Federation {
+                allow_servers: lists.0.clone(),
+                deny_servers: lists.1.clone(),
+                ..config::Federation::default()
+            });
+            assert_eq!(policy.speaks_with(server), speaks, "{allow:?} {deny:?} {server}");
+            assert_eq!(policy.shares_presence_with(server), speaks, "{allow:?} {deny:?} {server}");
+            let policy = Policy::new(&config::Federation {
+                presence_allow_servers: lists.0,
+                presence_deny_servers: lists.1,
+                ..config::Federation::default()
+            });
+            assert!(policy.speaks_with(server));
+            assert_eq!(policy.shares_presence_with(server), speaks, "{allow:?} {deny:?} {server}");
         }
     }
 }
