@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the named tools available, each once: quick and silent when it is there already.
 #
-#   scripts/need.sh TOOL...      cc  wasm-target  wasm-bindgen  npm  chromium  python  synapse
+#   scripts/need.sh TOOL...      cc  openssl  wasm-target  wasm-bindgen  npm  chromium  python  synapse
 #
 # Everything lands in .tools/, tests/e2e/node_modules or (chromium, a missing venv module) the system.
 # What took minutes to build is also kept in ~/.cache/pilotlight-tools, so that another clone on the
@@ -33,6 +33,10 @@ apt_install() {
 
 c_compiler() {
   command -v cc >/dev/null || apt_install "A C compiler and linker" gcc libc6-dev
+}
+
+openssl_program() {
+  command -v openssl >/dev/null || apt_install "openssl" openssl
 }
 
 wasm_target() {
@@ -101,6 +105,7 @@ for tool in "$@"; do
   flock 9 # two runs at once must not install the same tool twice
   case $tool in
     cc) c_compiler ;;
+    openssl) openssl_program ;;
     wasm-target) wasm_target ;;
     wasm-bindgen) wasm_bindgen ;;
     npm) npm_packages ;;
