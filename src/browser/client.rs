@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use js_sys::{Function, Promise};
-use serde_json::value::RawValue;
 use wasm_bindgen::prelude::*;
 
 use super::json::{error, from_js, integer, stringify, to_js, type_error};
@@ -45,7 +44,7 @@ impl JsClient {
     /// The connection's state.
     #[wasm_bindgen(getter)]
     pub fn connection(&self) -> JsValue {
-        self.shell.read(|role| to_js(&role.connection()))
+        self.shell.read(|role| JsValue::from_str(role.connection().as_str()))
     }
 
     /// Whether the user is idle at this device.
@@ -68,7 +67,7 @@ impl JsClient {
         let shell = Rc::downgrade(&self.shell);
         let off = move || {
             if let Some(shell) = shell.upgrade() {
-                shell.unlisten(event, number);
+                shell.unlisten(number);
             }
         };
         Ok(Closure::<dyn FnMut()>::new(off).into_js_value())
@@ -76,18 +75,18 @@ impl JsClient {
 
     /// Starts to follow the homeserver.
     pub fn start(&self) {
-        self.shell.input(|role, now| role.start(now));
+        self.shell.input(&mut |role, now| role.start(now));
     }
 
     /// Gives up all requests and falls silent.
     pub fn stop(&self) -> Promise {
-        self.shell.input(|role, now| role.stop(now));
+        self.shell.input(&mut |role, now| role.stop(now));
         Promise::resolve(&JsValue::UNDEFINED)
     }
 
     /// Ends the session.
     pub fn logout(&self) -> Promise {
-        self.shell.command(|role, now| role.log_out(now))
+        self.shell.command(&|role, now| role.log_out(now))
     }
 
     /// One user's presence.
@@ -112,13 +111,13 @@ impl JsClient {
             let words = StatusMsg::from_nullable(status_msg.as_string());
             words.map_err(|too_long| js_sys::RangeError::new(&too_long.to_string()))?
         };
-        Ok(self.shell.command(|role, now| role.set_presence(now, choice, words)))
+        Ok(self.shell.command(&|role, now| role.set_presence(now, choice, words.clone())))
     }
 
     /// Sets the display name.
     #[wasm_bindgen(js_name = setDisplayName)]
     pub fn set_display_name(&self, name: &str) -> Promise {
-        self.shell.command(|role, now| role.set_display_name(now, name))
+        self.shell.command(&|role, now| role.set_display_name(now, name))
     }
 
     /// All rooms.
@@ -133,7 +132,9 @@ impl JsClient {
 
     /// One room's members.
     pub fn members(&self, room_id: &str) -> JsValue {
-        to_js(&self.shell.input(|role, now| role.members(room_id, now)))
+        let mut members = JsValue::UNDEFINED;
+        self.shell.input(&mut |role, now| members = to_js(&role.members(room_id, now)));
+        members
     }
 
     /// Sends an event; answers the action's ID.
@@ -141,91 +142,93 @@ impl JsClient {
         if !content.is_object() {
             return Err(type_error("content must be an object"));
         }
-        let content = RawValue::from_string(stringify(content, "content")?);
-        let content = content.map_err(|_| type_error("content is not a JSON value"))?;
+        let content = stringify(content, "content")?;
         self.shell.learn_last_id();
-        let sent = self.shell.input(|role, now| role.send(now, room_id, kind, content));
-        sent.map(|id| id.0 as f64).map_err(|failure| error(&failure))
+        let mut sent = Ok(0.0);
+        self.shell.input(&mut |role, now| {
+            sent = role.send(now, room_id, kind, &content).map(|id| id.0 as f64);
+        });
+        sent.map_err(|failure| error(&failure))
     }
 
     /// Tries an action again.
     pub fn retry(&self, action_id: f64) -> Result<(), JsValue> {
         let id = ActionId(integer(action_id, "actionId")?);
-        self.shell.input(|role, now| role.retry(now, id));
+        self.shell.input(&mut |role, now| role.retry(now, id));
         Ok(())
     }
 
     /// Takes an action back.
     pub fn cancel(&self, action_id: f64) -> Result<(), JsValue> {
         let id = ActionId(integer(action_id, "actionId")?);
-        self.shell.input(|role, now| role.cancel(now, id));
+        self.shell.input(&mut |role, now| role.cancel(now, id));
         Ok(())
     }
 
     /// Creates a room.
     #[wasm_bindgen(js_name = createRoom)]
     pub fn create_room(&self, room: &JsValue) -> Result<Promise, JsValue> {
-        let room: NewRoom = from_js(room, "createRoom")?;
-        Ok(self.shell.command(|role, now| role.create_room(now, &room)))
+        let room: NewRoom = from_js(room, "room")?;
+        Ok(self.shell.command(&|role, now| role.create_room(now, &room)))
     }
 
     /// Joins a room.
     #[wasm_bindgen(js_name = joinRoom)]
     pub fn join_room(&self, id_or_alias: &str) -> Promise {
-        self.shell.command(|role, now| role.join_room(now, id_or_alias))
+        self.shell.command(&|role, now| role.join_room(now, id_or_alias))
     }
 
     /// Leaves a room.
     #[wasm_bindgen(js_name = leaveRoom)]
     pub fn leave_room(&self, room_id: &str) -> Promise {
-        self.shell.command(|role, now| role.leave_room(now, room_id))
+        self.shell.command(&|role, now| role.leave_room(now, room_id))
     }
 
     /// Forgets a room.
     #[wasm_bindgen(js_name = forgetRoom)]
     pub fn forget_room(&self, room_id: &str) -> Promise {
-        self.shell.command(|role, now| role.forget_room(now, room_id))
+        self.shell.command(&|role, now| role.forget_room(now, room_id))
     }
 
     /// Invites a user.
     pub fn invite(&self, room_id: &str, user_id: &str) -> Promise {
-        self.shell.command(|role, now| role.invite(now, room_id, user_id))
+        self.shell.command(&|role, now| role.invite(now, room_id, user_id))
     }
 
     /// Puts a user out.
     pub fn kick(&self, room_id: &str, user_id: &str, reason: Option<String>) -> Promise {
-        self.shell.command(|role, now| role.kick(now, room_id, user_id, reason.as_deref()))
+        self.shell.command(&|role, now| role.kick(now, room_id, user_id, reason.as_deref()))
     }
 
     /// Takes an event's content away.
     pub fn redact(&self, room_id: &str, event_id: &str, reason: Option<String>) -> Promise {
         self.shell.learn_last_id();
-        self.shell.command(|role, now| role.redact(now, room_id, event_id, reason.as_deref()))
+        self.shell.command(&|role, now| role.redact(now, room_id, event_id, reason.as_deref()))
     }
 
     /// Asks for older events.
     #[wasm_bindgen(js_name = scrollBack)]
     pub fn scroll_back(&self, room_id: &str, limit: Option<f64>) -> Result<Promise, JsValue> {
         let limit = u32::try_from(integer(limit.unwrap_or(50.0), "limit")?).unwrap_or(u32::MAX);
-        Ok(self.shell.command(|role, now| role.scroll_back(now, room_id, limit)))
+        Ok(self.shell.command(&|role, now| role.scroll_back(now, room_id, limit)))
     }
 
     /// Searches the directory.
     #[wasm_bindgen(js_name = publicRooms)]
     pub fn public_rooms(&self, search: Option<String>) -> Promise {
-        self.shell.command(|role, now| role.public_rooms(now, search.as_deref()))
+        self.shell.command(&|role, now| role.public_rooms(now, search.as_deref()))
     }
 
     /// Tells a room that the user types.
     #[wasm_bindgen(js_name = setTyping)]
     pub fn set_typing(&self, room_id: &str, typing: bool) {
-        self.shell.input(|role, now| role.set_typing(now, room_id, typing));
+        self.shell.input(&mut |role, now| role.set_typing(now, room_id, typing));
     }
 
     /// The user has read a room to its end.
     #[wasm_bindgen(js_name = markRead)]
     pub fn mark_read(&self, room_id: &str) {
-        self.shell.input(|role, now| role.mark_read(now, room_id));
+        self.shell.input(&mut |role, now| role.mark_read(now, room_id));
     }
 
     /// Any request to the homeserver.
@@ -241,6 +244,6 @@ impl JsClient {
             return Err(type_error("path must begin with /_matrix/"));
         }
         let body = if body.is_undefined() { None } else { Some(stringify(body, "body")?) };
-        Ok(self.shell.command(|role, now| role.call(now, method, path, body)))
+        Ok(self.shell.command(&|role, now| role.call(now, method, path, body.clone())))
     }
 }

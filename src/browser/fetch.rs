@@ -1,14 +1,42 @@
-//! One HTTP request by the platform's `fetch`.
+//! HTTP requests by the platform's `fetch`.
+//!
+//! Four functions serve all requests, bound to a request's number each time: nothing is left behind
+//! whichever way one ends.
 
-use js_sys::{Promise, Uint8Array};
+use std::cell::{Cell, RefCell};
+
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Headers, RequestInit, Response};
+use web_sys::{AbortController, Headers, RequestInit, Response};
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = fetch)]
     fn global_fetch(url: &str, init: &RequestInit) -> Promise;
+
+    /// A promise, to be told what to do with either end.
+    type Thenable;
+    #[wasm_bindgen(method)]
+    fn then(this: &Thenable, fulfilled: &Function, rejected: &Function) -> JsValue;
+
+    /// A function that can be given its first arguments.
+    type Bindable;
+    #[wasm_bindgen(method, js_name = bind)]
+    fn bind_number(this: &Bindable, context: &JsValue, number: u32) -> Function;
+    #[wasm_bindgen(method)]
+    fn bind(this: &Bindable, context: &JsValue, number: u32, response: &JsValue) -> Function;
+}
+
+/// What to send.
+pub struct Exchange<'a> {
+    /// `GET`, `POST`, `PUT` or `DELETE`.
+    pub method: &'a str,
+    /// Where.
+    pub url: &'a str,
+    /// The access token.
+    pub token: Option<&'a str>,
+    /// A JSON body.
+    pub body: Option<&'a str>,
 }
 
 /// An answer, whatever its status.
@@ -21,38 +49,109 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Sends a request and reads the whole answer; an error is the network's, or an abort.
-pub async fn fetch(
-    method: &str,
-    url: &str,
-    token: Option<&str>,
-    body: Option<&str>,
-    signal: Option<&AbortSignal>,
-) -> Result<Answer, JsValue> {
+impl Answer {
+    /// The body as text; what is not UTF-8 is not JSON either.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_default()
+    }
+}
+
+/// What is done with the end of a request: an answer, or the words of a failure.
+type Done = Box<dyn FnOnce(Result<Answer, String>)>;
+
+struct Fetcher {
+    last: Cell<u32>,
+    waiting: RefCell<Vec<(u32, Done)>>,
+    on_response: Bindable,
+    on_body: Bindable,
+    on_error: Bindable,
+}
+
+thread_local! {
+    static FETCHER: Fetcher = Fetcher::new();
+}
+
+impl Fetcher {
+    fn new() -> Self {
+        let on_response = |number: u32, response: JsValue| {
+            let response: Response = response.unchecked_into();
+            let body = response.array_buffer();
+            FETCHER.with(|fetcher| match body {
+                Ok(body) => {
+                    let on_body = fetcher.on_body.bind(&JsValue::UNDEFINED, number, &response);
+                    follow(body, &on_body, &bound(&fetcher.on_error, number));
+                }
+                Err(cause) => fetcher.end(number, Err(words(&cause))),
+            });
+        };
+        let on_body = |number: u32, response: JsValue, body: JsValue| {
+            let response: Response = response.unchecked_into();
+            let retry_after = response.headers().get("Retry-After").ok().flatten();
+            let seconds = retry_after.and_then(|text| text.parse::<u32>().ok());
+            let answer = Answer {
+                status: response.status(),
+                retry_after_ms: seconds.map(|seconds| u64::from(seconds) * 1_000),
+                body: Uint8Array::new(&body).to_vec(),
+            };
+            FETCHER.with(|fetcher| fetcher.end(number, Ok(answer)));
+        };
+        let on_error = |number: u32, cause: JsValue| {
+            FETCHER.with(|fetcher| fetcher.end(number, Err(words(&cause))));
+        };
+        Self {
+            last: Cell::new(0),
+            waiting: RefCell::default(),
+            on_response: Closure::<dyn Fn(u32, JsValue)>::new(on_response).into_js_value().unchecked_into(),
+            on_body: Closure::<dyn Fn(u32, JsValue, JsValue)>::new(on_body).into_js_value().unchecked_into(),
+            on_error: Closure::<dyn Fn(u32, JsValue)>::new(on_error).into_js_value().unchecked_into(),
+        }
+    }
+
+    fn end(&self, number: u32, outcome: Result<Answer, String>) {
+        let at = self.waiting.borrow().iter().position(|(known, _)| *known == number);
+        if let Some(at) = at {
+            let (_, done) = self.waiting.borrow_mut().swap_remove(at);
+            done(outcome);
+        }
+    }
+}
+
+/// Sends a request and reads the whole answer, then calls `done`. Dropping the controller does not abort.
+pub fn fetch(exchange: &Exchange<'_>, done: Done) -> Result<AbortController, JsValue> {
     let headers = Headers::new()?;
-    if let Some(token) = token {
+    if let Some(token) = exchange.token {
         headers.set("Authorization", &["Bearer ", token].concat())?;
     }
+    let controller = AbortController::new()?;
     let init = RequestInit::new();
-    init.set_method(method);
-    init.set_signal(signal);
-    if let Some(body) = body {
+    init.set_method(exchange.method);
+    init.set_signal(Some(&controller.signal()));
+    if let Some(body) = exchange.body {
         headers.set("Content-Type", "application/json")?;
         init.set_body(&JsValue::from_str(body));
     }
     init.set_headers(&headers);
-    let response: Response = JsFuture::from(global_fetch(url, &init)).await?.unchecked_into();
-    let retry_after = response.headers().get("Retry-After")?;
-    let buffer = JsFuture::from(response.array_buffer()?).await?;
-    Ok(Answer {
-        status: response.status(),
-        retry_after_ms: retry_after.and_then(|text| text.parse::<u32>().ok()).map(|s| u64::from(s) * 1_000),
-        body: Uint8Array::new(&buffer).to_vec(),
-    })
+    FETCHER.with(|fetcher| {
+        let number = fetcher.last.get().wrapping_add(1);
+        fetcher.last.set(number);
+        fetcher.waiting.borrow_mut().push((number, done));
+        let promise = global_fetch(exchange.url, &init);
+        follow(promise, &bound(&fetcher.on_response, number), &bound(&fetcher.on_error, number));
+    });
+    Ok(controller)
+}
+
+/// The function, its first argument being the request's number.
+fn bound(function: &Bindable, number: u32) -> Function {
+    function.bind_number(&JsValue::UNDEFINED, number)
+}
+
+fn follow(promise: Promise, fulfilled: &Function, rejected: &Function) {
+    promise.unchecked_into::<Thenable>().then(fulfilled, rejected);
 }
 
 /// The words of a failed fetch.
-pub fn reason(error: &JsValue) -> String {
-    let message = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
+fn words(cause: &JsValue) -> String {
+    let message = cause.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
     message.unwrap_or_else(|| String::from("the network is away"))
 }

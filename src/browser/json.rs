@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Function, JSON, RangeError, Reflect, TypeError};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
 use crate::core::client::output::Failure;
+use crate::core::wire::write::ToJson;
 
 /// The largest integer that JavaScript counts exactly.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
@@ -22,10 +22,9 @@ pub fn set_error_class(class: Function) {
     ERROR_CLASS.with(|slot| *slot.borrow_mut() = Some(class));
 }
 
-/// A JavaScript value from anything that serde writes.
-pub fn to_js(value: &(impl Serialize + ?Sized)) -> JsValue {
-    let text = serde_json::to_string(value).expect("the client's own values are JSON");
-    parse(&text)
+/// A JavaScript value from anything that has a JSON form.
+pub fn to_js(value: &(impl ToJson + ?Sized)) -> JsValue {
+    parse(&value.to_json())
 }
 
 /// A JavaScript value from JSON text.

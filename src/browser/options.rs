@@ -8,11 +8,8 @@ use wasm_bindgen::prelude::*;
 use super::activity::has_document;
 use super::json::{integer, type_error};
 use crate::core::client::Options;
+use crate::core::idle::IdleTimeout;
 use crate::core::presence::DeviceType;
-
-/// Idle timeouts that are allowed, in milliseconds (W2).
-const IDLE_TIMEOUTS: std::ops::RangeInclusive<u64> = 60_000..=300_000;
-const DEFAULT_IDLE_TIMEOUT: u64 = 180_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -39,12 +36,13 @@ pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
         false => Ok(JsValue::UNDEFINED),
     };
     let idle_timeout = match field("idleTimeoutMs")? {
-        unset if unset.is_undefined() => DEFAULT_IDLE_TIMEOUT,
-        set => integer(set.as_f64().unwrap_or(f64::NAN), "idleTimeoutMs")?,
+        unset if unset.is_undefined() => IdleTimeout::default(),
+        set => {
+            let ms = integer(set.as_f64().unwrap_or(f64::NAN), "idleTimeoutMs")?;
+            let refused = "idleTimeoutMs must be from 60000 to 300000 (1 to 5 minutes)";
+            IdleTimeout::new(Duration::from_millis(ms)).map_err(|_| RangeError::new(refused))?
+        }
     };
-    if !IDLE_TIMEOUTS.contains(&idle_timeout) {
-        return Err(RangeError::new("idleTimeoutMs must be from 60000 to 300000 (1 to 5 minutes)").into());
-    }
     let device_type = match field("deviceType")?.as_string() {
         Some(word) => word.parse().map_err(|error: crate::core::presence::device_type::BadDeviceType| {
             type_error(&["deviceType: ", &error.to_string()].concat())
@@ -56,7 +54,7 @@ pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
         set => set.is_truthy() && has_document(),
     };
     let seed = (random() * 9_007_199_254_740_992.0) as u64;
-    let role = Options { idle_timeout: Duration::from_millis(idle_timeout), device_type, seed };
+    let role = Options { idle_timeout, device_type, seed };
     Ok(Checked { role, storage: field("storage")?, track_activity })
 }
 

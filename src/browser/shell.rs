@@ -1,19 +1,16 @@
 //! Drives the client role: its outputs become requests, timers, stored values and calls of listeners.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use js_sys::{Function, Promise};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortController;
 
 use super::activity::{Seen, Watch};
 use super::clock::Clock;
-use super::fetch::{fetch, reason};
-use super::json::{error, parse, to_js};
+use super::fetch::{Answer, Exchange, fetch};
+use super::json::{error, parse};
 use super::options::Checked;
 use super::storage::Store;
 use super::timer::Timer;
@@ -22,6 +19,7 @@ use crate::core::client::actions::LAST_ID_KEY;
 use crate::core::client::output::{Change, Failure, Output, Request, RequestId, Ticket};
 use crate::core::client::session::Session;
 use crate::core::time::Instant;
+use crate::core::wire::write::ToJson;
 
 #[wasm_bindgen]
 extern "C" {
@@ -32,10 +30,20 @@ extern "C" {
 /// What applications listen to.
 pub const EVENTS: [&str; 7] = ["presence", "me", "rooms", "timeline", "members", "connection", "idle"];
 
-/// A listener and its number.
-type Listener = (u32, Function);
-/// How a promise ends.
-type Resolvers = (Function, Function);
+/// A function that an application wants called.
+#[derive(Clone)]
+struct Listener {
+    number: u32,
+    event: &'static str,
+    function: Function,
+}
+
+/// The promise of a command.
+struct Promised {
+    ticket: Ticket,
+    resolve: Function,
+    reject: Function,
+}
 
 /// The role and everything around it.
 pub struct Shell {
@@ -46,10 +54,10 @@ pub struct Shell {
     timer: Timer,
     store: Option<Store>,
     watch: RefCell<Option<Watch>>,
-    listeners: RefCell<BTreeMap<&'static str, Vec<Listener>>>,
+    listeners: RefCell<Vec<Listener>>,
     last_listener: Cell<u32>,
-    requests: RefCell<BTreeMap<RequestId, AbortController>>,
-    promises: RefCell<BTreeMap<Ticket, Resolvers>>,
+    requests: RefCell<Vec<(RequestId, AbortController)>>,
+    promises: RefCell<Vec<Promised>>,
     draining: Cell<bool>,
     me: Weak<Self>,
 }
@@ -68,7 +76,7 @@ impl Shell {
             let timer = Timer::new(move || {
                 if let Some(shell) = wake.upgrade() {
                     shell.timer.fired();
-                    shell.input(|role, now| role.handle_timeout(now));
+                    shell.input(&mut |role, now| role.handle_timeout(now));
                 }
             });
             let seer = me.clone();
@@ -100,17 +108,18 @@ impl Shell {
     }
 
     /// Feeds the role, and does all that follows from it.
-    pub fn input<T>(&self, feed: impl FnOnce(&mut Client, Instant) -> T) -> T {
-        let result = feed(&mut self.role.borrow_mut(), self.clock.now());
+    #[inline(never)]
+    pub fn input(&self, feed: &mut dyn FnMut(&mut Client, Instant)) {
+        feed(&mut self.role.borrow_mut(), self.clock.now());
         self.drain();
-        result
     }
 
     /// Gives a command; the promise ends with its answer.
-    pub fn command(&self, give: impl FnOnce(&mut Client, Instant) -> Ticket) -> Promise {
+    #[inline(never)]
+    pub fn command(&self, give: &dyn Fn(&mut Client, Instant) -> Ticket) -> Promise {
         let ticket = give(&mut self.role.borrow_mut(), self.clock.now());
         let promise = Promise::new(&mut |resolve, reject| {
-            self.promises.borrow_mut().insert(ticket, (resolve, reject));
+            self.promises.borrow_mut().push(Promised { ticket, resolve, reject });
         });
         self.drain();
         promise
@@ -124,29 +133,27 @@ impl Shell {
     }
 
     /// Adds a listener and answers its number.
-    pub fn listen(&self, event: &'static str, listener: Function) -> u32 {
+    pub fn listen(&self, event: &'static str, function: Function) -> u32 {
         let number = self.last_listener.get() + 1;
         self.last_listener.set(number);
-        self.listeners.borrow_mut().entry(event).or_default().push((number, listener));
+        self.listeners.borrow_mut().push(Listener { number, event, function });
         number
     }
 
     /// Takes a listener away.
-    pub fn unlisten(&self, event: &'static str, number: u32) {
-        if let Some(listeners) = self.listeners.borrow_mut().get_mut(event) {
-            listeners.retain(|(known, _)| *known != number);
-        }
+    pub fn unlisten(&self, number: u32) {
+        self.listeners.borrow_mut().retain(|listener| listener.number != number);
     }
 
     /// Ends everything: no listener is called from here on.
     pub fn close(&self) {
         self.watch.borrow_mut().take();
         self.listeners.borrow_mut().clear();
-        self.input(|role, now| role.stop(now));
+        self.input(&mut |role, now| role.stop(now));
     }
 
     fn handle_seen(&self, seen: Seen) {
-        self.input(|role, now| match seen {
+        self.input(&mut |role, now| match seen {
             Seen::Activity => role.handle_activity(now),
             Seen::Woken => role.handle_timeout(now),
             Seen::NetworkUp => role.handle_network_up(now),
@@ -155,6 +162,7 @@ impl Shell {
 
     /// Does what the role asks for. A listener that calls back into the client adds to the same queue,
     /// which the outermost call empties.
+    #[inline(never)]
     fn drain(&self) {
         if self.draining.replace(true) {
             return;
@@ -175,32 +183,30 @@ impl Shell {
     }
 
     fn send(&self, request: Request) {
-        let controller = AbortController::new().ok();
-        let signal = controller.as_ref().map(AbortController::signal);
-        if let Some(controller) = controller {
-            self.requests.borrow_mut().insert(request.id, controller);
-        }
-        let (shell, url) = (self.me.clone(), [&*self.session.base_url, &request.path].concat());
-        let token = self.session.access_token.clone();
-        spawn_local(async move {
-            let body = request.body.as_deref();
-            let outcome = fetch(request.method, &url, Some(&token), body, signal.as_ref()).await;
+        let url = [&*self.session.base_url, &request.path].concat();
+        let token = Some(&*self.session.access_token);
+        let exchange = Exchange { method: request.method, url: &url, token, body: request.body.as_deref() };
+        let (shell, id) = (self.me.clone(), request.id);
+        let done = Box::new(move |outcome: Result<Answer, String>| {
             let Some(shell) = shell.upgrade() else { return };
-            if shell.requests.borrow_mut().remove(&request.id).is_none() && signal.is_some() {
-                return;
-            }
-            shell.input(|role, now| match outcome {
+            shell.requests.borrow_mut().retain(|(known, _)| *known != id);
+            shell.input(&mut |role, now| match &outcome {
                 Ok(answer) => {
-                    role.handle_response(now, request.id, answer.status, answer.retry_after_ms, &answer.body);
+                    role.handle_response(now, id, answer.status, answer.retry_after_ms, &answer.body);
                 }
-                Err(cause) => role.handle_failure(now, request.id, "NETWORK", &reason(&cause)),
+                Err(words) => role.handle_failure(now, id, "NETWORK", words),
             });
         });
+        match fetch(&exchange, done) {
+            Ok(controller) => self.requests.borrow_mut().push((id, controller)),
+            Err(cause) => console_error(&cause),
+        }
     }
 
     fn cancel(&self, id: RequestId) {
-        if let Some(controller) = self.requests.borrow_mut().remove(&id) {
-            controller.abort();
+        let mut requests = self.requests.borrow_mut();
+        if let Some(at) = requests.iter().position(|(known, _)| *known == id) {
+            requests.swap_remove(at).1.abort();
         }
     }
 
@@ -211,7 +217,9 @@ impl Shell {
     }
 
     fn answer(&self, ticket: Ticket, result: Result<String, Failure>) {
-        let Some((resolve, reject)) = self.promises.borrow_mut().remove(&ticket) else { return };
+        let mut promises = self.promises.borrow_mut();
+        let Some(at) = promises.iter().position(|promised| promised.ticket == ticket) else { return };
+        let Promised { resolve, reject, .. } = promises.swap_remove(at);
         let called = match result {
             Ok(text) => resolve.call1(&JsValue::UNDEFINED, &parse(&text)),
             Err(failure) => reject.call1(&JsValue::UNDEFINED, &error(&failure)),
@@ -221,31 +229,40 @@ impl Shell {
 
     fn show(&self, change: &Change) {
         match change {
-            Change::Presence(changes) => self.emit("presence", changes, None::<&()>),
-            Change::Me(me) => self.emit("me", me, None::<&()>),
-            Change::Rooms { changed, removed } => self.emit("rooms", changed, Some(removed)),
-            Change::Timeline { room_id, ops } => self.emit("timeline", room_id, Some(ops)),
-            Change::Members { room_id, changed } => self.emit("members", room_id, Some(changed)),
-            Change::Connection(state, why) => {
-                let why = why.as_ref().map_or(JsValue::UNDEFINED, error);
-                self.call("connection", || (to_js(state), why));
+            Change::Presence(changes) => {
+                self.call("presence", &|| (parse(&changes.to_json()), JsValue::UNDEFINED))
             }
-            Change::Idle(idle) => self.emit("idle", idle, None::<&()>),
+            Change::Me(me) => self.call("me", &|| (parse(&me.to_json()), JsValue::UNDEFINED)),
+            Change::Rooms { changed, removed } => {
+                self.call("rooms", &|| (parse(&changed.to_json()), parse(&removed.to_json())));
+            }
+            Change::Timeline { room_id, ops } => {
+                self.call("timeline", &|| (JsValue::from_str(room_id), parse(&ops.to_json())));
+            }
+            Change::Members { room_id, changed } => {
+                self.call("members", &|| (JsValue::from_str(room_id), parse(&changed.to_json())));
+            }
+            Change::Connection(state, why) => self.call("connection", &|| {
+                (JsValue::from_str(state.as_str()), why.as_ref().map_or(JsValue::UNDEFINED, error))
+            }),
+            Change::Idle(idle) => self.call("idle", &|| (JsValue::from_bool(*idle), JsValue::UNDEFINED)),
         }
     }
 
-    fn emit(&self, event: &'static str, first: &impl Serialize, second: Option<&impl Serialize>) {
-        self.call(event, || (to_js(first), second.map_or(JsValue::UNDEFINED, |value| to_js(value))));
-    }
-
     /// Calls the listeners; what one of them throws reaches the console and not the others.
-    fn call(&self, event: &'static str, arguments: impl FnOnce() -> (JsValue, JsValue)) {
-        let listeners = self.listeners.borrow().get(event).cloned().unwrap_or_default();
+    fn call(&self, event: &'static str, arguments: &dyn Fn() -> (JsValue, JsValue)) {
+        let listeners: Vec<Function> = {
+            let all = self.listeners.borrow();
+            all.iter()
+                .filter(|listener| listener.event == event)
+                .map(|listener| listener.function.clone())
+                .collect()
+        };
         if listeners.is_empty() {
             return;
         }
         let (first, second) = arguments();
-        for (_, listener) in listeners {
+        for listener in listeners {
             if let Err(thrown) = listener.call2(&JsValue::UNDEFINED, &first, &second) {
                 console_error(&thrown);
             }

@@ -4,11 +4,8 @@
 //! happens, an echo is shown once, keeps its key, and ends placed by the stream, gone by the user's
 //! wish, or failed with the choice to retry.
 
-use serde::{Deserialize, Serialize};
-
 /// Where an action's echo stands; the words that applications see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EchoState {
     /// Shown; waits for its turn, or for the next attempt.
     Queued,
@@ -20,6 +17,19 @@ pub enum EchoState {
     Placed,
     /// The server refused it. The user retries or cancels.
     Failed,
+}
+
+impl EchoState {
+    /// The word that applications see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Placed => "placed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What can happen to an action.

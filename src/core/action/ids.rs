@@ -2,14 +2,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// The largest ID: the largest integer that JavaScript counts exactly.
 pub const MAX_ACTION_ID: u64 = (1 << 53) - 1;
 
 /// One action of this client. On the wire it is the transaction ID, in decimal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub u64);
 
 impl fmt::Display for ActionId {

@@ -5,10 +5,8 @@
 //! long as it takes, later each time. Bound: [`MAX_ACTIONS`] actions of at most [`MAX_CONTENT_BYTES`]
 //! each; a push beyond is refused.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::echo::{EchoInput, EchoState, EchoStep, step};
 use super::ids::ActionId;
@@ -30,8 +28,8 @@ pub struct Action {
     pub room: String,
     /// Its event type.
     pub kind: String,
-    /// Its content, as the application gave it.
-    pub content: Box<RawValue>,
+    /// Its content: a JSON object, as the application gave it.
+    pub content: Arc<str>,
     /// When the user made it.
     pub at: UnixMillis,
     /// Where its echo stands.
@@ -49,17 +47,22 @@ pub struct Action {
 }
 
 /// An action as it lies in storage.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct StoredAction {
-    id: u64,
-    device: String,
-    room: String,
-    #[serde(rename = "type")]
-    kind: String,
-    content: Box<RawValue>,
-    ts: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    /// Its ID.
+    pub id: u64,
+    /// The device that made it: the scope of the ID.
+    pub device: String,
+    /// The room it goes to.
+    pub room: String,
+    /// Its event type.
+    pub kind: String,
+    /// Its content.
+    pub content: Arc<str>,
+    /// When the user made it, in milliseconds since the epoch.
+    pub ts: u64,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
 }
 
 /// Why an action was not taken.
@@ -82,9 +85,11 @@ pub enum Moved {
     Out(EchoStep, Action),
 }
 
+/// The actions of one room, in ID order.
 #[derive(Debug, Default)]
 struct Lane {
-    actions: BTreeMap<ActionId, Action>,
+    room: String,
+    actions: VecDeque<Action>,
     in_flight: Option<ActionId>,
     resume_at: Option<Instant>,
 }
@@ -92,8 +97,20 @@ struct Lane {
 /// All actions that the stream has not placed.
 #[derive(Debug, Default)]
 pub struct Queue {
-    lanes: BTreeMap<String, Lane>,
+    lanes: Vec<Lane>,
     len: usize,
+}
+
+impl Lane {
+    fn find(&self, id: ActionId) -> Result<usize, usize> {
+        self.actions.binary_search_by_key(&id, |action| action.id)
+    }
+
+    /// The action to transmit next, if one may go now.
+    fn next(&self, now: Instant) -> Option<&Action> {
+        let waits = self.in_flight.is_some() || self.resume_at.is_some_and(|at| at > now);
+        self.actions.iter().find(|action| !waits && action.state == EchoState::Queued)
+    }
 }
 
 impl Action {
@@ -124,7 +141,7 @@ impl Queue {
 
     /// The actions of one room, in ID order.
     pub fn room(&self, room: &str) -> impl Iterator<Item = &Action> {
-        self.lanes.get(room).into_iter().flat_map(|lane| lane.actions.values())
+        self.lane(room).into_iter().flat_map(|lane| &lane.actions)
     }
 
     /// The action in `room` that the server answered with this event ID.
@@ -134,13 +151,13 @@ impl Queue {
 
     /// Whether `room` holds this action.
     pub fn contains(&self, room: &str, id: ActionId) -> bool {
-        self.lanes.get(room).is_some_and(|lane| lane.actions.contains_key(&id))
+        self.lane(room).is_some_and(|lane| lane.find(id).is_ok())
     }
 
     /// How many attempts in a row were interrupted.
     pub fn attempts(&self, id: ActionId) -> u32 {
-        let lanes = self.lanes.values();
-        lanes.filter_map(|lane| lane.actions.get(&id)).map(|action| action.attempts).next().unwrap_or(0)
+        let found = self.lanes.iter().find_map(|lane| lane.find(id).ok().map(|at| &lane.actions[at]));
+        found.map_or(0, |action| action.attempts)
     }
 
     /// Takes a new action.
@@ -149,13 +166,13 @@ impl Queue {
         id: ActionId,
         room: &str,
         kind: &str,
-        content: Box<RawValue>,
+        content: Arc<str>,
         at: UnixMillis,
     ) -> Result<&Action, PushError> {
         if self.len >= MAX_ACTIONS {
             return Err(PushError::Full);
         }
-        if content.get().len() > MAX_CONTENT_BYTES {
+        if content.len() > MAX_CONTENT_BYTES {
             return Err(PushError::TooLarge);
         }
         let action = Action {
@@ -203,26 +220,24 @@ impl Queue {
 
     /// The next action to transmit, which counts as transmitted from here on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<&Action> {
-        let in_flight = self.lanes.values().filter(|lane| lane.in_flight.is_some()).count();
+        let in_flight = self.lanes.iter().filter(|lane| lane.in_flight.is_some()).count();
         if in_flight >= MAX_IN_FLIGHT {
             return None;
         }
-        let (room, id) = self.lanes.iter().find_map(|(room, lane)| {
-            let waits = lane.in_flight.is_some() || lane.resume_at.is_some_and(|at| at > now);
-            let next = || lane.actions.values().find(|action| action.state == EchoState::Queued);
-            (!waits).then(next).flatten().map(|action| (room.clone(), action.id))
-        })?;
-        let lane = self.lanes.get_mut(&room)?;
+        // Oldest first over all rooms, so that a busy one does not hold up the others.
+        let next = self.lanes.iter().enumerate().filter_map(|(at, lane)| Some((lane.next(now)?.id, at)));
+        let (id, at) = next.min()?;
+        let lane = &mut self.lanes[at];
         lane.in_flight = Some(id);
         lane.resume_at = None;
-        let action = lane.actions.get_mut(&id)?;
-        action.state = EchoState::Sending;
-        Some(action)
+        self.apply(id, EchoInput::Transmitted, |_| ());
+        let lane = &self.lanes[at];
+        lane.find(id).ok().map(|at| &lane.actions[at])
     }
 
     /// When an interrupted room goes on.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.lanes.values().filter(|lane| lane.in_flight.is_none()).filter_map(|lane| lane.resume_at).min()
+        self.lanes.iter().filter(|lane| lane.in_flight.is_none()).filter_map(|lane| lane.resume_at).min()
     }
 
     /// The server answered; `syncs_begun` tells later which syncs must have known the event.
@@ -276,14 +291,15 @@ impl Queue {
 
     /// The network is back: nobody waits out an old delay.
     pub fn handle_online(&mut self) {
-        for lane in self.lanes.values_mut() {
+        for lane in &mut self.lanes {
             lane.resume_at = None;
         }
     }
 
     /// The stream of `room` jumped: what was transmitted may lie in the stretch that was left out.
     pub fn handle_gap(&mut self, room: &str) {
-        for action in self.lanes.get_mut(room).into_iter().flat_map(|lane| lane.actions.values_mut()) {
+        let lane = self.lanes.iter_mut().find(|lane| lane.room == room);
+        for action in lane.into_iter().flat_map(|lane| &mut lane.actions) {
             action.gapped |= action.state != EchoState::Queued || action.attempts > 0;
         }
     }
@@ -293,8 +309,8 @@ impl Queue {
     pub fn handle_synced(&mut self, sync: u64) -> Vec<Action> {
         let overtaken: Vec<ActionId> = self
             .lanes
-            .values()
-            .flat_map(|lane| lane.actions.values())
+            .iter()
+            .flat_map(|lane| &lane.actions)
             .filter(|action| action.state == EchoState::Sent && action.gapped && action.answered_in < sync)
             .map(|action| action.id)
             .collect();
@@ -309,19 +325,31 @@ impl Queue {
 
     /// Takes all actions of a room that is no more.
     pub fn forget_room(&mut self, room: &str) -> Vec<Action> {
-        let lane = self.lanes.remove(room).unwrap_or_default();
+        let Some(at) = self.lanes.iter().position(|lane| lane.room == room) else { return Vec::new() };
+        let lane = self.lanes.remove(at);
         self.len -= lane.actions.len();
-        lane.actions.into_values().collect()
+        lane.actions.into()
     }
 
     fn insert(&mut self, action: Action) -> &Action {
         self.len += 1;
-        let lane = self.lanes.entry(action.room.clone()).or_default();
-        lane.actions.entry(action.id).or_insert(action)
+        let known = self.lanes.iter().position(|lane| lane.room == action.room);
+        let lane = known.unwrap_or_else(|| {
+            self.lanes.push(Lane { room: action.room.clone(), ..Lane::default() });
+            self.lanes.len() - 1
+        });
+        let actions = &mut self.lanes[lane].actions;
+        let at = actions.partition_point(|known| known.id < action.id);
+        actions.insert(at, action);
+        &self.lanes[lane].actions[at]
+    }
+
+    fn lane(&self, room: &str) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.room == room)
     }
 
     fn lane_of(&mut self, id: ActionId) -> Option<&mut Lane> {
-        self.lanes.values_mut().find(|lane| lane.actions.contains_key(&id))
+        self.lanes.iter_mut().find(|lane| lane.find(id).is_ok())
     }
 
     fn apply(&mut self, id: ActionId, input: EchoInput, note: impl FnOnce(&mut Action)) -> Moved {
@@ -330,29 +358,22 @@ impl Queue {
         if lane.in_flight == Some(id) && ends_request {
             lane.in_flight = None;
         }
-        let Some(action) = lane.actions.get_mut(&id) else { return Moved::No };
+        let Ok(at) = lane.find(id) else { return Moved::No };
+        let action = &mut lane.actions[at];
         let out = match step(action.state, input) {
             EchoStep::Stay => return Moved::No,
-            EchoStep::To(EchoState::Placed) => EchoStep::To(EchoState::Placed),
-            EchoStep::Gone => EchoStep::Gone,
+            out @ (EchoStep::To(EchoState::Placed) | EchoStep::Gone) => out,
             EchoStep::To(next) => {
                 action.state = next;
                 note(action);
                 return Moved::To(action.clone());
             }
         };
-        let room = action.room.clone();
-        let removed = lane.actions.remove(&id);
+        let removed = lane.actions.remove(at);
         lane.in_flight = lane.in_flight.filter(|&flying| flying != id);
-        if lane.actions.is_empty() {
-            self.lanes.remove(&room);
-        }
-        match removed {
-            Some(action) => {
-                self.len -= 1;
-                Moved::Out(out, action)
-            }
-            None => Moved::No,
-        }
+        self.lanes.retain(|lane| !lane.actions.is_empty());
+        let Some(action) = removed else { return Moved::No };
+        self.len -= 1;
+        Moved::Out(out, action)
     }
 }

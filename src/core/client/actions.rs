@@ -1,16 +1,17 @@
 //! The send queue between the timelines and the network.
 
-use serde_json::value::RawValue;
+use std::sync::Arc;
 
-use super::answers::{Awaited, parse};
-use super::output::{Failure, Output, RequestId};
-use super::session::to_json;
-use super::{Client, backoff};
+use super::answers::Awaited;
+use super::output::{Failure, Output};
+use super::{Client, Pending, backoff};
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::{Action, Moved, PushError, StoredAction};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;
 use crate::core::wire::path::path;
+use crate::core::wire::read::Object;
+use crate::core::wire::write;
 
 /// Storage keys of actions begin so; the ID follows.
 const ACTION_KEY: &str = "action.";
@@ -21,20 +22,18 @@ pub(super) const CHOICE_KEY: &str = "choice";
 
 impl Client {
     /// Sends an event. The echo is in the timeline when this returns; its ID is the action's.
-    pub fn send(
-        &mut self,
-        now: Instant,
-        room: &str,
-        kind: &str,
-        content: Box<RawValue>,
-    ) -> Result<ActionId, Failure> {
+    pub fn send(&mut self, now: Instant, room: &str, kind: &str, content: &str) -> Result<ActionId, Failure> {
+        if Object::parse(content).is_none() {
+            return Err(Failure::local("BAD_CONTENT", "the content is no JSON object"));
+        }
         let id = self.allocate_action_id()?;
+        let content = Arc::from(content);
         let action = self.queue.push(id, room, kind, content, now.to_unix()).map_err(refusal)?;
-        let stored = to_json(&action.to_stored(&self.device_id));
+        let stored = stored_json(&action.to_stored(&self.device_id));
         if let Some(known) = self.rooms.get_mut(room) {
             known.timeline.handle_action(action, &self.user_id);
             known.typing_sent = None;
-            self.touched.insert(room.to_owned());
+            self.touch(room);
         }
         self.outputs.push_back(Output::Store { key: action_key(id), value: Some(stored) });
         self.settle(now);
@@ -55,12 +54,11 @@ impl Client {
     pub fn cancel(&mut self, now: Instant, id: ActionId) {
         if let Moved::Out(_, action) = self.queue.cancel(id) {
             self.drop_echo(&action);
-            let request = |(&request, pending): (&RequestId, &super::Pending)| {
-                matches!(pending.awaited, Awaited::Action(flying) if flying == id).then_some(request)
-            };
-            if let Some(request) = self.pending.iter().find_map(request) {
-                self.pending.remove(&request);
-                self.outputs.push_back(Output::Cancel(request));
+            let flies =
+                |pending: &Pending| matches!(pending.awaited, Awaited::Action(flying) if flying == id);
+            if let Some(at) = self.pending.iter().position(flies) {
+                let pending = self.pending.remove(at);
+                self.outputs.push_back(Output::Cancel(pending.id));
             }
         }
         self.settle(now);
@@ -76,7 +74,7 @@ impl Client {
         } else if key == CHOICE_KEY {
             self.me.state = value.parse::<Choice>().unwrap_or_default();
         } else if key.starts_with(ACTION_KEY)
-            && let Ok(stored) = serde_json::from_str::<StoredAction>(value)
+            && let Some(stored) = parse_stored(value)
             && let Some(action) = self.queue.restore(stored, &self.device_id)
         {
             self.action_ids.observe(action.id.0);
@@ -98,21 +96,20 @@ impl Client {
             let id = action.id;
             let txn = id.to_string();
             let path = path("/_matrix/client/v3", &["rooms", &action.room, "send", &action.kind, &txn]);
-            let body = action.content.get().to_owned();
+            let body = action.content.to_string();
             let shown = action.clone();
             self.show_action(&shown);
             self.request(now, Awaited::Action(id), "PUT", path, Some(body));
         }
     }
 
-    pub(super) fn conclude_action(&mut self, now: Instant, id: ActionId, outcome: Result<&[u8], Failure>) {
-        #[derive(serde::Deserialize)]
-        struct Sent {
-            event_id: String,
-        }
-        match outcome.and_then(parse::<Sent>) {
-            Ok(sent) => {
-                let moved = self.queue.handle_answered(id, &sent.event_id, self.sync.begun());
+    pub(super) fn conclude_action(&mut self, now: Instant, id: ActionId, outcome: Result<&str, Failure>) {
+        let event_id = outcome.and_then(|body| {
+            Object::parse_or_empty(body).text("event_id").ok_or_else(Failure::not_understood)
+        });
+        match event_id {
+            Ok(event_id) => {
+                let moved = self.queue.handle_answered(id, &event_id, self.sync.begun());
                 if let Moved::To(action) = moved {
                     self.handle_sent(id, &action);
                 }
@@ -156,12 +153,12 @@ impl Client {
         self.forget_stored(action);
         if let Some(room) = self.rooms.get_mut(&action.room) {
             room.timeline.remove_echo(action.id.0);
-            self.touched.insert(action.room.clone());
+            self.touch(&action.room);
         }
     }
 
     fn store_action(&mut self, action: &Action) {
-        let stored = to_json(&action.to_stored(&self.device_id));
+        let stored = stored_json(&action.to_stored(&self.device_id));
         self.outputs.push_back(Output::Store { key: action_key(action.id), value: Some(stored) });
     }
 
@@ -178,13 +175,38 @@ impl Client {
     fn show_action(&mut self, action: &Action) {
         if let Some(room) = self.rooms.get_mut(&action.room) {
             room.timeline.handle_action(action, &self.user_id);
-            self.touched.insert(action.room.clone());
+            self.touch(&action.room);
         }
     }
 }
 
 fn action_key(id: ActionId) -> String {
     [ACTION_KEY, &id.to_string()].concat()
+}
+
+fn stored_json(stored: &StoredAction) -> String {
+    write::object(|fields| {
+        fields.integer("id", stored.id);
+        fields.text("device", &stored.device);
+        fields.text("room", &stored.room);
+        fields.text("type", &stored.kind);
+        fields.raw("content", &stored.content);
+        fields.integer("ts", stored.ts);
+        fields.optional("error", stored.error.as_deref());
+    })
+}
+
+fn parse_stored(value: &str) -> Option<StoredAction> {
+    let stored = Object::parse(value)?;
+    Some(StoredAction {
+        id: stored.integer("id")?,
+        device: stored.string("device")?,
+        room: stored.string("room")?,
+        kind: stored.string("type")?,
+        content: Arc::from(stored.raw("content").filter(|raw| raw.starts_with('{'))?),
+        ts: stored.integer("ts")?,
+        error: stored.string("error"),
+    })
 }
 
 fn refusal(error: PushError) -> Failure {

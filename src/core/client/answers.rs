@@ -1,7 +1,5 @@
 //! From the end of a request to what it was for.
 
-use serde::Deserialize;
-
 use super::commands::Then;
 use super::output::{Connection, Failure, Output, RequestId, Ticket};
 use super::room::MemberList;
@@ -9,9 +7,9 @@ use super::{Client, Dialect};
 use crate::core::action::ids::ActionId;
 use crate::core::presence::{Choice, State};
 use crate::core::time::Instant;
-use crate::core::wire::event::{Event, parse_each};
+use crate::core::wire::event::events;
 use crate::core::wire::presence::PresenceContent;
-use crate::core::wire::sync::MembersBody;
+use crate::core::wire::read::{Object, Reader};
 
 /// What a request under way is for.
 #[derive(Debug)]
@@ -36,26 +34,6 @@ pub(super) enum Awaited {
     Command(Ticket, Then),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct VersionsBody {
-    unstable_features: UnstableFeatures,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct UnstableFeatures {
-    #[serde(rename = "org.pilotlight.presence")]
-    presence: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ProfileBody {
-    displayname: Option<String>,
-    avatar_url: Option<String>,
-}
-
 impl Client {
     /// A request was answered; `retry_after_ms` comes from the `Retry-After` header.
     pub fn handle_response(
@@ -66,27 +44,29 @@ impl Client {
         retry_after_ms: Option<u64>,
         body: &[u8],
     ) {
-        let Some(pending) = self.pending.remove(&id) else { return };
+        let Some(awaited) = self.take_pending(id) else { return };
+        let body = std::str::from_utf8(body);
         let outcome = if (200..300).contains(&status) {
-            Ok(body)
+            body.map_err(|_| Failure::not_understood())
         } else {
-            Err(Failure::of_answer(status, retry_after_ms, body))
+            Err(Failure::of_answer(status, retry_after_ms, body.unwrap_or_default()))
         };
-        self.conclude(now, pending.awaited, outcome);
+        self.conclude(now, awaited, outcome);
         self.settle(now);
     }
 
     /// A request got no answer: `NETWORK` when it was lost on the way.
     pub fn handle_failure(&mut self, now: Instant, id: RequestId, code: &str, message: &str) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        self.conclude(now, pending.awaited, Err(Failure::local(code, message)));
+        let Some(awaited) = self.take_pending(id) else { return };
+        self.conclude(now, awaited, Err(Failure::local(code, message)));
         self.settle(now);
     }
 
-    fn conclude(&mut self, now: Instant, awaited: Awaited, outcome: Result<&[u8], Failure>) {
+    fn conclude(&mut self, now: Instant, awaited: Awaited, outcome: Result<&str, Failure>) {
         if let Err(failure) = &outcome
             && failure.status == Some(401)
             && failure.code == "M_UNKNOWN_TOKEN"
+            && !matches!(awaited, Awaited::Command(_, Then::LogOut))
         {
             self.end_session(now, awaited, failure.clone());
             return;
@@ -96,7 +76,7 @@ impl Client {
             Awaited::Sync(number) => self.conclude_sync(now, number, outcome),
             Awaited::Profile => self.conclude_profile(outcome),
             Awaited::OwnStatus => {
-                if let Ok(content) = outcome.and_then(parse) {
+                if let Ok(Ok(content)) = outcome.map(|body| PresenceContent::read(&mut Reader::new(body))) {
                     self.handle_own_presence(&content);
                 }
             }
@@ -131,50 +111,50 @@ impl Client {
         self.show_connection(Connection::LoggedOut, Some(why));
     }
 
-    fn conclude_versions(&mut self, now: Instant, outcome: Result<&[u8], Failure>) {
+    fn conclude_versions(&mut self, now: Instant, outcome: Result<&str, Failure>) {
         // An answer of an unexpected shape is that of a server without our extensions.
         let body = match outcome {
-            Ok(body) => serde_json::from_slice::<VersionsBody>(body).unwrap_or_default(),
+            Ok(body) => Object::parse_or_empty(body),
             Err(failure) if failure.is_transient() => return self.delay_sync(now, failure),
-            Err(_) => VersionsBody::default(),
+            Err(_) => Object::default(),
         };
-        self.dialect = if body.unstable_features.presence { Dialect::Pilotlight } else { Dialect::Stock };
+        let own = body.object("unstable_features").flag("org.pilotlight.presence");
+        self.dialect = if own { Dialect::Pilotlight } else { Dialect::Stock };
         self.ask_who_i_am(now);
         self.begin_sync(now);
     }
 
-    fn conclude_profile(&mut self, outcome: Result<&[u8], Failure>) {
-        if let Ok(profile) = outcome.and_then(parse::<ProfileBody>) {
-            self.me.display_name = profile.displayname;
-            self.me.avatar_url = profile.avatar_url;
+    fn conclude_profile(&mut self, outcome: Result<&str, Failure>) {
+        if let Ok(profile) = outcome.map(Object::parse_or_empty) {
+            self.me.display_name = profile.string("displayname");
+            self.me.avatar_url = profile.string("avatar_url");
         }
     }
 
-    fn conclude_members(&mut self, room_id: &str, outcome: Result<&[u8], Failure>) {
+    fn conclude_members(&mut self, room_id: &str, outcome: Result<&str, Failure>) {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
-        match outcome.and_then(parse::<MembersBody<'_>>) {
+        match outcome.map(Object::parse_or_empty) {
             Ok(body) => {
-                for event in parse_each::<Event<'_>>(&body.chunk) {
+                for event in events(body.raw("chunk").unwrap_or_default()) {
                     room.handle_listed_member(&event, &self.user_id);
                 }
                 room.member_list = MemberList::Loaded;
             }
             Err(_) => room.member_list = MemberList::Unwanted,
         }
-        self.touched.insert(room_id.to_owned());
+        self.touch(room_id);
     }
 
     /// What a server says of the own user: words, name, and, where it tells it, the choice.
     pub(super) fn handle_own_presence(&mut self, content: &PresenceContent<'_>) {
-        self.me.status_msg =
-            content.status_msg.as_deref().filter(|words| !words.is_empty()).map(str::to_owned);
+        self.me.status_msg = content.status_msg.as_deref().map(str::to_owned);
         if let Some(name) = content.displayname.as_deref() {
             self.me.display_name = Some(name.to_owned());
         }
         if let Some(url) = content.avatar_url.as_deref() {
             self.me.avatar_url = Some(url.to_owned());
         }
-        let state = content.extended.as_ref().and_then(|extended| extended.state.parse::<State>().ok());
+        let state = content.state.as_deref().and_then(|word| word.parse::<State>().ok());
         // Unavailable and offline are also what idleness and absence make of a choice.
         match state {
             Some(State::FreeForChat) => self.me.state = Choice::FreeForChat,
@@ -184,10 +164,4 @@ impl Client {
             Some(State::Unavailable | State::Offline | State::Unknown) | None => (),
         }
     }
-}
-
-/// Reads an answer as `T`.
-pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body)
-        .map_err(|_| Failure::local("BAD_ANSWER", "the server's answer is not understood"))
 }

@@ -1,22 +1,20 @@
 //! What an application asks for beside sending: each is one request and ends in one answer.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
 use super::actions::CHOICE_KEY;
-use super::answers::{Awaited, parse};
+use super::answers::Awaited;
 use super::output::{Connection, Failure, Output, Ticket};
 use super::room::Membership;
-use super::session::to_json;
 use super::{Client, Dialect};
 use crate::core::presence::{Choice, StatusMsg};
-use crate::core::time::Instant;
-use crate::core::wire::event::{Event, parse_each};
+use crate::core::time::{Instant, millis};
+use crate::core::wire::event::{Event, events};
 use crate::core::wire::path::{path, push_query};
-use crate::core::wire::sync::MessagesBody;
+use crate::core::wire::read::{Object, Reader};
+use crate::core::wire::write::{self, ToJson};
 
 const V3: &str = "/_matrix/client/v3";
 /// How long a typing notice lasts on the server.
@@ -68,88 +66,6 @@ pub struct NewRoom {
     pub direct: bool,
 }
 
-#[derive(Serialize)]
-struct CreateBody<'a> {
-    preset: &'a str,
-    visibility: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room_alias_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    invite: &'a [String],
-    is_direct: bool,
-}
-
-#[derive(Serialize)]
-struct MemberBody<'a> {
-    user_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ReasonBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct StatusBody<'a> {
-    presence: &'a str,
-    #[serde(skip_serializing_if = "StatusMsg::is_keep")]
-    status_msg: &'a StatusMsg,
-}
-
-#[derive(Serialize)]
-struct TypingBody {
-    typing: bool,
-    timeout: u64,
-}
-
-#[derive(Serialize)]
-struct DirectoryQuery<'a> {
-    limit: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    filter: Option<DirectoryFilter<'a>>,
-}
-
-#[derive(Serialize)]
-struct DirectoryFilter<'a> {
-    generic_search_term: &'a str,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DirectoryBody {
-    chunk: Vec<DirectoryEntry>,
-}
-
-#[derive(Default, Deserialize, Serialize)]
-#[serde(default)]
-struct DirectoryEntry {
-    #[serde(rename(serialize = "roomId"))]
-    room_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(
-        rename(serialize = "alias", deserialize = "canonical_alias"),
-        skip_serializing_if = "Option::is_none"
-    )]
-    alias: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<String>,
-    #[serde(rename(serialize = "members", deserialize = "num_joined_members"))]
-    members: u64,
-}
-
-#[derive(Deserialize)]
-struct RoomBody {
-    room_id: String,
-}
-
 impl Client {
     /// Any request to the homeserver; answers with its body.
     pub fn call(&mut self, now: Instant, method: &'static str, path: &str, body: Option<String>) -> Ticket {
@@ -161,21 +77,22 @@ impl Client {
         let local_part =
             |alias: &str| alias.trim_start_matches('#').split(':').next().unwrap_or("").to_owned();
         let alias = new.alias.as_deref().map(local_part).filter(|alias| !alias.is_empty());
-        let body = CreateBody {
-            preset: match (new.public, new.direct) {
-                (true, _) => "public_chat",
-                (false, true) => "trusted_private_chat",
-                (false, false) => "private_chat",
-            },
-            visibility: if new.public { "public" } else { "private" },
-            name: new.name.as_deref(),
-            topic: new.topic.as_deref(),
-            room_alias_name: alias.as_deref(),
-            invite: &new.invite,
-            is_direct: new.direct,
+        let preset = match (new.public, new.direct) {
+            (true, _) => "public_chat",
+            (false, true) => "trusted_private_chat",
+            (false, false) => "private_chat",
         };
+        let body = write::object(|body| {
+            body.text("preset", preset);
+            body.text("visibility", if new.public { "public" } else { "private" });
+            body.optional("name", new.name.as_deref());
+            body.optional("topic", new.topic.as_deref());
+            body.optional("room_alias_name", alias.as_deref());
+            body.value("invite", &new.invite);
+            body.flag("is_direct", new.direct);
+        });
         let direct_with = if new.direct { new.invite.clone() } else { Vec::new() };
-        self.command(now, Then::Room { direct_with }, "POST", path(V3, &["createRoom"]), Some(to_json(&body)))
+        self.command(now, Then::Room { direct_with }, "POST", path(V3, &["createRoom"]), Some(body))
     }
 
     /// Joins a room by ID or alias; answers with its ID.
@@ -199,13 +116,16 @@ impl Client {
 
     /// Invites a user.
     pub fn invite(&mut self, now: Instant, room: &str, user: &str) -> Ticket {
-        let body = to_json(&MemberBody { user_id: user, reason: None });
+        let body = write::object(|body| body.text("user_id", user));
         self.command(now, Then::Done, "POST", path(V3, &["rooms", room, "invite"]), Some(body))
     }
 
     /// Puts a user out.
     pub fn kick(&mut self, now: Instant, room: &str, user: &str, reason: Option<&str>) -> Ticket {
-        let body = to_json(&MemberBody { user_id: user, reason });
+        let body = write::object(|body| {
+            body.text("user_id", user);
+            body.optional("reason", reason);
+        });
         self.command(now, Then::Done, "POST", path(V3, &["rooms", room, "kick"]), Some(body))
     }
 
@@ -214,7 +134,8 @@ impl Client {
         match self.allocate_action_id() {
             Ok(id) => {
                 let path = path(V3, &["rooms", room, "redact", event_id, &id.to_string()]);
-                self.command(now, Then::Done, "PUT", path, Some(to_json(&ReasonBody { reason })))
+                let body = write::object(|body| body.optional("reason", reason));
+                self.command(now, Then::Done, "PUT", path, Some(body))
             }
             Err(failure) => self.answer_at_once(Err(failure)),
         }
@@ -236,9 +157,12 @@ impl Client {
 
     /// Searches the directory of public rooms.
     pub fn public_rooms(&mut self, now: Instant, search: Option<&str>) -> Ticket {
-        let filter = search.filter(|words| !words.is_empty());
-        let filter = filter.map(|words| DirectoryFilter { generic_search_term: words });
-        let body = to_json(&DirectoryQuery { limit: 100, filter });
+        let body = write::object(|body| {
+            body.integer("limit", 100);
+            if let Some(words) = search.filter(|words| !words.is_empty()) {
+                body.raw("filter", &write::object(|filter| filter.text("generic_search_term", words)));
+            }
+        });
         self.command(now, Then::Directory, "POST", path(V3, &["publicRooms"]), Some(body))
     }
 
@@ -248,14 +172,21 @@ impl Client {
             Dialect::Unknown | Dialect::Pilotlight => (choice.as_str(), words.clone()),
             Dialect::Stock => (choice.state().matrix().as_str(), self.words_for_stock(&words)),
         };
-        let body = to_json(&StatusBody { presence, status_msg: &told });
+        let body = write::object(|body| {
+            body.text("presence", presence);
+            match &told {
+                StatusMsg::Keep => (),
+                StatusMsg::Set(words) => body.text("status_msg", words),
+                StatusMsg::Clear => body.raw("status_msg", "null"),
+            }
+        });
         let path = path(V3, &["presence", &self.user_id, "status"]);
         self.command(now, Then::Choice { choice, words }, "PUT", path, Some(body))
     }
 
     /// Sets the display name.
     pub fn set_display_name(&mut self, now: Instant, name: &str) -> Ticket {
-        let body = to_json(&BTreeMap::from([("displayname", name)]));
+        let body = write::object(|body| body.text("displayname", name));
         let path = path(V3, &["profile", &self.user_id, "displayname"]);
         self.command(now, Then::DisplayName(name.to_owned()), "PUT", path, Some(body))
     }
@@ -277,9 +208,14 @@ impl Client {
             return;
         }
         room.typing_sent = typing.then_some(now);
-        let body = TypingBody { typing, timeout: if typing { TYPING_LASTS.as_secs() * 1_000 } else { 0 } };
+        let body = write::object(|body| {
+            body.flag("typing", typing);
+            if typing {
+                body.integer("timeout", millis(TYPING_LASTS));
+            }
+        });
         let path = path(V3, &["rooms", room_id, "typing", &self.user_id]);
-        self.request(now, Awaited::Notice, "PUT", path, Some(to_json(&body)));
+        self.request(now, Awaited::Notice, "PUT", path, Some(body));
     }
 
     /// The user has read a room to its end.
@@ -293,8 +229,9 @@ impl Client {
         }
         let path = path(V3, &["rooms", room_id, "receipt", "m.read", event_id]);
         room.receipt_sent = Some(event_id.to_owned());
-        room.unread = Default::default();
-        self.touched.insert(room_id.to_owned());
+        room.unread = 0;
+        room.highlight = 0;
+        self.touch(room_id);
         self.request(now, Awaited::Notice, "POST", path, Some(String::from("{}")));
         self.settle(now);
     }
@@ -311,7 +248,7 @@ impl Client {
         now: Instant,
         ticket: Ticket,
         then: Then,
-        outcome: Result<&[u8], Failure>,
+        outcome: Result<&str, Failure>,
     ) {
         let result = match outcome {
             Ok(body) => self.follow_up(now, then, body),
@@ -347,20 +284,25 @@ impl Client {
         }
     }
 
-    fn follow_up(&mut self, now: Instant, then: Then, body: &[u8]) -> Result<String, Failure> {
+    fn follow_up(&mut self, now: Instant, then: Then, body: &str) -> Result<String, Failure> {
         let null = Ok(String::from("null"));
         match then {
             Then::Done => return null,
             Then::Body if body.is_empty() => return null,
-            Then::Body => return parse::<&RawValue>(body).map(|raw| raw.get().to_owned()),
+            Then::Body => {
+                let mut reader = Reader::new(body);
+                let checked = reader.raw().and_then(|raw| reader.end().map(|()| raw.to_owned()));
+                return checked.map_err(|_| Failure::not_understood());
+            }
             Then::Room { direct_with } => {
-                let room = parse::<RoomBody>(body)?.room_id;
+                let room =
+                    Object::parse_or_empty(body).string("room_id").ok_or_else(Failure::not_understood)?;
                 self.remember_direct(now, &room, direct_with);
-                return Ok(to_json(&room));
+                return Ok(room.to_json());
             }
             Then::Forget(room) => self.remove_room(&room),
             Then::ScrollBack { room_id, from } => return self.apply_older(&room_id, &from, body),
-            Then::Directory => return parse::<DirectoryBody>(body).map(|body| to_json(&body.chunk)),
+            Then::Directory => return Ok(directory(body)),
             Then::Choice { choice, words } => self.handle_choice(choice, words),
             Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
             Then::LogOut => self.handle_logged_out(now),
@@ -402,16 +344,16 @@ impl Client {
         self.show_connection(Connection::LoggedOut, None);
     }
 
-    fn apply_older(&mut self, room_id: &str, from: &str, body: &[u8]) -> Result<String, Failure> {
-        let body = parse::<MessagesBody<'_>>(body)?;
+    fn apply_older(&mut self, room_id: &str, from: &str, body: &str) -> Result<String, Failure> {
+        let body = Object::parse(body).ok_or_else(Failure::not_understood)?;
         let current =
             |client: &Self| client.rooms.get(room_id).and_then(|room| room.timeline.back_token()).is_some();
         let asked = self.rooms.get(room_id).and_then(|room| room.timeline.back_token());
         // The timeline was reset, or another answer came first: these would leave a hole.
         if asked != Some(from) {
-            return Ok(to_json(&current(self)));
+            return Ok(current(self).to_string());
         }
-        let chunk: Vec<Event<'_>> = parse_each(&body.chunk).collect();
+        let chunk: Vec<Event<'_>> = events(body.raw("chunk").unwrap_or_default());
         for event in &chunk {
             if let Some(id) = self.place_echo(room_id, event)
                 && let Some(room) = self.rooms.get_mut(room_id)
@@ -420,15 +362,15 @@ impl Client {
             }
         }
         let Some(room) = self.rooms.get_mut(room_id) else { return Ok(String::from("false")) };
-        for event in parse_each::<Event<'_>>(&body.state) {
+        for event in events(body.raw("state").unwrap_or_default()) {
             room.handle_listed_member(&event, &self.user_id);
         }
         // Some servers go on giving tokens at the beginning of a room.
-        let end = body.end.as_deref().filter(|&end| end != from && !body.chunk.is_empty());
+        let end = body.text("end").filter(|end| *end != from && !chunk.is_empty());
         let shown = chunk.into_iter().filter(|event| &*event.kind != "m.room.redaction");
-        room.timeline.handle_older(shown, end);
-        self.touched.insert(room_id.to_owned());
-        Ok(to_json(&current(self)))
+        room.timeline.handle_older(shown, end.as_deref());
+        self.touch(room_id);
+        Ok(current(self).to_string())
     }
 
     fn remember_direct(&mut self, now: Instant, room: &str, users: Vec<String>) {
@@ -436,14 +378,34 @@ impl Client {
             return;
         }
         for user in users {
-            let rooms = self.direct.entry(user).or_default();
-            if !rooms.iter().any(|known| known == room) {
-                rooms.push(room.to_owned());
+            match self.direct.iter_mut().find(|(known, _)| *known == user) {
+                Some((_, rooms)) if rooms.iter().any(|known| known == room) => (),
+                Some((_, rooms)) => rooms.push(room.to_owned()),
+                None => self.direct.push((user, vec![room.to_owned()])),
             }
         }
         let path = path(V3, &["user", &self.user_id, "account_data", "m.direct"]);
-        let body = to_json(&self.direct);
+        let body = write::object(|body| {
+            self.direct.iter().for_each(|(user, rooms)| body.value(user, rooms));
+        });
         self.request(now, Awaited::Notice, "PUT", path, Some(body));
-        self.touched.insert(room.to_owned());
+        self.touch(room);
     }
+}
+
+/// The directory's answer in the application's words.
+fn directory(body: &str) -> String {
+    let rooms = Object::parse_or_empty(body).list("chunk");
+    let rooms = rooms.into_iter().filter_map(|raw| {
+        let room = Object::parse(raw)?;
+        let id = room.text("room_id")?;
+        Some(write::object(|entry| {
+            entry.text("roomId", &id);
+            entry.optional("name", room.text("name").as_deref());
+            entry.optional("alias", room.text("canonical_alias").as_deref());
+            entry.optional("topic", room.text("topic").as_deref());
+            entry.integer("members", room.integer("num_joined_members").unwrap_or(0));
+        }))
+    });
+    ["[", &rooms.collect::<Vec<_>>().join(","), "]"].concat()
 }

@@ -4,23 +4,20 @@
 //! and not the device's: there a choice of busy, unavailable, hidden or offline is never overridden, and
 //! coming back restores the choice.
 
-use std::time::Duration;
-
-use serde::Serialize;
-
 use super::answers::Awaited;
 use super::output::{Change, Failure, Output};
-use super::session::to_json;
 use super::{Client, Dialect, backoff};
-use crate::core::presence::{Choice, DeviceType, MatrixState};
+use crate::core::idle::{self, IdleTimeout, IdleTimer, System};
+use crate::core::presence::{Choice, MatrixState};
 use crate::core::time::{Instant, millis};
 use crate::core::wire::path::path;
+use crate::core::wire::write;
 
-/// What the server knows of the idleness, and what is under way to tell it.
+/// The idle timer, and what the server knows of it.
 #[derive(Debug)]
 pub(super) struct IdleReport {
-    timeout: Duration,
-    last_activity: Instant,
+    timer: IdleTimer,
+    /// What the application was told.
     idle: bool,
     /// What the server was told last; `None` when an answer was lost.
     told: Option<bool>,
@@ -29,24 +26,10 @@ pub(super) struct IdleReport {
     failures: u32,
 }
 
-#[derive(Serialize)]
-struct DeviceReport {
-    idle_ms: u64,
-    device_type: DeviceType,
-}
-
-#[derive(Serialize)]
-struct StatusBody<'a> {
-    presence: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_msg: Option<&'a str>,
-}
-
 impl IdleReport {
-    pub(super) fn new(timeout: Duration, now: Instant) -> Self {
+    pub(super) fn new(timeout: IdleTimeout, now: Instant) -> Self {
         Self {
-            timeout,
-            last_activity: now,
+            timer: IdleTimer::new(timeout, now),
             idle: false,
             told: Some(false),
             in_flight: false,
@@ -60,8 +43,7 @@ impl IdleReport {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let falls_idle = (!self.idle).then(|| self.last_activity + self.timeout);
-        [falls_idle, self.resume_at].into_iter().flatten().min()
+        [self.timer.poll_timeout(), self.resume_at].into_iter().flatten().min()
     }
 
     pub(super) fn resume_at_once(&mut self, now: Instant) {
@@ -74,35 +56,54 @@ impl IdleReport {
 impl Client {
     /// The user did something at this device.
     pub fn handle_activity(&mut self, now: Instant) {
-        self.idle.last_activity = now;
-        if self.idle.idle {
-            self.show_idle(false);
-            self.settle(now);
-        }
+        self.idle.timer.handle_activity(now);
+        self.follow_timer(now);
     }
 
-    /// The platform itself says that the user is away, or that the screen is locked.
-    pub fn handle_away(&mut self, now: Instant) {
-        if !self.idle.idle {
-            self.show_idle(true);
-            self.settle(now);
-        }
+    /// The page was hidden; nothing more is heard of the user there.
+    pub fn handle_hidden(&mut self, now: Instant) {
+        self.idle.timer.handle_hidden(now);
+        self.follow_timer(now);
+    }
+
+    /// The page was shown.
+    pub fn handle_shown(&mut self, now: Instant) {
+        self.idle.timer.handle_shown(now);
+        self.follow_timer(now);
+    }
+
+    /// The system told what it knows of the user.
+    pub fn handle_system(&mut self, system: System, now: Instant) {
+        self.idle.timer.handle_system(system, now);
+        self.follow_timer(now);
     }
 
     pub(super) fn handle_idle_timeout(&mut self, now: Instant) {
         if self.idle.resume_at.is_some_and(|at| at <= now) {
             self.idle.resume_at = None;
         }
-        if !self.idle.idle && self.idle.last_activity + self.idle.timeout <= now {
-            self.show_idle(true);
+        self.idle.timer.handle_timeout(now);
+        self.note_idleness(now);
+    }
+
+    fn follow_timer(&mut self, now: Instant) {
+        if self.note_idleness(now) {
+            self.settle(now);
         }
     }
 
-    fn show_idle(&mut self, idle: bool) {
+    /// Takes over what the timer says; whether that changed anything.
+    fn note_idleness(&mut self, now: Instant) -> bool {
+        let Some(output) = self.idle.timer.poll_output(now) else { return false };
+        let idle = match output {
+            idle::Output::BecameIdle { .. } => true,
+            idle::Output::BecameActive => false,
+        };
         self.idle.idle = idle;
         self.idle.resume_at = None;
         self.me.idle = idle;
         self.outputs.push_back(Output::Changed(Change::Idle(idle)));
+        true
     }
 
     /// Tells the server, unless it knows or is being told.
@@ -115,16 +116,22 @@ impl Client {
         let (path, body) = match self.dialect {
             Dialect::Unknown => return,
             Dialect::Pilotlight => {
-                let since = if idle { millis(now.since(self.idle.last_activity)).max(1) } else { 0 };
-                let report = DeviceReport { idle_ms: since, device_type: self.device_type };
+                let since = if idle { millis(self.idle.timer.idle_for(now)).max(1) } else { 0 };
+                let report = write::object(|report| {
+                    report.integer("idle_ms", since);
+                    report.text("device_type", self.device_type.as_str());
+                });
                 let prefix = "/_matrix/client/unstable/org.pilotlight";
-                (path(prefix, &["presence", &self.user_id, "device"]), to_json(&report))
+                (path(prefix, &["presence", &self.user_id, "device"]), report)
             }
             Dialect::Stock if may_override(self.me.state) => {
                 let presence = if idle { "unavailable" } else { MatrixState::Online.as_str() };
                 // A stock server takes an absent message for a cleared one.
-                let body = StatusBody { presence, status_msg: self.me.status_msg.as_deref() };
-                (path("/_matrix/client/v3", &["presence", &self.user_id, "status"]), to_json(&body))
+                let body = write::object(|body| {
+                    body.text("presence", presence);
+                    body.optional("status_msg", self.me.status_msg.as_deref());
+                });
+                (path("/_matrix/client/v3", &["presence", &self.user_id, "status"]), body)
             }
             Dialect::Stock => {
                 self.idle.told = Some(idle);

@@ -20,7 +20,7 @@ pub mod session;
 mod sync;
 pub mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use self::sync::SyncLoop;
 use self::timeline::TimelineItem;
 use crate::core::action::ids::ActionIds;
 use crate::core::action::queue::Queue;
+use crate::core::idle::IdleTimeout;
 use crate::core::presence::DeviceType;
 use crate::core::rng::Rng;
 use crate::core::time::Instant;
@@ -44,8 +45,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How a client behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// After how long without activity the user counts as idle; 1 to 5 minutes, by default 3 (W2).
-    pub idle_timeout: Duration,
+    /// After how long without activity the user counts as idle (W2).
+    pub idle_timeout: IdleTimeout,
     /// What this device is (P7).
     pub device_type: DeviceType,
     /// Seeds the spread of delays.
@@ -67,6 +68,7 @@ enum Dialect {
 /// A request under way.
 #[derive(Debug)]
 struct Pending {
+    id: RequestId,
     awaited: Awaited,
     deadline: Instant,
 }
@@ -81,16 +83,16 @@ pub struct Client {
     connection: Connection,
     sync: SyncLoop,
     rooms: BTreeMap<String, Room>,
-    touched: BTreeSet<String>,
+    touched: Vec<String>,
     removed: Vec<String>,
-    direct: BTreeMap<String, Vec<String>>,
+    direct: Vec<(String, Vec<String>)>,
     book: PresenceBook,
     me: Me,
     shown_me: Me,
     idle: IdleReport,
     action_ids: ActionIds,
     queue: Queue,
-    pending: BTreeMap<RequestId, Pending>,
+    pending: Vec<Pending>,
     last_request: u64,
     last_ticket: u64,
     rng: Rng,
@@ -108,16 +110,16 @@ impl Client {
             connection: Connection::Stopped,
             sync: SyncLoop::default(),
             rooms: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             removed: Vec::new(),
-            direct: BTreeMap::new(),
+            direct: Vec::new(),
             book: PresenceBook::default(),
             me: Me::default(),
             shown_me: Me::default(),
             idle: IdleReport::new(options.idle_timeout, now),
             action_ids: ActionIds::above(now.to_unix().0),
             queue: Queue::default(),
-            pending: BTreeMap::new(),
+            pending: Vec::new(),
             last_request: 0,
             last_ticket: 0,
             rng: Rng::new(options.seed),
@@ -178,13 +180,13 @@ impl Client {
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let queue = if self.is_running() { self.queue.poll_timeout() } else { None };
-        let deadlines = self.pending.values().map(|pending| pending.deadline).min();
+        let deadlines = self.pending.iter().map(|pending| pending.deadline).min();
         [deadlines, self.sync.poll_timeout(), self.idle.poll_timeout(), queue].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let late = self.pending.iter().filter(|(_, pending)| pending.deadline <= now).map(|(&id, _)| id);
+        let late = self.pending.iter().filter(|pending| pending.deadline <= now).map(|pending| pending.id);
         for id in late.collect::<Vec<_>>() {
             self.outputs.push_back(Output::Cancel(id));
             self.handle_failure(now, id, "TIMEOUT", "the server did not answer in time");
@@ -232,7 +234,7 @@ impl Client {
     }
 
     fn summary(&self, room: &Room) -> RoomSummary {
-        let direct = self.direct.values().flatten().any(|id| *id == room.id);
+        let direct = self.direct.iter().any(|(_, rooms)| rooms.contains(&room.id));
         room.summary(&self.user_id, direct)
     }
 
@@ -258,9 +260,22 @@ impl Client {
     ) -> RequestId {
         self.last_request += 1;
         let id = RequestId(self.last_request);
-        self.pending.insert(id, Pending { awaited, deadline: now + timeout });
+        self.pending.push(Pending { id, awaited, deadline: now + timeout });
         self.outputs.push_back(Output::Request(Request { id, method, path, body }));
         id
+    }
+
+    /// Marks a room whose changes are to be shown.
+    fn touch(&mut self, room_id: &str) {
+        if let Err(at) = self.touched.binary_search_by(|known| (**known).cmp(room_id)) {
+            self.touched.insert(at, room_id.to_owned());
+        }
+    }
+
+    /// Takes out a request that has ended; `None` if it was given up before.
+    fn take_pending(&mut self, id: RequestId) -> Option<Awaited> {
+        let at = self.pending.iter().position(|pending| pending.id == id)?;
+        Some(self.pending.remove(at).awaited)
     }
 
     fn next_ticket(&mut self) -> Ticket {
@@ -272,8 +287,8 @@ impl Client {
     fn abandon(&mut self, now: Instant) {
         let stopped = Failure::local("STOPPED", "the client was stopped");
         self.sync.stop();
-        for (id, pending) in std::mem::take(&mut self.pending) {
-            self.outputs.push_back(Output::Cancel(id));
+        for pending in std::mem::take(&mut self.pending) {
+            self.outputs.push_back(Output::Cancel(pending.id));
             self.end_abandoned(now, pending.awaited, &stopped);
         }
         self.show_changes();
@@ -293,6 +308,9 @@ impl Client {
         }
         let (mut summaries, mut details) = (Vec::new(), Vec::new());
         for room_id in std::mem::take(&mut self.touched) {
+            if let Some(room) = self.rooms.get_mut(&room_id) {
+                room.settle(&self.user_id);
+            }
             let Some(room) = self.rooms.get(&room_id) else { continue };
             let summary = self.summary(room);
             let Some(room) = self.rooms.get_mut(&room_id) else { continue };
@@ -316,3 +334,6 @@ impl Client {
         self.outputs.extend(details.into_iter().map(Output::Changed));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,10 +69,11 @@ mod tests {
     use super::*;
 
     fn members(names: &[(&str, &str)]) -> BTreeMap<String, MemberRecord> {
-        let record = |name: &str| MemberRecord {
-            membership: String::from("join"),
-            display_name: Some(name.to_owned()),
-            ..MemberRecord::default()
+        let record = |name: &str| {
+            let mut record = MemberRecord::default();
+            record.membership.push_str("join");
+            record.display_name = Some(name.to_owned());
+            record
         };
         names.iter().map(|(user, name)| ((*user).to_owned(), record(name))).collect()
     }

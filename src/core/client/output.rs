@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::presence::{Me, Presence};
 use super::room::{Member, RoomSummary};
 use super::timeline::TimelineOp;
-use crate::core::wire::ErrorBody;
+use crate::core::wire::read::Object;
 
 /// Names one request from its output to its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,18 +55,15 @@ pub struct Request {
 }
 
 /// Why a request did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`.
     pub code: String,
     /// Words for a person.
     pub message: String,
     /// The HTTP status, where there was an answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// How long the server asks to wait.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
@@ -78,14 +73,21 @@ impl Failure {
         Self { code: code.to_owned(), message: message.to_owned(), status: None, retry_after_ms: None }
     }
 
+    /// An answer of a shape that nobody foresaw.
+    pub fn not_understood() -> Self {
+        Self::local("BAD_ANSWER", "the server's answer is not understood")
+    }
+
     /// What an answer that is not a success says.
-    pub fn of_answer(status: u16, retry_after_ms: Option<u64>, body: &[u8]) -> Self {
-        let error = ErrorBody::parse(body);
+    pub fn of_answer(status: u16, retry_after_ms: Option<u64>, body: &str) -> Self {
+        let error = Object::parse_or_empty(body);
         Self {
-            code: error.errcode.unwrap_or_else(|| String::from("M_UNKNOWN")),
-            message: error.error.unwrap_or_else(|| ["the server answered ", &status.to_string()].concat()),
+            code: error.string("errcode").unwrap_or_else(|| String::from("M_UNKNOWN")),
+            message: error
+                .string("error")
+                .unwrap_or_else(|| ["the server answered ", &status.to_string()].concat()),
             status: Some(status),
-            retry_after_ms: retry_after_ms.or(error.retry_after_ms),
+            retry_after_ms: retry_after_ms.or_else(|| error.integer("retry_after_ms")),
         }
     }
 
@@ -104,8 +106,7 @@ impl Failure {
 }
 
 /// Whether the client follows the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// Not started, or stopped.
     Stopped,
@@ -117,6 +118,19 @@ pub enum Connection {
     Offline,
     /// The access token is no longer valid.
     LoggedOut,
+}
+
+impl Connection {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Connecting => "connecting",
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::LoggedOut => "logged_out",
+        }
+    }
 }
 
 /// Something to show.

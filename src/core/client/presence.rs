@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use crate::core::presence::{Choice, State};
 use crate::core::time::UnixMillis;
 use crate::core::wire::presence::{PresenceContent, PresenceEvent};
+use crate::core::wire::write::{ToJson, Writer};
 
 /// The most users remembered; beyond it new ones are not taken in.
 pub const MAX_USERS: usize = 50_000;
@@ -15,48 +14,38 @@ pub const MAX_USERS: usize = 50_000;
 const COARSE_MS: u64 = 60_000;
 
 /// One user's presence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Presence {
     /// Whose.
     pub user_id: Arc<str>,
     /// The full state where the server tells it, else Matrix's.
     pub state: State,
     /// The user's own words.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_msg: Option<String>,
     /// The display name, where the server sends it along.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// The avatar, likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<String>,
     /// `web`, `mobile`, …
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_type: Option<String>,
     /// Active right now, as Matrix defines it.
     pub currently_active: bool,
     /// When last active, in milliseconds since the epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_active_at: Option<u64>,
 }
 
 /// What the own user chose and is called.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Me {
     /// The user's choice; idleness does not change it.
     pub state: Choice,
     /// The user's own words.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_msg: Option<String>,
     /// Idle at this device.
     pub idle: bool,
     /// The display name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// The avatar.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<String>,
 }
 
@@ -68,7 +57,7 @@ pub struct PresenceBook {
 
 /// The state that a content carries: the full one, else one of Matrix's three, else unknown.
 pub fn state_of(content: &PresenceContent<'_>) -> State {
-    let full = content.extended.as_ref().and_then(|extended| extended.state.parse().ok());
+    let full = content.state.as_deref().and_then(|word| word.parse().ok());
     full.unwrap_or_else(|| match &*content.presence {
         "online" => State::Online,
         "unavailable" => State::Unavailable,
@@ -133,12 +122,11 @@ impl PresenceBook {
 }
 
 fn differs(known: &Presence, content: &PresenceContent<'_>) -> bool {
-    let device_type = content.extended.as_ref().and_then(|extended| extended.device_type.as_deref());
     let named = |known: &Option<String>, heard: Option<&str>| heard.is_some() && known.as_deref() != heard;
     known.state != state_of(content)
-        || known.currently_active != content.currently_active.unwrap_or(false)
-        || known.status_msg.as_deref() != content.status_msg.as_deref().filter(|words| !words.is_empty())
-        || known.device_type.as_deref() != device_type
+        || known.currently_active != content.currently_active
+        || known.status_msg.as_deref() != content.status_msg.as_deref()
+        || known.device_type.as_deref() != content.device_type.as_deref()
         || named(&known.display_name, content.displayname.as_deref())
         || named(&known.avatar_url, content.avatar_url.as_deref())
 }
@@ -146,15 +134,43 @@ fn differs(known: &Presence, content: &PresenceContent<'_>) -> bool {
 /// Absent words are cleared words; an absent name or avatar only says that this server does not send it.
 fn update(presence: &mut Presence, content: &PresenceContent<'_>) {
     presence.state = state_of(content);
-    presence.currently_active = content.currently_active.unwrap_or(false);
-    presence.status_msg = content.status_msg.as_deref().filter(|words| !words.is_empty()).map(str::to_owned);
-    let device_type = content.extended.as_ref().and_then(|extended| extended.device_type.as_deref());
-    presence.device_type = device_type.map(str::to_owned);
+    presence.currently_active = content.currently_active;
+    presence.status_msg = content.status_msg.as_deref().map(str::to_owned);
+    presence.device_type = content.device_type.as_deref().map(str::to_owned);
     if let Some(name) = content.displayname.as_deref() {
         presence.display_name = Some(name.to_owned());
     }
     if let Some(url) = content.avatar_url.as_deref() {
         presence.avatar_url = Some(url.to_owned());
+    }
+}
+
+impl ToJson for Presence {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| {
+            fields.text("userId", &self.user_id);
+            fields.text("state", self.state.as_str());
+            fields.optional("statusMsg", self.status_msg.as_deref());
+            fields.optional("displayName", self.display_name.as_deref());
+            fields.optional("avatarUrl", self.avatar_url.as_deref());
+            fields.optional("deviceType", self.device_type.as_deref());
+            fields.flag("currentlyActive", self.currently_active);
+            if let Some(at) = self.last_active_at {
+                fields.integer("lastActiveAt", at);
+            }
+        });
+    }
+}
+
+impl ToJson for Me {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| {
+            fields.text("state", self.state.as_str());
+            fields.optional("statusMsg", self.status_msg.as_deref());
+            fields.flag("idle", self.idle);
+            fields.optional("displayName", self.display_name.as_deref());
+            fields.optional("avatarUrl", self.avatar_url.as_deref());
+        });
     }
 }
 
@@ -164,10 +180,12 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::core::wire::read::Reader;
 
     fn heard(book: &mut PresenceBook, content: &str, wall: u64) -> Option<Arc<Presence>> {
         let json = ["{\"type\":\"m.presence\",\"sender\":\"@a:x\",\"content\":", content, "}"].concat();
-        book.handle(&serde_json::from_str(&json).unwrap(), UnixMillis(wall))
+        let event = PresenceEvent::read(&mut Reader::new(&json)).unwrap().unwrap();
+        book.handle(&event, UnixMillis(wall))
     }
 
     #[test]

@@ -3,19 +3,17 @@
 //! Members are loaded lazily: the syncs bring those who speak, and the whole list is asked for once
 //! somebody wants to see it. After a gap what is known of silent members may be stale until then.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::name::{self, Heroes};
 use super::timeline::Timeline;
 use crate::core::time::Instant;
 use crate::core::wire::event::Event;
-use crate::core::wire::sync::{Summary, UnreadCounts};
+use crate::core::wire::read::Object;
+use crate::core::wire::write::{ToJson, Writer};
 
 /// The own user's relation to a room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Membership {
     /// In it.
     #[default]
@@ -29,21 +27,17 @@ pub enum Membership {
 }
 
 /// A room as a list shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RoomSummary {
     /// Its ID.
     pub room_id: String,
     /// Its name, computed as Matrix prescribes; never empty.
     pub name: String,
     /// Its topic.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// Its picture.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<String>,
     /// Its canonical alias.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// The own user's relation to it.
     pub membership: Membership,
@@ -56,7 +50,6 @@ pub struct RoomSummary {
     /// When the newest event was made, in milliseconds since the epoch.
     pub last_ts: u64,
     /// Who invited the own user.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub inviter: Option<String>,
     /// A conversation with particular people.
     pub is_direct: bool,
@@ -65,16 +58,13 @@ pub struct RoomSummary {
 }
 
 /// A member as a list shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Whose membership.
     pub user_id: String,
     /// The name in this room.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// The picture in this room.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<String>,
     /// `join`, `invite`, `leave`, `ban` or `knock`.
     pub membership: String,
@@ -83,7 +73,6 @@ pub struct Member {
     /// Is typing now.
     pub typing: bool,
     /// The event up to which this member has read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub read_up_to: Option<String>,
 }
 
@@ -94,13 +83,15 @@ struct Stated {
     event_id: Option<String>,
 }
 
-/// What `m.room.member` says of somebody.
+/// What is known of somebody in the room.
 #[derive(Debug, Default)]
 pub(super) struct MemberRecord {
+    /// Empty for one whose membership is not loaded.
     pub membership: String,
     pub display_name: Option<String>,
     pub avatar_url: Option<String>,
     pub(super) event_id: Option<String>,
+    pub(super) read_up_to: Option<String>,
     pub(super) stale: bool,
 }
 
@@ -122,7 +113,8 @@ pub struct Room {
     pub(super) id: String,
     pub(super) membership: Membership,
     pub(super) timeline: Timeline,
-    pub(super) unread: UnreadCounts,
+    pub(super) unread: u64,
+    pub(super) highlight: u64,
     pub(super) inviter: Option<String>,
     pub(super) invited_directly: bool,
     pub(super) member_list: MemberList,
@@ -131,6 +123,8 @@ pub struct Room {
     pub(super) receipt_sent: Option<String>,
     /// When the own typing notice was sent.
     pub(super) typing_sent: Option<Instant>,
+    /// The name and the number of members, until something that they are computed from changes.
+    computed: Option<(String, u64)>,
     name: Stated,
     topic: Stated,
     alias: Stated,
@@ -139,47 +133,18 @@ pub struct Room {
     heroes: Option<Vec<String>>,
     joined: Option<u64>,
     invited: Option<u64>,
-    power: PowerLevels,
-    creators: BTreeSet<String>,
+    power: Option<PowerLevels>,
+    creators: Vec<String>,
     creators_beyond_power: bool,
-    typing: BTreeSet<String>,
-    read_up_to: BTreeMap<String, String>,
-    changed_members: BTreeSet<String>,
+    typing: Vec<String>,
+    changed_members: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What `m.room.power_levels` says of users.
+#[derive(Debug)]
 struct PowerLevels {
-    users: BTreeMap<String, i64>,
+    users: Vec<(String, i64)>,
     users_default: i64,
-    #[serde(skip)]
-    stated: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct MemberContent {
-    membership: String,
-    displayname: Option<String>,
-    avatar_url: Option<String>,
-    is_direct: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct CreateContent {
-    room_version: Option<String>,
-    additional_creators: Vec<String>,
-}
-
-/// The one field of these states that is shown.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct StatedContent {
-    name: Option<String>,
-    topic: Option<String>,
-    alias: Option<String>,
-    url: Option<String>,
 }
 
 /// JavaScript's largest exact integer.
@@ -193,17 +158,18 @@ impl Room {
 
     /// The room as a list shows it.
     pub fn summary(&self, me: &str, is_direct: bool) -> RoomSummary {
+        let (name, member_count) = self.computed.clone().unwrap_or_else(|| self.compute(me));
         let can_scroll_back = self.membership != Membership::Invite && self.timeline.back_token().is_some();
         RoomSummary {
             room_id: self.id.clone(),
-            name: self.display_name(me),
+            name,
             topic: self.topic.value.clone(),
             avatar_url: self.avatar.value.clone(),
             alias: self.alias.value.clone(),
             membership: self.membership,
-            member_count: self.joined_count(),
-            unread: self.unread.notification_count.unwrap_or(0),
-            highlight: self.unread.highlight_count.unwrap_or(0),
+            member_count,
+            unread: self.unread,
+            highlight: self.highlight,
             last_ts: self.timeline.items().next_back().map_or(0, |item| item.ts),
             inviter: self.inviter.clone().filter(|_| self.membership == Membership::Invite),
             is_direct: is_direct || self.invited_directly,
@@ -211,9 +177,20 @@ impl Room {
         }
     }
 
+    /// Computes what follows from the members, of whom there may be many, once.
+    pub(super) fn settle(&mut self, me: &str) {
+        if self.computed.is_none() {
+            self.computed = Some(self.compute(me));
+        }
+    }
+
     /// Everybody who is known to have a membership, by ID.
     pub fn members(&self) -> Vec<Member> {
-        self.members.keys().map(|user| self.member(user)).collect()
+        let known = self
+            .members
+            .iter()
+            .filter(|(user, member)| !member.membership.is_empty() || self.typing.contains(user));
+        known.map(|(user, _)| self.member(user)).collect()
     }
 
     /// Whether the whole list is at hand, by the server's own count.
@@ -236,43 +213,37 @@ impl Room {
         }
     }
 
-    pub(super) fn handle_summary(&mut self, summary: &Summary<'_>) {
-        if let Some(heroes) = &summary.heroes {
-            self.heroes = Some(heroes.iter().map(|user| user.to_string()).collect());
+    pub(super) fn handle_summary(&mut self, summary: &Object<'_>) {
+        self.computed = None;
+        if summary.raw("m.heroes").is_some() {
+            self.heroes = Some(summary.strings("m.heroes"));
         }
-        self.joined = summary.joined.or(self.joined);
-        self.invited = summary.invited.or(self.invited);
+        self.joined = summary.integer("m.joined_member_count").or(self.joined);
+        self.invited = summary.integer("m.invited_member_count").or(self.invited);
+    }
+
+    pub(super) fn handle_unread(&mut self, counts: &Object<'_>) {
+        self.unread = counts.integer("notification_count").unwrap_or(self.unread);
+        self.highlight = counts.integer("highlight_count").unwrap_or(self.highlight);
     }
 
     /// Applies a state event.
     pub(super) fn handle_state(&mut self, event: &Event<'_>, me: &str) {
         let Some(state_key) = &event.state_key else { return };
-        let stated = match &*event.kind {
+        self.computed = None;
+        let (stated, field) = match &*event.kind {
             "m.room.member" => return self.handle_member(event, state_key, me),
-            "m.room.power_levels" => {
-                self.power = PowerLevels { stated: true, ..event.content_as() };
-                self.changed_members.extend(self.members.keys().cloned());
-                return;
-            }
+            _ if !state_key.is_empty() => return,
+            "m.room.power_levels" => return self.handle_power_levels(&event.content()),
             "m.room.create" => return self.handle_create(event),
-            "m.room.name" => &mut self.name,
-            "m.room.topic" => &mut self.topic,
-            "m.room.canonical_alias" => &mut self.alias,
-            "m.room.avatar" => &mut self.avatar,
+            "m.room.name" => (&mut self.name, "name"),
+            "m.room.topic" => (&mut self.topic, "topic"),
+            "m.room.canonical_alias" => (&mut self.alias, "alias"),
+            "m.room.avatar" => (&mut self.avatar, "url"),
             _ => return,
         };
-        if !state_key.is_empty() {
-            return;
-        }
-        let content: StatedContent = event.content_as();
-        let value = match &*event.kind {
-            "m.room.name" => content.name,
-            "m.room.topic" => content.topic,
-            "m.room.canonical_alias" => content.alias,
-            _ => content.url,
-        };
         *stated = Stated {
-            value: value.filter(|text| !text.is_empty()),
+            value: event.content().string(field).filter(|text| !text.is_empty()),
             event_id: event.event_id.as_ref().map(|id| id.to_string()),
         };
     }
@@ -280,13 +251,15 @@ impl Room {
     /// A member of the whole list. What the syncs brought is newer and stays.
     pub(super) fn handle_listed_member(&mut self, event: &Event<'_>, me: &str) {
         let Some(user) = &event.state_key else { return };
-        if self.members.get(&**user).is_none_or(|known| known.stale) {
+        self.computed = None;
+        if self.members.get(&**user).is_none_or(|known| known.stale || known.membership.is_empty()) {
             self.handle_member(event, user, me);
         }
     }
 
     /// Clears what a redacted state event said.
     pub(super) fn handle_redaction(&mut self, event_id: &str) {
+        self.computed = None;
         for stated in [&mut self.name, &mut self.topic, &mut self.alias, &mut self.avatar] {
             if stated.event_id.as_deref() == Some(event_id) {
                 stated.value = None;
@@ -296,50 +269,68 @@ impl Room {
             if member.event_id.as_deref() == Some(event_id) {
                 member.display_name = None;
                 member.avatar_url = None;
-                self.changed_members.insert(user.clone());
+                note(&mut self.changed_members, user);
             }
         }
         self.timeline.redact(event_id);
     }
 
     /// Who is typing, all of them.
-    pub(super) fn handle_typing(&mut self, users: BTreeSet<String>) {
-        self.changed_members.extend(self.typing.symmetric_difference(&users).cloned());
+    pub(super) fn handle_typing(&mut self, users: Vec<String>) {
+        let ended = self.typing.iter().filter(|user| !users.contains(user));
+        let begun = users.iter().filter(|user| !self.typing.contains(user));
+        for user in ended.chain(begun) {
+            note(&mut self.changed_members, user);
+        }
+        for user in &users {
+            self.members.entry(user.clone()).or_default();
+        }
         self.typing = users;
     }
 
     /// A member has read up to an event.
     pub(super) fn handle_receipt(&mut self, user: &str, event_id: &str) {
-        if self.read_up_to.get(user).is_none_or(|known| known != event_id) {
-            self.read_up_to.insert(user.to_owned(), event_id.to_owned());
-            self.changed_members.insert(user.to_owned());
+        let member = self.members.entry(user.to_owned()).or_default();
+        if member.read_up_to.as_deref() != Some(event_id) {
+            member.read_up_to = Some(event_id.to_owned());
+            if !member.membership.is_empty() {
+                note(&mut self.changed_members, user);
+            }
         }
     }
 
     fn handle_member(&mut self, event: &Event<'_>, user: &str, me: &str) {
-        let content: MemberContent = event.content_as();
-        if user == me && content.membership == "invite" {
+        let content = event.content();
+        let membership = content.string("membership").unwrap_or_default();
+        if user == me && membership == "invite" {
             self.inviter = Some(event.sender.to_string());
-            self.invited_directly = content.is_direct == Some(true);
+            self.invited_directly = content.flag("is_direct");
         }
-        let record = MemberRecord {
-            membership: content.membership,
-            display_name: content.displayname.filter(|name| !name.is_empty()),
-            avatar_url: content.avatar_url.filter(|url| !url.is_empty()),
-            event_id: event.event_id.as_ref().map(|id| id.to_string()),
-            stale: false,
-        };
-        self.members.insert(user.to_owned(), record);
-        self.changed_members.insert(user.to_owned());
+        let member = self.members.entry(user.to_owned()).or_default();
+        member.membership = membership;
+        member.display_name = content.string("displayname").filter(|name| !name.is_empty());
+        member.avatar_url = content.string("avatar_url").filter(|url| !url.is_empty());
+        member.event_id = event.event_id.as_ref().map(|id| id.to_string());
+        member.stale = false;
+        note(&mut self.changed_members, user);
+    }
+
+    fn handle_power_levels(&mut self, content: &Object<'_>) {
+        let level = |value: &str| value.trim_matches('"').parse::<i64>().ok();
+        let users = content.object("users");
+        let users = users.fields().filter_map(|(user, value)| Some((user.to_owned(), level(value)?)));
+        let users_default = content.raw("users_default").and_then(level).unwrap_or(0);
+        self.power = Some(PowerLevels { users: users.collect(), users_default });
+        self.changed_members = self.members.keys().cloned().collect();
     }
 
     fn handle_create(&mut self, event: &Event<'_>) {
-        let content: CreateContent = event.content_as();
-        let version = content.room_version.and_then(|version| version.parse::<u32>().ok());
+        let content = event.content();
+        let version = content.text("room_version").and_then(|version| version.parse::<u32>().ok());
         self.creators_beyond_power = version.is_some_and(|version| version >= 12);
-        self.creators = BTreeSet::from([event.sender.to_string()]);
+        self.creators = vec![event.sender.to_string()];
         if self.creators_beyond_power {
-            self.creators.extend(content.additional_creators);
+            self.creators.extend(content.strings("additional_creators"));
         }
     }
 
@@ -349,24 +340,34 @@ impl Room {
             user_id: user.to_owned(),
             display_name: record.and_then(|member| member.display_name.clone()),
             avatar_url: record.and_then(|member| member.avatar_url.clone()),
-            membership: record.map_or_else(|| String::from("join"), |member| member.membership.clone()),
+            membership: match record {
+                Some(member) if !member.membership.is_empty() => member.membership.clone(),
+                // Who types is in the room, whether its membership is loaded or not.
+                _ => String::from("join"),
+            },
             power_level: self.power_level(user),
-            typing: self.typing.contains(user),
-            read_up_to: self.read_up_to.get(user).cloned(),
+            typing: self.typing.iter().any(|typing| typing == user),
+            read_up_to: record.and_then(|member| member.read_up_to.clone()),
         }
     }
 
     fn power_level(&self, user: &str) -> i64 {
-        let creator = self.creators.contains(user);
+        let creator = self.creators.iter().any(|creator| creator == user);
         if creator && self.creators_beyond_power {
             return BEYOND_POWER;
         }
-        let level = match self.power.users.get(user) {
-            Some(&level) => level,
-            None if creator && !self.power.stated => 100,
-            None => self.power.users_default,
+        let level = match &self.power {
+            None => i64::from(creator) * 100,
+            Some(power) => {
+                let own = power.users.iter().find(|(known, _)| known == user);
+                own.map_or(power.users_default, |(_, level)| *level)
+            }
         };
         level.clamp(-BEYOND_POWER, BEYOND_POWER)
+    }
+
+    fn compute(&self, me: &str) -> (String, u64) {
+        (self.display_name(me), self.joined_count())
     }
 
     fn joined_count(&self) -> u64 {
@@ -399,5 +400,58 @@ impl Room {
         };
         let present = named(true);
         if present.is_empty() { named(false) } else { present }
+    }
+}
+
+/// Adds to a sorted list what it does not have.
+fn note(list: &mut Vec<String>, user: &str) {
+    if let Err(at) = list.binary_search_by(|known| (**known).cmp(user)) {
+        list.insert(at, user.to_owned());
+    }
+}
+
+impl Membership {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Invite => "invite",
+            Self::Leave => "leave",
+            Self::Knock => "knock",
+        }
+    }
+}
+
+impl ToJson for RoomSummary {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| {
+            fields.text("roomId", &self.room_id);
+            fields.text("name", &self.name);
+            fields.optional("topic", self.topic.as_deref());
+            fields.optional("avatarUrl", self.avatar_url.as_deref());
+            fields.optional("alias", self.alias.as_deref());
+            fields.text("membership", self.membership.as_str());
+            fields.integer("memberCount", self.member_count);
+            fields.integer("unread", self.unread);
+            fields.integer("highlight", self.highlight);
+            fields.integer("lastTs", self.last_ts);
+            fields.optional("inviter", self.inviter.as_deref());
+            fields.flag("isDirect", self.is_direct);
+            fields.flag("canScrollBack", self.can_scroll_back);
+        });
+    }
+}
+
+impl ToJson for Member {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| {
+            fields.text("userId", &self.user_id);
+            fields.optional("displayName", self.display_name.as_deref());
+            fields.optional("avatarUrl", self.avatar_url.as_deref());
+            fields.text("membership", &self.membership);
+            fields.signed("powerLevel", self.power_level);
+            fields.flag("typing", self.typing);
+            fields.optional("readUpTo", self.read_up_to.as_deref());
+        });
     }
 }

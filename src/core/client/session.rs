@@ -1,9 +1,12 @@
 //! Getting a session: the requests of registration and login, and what their answers mean.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+use crate::core::wire::read::Object;
+use crate::core::wire::write::{self, ToJson, Writer};
 
 /// A device of a user, logged in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// The homeserver, without a slash at the end.
@@ -17,7 +20,7 @@ pub struct Session {
 }
 
 /// What a registration asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Registration {
     /// The local part of the user ID.
@@ -47,50 +50,18 @@ pub const REGISTER_PATH: &str = "/_matrix/client/v3/register";
 /// Where logins go (`POST`).
 pub const LOGIN_PATH: &str = "/_matrix/client/v3/login";
 
-#[derive(Serialize)]
-struct RegisterBody<'a> {
-    username: &'a str,
-    password: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    initial_device_display_name: Option<&'a str>,
-    auth: Auth<'a>,
-}
-
-#[derive(Serialize)]
-struct Auth<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct LoginBody<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    identifier: Identifier<'a>,
-    password: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    initial_device_display_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_id: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Identifier<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    user: &'a str,
-}
-
 impl Registration {
     /// The body; `session` continues what a 401 began (see [`dummy_session`]).
     pub fn body(&self, session: Option<&str>) -> String {
-        to_json(&RegisterBody {
-            username: &self.username,
-            password: &self.password,
-            initial_device_display_name: self.device_name.as_deref(),
-            auth: Auth { kind: "m.login.dummy", session },
+        write::object(|body| {
+            body.text("username", &self.username);
+            body.text("password", &self.password);
+            body.optional("initial_device_display_name", self.device_name.as_deref());
+            let auth = write::object(|auth| {
+                auth.text("type", "m.login.dummy");
+                auth.optional("session", session);
+            });
+            body.raw("auth", &auth);
         })
     }
 }
@@ -98,51 +69,48 @@ impl Registration {
 impl Login {
     /// The body.
     pub fn body(&self) -> String {
-        to_json(&LoginBody {
-            kind: "m.login.password",
-            identifier: Identifier { kind: "m.id.user", user: &self.user },
-            password: &self.password,
-            initial_device_display_name: self.device_name.as_deref(),
-            device_id: self.device_id.as_deref(),
+        write::object(|body| {
+            body.text("type", "m.login.password");
+            let identifier = write::object(|identifier| {
+                identifier.text("type", "m.id.user");
+                identifier.text("user", &self.user);
+            });
+            body.raw("identifier", &identifier);
+            body.text("password", &self.password);
+            body.optional("initial_device_display_name", self.device_name.as_deref());
+            body.optional("device_id", self.device_id.as_deref());
         })
     }
 }
 
+impl ToJson for Session {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| {
+            fields.text("baseUrl", &self.base_url);
+            fields.text("userId", &self.user_id);
+            fields.text("deviceId", &self.device_id);
+            fields.text("accessToken", &self.access_token);
+        });
+    }
+}
+
 /// The session of user-interactive authentication that a 401 opened, if asking for nothing may end it.
-pub fn dummy_session(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Challenge {
-        session: String,
-        flows: Vec<Flow>,
-    }
-    #[derive(Deserialize)]
-    struct Flow {
-        stages: Vec<String>,
-    }
-    let challenge: Challenge = serde_json::from_slice(body).ok()?;
-    challenge.flows.iter().any(|flow| flow.stages == ["m.login.dummy"]).then_some(challenge.session)
+pub fn dummy_session(body: &str) -> Option<String> {
+    let challenge = Object::parse(body)?;
+    let flows = challenge.list("flows");
+    let dummy = |flow: &&str| Object::parse_or_empty(flow).strings("stages") == ["m.login.dummy"];
+    flows.iter().any(dummy).then(|| challenge.string("session"))?
 }
 
 /// The session that a registration or a login answers.
-pub fn session_of(base_url: &str, body: &[u8]) -> Option<Session> {
-    #[derive(Deserialize)]
-    struct Answer {
-        user_id: String,
-        device_id: String,
-        access_token: String,
-    }
-    let answer: Answer = serde_json::from_slice(body).ok()?;
+pub fn session_of(base_url: &str, body: &str) -> Option<Session> {
+    let answer = Object::parse(body)?;
     Some(Session {
         base_url: base_url.trim_end_matches('/').to_owned(),
-        user_id: answer.user_id,
-        device_id: answer.device_id,
-        access_token: answer.access_token,
+        user_id: answer.string("user_id")?,
+        device_id: answer.string("device_id")?,
+        access_token: answer.string("access_token")?,
     })
-}
-
-/// JSON of a value that has no failing parts: no maps with odd keys, no foreign serializers.
-pub(super) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("a value of plain structs and strings is JSON")
 }
 
 #[cfg(test)]
@@ -154,18 +122,17 @@ mod tests {
 
     #[test]
     fn only_a_flow_of_nothing_but_the_dummy_stage_is_taken_up() {
-        let dummy =
-            br#"{"session":"s1","flows":[{"stages":["m.login.terms"]},{"stages":["m.login.dummy"]}]}"#;
+        let dummy = r#"{"session":"s1","flows":[{"stages":["m.login.terms"]},{"stages":["m.login.dummy"]}]}"#;
         assert_eq!(dummy_session(dummy).as_deref(), Some("s1"));
-        let token = br#"{"session":"s1","flows":[{"stages":["m.login.registration_token"]}]}"#;
+        let token = r#"{"session":"s1","flows":[{"stages":["m.login.registration_token"]}]}"#;
         assert_eq!(dummy_session(token), None);
-        assert_eq!(dummy_session(br#"{"errcode":"M_USER_IN_USE"}"#), None);
+        assert_eq!(dummy_session(r#"{"errcode":"M_USER_IN_USE"}"#), None);
     }
 
     #[test]
     fn a_session_needs_all_its_parts() {
-        let body = br#"{"user_id":"@a:x","device_id":"D","access_token":"t","home_server":"x"}"#;
+        let body = r#"{"user_id":"@a:x","device_id":"D","access_token":"t","home_server":"x"}"#;
         assert_eq!(session_of("http://x/", body).unwrap().base_url, "http://x");
-        assert_eq!(session_of("http://x", br#"{"user_id":"@a:x"}"#), None);
+        assert_eq!(session_of("http://x", r#"{"user_id":"@a:x"}"#), None);
     }
 }

@@ -1,23 +1,18 @@
 //! The `/sync` loop, and what its answers do to rooms, presence and echoes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use super::answers::{Awaited, parse};
+use super::answers::Awaited;
 use super::output::{Change, Connection, Failure, Output};
 use super::room::{MemberList, Membership, Room};
 use super::{Client, backoff};
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::Moved;
 use crate::core::time::{Instant, millis};
-use crate::core::wire::event::{Event, parse_each};
+use crate::core::wire::event::{Event, events};
 use crate::core::wire::path::{path, push_query};
-use crate::core::wire::presence::PresenceEvent;
+use crate::core::wire::read::{Object, strings};
 use crate::core::wire::sync::{JoinedRoom, SyncBody, Timeline};
-use crate::core::wire::text::Text;
 
 /// How long the server may hold a sync open.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -95,8 +90,8 @@ impl Client {
         self.request_within(timeout, now, Awaited::Sync(self.sync.begun), "GET", path, None);
     }
 
-    pub(super) fn conclude_sync(&mut self, now: Instant, number: u64, outcome: Result<&[u8], Failure>) {
-        match outcome.and_then(parse::<SyncBody<'_>>) {
+    pub(super) fn conclude_sync(&mut self, now: Instant, number: u64, outcome: Result<&str, Failure>) {
+        match outcome.and_then(|body| SyncBody::parse(body).map_err(|_| Failure::not_understood())) {
             Ok(body) => {
                 self.apply_sync(now, number, &body);
                 self.sync.since = Some(body.next_batch.to_string());
@@ -124,27 +119,33 @@ impl Client {
 
     fn apply_sync(&mut self, now: Instant, number: u64, body: &SyncBody<'_>) {
         self.apply_presence(now, body);
-        for event in body.account_data.iter::<Event<'_>>() {
+        for event in &body.account_data {
             if &*event.kind == "m.direct" {
-                self.direct = event.content_as();
-                self.touched.extend(self.direct.values().flatten().cloned());
+                let content = event.content();
+                self.direct =
+                    content.fields().map(|(user, rooms)| (user.to_owned(), strings(rooms))).collect();
+                self.touched = self.rooms.keys().cloned().collect();
             }
         }
         let first = self.sync.since.is_none();
         if first {
             self.drop_rooms_not_in(body);
         }
-        for (room_id, room) in &body.rooms.join {
+        for (room_id, room) in &body.join {
             self.apply_joined(now, room_id, room, first);
         }
-        for (room_id, room) in &body.rooms.invite {
-            self.apply_stripped(room_id, Membership::Invite, room.invite_state.iter());
+        for (room_id, room) in body.invite.fields() {
+            let state = Object::parse_or_empty(room).object("invite_state");
+            self.apply_stripped(room_id, Membership::Invite, &state);
         }
-        for (room_id, room) in &body.rooms.knock {
-            self.apply_stripped(room_id, Membership::Knock, room.knock_state.iter());
+        for (room_id, room) in body.knock.fields() {
+            let state = Object::parse_or_empty(room).object("knock_state");
+            self.apply_stripped(room_id, Membership::Knock, &state);
         }
-        for (room_id, room) in &body.rooms.leave {
-            self.apply_left(room_id, room.state.iter(), &room.timeline);
+        for (room_id, room) in body.leave.fields() {
+            if let Some(room) = JoinedRoom::parse(room) {
+                self.apply_left(room_id, &room);
+            }
         }
         for action in self.queue.handle_synced(number) {
             self.drop_echo(&action);
@@ -153,11 +154,11 @@ impl Client {
 
     fn apply_presence(&mut self, now: Instant, body: &SyncBody<'_>) {
         let mut changes = Vec::new();
-        for event in body.presence.iter::<PresenceEvent<'_>>() {
+        for event in &body.presence {
             if *event.sender == *self.user_id {
                 self.handle_own_presence(&event.content);
             }
-            changes.extend(self.book.handle(&event, now.to_unix()));
+            changes.extend(self.book.handle(event, now.to_unix()));
         }
         if !changes.is_empty() {
             self.outputs.push_back(Output::Changed(Change::Presence(changes)));
@@ -166,10 +167,9 @@ impl Client {
 
     /// A sync without a position has every room in it that the user still has to do with.
     fn drop_rooms_not_in(&mut self, body: &SyncBody<'_>) {
-        let rooms = &body.rooms;
         let known = |id: &String| {
-            let id = Text(id.as_str().into());
-            rooms.join.contains_key(&id) || rooms.invite.contains_key(&id) || rooms.knock.contains_key(&id)
+            let joined = body.join.iter().any(|(known, _)| known == id);
+            joined || body.invite.raw(id).is_some() || body.knock.raw(id).is_some()
         };
         let gone: Vec<String> = self.rooms.keys().filter(|id| !known(id)).cloned().collect();
         for id in gone {
@@ -194,16 +194,13 @@ impl Client {
             self.queue.handle_gap(room_id);
         }
         room.handle_summary(&new.summary);
-        for event in new.state.iter::<Event<'_>>() {
-            room.handle_state(&event, &self.user_id);
+        for event in &new.state {
+            room.handle_state(event, &self.user_id);
         }
-        room.unread.notification_count =
-            new.unread_notifications.notification_count.or(room.unread.notification_count);
-        room.unread.highlight_count =
-            new.unread_notifications.highlight_count.or(room.unread.highlight_count);
+        room.handle_unread(&new.unread_notifications);
         self.apply_timeline(room_id, &new.timeline);
-        for event in new.ephemeral.iter::<Event<'_>>() {
-            self.apply_ephemeral(room_id, &event);
+        for event in &new.ephemeral {
+            self.apply_ephemeral(room_id, event);
         }
         if new.timeline.limited
             && self.rooms.get(room_id).is_some_and(|room| room.member_list == MemberList::Loaded)
@@ -212,35 +209,30 @@ impl Client {
         }
     }
 
-    fn apply_stripped<'a>(
-        &mut self,
-        room_id: &str,
-        membership: Membership,
-        state: impl Iterator<Item = Event<'a>>,
-    ) {
+    fn apply_stripped(&mut self, room_id: &str, membership: Membership, state: &Object<'_>) {
         self.enter_room(room_id, membership);
         let Some(room) = self.rooms.get_mut(room_id) else { return };
-        for event in state {
+        for event in events(state.raw("events").unwrap_or_default()) {
             room.handle_state(&event, &self.user_id);
         }
     }
 
-    fn apply_left<'a>(&mut self, room_id: &str, state: impl Iterator<Item = Event<'a>>, new: &Timeline<'a>) {
+    fn apply_left(&mut self, room_id: &str, new: &JoinedRoom<'_>) {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         if room.membership != Membership::Join && room.membership != Membership::Leave {
             return self.remove_room(room_id);
         }
         room.membership = Membership::Leave;
-        for event in state {
-            room.handle_state(&event, &self.user_id);
+        for event in &new.state {
+            room.handle_state(event, &self.user_id);
         }
-        self.touched.insert(room_id.to_owned());
-        self.apply_timeline(room_id, new);
+        self.touch(room_id);
+        self.apply_timeline(room_id, &new.timeline);
     }
 
     /// Makes sure the room is there. Echoes that storage kept for it appear with it.
     fn enter_room(&mut self, room_id: &str, membership: Membership) {
-        self.touched.insert(room_id.to_owned());
+        self.touch(room_id);
         let room = self.rooms.entry(room_id.to_owned()).or_insert_with(|| {
             let mut room = Room::new(room_id);
             for action in self.queue.room(room_id) {
@@ -252,14 +244,14 @@ impl Client {
     }
 
     fn apply_timeline(&mut self, room_id: &str, new: &Timeline<'_>) {
-        if new.events.is_empty() {
+        if new.events.is_empty() && !new.limited {
             return;
         }
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.timeline.handle_stretch(new.prev_batch.as_deref());
         }
-        for event in parse_each::<Event<'_>>(&new.events) {
-            let echo_of = self.place_echo(room_id, &event);
+        for event in &new.events {
+            let echo_of = self.place_echo(room_id, event);
             let Some(room) = self.rooms.get_mut(room_id) else { return };
             if &*event.kind == "m.room.redaction" {
                 if let Some(target) = event.redacted_event() {
@@ -267,8 +259,8 @@ impl Client {
                 }
                 continue;
             }
-            room.handle_state(&event, &self.user_id);
-            room.timeline.handle_event(&event, echo_of);
+            room.handle_state(event, &self.user_id);
+            room.timeline.handle_event(event, echo_of);
         }
     }
 
@@ -277,7 +269,7 @@ impl Client {
         if self.queue.is_empty() || *event.sender != *self.user_id {
             return None;
         }
-        let by_action = event.action_id().map(ActionId).filter(|&id| self.queue.contains(room_id, id));
+        let by_action = event.action_id.map(ActionId).filter(|&id| self.queue.contains(room_id, id));
         let by_event = || event.event_id.as_ref().and_then(|id| self.queue.find_event(room_id, id));
         let id = by_action.or_else(by_event)?;
         let Moved::Out(_, action) = self.queue.handle_streamed(id) else { return None };
@@ -286,28 +278,23 @@ impl Client {
     }
 
     fn apply_ephemeral(&mut self, room_id: &str, event: &Event<'_>) {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct TypingContent {
-            user_ids: BTreeSet<String>,
-        }
-        type Receipts = BTreeMap<String, BTreeMap<String, BTreeMap<String, IgnoredAny>>>;
-
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         match &*event.kind {
             "m.typing" => {
-                let mut typing = event.content_as::<TypingContent>().user_ids;
-                typing.remove(&self.user_id);
+                let mut typing = event.content().strings("user_ids");
+                typing.retain(|user| *user != self.user_id);
                 room.handle_typing(typing);
             }
             "m.receipt" => {
-                for (event_id, kinds) in event.content_as::<Receipts>() {
-                    let readers = kinds.into_iter().filter(|(kind, _)| kind.starts_with("m.read"));
-                    for user in readers.flat_map(|(_, users)| users.into_keys()) {
-                        if user == self.user_id {
-                            room.receipt_sent = Some(event_id.clone());
+                for (event_id, kinds) in event.content().fields() {
+                    let kinds = Object::parse_or_empty(kinds);
+                    for kind in ["m.read", "m.read.private"] {
+                        for (user, _) in kinds.object(kind).fields() {
+                            if user == self.user_id {
+                                room.receipt_sent = Some(event_id.to_owned());
+                            }
+                            room.handle_receipt(user, event_id);
                         }
-                        room.handle_receipt(&user, &event_id);
                     }
                 }
             }

@@ -3,67 +3,55 @@
 //! Bound: [`MAX_PLACED`] placed items. Beyond it, whole stretches leave at the old end as new events
 //! come, so that scrolling back always meets the oldest one held without a hole.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::redact::redact_content;
 use crate::core::action::echo::EchoState;
 use crate::core::action::queue::Action;
 use crate::core::wire::event::Event;
+use crate::core::wire::write::{ToJson, Writer};
 
 /// The most placed items held for one room.
 pub const MAX_PLACED: usize = 2_000;
 
 /// One line of a timeline.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct TimelineItem {
     /// The same over the whole life of an echo.
     pub key: Arc<str>,
     /// The event's ID, once known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Arc<str>>,
     /// The action's ID, on the device that sent it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub action_id: Option<u64>,
     /// The event type.
-    #[serde(rename = "type")]
     pub kind: String,
     /// Set on state events.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub state_key: Option<String>,
     /// Who sent it.
     pub sender: String,
-    /// The content.
-    pub content: Box<RawValue>,
-    /// The content that a state event replaced.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prev_content: Option<Box<RawValue>>,
+    /// The content, a JSON object.
+    pub content: Arc<str>,
+    /// The content that a state event replaced, a JSON object.
+    pub prev_content: Option<Arc<str>>,
     /// Milliseconds since the epoch.
     pub ts: u64,
     /// Where its echo stands; `Placed` for everything that came by the stream.
     pub echo: EchoState,
     /// What went wrong last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Its content was taken away.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
 }
 
 /// One edit. Applied in order they turn the previous timeline into the present one.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub enum TimelineOp {
     /// Add at the end, or before the item whose key is `before`.
     Append {
         /// The item.
         item: Arc<TimelineItem>,
         /// An echo that stays behind it.
-        #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Arc<str>>,
     },
     /// Add in front, oldest first.
@@ -103,7 +91,7 @@ pub struct Timeline {
     /// The position of the first placed item; falls as older ones are put in front.
     first: i64,
     /// Positions by event ID.
-    positions: HashMap<Arc<str>, i64>,
+    positions: BTreeMap<Arc<str>, i64>,
     stretches: VecDeque<Stretch>,
     echoes: Vec<Arc<TimelineItem>>,
     ops: Vec<TimelineOp>,
@@ -112,21 +100,19 @@ pub struct Timeline {
 impl TimelineItem {
     fn from_event(event: &Event<'_>, key: Option<Arc<str>>) -> Option<Self> {
         let event_id: Arc<str> = Arc::from(&**event.event_id.as_ref()?);
-        let unsigned = event.unsigned.as_ref();
-        let redacted = unsigned.is_some_and(|unsigned| unsigned.redacted_because.is_some());
         Some(Self {
             key: key.unwrap_or_else(|| event_id.clone()),
             event_id: Some(event_id),
-            action_id: event.action_id(),
+            action_id: event.action_id,
             kind: event.kind.to_string(),
             state_key: event.state_key.as_ref().map(|key| key.to_string()),
             sender: event.sender.to_string(),
-            content: event.content.map_or_else(empty_object, ToOwned::to_owned),
-            prev_content: unsigned.and_then(|unsigned| unsigned.prev_content).map(ToOwned::to_owned),
+            content: Arc::from(event.content),
+            prev_content: event.prev_content.map(Arc::from),
             ts: event.origin_server_ts.unwrap_or(0),
             echo: EchoState::Placed,
             error: None,
-            redacted,
+            redacted: event.redacted,
         })
     }
 
@@ -316,6 +302,55 @@ fn echo_key(action_id: u64) -> String {
     key
 }
 
-fn empty_object() -> Box<RawValue> {
-    RawValue::from_string(String::from("{}")).expect("an empty object is JSON")
+impl ToJson for TimelineItem {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| {
+            fields.text("key", &self.key);
+            fields.optional("eventId", self.event_id.as_deref());
+            if let Some(id) = self.action_id {
+                fields.integer("actionId", id);
+            }
+            fields.text("type", &self.kind);
+            fields.optional("stateKey", self.state_key.as_deref());
+            fields.text("sender", &self.sender);
+            fields.raw("content", &self.content);
+            if let Some(content) = &self.prev_content {
+                fields.raw("prevContent", content);
+            }
+            fields.integer("ts", self.ts);
+            fields.text("echo", self.echo.as_str());
+            fields.optional("error", self.error.as_deref());
+            if self.redacted {
+                fields.flag("redacted", true);
+            }
+        });
+    }
+}
+
+impl ToJson for TimelineOp {
+    fn write(&self, writer: &mut Writer) {
+        writer.object(|fields| match self {
+            Self::Append { item, before } => {
+                fields.text("op", "append");
+                fields.value("item", item);
+                fields.optional("before", before.as_deref());
+            }
+            Self::Prepend { items } => {
+                fields.text("op", "prepend");
+                fields.value("items", items);
+            }
+            Self::Update { item } => {
+                fields.text("op", "update");
+                fields.value("item", item);
+            }
+            Self::Remove { key } => {
+                fields.text("op", "remove");
+                fields.text("key", key);
+            }
+            Self::Reset { items } => {
+                fields.text("op", "reset");
+                fields.value("items", items);
+            }
+        });
+    }
 }

@@ -1,98 +1,135 @@
 //! Events as rooms, ephemeral lists and account data carry them.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-use super::text::Text;
+use super::read::{Malformed, Object, Reader};
 
 /// One event of any kind. What a kind lacks stays empty: stripped state has no ID, a receipt no sender.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Event<'a> {
     /// `m.room.message`, …
-    #[serde(borrow, rename = "type")]
-    pub kind: Text<'a>,
+    pub kind: Cow<'a, str>,
     /// Who sent it.
-    #[serde(borrow, default)]
-    pub sender: Text<'a>,
+    pub sender: Cow<'a, str>,
     /// Its ID; none on stripped, ephemeral and account data events.
-    #[serde(borrow, default)]
-    pub event_id: Option<Text<'a>>,
+    pub event_id: Option<Cow<'a, str>>,
     /// Present, if maybe empty, on state events.
-    #[serde(borrow, default)]
-    pub state_key: Option<Text<'a>>,
-    /// The content, unread.
-    #[serde(borrow, default)]
-    pub content: Option<&'a RawValue>,
+    pub state_key: Option<Cow<'a, str>>,
+    /// The content, unread: always an object.
+    pub content: &'a str,
     /// Milliseconds since the epoch, by the sender's server.
-    #[serde(default)]
     pub origin_server_ts: Option<u64>,
-    /// What the own server adds.
-    #[serde(borrow, default)]
-    pub unsigned: Option<Unsigned<'a>>,
-    /// The event that a redaction names, up to room version 10.
-    #[serde(borrow, default)]
-    pub redacts: Option<Text<'a>>,
-}
-
-/// What the own server adds to an event.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Unsigned<'a> {
     /// The action ID, only on the device that sent the event (M10).
-    #[serde(borrow)]
-    pub transaction_id: Option<Text<'a>>,
-    /// The content that a state event replaced.
-    #[serde(borrow)]
-    pub prev_content: Option<&'a RawValue>,
-    /// Present when the event comes already redacted.
-    #[serde(borrow)]
-    pub redacted_because: Option<&'a RawValue>,
+    pub action_id: Option<u64>,
+    /// The content that a state event replaced, unread.
+    pub prev_content: Option<&'a str>,
+    /// The event comes already redacted.
+    pub redacted: bool,
+    /// The event that a redaction names, up to room version 10.
+    redacts: Option<Cow<'a, str>>,
 }
 
 impl<'a> Event<'a> {
-    /// The content read as `T`; absent or of another shape is `T`'s default.
-    pub fn content_as<T: Deserialize<'a> + Default>(&self) -> T {
-        self.content.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    /// Reads an event; `None` for what has no type or is no object.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, Malformed> {
+        let mut event = Self { content: "{}", ..Self::default() };
+        if !reader.enter_object()? {
+            return Ok(None);
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "type" => event.kind = reader.text()?.unwrap_or_default(),
+                "sender" => event.sender = reader.text()?.unwrap_or_default(),
+                "event_id" => event.event_id = reader.text()?,
+                "state_key" => event.state_key = reader.text()?,
+                "content" => event.content = Some(reader.raw()?).filter(|raw| is_object(raw)).unwrap_or("{}"),
+                "origin_server_ts" => event.origin_server_ts = reader.raw()?.parse().ok(),
+                "unsigned" => event.read_unsigned(reader)?,
+                "redacts" => event.redacts = reader.text()?,
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(Some(event).filter(|event| !event.kind.is_empty()))
     }
 
-    /// The action ID that this device gave it.
-    pub fn action_id(&self) -> Option<u64> {
-        self.unsigned.as_ref()?.transaction_id.as_ref()?.parse().ok()
+    /// Reads an event that is a text of its own.
+    pub fn parse(json: &'a str) -> Option<Self> {
+        Self::read(&mut Reader::new(json)).ok()?
+    }
+
+    /// The content's fields.
+    pub fn content(&self) -> Object<'a> {
+        Object::parse_or_empty(self.content)
     }
 
     /// The event this redaction names, wherever its room version keeps that.
     pub fn redacted_event(&self) -> Option<String> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Redaction {
-            redacts: Option<String>,
-        }
         match &self.redacts {
             Some(id) => Some(id.to_string()),
-            None => self.content_as::<Redaction>().redacts,
+            None => self.content().string("redacts"),
         }
     }
-}
 
-/// A list of events, each parsed on its own: a malformed one is skipped.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct EventList<'a> {
-    /// The events, unread.
-    #[serde(borrow)]
-    pub events: Vec<&'a RawValue>,
-}
-
-impl<'a> EventList<'a> {
-    /// The well-formed ones.
-    pub fn iter<T: Deserialize<'a>>(&self) -> impl DoubleEndedIterator<Item = T> {
-        parse_each(&self.events)
+    fn read_unsigned(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        if !reader.enter_object()? {
+            return Ok(());
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "transaction_id" => self.action_id = reader.text()?.and_then(|id| id.parse().ok()),
+                "prev_content" => self.prev_content = Some(reader.raw()?).filter(|raw| is_object(raw)),
+                "redacted_because" => self.redacted = is_object(reader.raw()?),
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-/// The well-formed ones of a list.
-pub fn parse_each<'a, T: Deserialize<'a>>(list: &[&'a RawValue]) -> impl DoubleEndedIterator<Item = T> {
-    list.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok())
+/// A list of events, each unread.
+#[derive(Debug, Default)]
+pub struct EventList<'a>(pub Vec<Event<'a>>);
+
+impl<'a> EventList<'a> {
+    /// Reads `{"events": […]}`, leaving out what is no event.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let mut list = Self::default();
+        if reader.enter_object()? {
+            while let Some(key) = reader.next_key()? {
+                match &*key {
+                    "events" => list = Self::read_array(reader)?,
+                    _ => {
+                        reader.raw()?;
+                    }
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    /// Reads an array of events, leaving out what is none.
+    pub fn read_array(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let mut events = Vec::new();
+        if reader.enter_array()? {
+            while reader.next_element()? {
+                events.extend(Event::read(reader)?);
+            }
+        }
+        Ok(Self(events))
+    }
+}
+
+/// Reads an array of events that is a text of its own.
+pub fn events(json: &str) -> Vec<Event<'_>> {
+    EventList::read_array(&mut Reader::new(json)).unwrap_or_default().0
+}
+
+fn is_object(raw: &str) -> bool {
+    raw.starts_with('{')
 }
 
 #[cfg(test)]
@@ -103,30 +140,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_malformed_event_costs_only_itself() {
-        let list: EventList<'_> = serde_json::from_str(
-            r#"{"events":[{"type":"a"},{"type":5},7,null,{"type":"b","origin_server_ts":-1},{"type":"c"}]}"#,
-        )
-        .unwrap();
-        let kinds: Vec<String> = list.iter::<Event<'_>>().map(|event| event.kind.to_string()).collect();
-        assert_eq!(kinds, ["a", "c"]);
+    fn what_is_no_event_costs_only_itself() {
+        let json = r#"[{"type":"a"},{"type":5},7,null,{"sender":"@a:x"},{"type":"b","content":[]},{"type":"c","origin_server_ts":-1}]"#;
+        let events = events(json);
+        let kinds: Vec<&str> = events.iter().map(|event| &*event.kind).collect();
+        assert_eq!(kinds, ["a", "b", "c"]);
+        assert_eq!(events[1].content, "{}");
+        assert_eq!(events[2].origin_server_ts, None);
     }
 
     #[test]
     fn a_redaction_names_its_event_in_either_place() {
-        let old: Event<'_> = serde_json::from_str(r#"{"type":"m.room.redaction","redacts":"$a"}"#).unwrap();
-        let new: Event<'_> =
-            serde_json::from_str(r#"{"type":"m.room.redaction","content":{"redacts":"$b"}}"#).unwrap();
+        let old = Event::parse(r#"{"type":"m.room.redaction","redacts":"$a"}"#).unwrap();
+        let new = Event::parse(r#"{"type":"m.room.redaction","content":{"redacts":"$b"}}"#).unwrap();
         assert_eq!(old.redacted_event().as_deref(), Some("$a"));
         assert_eq!(new.redacted_event().as_deref(), Some("$b"));
     }
 
     #[test]
     fn only_an_integer_is_an_action_id() {
-        for (id, expected) in [(r#""12""#, Some(12)), (r#""m12""#, None), (r#""-1""#, None), ("null", None)] {
-            let json = format!(r#"{{"type":"t","unsigned":{{"transaction_id":{id}}}}}"#);
-            let event: Event<'_> = serde_json::from_str(&json).unwrap();
-            assert_eq!(event.action_id(), expected, "{id}");
+        for (id, expected) in
+            [(r#""12""#, Some(12)), (r#""m12""#, None), (r#""-1""#, None), ("null", None), ("12", None)]
+        {
+            let json = format!(r#"{{"type":"t","unsigned":{{"age":5,"transaction_id":{id}}}}}"#);
+            assert_eq!(Event::parse(&json).unwrap().action_id, expected, "{id}");
         }
     }
 }

@@ -1,53 +1,96 @@
 //! `m.presence` as `/sync` carries it and as `GET /presence/{userId}/status` answers it.
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
-use super::text::Text;
+use super::read::{Malformed, Reader};
 
 /// One `m.presence` event.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub struct PresenceEvent<'a> {
     /// Whose presence.
-    #[serde(borrow)]
-    pub sender: Text<'a>,
+    pub sender: Cow<'a, str>,
     /// The presence.
-    #[serde(borrow)]
     pub content: PresenceContent<'a>,
 }
 
 /// The content of `m.presence`, Matrix's own fields and ours.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct PresenceContent<'a> {
     /// `online`, `unavailable` or `offline`.
-    #[serde(borrow)]
-    pub presence: Text<'a>,
+    pub presence: Cow<'a, str>,
     /// The user's own words; absent means none.
-    #[serde(borrow)]
-    pub status_msg: Option<Text<'a>>,
+    pub status_msg: Option<Cow<'a, str>>,
     /// The display name, on servers that send it along (P10).
-    #[serde(borrow)]
-    pub displayname: Option<Text<'a>>,
+    pub displayname: Option<Cow<'a, str>>,
     /// The avatar, likewise.
-    #[serde(borrow)]
-    pub avatar_url: Option<Text<'a>>,
+    pub avatar_url: Option<Cow<'a, str>>,
     /// Milliseconds since the user was last active.
     pub last_active_ago: Option<u64>,
     /// Active right now, as Matrix defines it.
-    pub currently_active: Option<bool>,
-    /// The full state beside Matrix's three (P11).
-    #[serde(borrow, rename = "org.pilotlight.presence")]
-    pub extended: Option<ExtendedPresence<'a>>,
+    pub currently_active: bool,
+    /// `org.pilotlight.presence`: one of the seven words of P1, beside Matrix's three (P11).
+    pub state: Option<Cow<'a, str>>,
+    /// `org.pilotlight.presence`: `web`, `mobile`, … (P7).
+    pub device_type: Option<Cow<'a, str>>,
 }
 
-/// `org.pilotlight.presence`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct ExtendedPresence<'a> {
-    /// One of the seven words of P1.
-    #[serde(borrow)]
-    pub state: Text<'a>,
-    /// `web`, `mobile`, … (P7).
-    #[serde(borrow)]
-    pub device_type: Option<Text<'a>>,
+impl<'a> PresenceEvent<'a> {
+    /// Reads an event; `None` for what has no sender or is no object.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, Malformed> {
+        let mut event = Self::default();
+        if !reader.enter_object()? {
+            return Ok(None);
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "sender" => event.sender = reader.text()?.unwrap_or_default(),
+                "content" => event.content = PresenceContent::read(reader)?,
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(Some(event).filter(|event| !event.sender.is_empty()))
+    }
+}
+
+impl<'a> PresenceContent<'a> {
+    /// Reads a content; an empty one for what is no object.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let mut content = Self::default();
+        if !reader.enter_object()? {
+            return Ok(content);
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "presence" => content.presence = reader.text()?.unwrap_or_default(),
+                "status_msg" => content.status_msg = reader.text()?.filter(|words| !words.is_empty()),
+                "displayname" => content.displayname = reader.text()?,
+                "avatar_url" => content.avatar_url = reader.text()?,
+                "last_active_ago" => content.last_active_ago = reader.raw()?.parse().ok(),
+                "currently_active" => content.currently_active = reader.raw()? == "true",
+                "org.pilotlight.presence" => content.read_extended(reader)?,
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(content)
+    }
+
+    fn read_extended(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        if !reader.enter_object()? {
+            return Ok(());
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "state" => self.state = reader.text()?,
+                "device_type" => self.device_type = reader.text()?,
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(())
+    }
 }

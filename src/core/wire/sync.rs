@@ -1,157 +1,194 @@
-//! The answer to `GET /_matrix/client/v3/sync`, and the other answers that carry events.
+//! The answer to `GET /_matrix/client/v3/sync`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::event::EventList;
-use super::text::Text;
+use super::event::{Event, EventList};
+use super::presence::PresenceEvent;
+use super::read::{Malformed, Object, Reader};
 
 /// The answer to `/sync`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub struct SyncBody<'a> {
     /// The token to go on from.
-    #[serde(borrow)]
-    pub next_batch: Text<'a>,
-    /// Rooms by membership.
-    #[serde(borrow, default)]
-    pub rooms: Rooms<'a>,
+    pub next_batch: Cow<'a, str>,
+    /// Joined rooms by ID.
+    pub join: Vec<(Cow<'a, str>, JoinedRoom<'a>)>,
+    /// Rooms the user is invited to.
+    pub invite: Object<'a>,
+    /// Rooms the user asked to join.
+    pub knock: Object<'a>,
+    /// Rooms left, or kicked or banned from.
+    pub leave: Object<'a>,
     /// `m.presence` events.
-    #[serde(borrow, default)]
-    pub presence: EventList<'a>,
+    pub presence: Vec<PresenceEvent<'a>>,
     /// The user's own data.
-    #[serde(borrow, default)]
-    pub account_data: EventList<'a>,
+    pub account_data: Vec<Event<'a>>,
 }
 
-/// Rooms by membership.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Rooms<'a> {
-    /// Joined.
-    #[serde(borrow)]
-    pub join: BTreeMap<Text<'a>, JoinedRoom<'a>>,
-    /// Invited to.
-    #[serde(borrow)]
-    pub invite: BTreeMap<Text<'a>, InvitedRoom<'a>>,
-    /// Asked to join.
-    #[serde(borrow)]
-    pub knock: BTreeMap<Text<'a>, KnockedRoom<'a>>,
-    /// Left, kicked or banned from.
-    #[serde(borrow)]
-    pub leave: BTreeMap<Text<'a>, LeftRoom<'a>>,
-}
-
-/// What is new in a joined room.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What is new in a room.
+#[derive(Debug, Default)]
 pub struct JoinedRoom<'a> {
     /// What a name is computed from.
-    #[serde(borrow)]
-    pub summary: Summary<'a>,
+    pub summary: Object<'a>,
     /// State before the timeline.
-    #[serde(borrow)]
-    pub state: EventList<'a>,
-    /// New events, oldest first.
-    #[serde(borrow)]
+    pub state: Vec<Event<'a>>,
+    /// New events.
     pub timeline: Timeline<'a>,
     /// Typing and receipts.
-    #[serde(borrow)]
-    pub ephemeral: EventList<'a>,
+    pub ephemeral: Vec<Event<'a>>,
     /// Counts of what the user has not read.
-    pub unread_notifications: UnreadCounts,
-}
-
-/// What a room's name is computed from when it has none.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Summary<'a> {
-    /// Up to five members to name the room after.
-    #[serde(borrow, rename = "m.heroes")]
-    pub heroes: Option<Vec<Text<'a>>>,
-    /// Number of joined members.
-    #[serde(rename = "m.joined_member_count")]
-    pub joined: Option<u64>,
-    /// Number of invited members.
-    #[serde(rename = "m.invited_member_count")]
-    pub invited: Option<u64>,
+    pub unread_notifications: Object<'a>,
 }
 
 /// New events of one room.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct Timeline<'a> {
     /// Oldest first.
-    #[serde(borrow)]
-    pub events: Vec<&'a RawValue>,
+    pub events: Vec<Event<'a>>,
     /// There are events between the last answer and these.
     pub limited: bool,
     /// The token from which to scroll back past the first of these.
-    #[serde(borrow)]
-    pub prev_batch: Option<Text<'a>>,
+    pub prev_batch: Option<Cow<'a, str>>,
 }
 
-/// Counts of what the user has not read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct UnreadCounts {
-    /// Events that ask for attention.
-    pub notification_count: Option<u64>,
-    /// Events that name the user.
-    pub highlight_count: Option<u64>,
+impl<'a> SyncBody<'a> {
+    /// Reads an answer, which must at least say where to go on.
+    pub fn parse(json: &'a str) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(json);
+        let mut body = Self::default();
+        if reader.enter_object()? {
+            while let Some(key) = reader.next_key()? {
+                match &*key {
+                    "next_batch" => body.next_batch = reader.text()?.unwrap_or_default(),
+                    "rooms" => body.read_rooms(&mut reader)?,
+                    "presence" => body.read_presence(&mut reader)?,
+                    "account_data" => body.account_data = EventList::read(&mut reader)?.0,
+                    _ => {
+                        reader.raw()?;
+                    }
+                }
+            }
+        }
+        reader.end()?;
+        if body.next_batch.is_empty() { Err(Malformed) } else { Ok(body) }
+    }
+
+    fn read_rooms(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        if !reader.enter_object()? {
+            return Ok(());
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "join" => {
+                    if reader.enter_object()? {
+                        while let Some(id) = reader.next_key()? {
+                            self.join.push((id, JoinedRoom::read(reader)?));
+                        }
+                    }
+                }
+                "invite" => self.invite = Object::read(reader)?,
+                "knock" => self.knock = Object::read(reader)?,
+                "leave" => self.leave = Object::read(reader)?,
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_presence(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        if !reader.enter_object()? {
+            return Ok(());
+        }
+        while let Some(key) = reader.next_key()? {
+            if key == "events" && reader.enter_array()? {
+                while reader.next_element()? {
+                    self.presence.extend(PresenceEvent::read(reader)?);
+                }
+            } else if key != "events" {
+                reader.raw()?;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// A room the user is invited to.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct InvitedRoom<'a> {
-    /// Stripped state.
-    #[serde(borrow)]
-    pub invite_state: EventList<'a>,
+impl<'a> JoinedRoom<'a> {
+    /// Reads a room that is a text of its own.
+    pub fn parse(json: &'a str) -> Option<Self> {
+        Self::read(&mut Reader::new(json)).ok()
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let mut room = Self::default();
+        if reader.enter_object()? {
+            while let Some(key) = reader.next_key()? {
+                match &*key {
+                    "summary" => room.summary = Object::read(reader)?,
+                    "state" => room.state = EventList::read(reader)?.0,
+                    "timeline" => room.timeline = Timeline::read(reader)?,
+                    "ephemeral" => room.ephemeral = EventList::read(reader)?.0,
+                    "unread_notifications" => room.unread_notifications = Object::read(reader)?,
+                    _ => {
+                        reader.raw()?;
+                    }
+                }
+            }
+        }
+        Ok(room)
+    }
 }
 
-/// A room the user asked to join.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct KnockedRoom<'a> {
-    /// Stripped state.
-    #[serde(borrow)]
-    pub knock_state: EventList<'a>,
+impl<'a> Timeline<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let mut timeline = Self::default();
+        if reader.enter_object()? {
+            while let Some(key) = reader.next_key()? {
+                match &*key {
+                    "events" => timeline.events = EventList::read_array(reader)?.0,
+                    "limited" => timeline.limited = reader.raw()? == "true",
+                    "prev_batch" => timeline.prev_batch = reader.text()?,
+                    _ => {
+                        reader.raw()?;
+                    }
+                }
+            }
+        }
+        Ok(timeline)
+    }
 }
 
-/// A room the user is out of.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct LeftRoom<'a> {
-    /// State before the timeline.
-    #[serde(borrow)]
-    pub state: EventList<'a>,
-    /// The last events the user may see.
-    #[serde(borrow)]
-    pub timeline: Timeline<'a>,
-}
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// The answer to `GET /rooms/{roomId}/messages`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct MessagesBody<'a> {
-    /// Newest first (`dir=b`).
-    #[serde(borrow)]
-    pub chunk: Vec<&'a RawValue>,
-    /// State that the events need: lazily loaded members.
-    #[serde(borrow)]
-    pub state: Vec<&'a RawValue>,
-    /// The token to go on from; absent at the beginning of the room.
-    #[serde(borrow)]
-    pub end: Option<Text<'a>>,
-}
+    use super::*;
 
-/// The answer to `GET /rooms/{roomId}/members`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct MembersBody<'a> {
-    /// `m.room.member` events.
-    #[serde(borrow)]
-    pub chunk: Vec<&'a RawValue>,
+    #[test]
+    fn an_answer_of_odd_shapes_is_read_as_far_as_it_goes() {
+        let body = SyncBody::parse(
+            r#"{"next_batch":"s1","presence":{"events":7,"x":[]},"account_data":null,"to_device":{"events":[{}]},
+            "rooms":{"join":{"!a:x":{"timeline":{"events":[{"type":"t","event_id":"$1"}],"limited":true,"prev_batch":"p"}},
+            "!b:x":[]},"invite":[],"leave":{"!c:x":{}}}}"#,
+        )
+        .unwrap();
+        assert_eq!((&*body.next_batch, body.presence.len(), body.join.len()), ("s1", 0, 2));
+        let timeline = &body.join[0].1.timeline;
+        assert_eq!(
+            (timeline.events.len(), timeline.limited, timeline.prev_batch.as_deref()),
+            (1, true, Some("p"))
+        );
+        assert_eq!(body.leave.fields().count(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_where_to_go_on_is_refused() {
+        for json in
+            ["{}", r#"{"next_batch":7}"#, r#"{"next_batch":"s1""#, r#"{"next_batch":"s1"} x"#, "[]", ""]
+        {
+            assert!(SyncBody::parse(json).is_err(), "{json}");
+        }
+    }
 }

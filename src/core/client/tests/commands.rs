@@ -1,0 +1,117 @@
+//! What applications ask for: the request it makes, and what its answer means.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::core::client::commands::NewRoom;
+use crate::core::presence::{Choice, StatusMsg};
+
+fn body(request: &Request) -> Value {
+    serde_json::from_str(request.body.as_deref().unwrap()).unwrap()
+}
+
+#[test]
+fn a_direct_room_is_created_and_remembered_as_such() {
+    let mut f = Fixture::online();
+    let new = NewRoom {
+        alias: Some("#tea:hs".into()),
+        invite: vec!["@b:hs".into()],
+        direct: true,
+        ..NewRoom::default()
+    };
+    f.client.create_room(f.now, &new);
+    f.drain();
+    let request = f.take("POST createRoom");
+    assert_eq!(
+        body(&request),
+        json!({"preset": "trusted_private_chat", "visibility": "private", "room_alias_name": "tea",
+            "invite": ["@b:hs"], "is_direct": true})
+    );
+    f.client.handle_response(f.now, request.id, 200, None, br#"{"room_id":"!n:hs"}"#);
+    f.drain();
+    assert_eq!(f.answers.pop().unwrap().unwrap(), "\"!n:hs\"");
+    assert_eq!(body(&f.take("PUT m.direct")), json!({"@b:hs": ["!n:hs"]}));
+}
+
+#[test]
+fn p2_a_message_is_kept_set_or_cleared_and_these_are_three_things() {
+    for (words, expected) in [
+        (StatusMsg::Keep, json!({"presence": "busy"})),
+        (StatusMsg::Set("tea".into()), json!({"presence": "busy", "status_msg": "tea"})),
+        (StatusMsg::Clear, json!({"presence": "busy", "status_msg": null})),
+    ] {
+        let mut f = Fixture::online();
+        f.client.set_presence(f.now, Choice::Busy, words);
+        f.drain();
+        let request = f.take("PUT status");
+        assert_eq!(body(&request), expected);
+        f.client.handle_response(f.now, request.id, 200, None, b"{}");
+        f.drain();
+        assert_eq!(f.client.me().state, Choice::Busy);
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_one_who_asked_with_the_servers_words() {
+    let mut f = Fixture::online();
+    f.client.join_room(f.now, "#x/y:hs");
+    f.drain();
+    f.respond("POST /join/%23x%2Fy%3Ahs", 403, json!({"errcode": "M_FORBIDDEN", "error": "not you"}));
+    let failure = f.answers.pop().unwrap().unwrap_err();
+    assert_eq!((&*failure.code, &*failure.message, failure.status), ("M_FORBIDDEN", "not you", Some(403)));
+}
+
+#[test]
+fn typing_is_told_once_while_it_lasts() {
+    let mut f = Fixture::online();
+    for _ in 0..5 {
+        f.client.set_typing(f.now, ROOM, true);
+    }
+    f.drain();
+    assert_eq!(body(&f.take("PUT typing")), json!({"typing": true, "timeout": 30_000}));
+    f.now = f.now + Duration::from_secs(21);
+    f.client.set_typing(f.now, ROOM, true);
+    f.drain();
+    f.take("PUT typing");
+    f.client.set_typing(f.now, ROOM, false);
+    f.client.set_typing(f.now, ROOM, false);
+    f.drain();
+    assert_eq!(body(&f.take("PUT typing")), json!({"typing": false}));
+}
+
+#[test]
+fn read_is_told_once_for_the_newest_event() {
+    let mut f = Fixture::online();
+    f.events(json!([message("$1", "@b:hs", "hi", None)]));
+    f.send("an echo is not read by its sender");
+    f.client.mark_read(f.now, ROOM);
+    f.client.mark_read(f.now, ROOM);
+    f.drain();
+    f.respond("POST receipt/m.read/%241", 200, json!({}));
+    assert_eq!(f.count("receipt"), 0);
+}
+
+#[test]
+fn logging_out_leaves_nothing_to_send_and_is_done_even_if_the_server_forgot() {
+    for status in [200, 401] {
+        let mut f = Fixture::online();
+        f.send("unsent");
+        f.client.log_out(f.now);
+        f.drain();
+        f.respond("POST logout", status, json!({"errcode": "M_UNKNOWN_TOKEN"}));
+        assert_eq!(f.client.connection(), Connection::LoggedOut);
+        assert!(f.requests.is_empty());
+        assert!(f.answers.pop().unwrap().is_ok());
+        assert!(f.stored.keys().all(|key| !key.starts_with("action.")), "{:?}", f.stored);
+    }
+}
+
+#[test]
+fn a_forgotten_room_is_gone() {
+    let mut f = Fixture::online();
+    f.client.forget_room(f.now, ROOM);
+    f.drain();
+    f.respond("POST forget", 200, json!({}));
+    assert!(f.client.rooms().is_empty());
+}
