@@ -220,6 +220,10 @@ impl Queue {
 
     /// The next action to transmit, which counts as transmitted from here on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<&Action> {
+        // A delay that has passed must not wake anybody again, whether there is something to send or not.
+        for lane in &mut self.lanes {
+            lane.resume_at = lane.resume_at.filter(|&at| at > now);
+        }
         let in_flight = self.lanes.iter().filter(|lane| lane.in_flight.is_some()).count();
         if in_flight >= MAX_IN_FLIGHT {
             return None;

@@ -93,6 +93,18 @@ fn m11_lost_on_the_way_it_is_sent_again_with_the_same_id() {
 }
 
 #[test]
+fn a_delay_that_nothing_waits_for_any_more_wakes_nobody_for_ever() {
+    let mut f = Fixture::online();
+    f.send("sent");
+    f.respond("/send/", 200, json!({"event_id": "$1"}));
+    let id = f.send("lost");
+    f.lose("/send/");
+    f.events(json!([message("$2", ME, "lost", Some(id))]));
+    f.pass(10 * SECOND);
+    assert_eq!(f.count("/send/"), 0);
+}
+
+#[test]
 fn m11_a_server_that_asks_to_wait_is_obeyed() {
     let mut f = Fixture::online();
     f.send("hi");

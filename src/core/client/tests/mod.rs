@@ -152,6 +152,8 @@ impl Fixture {
             self.now = self.now.max(wake);
             self.client.handle_timeout(self.now);
             self.drain();
+            let next = self.client.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "a deadline that has passed wakes nobody again");
         }
         self.now = end;
     }
