@@ -155,6 +155,8 @@ export class Timeline {
     // The observer of the top says nothing when one leaves it and is back before the next frame.
     if (scrollTop < AHEAD_PX) void this.#scrollBack();
     const stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    // The observer is not told of a top that came back within one frame.
+    if (this.#isTopNear()) void this.#scrollBack();
     if (stuck === this.#stuck) return;
     this.#stuck = stuck;
     if (stuck) {
