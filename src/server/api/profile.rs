@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use ruma::{OwnedMxcUri, OwnedUserId};
 use serde_json::{Map, Value, json};
 
 use crate::server::{
     accounts::{MAX_AVATAR_URL, MAX_DISPLAYNAME, check_length},
     app::App,
+    federation::profile::ProfileError,
     http::{ApiError, ApiResult, Json, Path, Session},
     store::{Profile, ProfileField},
 };
@@ -25,8 +26,20 @@ pub(super) fn routes() -> Router<Arc<App>> {
     router
 }
 
-fn known(app: &App, user: &OwnedUserId) -> ApiResult<Profile> {
-    app.store.profile(user)?.ok_or_else(|| ApiError::not_found("there is no such user here"))
+/// The profile of a user of this server, for anybody; or of another server, which is asked only on
+/// behalf of a user of this one (`asked_by`).
+async fn known(app: &App, user: &OwnedUserId, asked_by: Result<Session, ApiError>) -> ApiResult<Profile> {
+    if user.server_name() == app.server_name() {
+        return app.store.profile(user)?.ok_or_else(|| ApiError::not_found("there is no such user here"));
+    }
+    let federation = app.federation.as_ref();
+    let federation = federation.ok_or_else(|| ApiError::not_found("there is no such user here"))?;
+    asked_by?;
+    federation.profile(user).await.map_err(|e| match &e {
+        ProfileError::Refused => ApiError::forbidden(e.to_string()),
+        ProfileError::Unknown => ApiError::not_found(e.to_string()),
+        ProfileError::Request(_) => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", e.to_string()),
+    })
 }
 
 fn field(name: &str) -> Option<ProfileField> {
@@ -38,8 +51,12 @@ fn field(name: &str) -> Option<ProfileField> {
 }
 
 /// `GET /_matrix/client/v3/profile/{userId}`
-async fn all(State(app): State<Arc<App>>, Path(user): Path<OwnedUserId>) -> ApiResult<Json<Value>> {
-    let profile = known(&app, &user)?;
+async fn all(
+    State(app): State<Arc<App>>,
+    session: Result<Session, ApiError>,
+    Path(user): Path<OwnedUserId>,
+) -> ApiResult<Json<Value>> {
+    let profile = known(&app, &user, session).await?;
     let mut body = Map::new();
     body.extend(profile.displayname.map(|name| ("displayname".to_owned(), name.into())));
     body.extend(profile.avatar_url.map(|url| ("avatar_url".to_owned(), url.into())));
@@ -49,9 +66,10 @@ async fn all(State(app): State<Arc<App>>, Path(user): Path<OwnedUserId>) -> ApiR
 /// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
 async fn one(
     State(app): State<Arc<App>>,
+    session: Result<Session, ApiError>,
     Path((user, name)): Path<(OwnedUserId, String)>,
 ) -> ApiResult<Json<Value>> {
-    let profile = known(&app, &user)?;
+    let profile = known(&app, &user, session).await?;
     let value = match field(&name) {
         Some(ProfileField::Displayname) => profile.displayname,
         Some(ProfileField::AvatarUrl) => profile.avatar_url,

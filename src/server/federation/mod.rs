@@ -10,6 +10,7 @@ mod connect;
 pub mod fetch;
 pub mod keyring;
 pub mod policy;
+pub mod profile;
 pub mod resolve;
 mod signed;
 pub mod tls;

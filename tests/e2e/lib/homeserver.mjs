@@ -20,15 +20,24 @@ const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 15_000;
 
 export class Homeserver {
-  /** Starts one with `settings` (`{"presence.offline_grace": "2s"}`) over the defaults. */
-  static async start(settings = {}, kind = kindUnderTest) {
+  /**
+   * Starts one with `settings` (`{"presence.offline_grace": "2s"}`) over the defaults. With an `authority` it
+   * speaks with other servers, and its name has the port at which they reach it.
+   */
+  static async start(settings = {}, kind = kindUnderTest, authority = undefined) {
     const server = new Homeserver(await freePort(), settings, kind);
+    if (authority) {
+      server.authority = authority;
+      server.federationPort = await freePort();
+      server.name = `localhost:${server.federationPort}`;
+    }
     await server.up();
     return server;
   }
 
   constructor(port, settings, kind) {
     this.kind = kind;
+    this.name = serverName;
     this.dir = mkdtempSync(join(tmpdir(), "pilotlight-e2e-"));
     this.port = port;
     this.baseUrl = `http://127.0.0.1:${port}`;
@@ -76,9 +85,17 @@ export class Homeserver {
   }
 }
 
-function pilotlightCommand({ dir, port, settings }) {
+function pilotlightCommand({ name, dir, port, federationPort, authority, settings }) {
+  const federation = authority && {
+    "federation.listen": `127.0.0.1:${federationPort}`,
+    "federation.tls_certificate": authority.certificate,
+    "federation.tls_private_key": authority.privateKey,
+    "federation.trusted_ca": authority.ca,
+    "federation.allow_addresses": "127.0.0.0/8,::1/128",
+  };
   const all = {
-    server_name: serverName, data_dir: join(dir, "data"), listen: `127.0.0.1:${port}`, "rate_limits.enabled": false, ...settings,
+    server_name: name, data_dir: join(dir, "data"), listen: `127.0.0.1:${port}`, "rate_limits.enabled": false, ...federation,
+    ...settings,
   };
   const args = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
   const program = process.env.PILOTLIGHT_BIN ?? join(root, "target/debug/pilotlight");
@@ -93,7 +110,8 @@ async function answers(baseUrl) {
   }
 }
 
-function freePort() {
+/** A port of loopback that nobody listens at. */
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer().once("error", reject);
     probe.listen(0, "127.0.0.1", () => {

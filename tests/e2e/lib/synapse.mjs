@@ -1,31 +1,42 @@
 // How to run Synapse with everything open and no rate limits.
+// Settings over the defaults are its own; the names of ours it passes over.
 import { spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root, serverName } from "./paths.mjs";
+import { root } from "./paths.mjs";
 
 const python = process.env.SYNAPSE_PYTHON ?? join(root, ".tools/synapse/bin/python");
+const modules = join(root, "tests/e2e/lib");
 const limits = [
   "rc_message", "rc_registration", "rc_joins_per_room", "rc_room_creation", "rc_profile", "rc_admin_redaction",
 ];
 
 /** The command, arguments and environment that run it in the homeserver's folder. */
-export function synapseCommand({ dir, port }) {
+export function synapseCommand(homeserver) {
+  const { dir } = homeserver;
+  const env = { PYTHONPATH: modules, PYTHONDONTWRITEBYTECODE: "1" };
   const config = join(dir, "homeserver.json");
   if (!existsSync(config)) {
-    writeFileSync(config, JSON.stringify(settings(dir, port)));
+    writeFileSync(config, JSON.stringify(settings(homeserver)));
     writeFileSync(join(dir, "logging.json"), JSON.stringify(logging));
-    const made = spawnSync(python, ["-m", "synapse.app.homeserver", "-c", config, "--generate-keys"], { encoding: "utf8" });
+    const made = spawnSync(python, ["-m", "synapse.app.homeserver", "-c", config, "--generate-keys"], { encoding: "utf8", env: { ...process.env, ...env } });
     if (made.status !== 0) throw new Error(`synapse: ${made.error ?? made.stderr}`);
   }
-  return [python, ["-m", "synapse.app.homeserver", "-c", config], {}];
+  return [python, ["-m", "synapse.app.homeserver", "-c", config], env];
 }
 
-function settings(dir, port) {
+function settings({ name, dir, port, federationPort, authority, settings }) {
   const free = { per_second: 1_000_000, burst_count: 1_000_000 };
   return {
-    server_name: serverName,
-    listeners: [{ port, bind_addresses: ["127.0.0.1"], type: "http", tls: false, resources: [{ names: ["client"], compress: false }] }],
+    server_name: name,
+    listeners: [listener(port, "client", false), ...(authority ? [listener(federationPort, "federation", true)] : [])],
+    ...(authority && {
+      tls_certificate_path: authority.certificate,
+      tls_private_key_path: authority.privateKey,
+      federation_custom_ca_list: [authority.ca],
+      ip_range_blacklist: [],
+      federation_ip_range_blacklist: [],
+    }),
     database: { name: "sqlite3", args: { database: join(dir, "homeserver.db") } },
     log_config: join(dir, "logging.json"),
     media_store_path: join(dir, "media"),
@@ -45,7 +56,13 @@ function settings(dir, port) {
     rc_joins: { local: free, remote: free },
     rc_invites: { per_room: free, per_user: free, per_issuer: free },
     rc_presence: { per_user: free },
+    rc_federation: { window_size: 1000, sleep_limit: 1_000_000, sleep_delay: 1, reject_limit: 1_000_000, concurrent: 100 },
+    ...settings,
   };
+}
+
+function listener(port, resource, tls) {
+  return { port, bind_addresses: ["127.0.0.1"], type: "http", tls, resources: [{ names: [resource], compress: false }] };
 }
 
 const logging = {

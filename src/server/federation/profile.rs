@@ -1,0 +1,70 @@
+//! Profiles of other servers' users, asked of their server.
+//!
+//! Source: Matrix server-server API, "Querying for information".
+
+use http::{Method, StatusCode};
+use ruma::UserId;
+use serde::Deserialize;
+
+use super::{Federation, client::RequestError};
+use crate::server::{
+    accounts::{MAX_AVATAR_URL, MAX_DISPLAYNAME},
+    store::Profile,
+};
+
+/// Why there is no profile.
+#[derive(Debug)]
+pub enum ProfileError {
+    /// The operator does not want that server to be spoken with.
+    Refused,
+    /// That server knows no such user, or does not show them.
+    Unknown,
+    /// That server could not be asked.
+    Request(RequestError),
+}
+
+/// What a server answers; fields that are not listed here are passed over.
+#[derive(Deserialize)]
+struct Answer {
+    displayname: Option<String>,
+    avatar_url: Option<String>,
+}
+
+impl Federation {
+    /// Asks a user's server what the user is called and looks like.
+    /// A name or avatar that would be too long for a user of this server is left out.
+    ///
+    /// # Errors
+    /// [`ProfileError`] says whether the operator, the peer or the way there was at fault.
+    pub async fn profile(&self, user: &UserId) -> Result<Profile, ProfileError> {
+        let server = user.server_name();
+        if !self.policy.speaks_with(server) {
+            return Err(ProfileError::Refused);
+        }
+        let query = serde_html_form::to_string([("user_id", user.as_str())])
+            .map_err(|e| ProfileError::Request(RequestError::Answer(e.to_string())))?;
+        let path = format!("/_matrix/federation/v1/query/profile?{query}");
+        let answer = self.client.request(server, Method::GET, &path, None).await.map_err(|e| match e {
+            RequestError::Status(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => ProfileError::Unknown,
+            e => ProfileError::Request(e),
+        })?;
+        let Answer { displayname, avatar_url } = serde_json::from_str(answer.get())
+            .map_err(|e| ProfileError::Request(RequestError::Answer(e.to_string())))?;
+        Ok(Profile {
+            displayname: displayname.filter(|name| name.len() <= MAX_DISPLAYNAME),
+            avatar_url: avatar_url.filter(|url| url.len() <= MAX_AVATAR_URL),
+        })
+    }
+}
+
+impl std::fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused => write!(f, "this server does not federate with the user's"),
+            Self::Unknown => write!(f, "the user's server shows no such user"),
+            Self::Request(e) => write!(f, "the user's server cannot be asked: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for ProfileError {}
