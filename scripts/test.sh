@@ -37,7 +37,7 @@ for name in "${wanted[@]}"; do
     wasm-chromium) fetch_tools wasm-bindgen chromium ;;
     wasm-build) fetch_tools wasm-bindgen npm ;;
     types) fetch_tools npm ;;
-    e2e) fetch_tools npm chromium synapse ;;
+    e2e) fetch_tools npm chromium synapse openssl ;;
     nio) fetch_tools python ;;
   esac
 done
@@ -54,7 +54,7 @@ for name in "${wanted[@]}"; do
     wasm-chromium) step wasm-chromium wasm-bindgen,chromium wasm_in_chromium ;;
     wasm-build) step wasm-build wasm-bindgen,npm scripts/build-wasm.sh ;;
     types) step types npm types ;;
-    e2e) step e2e npm,chromium,synapse e2e ;;
+    e2e) step e2e npm,chromium,synapse,openssl e2e ;;
     nio) step nio python nio ;;
     *) echo "unknown step: $name" && exit 2 ;;
   esac

@@ -6,6 +6,7 @@ use http::Method;
 use pilotlight::server::{Config, federation::client::RequestError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use ruma::OwnedServerName;
+use serde_json::json;
 
 use super::support::{TempDir, TestServer};
 
@@ -161,4 +162,28 @@ async fn a_signature_covers_the_path_the_body_and_the_destination() {
     let elsewhere: OwnedServerName = "elsewhere.example".try_into().expect("a name");
     assert_eq!(get(Some(signed_for(path, &elsewhere))), 401);
     drop(b);
+}
+
+#[test]
+fn profiles_of_another_server_are_asked_for_on_behalf_of_users_only() {
+    let ca = Authority::new();
+    let (b_name, b) = ca.trusting_server();
+    let (a_name, a) = ca.server(&ca.file("ca.pem"), |config| {
+        config.federation.deny_servers = vec!["denied.example".try_into().expect("a name")];
+    });
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    let name = json!({ "displayname": "Bob there" });
+    bob.put(&format!("/_matrix/client/v3/profile/{}/displayname", bob.user), name.clone()).ok();
+    let profile = |user: &str| format!("/_matrix/client/v3/profile/{user}");
+    assert_eq!(alice.get(&profile(&bob.user)).ok(), name);
+    assert_eq!(alice.get(&format!("{}/avatar_url", profile(&bob.user))).ok(), json!({}));
+    a.anonymous().get(&profile(&bob.user)).refused(401, "M_MISSING_TOKEN");
+    a.anonymous().get(&profile(&format!("@alice:{a_name}"))).ok();
+    for (user, status, errcode) in [
+        (format!("@nobody:{b_name}"), 404, "M_NOT_FOUND"),
+        ("@x:denied.example".to_owned(), 403, "M_FORBIDDEN"),
+        ("@x:localhost:1".to_owned(), 502, "M_UNKNOWN"),
+    ] {
+        alice.get(&profile(&user)).refused(status, errcode);
+    }
 }
