@@ -9,21 +9,21 @@ use super::{
     sync::{Reader, create_room, room_of, same},
 };
 
-const OURS: &str = "/_matrix/client/unstable/org.pilotlight/presence";
+pub const OURS: &str = "/_matrix/client/unstable/org.pilotlight/presence";
 
 fn list_path(of: &Client) -> String {
     format!("/_matrix/client/v3/presence/list/{}", of.user)
 }
 
-fn add(who: &Client, whom: &Client) {
+pub fn add(who: &Client, whom: &Client) {
     who.post(&list_path(who), json!({ "invite": [whom.user] })).ok();
 }
 
-fn answer(who: &Client, to: &Client, word: &str) {
+pub fn answer(who: &Client, to: &Client, word: &str) {
     who.post(&format!("{OURS}/requests/{}/{}", who.user, to.user), json!({ "answer": word })).ok();
 }
 
-fn entry(of: &Client, whom: &Client) -> Value {
+pub fn entry(of: &Client, whom: &Client) -> Value {
     let list = of.get(&list_path(of)).ok();
     let entries = list.as_array().expect("a list");
     entries.iter().find(|e| e["sender"] == whom.user.as_str()).cloned().unwrap_or_default()
@@ -37,11 +37,11 @@ fn requests(of: &Client) -> Value {
     of.get(&format!("{OURS}/requests/{}", of.user)).ok()["requests"].clone()
 }
 
-fn status(observer: &Client, of: &Client) -> u16 {
+pub fn status(observer: &Client, of: &Client) -> u16 {
     observer.get(&format!("/_matrix/client/v3/presence/{}/status", of.user)).status
 }
 
-fn told(answer: &Value, user: &Client) -> Vec<String> {
+pub fn told(answer: &Value, user: &Client) -> Vec<String> {
     let events = answer["presence"]["events"].as_array().cloned().unwrap_or_default();
     let of_user = events.iter().filter(|e| e["sender"] == user.user.as_str());
     of_user
@@ -49,7 +49,7 @@ fn told(answer: &Value, user: &Client) -> Vec<String> {
         .collect()
 }
 
-fn choose(who: &Client, word: &str) {
+pub fn choose(who: &Client, word: &str) {
     let path = format!("/_matrix/client/v3/presence/{}/status", who.user);
     who.put(&path, json!({ "presence": word })).ok();
 }
@@ -138,7 +138,7 @@ fn l4_l5_groups_and_pointers_are_kept_and_a_group_is_invited_in_one_call() {
 /// Every way out, for a stranger, somebody denied, a former contact, one who is accepted, and a room mate.
 #[test]
 fn l6_every_exit_shows_what_may_be_seen_and_nothing_more() {
-    let server = TestServer::start();
+    let server = TestServer::start_with(|config| config.presence.max_room_members = 2);
     let alice = server.register("alice");
     let names = ["stranger", "denied", "former", "accepted", "mate"];
     let observers: Vec<Client> = names.iter().map(|name| server.register(name)).collect();
@@ -152,12 +152,19 @@ fn l6_every_exit_shows_what_may_be_seen_and_nothing_more() {
     }
     answer(&alice, former, "revoke");
     let room = room_of(&alice, &[mate]);
+    let crowd = server.register("crowd");
     let _alices = Reader::new(&alice);
-    for (share, visible) in [
-        ("shared_rooms", [false, false, false, true, true]),
-        ("list", [false, false, false, true, false]),
-        ("nobody", [false; 5]),
+    let join = |who: &Client| who.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+    for (members, share, visible) in [
+        (2, "shared_rooms", [false, false, false, true, true]),
+        (2, "list", [false, false, false, true, false]),
+        (2, "nobody", [false; 5]),
+        (3, "shared_rooms", [false, false, false, true, false]),
+        (3, "nobody", [false; 5]),
     ] {
+        if members == 3 {
+            join(&crowd);
+        }
         alice.put(&format!("{OURS}/settings/{}", alice.user), json!({ "share": share })).ok();
         for (observer, visible) in observers.iter().zip(visible) {
             let mut reader = Reader { client: observer.clone(), since: String::new(), with: String::new() };
@@ -175,7 +182,7 @@ fn l6_every_exit_shows_what_may_be_seen_and_nothing_more() {
             for (exit, shown) in exits {
                 // Who has nobody on their list sees nobody by it.
                 let expected = visible && (exit != "list" || observer.user != mate.user);
-                assert_eq!(shown, expected, "{exit}, {}, {share}", observer.user);
+                assert_eq!(shown, expected, "{exit}, {}, {share}, {members} in the room", observer.user);
             }
         }
     }

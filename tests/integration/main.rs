@@ -11,6 +11,7 @@ mod presence;
 mod rooms_life;
 mod rooms_pdus;
 mod rooms_rules;
+mod sight;
 mod support;
 mod sync;
 mod web;

@@ -136,6 +136,11 @@ impl List {
         self.contacts.get(user)
     }
 
+    /// Everybody of whom something is kept, also those who are done with.
+    pub fn contacts(&self) -> impl Iterator<Item = (&Arc<str>, &Contact)> {
+        self.contacts.iter()
+    }
+
     /// The users on the list, accepted or not (L1).
     pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Contact)> {
         self.contacts.iter().filter(|(_, contact)| contact.relation.observing() != Observing::No)

@@ -219,6 +219,13 @@ pub(super) const KEYS: &[Key] = &[
         show: |c| Shown::Text(duration::show(c.presence.long_watchdog)),
     },
     Key {
+        name: "presence.max_room_members",
+        help: "A room with more members than this does not show them each other's presence; lists do as\nbefore. 0: every room does.",
+        allowed: "a whole number from 0 to 1000000",
+        set: |c, v| v.parse().ok().filter(|n| *n <= 1_000_000).map(|n| c.presence.max_room_members = n),
+        show: |c| Shown::Bare(c.presence.max_room_members.to_string()),
+    },
+    Key {
         name: "federation.listen",
         help: "Where other servers are answered, over TLS. Without it this server is on its own.",
         allowed: "an IP address and a port, such as [::]:8448",

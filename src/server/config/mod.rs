@@ -20,6 +20,8 @@ use std::{
 use ipnet::IpNet;
 use ruma::{OwnedServerName, RoomVersionId, owned_server_name};
 
+use crate::core::visibility::RoomLimit;
+
 pub use self::{
     error::{ConfigError, Source},
     load::{Sources, load},
@@ -79,12 +81,25 @@ pub struct Presence {
     pub idle_timeout: Duration,
     /// How long a user stays what they were after their last device went. Default: 30 seconds.
     pub offline_grace: Duration,
+    /// A room with more members than this does not make them visible to each other; 0: every room does.
+    /// Default: 0.
+    pub max_room_members: u32,
     /// How long changes are collected before one message takes them to another server. Default: 10 seconds.
     pub batch_window: Duration,
     /// Silence of another server after which it is reminded and asked. Default: 1 minute.
     pub short_watchdog: Duration,
     /// Time without a reminder of another server after which it is reminded and asked. Default: 1 hour.
     pub long_watchdog: Duration,
+}
+
+impl Presence {
+    /// Up to which size a room makes its members visible to each other.
+    pub fn room_limit(&self) -> RoomLimit {
+        match self.max_room_members {
+            0 => RoomLimit::None,
+            most => RoomLimit::Members(usize::try_from(most).unwrap_or(usize::MAX)),
+        }
+    }
 }
 
 /// Settings of the traffic with other servers.
@@ -192,6 +207,7 @@ impl Default for Presence {
         Self {
             idle_timeout: Duration::from_secs(180),
             offline_grace: Duration::from_secs(30),
+            max_room_members: 0,
             batch_window: Duration::from_secs(10),
             short_watchdog: Duration::from_secs(60),
             long_watchdog: Duration::from_secs(3600),

@@ -27,8 +27,8 @@ struct Consequences {
     rows: BTreeSet<(OwnedUserId, Arc<str>)>,
     /// Whose devices are to be told.
     tell: BTreeSet<OwnedUserId>,
-    /// Who can be seen by whom from here on: observer, observed.
-    appeared: Vec<(OwnedUserId, OwnedUserId)>,
+    /// Who can see whom from here on, or cannot any longer: observer, observed.
+    sight: Vec<(OwnedUserId, OwnedUserId)>,
 }
 
 impl App {
@@ -64,7 +64,19 @@ impl App {
         {
             let _writing = self.contacts.writing.lock().await;
             self.store.put_contact_settings(owner.to_owned(), settings.clone()).await?;
-            of_user(&mut self.contacts.lock(), owner).settings = settings;
+            let after = settings.share;
+            let before = {
+                let mut users = self.contacts.lock();
+                let of_owner = of_user(&mut users, owner);
+                let before = std::mem::replace(&mut of_owner.settings, settings).share;
+                if before != after {
+                    self.contacts.note_share(owner, of_owner, before, &self.live);
+                }
+                before
+            };
+            if before != after {
+                self.wake_observers_by(owner, before.max(after));
+            }
         }
         self.change_list(owner, |list| {
             list.handle_auto_accept(auto);
@@ -92,12 +104,15 @@ impl App {
                             waiting.push_back(other);
                         }
                     }
-                    Output::Effect { contact, effect: Effect::Standing(Observed::Yes) } => {
-                        if let Ok(observer) = UserId::parse(&*contact) {
-                            consequences.appeared.push((observer, user.clone()));
+                    Output::Effect { contact, effect: Effect::Standing(standing) } => {
+                        let sight = &mut of_user(users, &user).sight;
+                        if sight.set_observer(&contact, standing == Observed::Yes)
+                            && let Ok(observer) = UserId::parse(&*contact)
+                        {
+                            consequences.sight.push((observer, user.clone()));
                         }
                     }
-                    Output::Effect { effect: Effect::Listed(_) | Effect::Standing(_), .. } => {}
+                    Output::Effect { effect: Effect::Listed(_), .. } => {}
                 }
             }
         }
@@ -108,10 +123,8 @@ impl App {
     async fn show(self: &Arc<Self>, consequences: Consequences) -> ApiResult<()> {
         {
             let mut users = self.contacts.lock();
-            for (observer, observed) in &consequences.appeared {
-                let of_observer = of_user(&mut users, observer);
-                of_observer.appeared.retain(|_, user| user != observed);
-                of_observer.appeared.insert(self.live.advance(), observed.clone());
+            for (observer, observed) in &consequences.sight {
+                of_user(&mut users, observer).sight.note(observed, self.live.advance());
             }
         }
         let content = format!(r#"{{"changed_ts":{}}}"#, self.unix_ms());
@@ -119,7 +132,7 @@ impl App {
             let key = AccountDataKey { user, room: None, kind: LIST_CHANGED.to_owned() };
             self.set_account_data(key, content.clone()).await?;
         }
-        for (observer, _) in &consequences.appeared {
+        for (observer, _) in &consequences.sight {
             self.wakers.wake(observer);
         }
         Ok(())

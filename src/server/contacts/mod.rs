@@ -5,6 +5,7 @@
 //! core's rules ([`crate::core::visibility`], [`crate::core::policy`]) from what is kept here.
 
 mod change;
+mod sight;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,6 +15,7 @@ use std::{
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
+use self::sight::{Shares, Sight};
 use super::store::{Store, StoreError};
 use crate::core::{
     list::{AutoAccept, Contact, List, Observed, Observing},
@@ -38,6 +40,8 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Contacts {
     users: Mutex<HashMap<OwnedUserId, OfUser>>,
+    /// Locked after `users`, when both are.
+    shares: Mutex<Shares>,
     /// Changes are written one after the other, so that the last one stays.
     writing: tokio::sync::Mutex<()>,
 }
@@ -46,14 +50,14 @@ pub struct Contacts {
 struct OfUser {
     list: List,
     settings: Settings,
-    /// Whom the user can see since a live position; each at their last one.
-    appeared: BTreeMap<u64, OwnedUserId>,
+    sight: Sight,
 }
 
 impl OfUser {
     fn new(owner: &UserId, settings: Settings, contacts: Vec<(Arc<str>, Contact)>) -> Self {
         let list = List::restored(Arc::from(owner.as_str()), settings.auto_accept, contacts);
-        Self { list, settings, appeared: BTreeMap::new() }
+        let sight = Sight::new(list.observers());
+        Self { list, settings, sight }
     }
 }
 
@@ -72,7 +76,7 @@ impl Contacts {
             let of_user = OfUser::new(&owner, settings, contacts);
             users.insert(owner, of_user);
         }
-        Ok(Self { users: Mutex::new(users), writing: tokio::sync::Mutex::default() })
+        Ok(Self { users: Mutex::new(users), ..Self::default() })
     }
 
     /// Whether `observed` accepted `observer` on their list, and with whom they share at all.
@@ -84,21 +88,16 @@ impl Contacts {
         (accepted, of_user.settings.share)
     }
 
+    /// With whom `user` shares their presence.
+    pub fn share_of(&self, user: &UserId) -> Share {
+        self.lock().get(user).map(|of_user| of_user.settings.share).unwrap_or_default()
+    }
+
     /// Those whom `observed` accepted on their list.
     pub fn observers(&self, observed: &UserId) -> Vec<OwnedUserId> {
         let users = self.lock();
         let observers = users.get(observed).into_iter().flat_map(|of_user| of_user.list.observers());
         observers.filter_map(|user| UserId::parse(&**user).ok()).collect()
-    }
-
-    /// Those who can be seen by `observer` since a live position after `since`, up to `upto`, by a list.
-    pub fn appeared(&self, observer: &UserId, since: u64, upto: u64) -> Vec<OwnedUserId> {
-        if since >= upto {
-            return Vec::new();
-        }
-        let users = self.lock();
-        let Some(of_user) = users.get(observer) else { return Vec::new() };
-        of_user.appeared.range(since + 1..=upto).map(|(_, user)| user.clone()).collect()
     }
 
     /// Those on the list of `owner` who accepted: whom they can see by it.
@@ -115,6 +114,13 @@ impl Contacts {
         let users = self.lock();
         let entries = users.get(owner).into_iter().flat_map(|of_user| of_user.list.entries());
         entries.filter_map(|(user, c)| Some((UserId::parse(&**user).ok()?, c.clone()))).collect()
+    }
+
+    /// Everybody whom `owner` has, or had, to do with on a list.
+    pub fn known_to(&self, owner: &UserId) -> Vec<OwnedUserId> {
+        let users = self.lock();
+        let known = users.get(owner).into_iter().flat_map(|of_user| of_user.list.contacts());
+        known.filter_map(|(user, _)| UserId::parse(&**user).ok()).collect()
     }
 
     /// Those who wait for an answer of `owner` (L2).
@@ -147,6 +153,10 @@ impl Contacts {
         let listed = contact.is_some_and(|contact| contact.relation.observing() != Observing::No);
         let groups = contact.into_iter().flat_map(|c| &c.groups).map(|group| group.as_str()).collect();
         of_user.settings.invites.may_invite(shown, &Inviter { listed, groups })
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {

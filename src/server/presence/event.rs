@@ -26,6 +26,19 @@ pub(super) struct Facts<'a> {
     pub(super) last_seen: Option<Instant>,
 }
 
+/// The content of an event that tells nothing: of a user whom the reader may not see, and of one whom
+/// nobody has heard of. It is the same whatever the user is doing.
+pub const UNKNOWN: &str = r#"{"presence":"offline","org.pilotlight.presence":{"state":"unknown"}}"#;
+
+/// Appends the event that tells nothing of `user` (L2: what was told before holds no longer).
+pub fn write_unknown(out: &mut Vec<u8>, user: &str) {
+    out.extend_from_slice(br#"{"type":"m.presence","sender":"#);
+    append_string(out, user);
+    out.extend_from_slice(br#","content":"#);
+    out.extend_from_slice(UNKNOWN.as_bytes());
+    out.push(b'}');
+}
+
 /// One user's presence as JSON, but for the times that are relative to the moment of reading.
 #[derive(Debug)]
 pub struct PresenceEvent {
@@ -169,6 +182,15 @@ mod tests {
             });
             assert_eq!(read(&encoded, now), expected);
         }
+    }
+
+    #[test]
+    fn l2_an_event_that_tells_nothing_is_whole() {
+        let mut out = Vec::new();
+        write_unknown(&mut out, "@a\"b:x");
+        let content = json!({ "presence": "offline", "org.pilotlight.presence": { "state": "unknown" } });
+        let expected = json!({ "type": "m.presence", "sender": "@a\"b:x", "content": content });
+        assert_eq!(serde_json::from_slice::<Value>(&out).expect("is JSON"), expected);
     }
 
     #[test]

@@ -19,7 +19,11 @@ use ruma::{DeviceId, OwnedUserId, UserId};
 use tokio::sync::{Notify, watch};
 
 use self::event::Facts;
-pub use self::{connection::Connected, event::PresenceEvent, run::run};
+pub use self::{
+    connection::Connected,
+    event::{PresenceEvent, UNKNOWN, write_unknown},
+    run::run,
+};
 use super::{
     config,
     store::{Profile, Store, StoreError},

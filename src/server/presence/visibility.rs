@@ -5,7 +5,7 @@ use ruma::UserId;
 use crate::{
     core::{
         presence::State,
-        visibility::{self, RoomLimit, Share, Ties},
+        visibility::{self, Share, Ties},
     },
     server::app::App,
 };
@@ -13,29 +13,38 @@ use crate::{
 impl App {
     /// Whether `observer` may see the presence of `observed`.
     pub fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
-        if observer == observed {
-            return true;
-        }
         let (accepted, share) = self.contacts.standing(observer, observed);
-        // Every shared room counts, so that how many are in it need not be looked up.
-        let shares_room = share == Share::SharedRooms && self.rooms.members.shares_room(observer, observed);
-        let ties = Ties { accepted, smallest_shared_room: shares_room.then_some(2) };
-        visibility::may_see(ties, share, RoomLimit::None)
+        observer == observed || self.may_see_by(observer, observed, accepted, share)
+    }
+
+    /// Whether `observer` might see the presence of `observed`, if they shared with `share`.
+    pub fn might_see(&self, observer: &UserId, observed: &UserId, share: Share) -> bool {
+        let (accepted, _) = self.contacts.standing(observer, observed);
+        observer == observed || self.may_see_by(observer, observed, accepted, share)
+    }
+
+    fn may_see_by(&self, observer: &UserId, observed: &UserId, accepted: bool, share: Share) -> bool {
+        let members = &self.rooms.members;
+        let by_room = share == Share::SharedRooms && !accepted;
+        let smallest_shared_room = by_room.then(|| members.shared_room(observer, observed)).flatten();
+        visibility::may_see(Ties { accepted, smallest_shared_room }, share, members.limit())
     }
 
     /// Wakes everybody who may see `observed`, and their own devices.
     pub fn wake_observers(&self, observed: &UserId) {
+        self.wake_observers_by(observed, self.contacts.share_of(observed));
+    }
+
+    /// Wakes everybody who may see `observed` if they share with `share`, and their own devices.
+    pub fn wake_observers_by(&self, observed: &UserId, share: Share) {
         self.wakers.wake(observed);
-        let share = self.contacts.settings(observed).share;
         if share != Share::Nobody {
             for observer in self.contacts.observers(observed) {
                 self.wakers.wake(&observer);
             }
         }
         if share == Share::SharedRooms {
-            for room in self.rooms.members.joined_rooms(observed) {
-                self.wake_room(&room);
-            }
+            self.rooms.members.each_room_mate(observed, |user| self.wakers.wake(user));
         }
     }
 

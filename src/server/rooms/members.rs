@@ -8,13 +8,18 @@ use std::{
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use super::{Membership, StoredEvent};
-use crate::server::store::{Store, StoreError};
+use crate::{
+    core::visibility::RoomLimit,
+    server::store::{Store, StoreError},
+};
 
 /// The current members of every room: exact after each commit, before its position can be seen.
 /// Bounded by the number of members that are joined, invited or knocking.
 #[derive(Debug, Default)]
 pub struct Members {
     index: RwLock<Index>,
+    /// Up to which size a room makes its members visible to each other (L6).
+    limit: RoomLimit,
 }
 
 #[derive(Debug, Default)]
@@ -28,13 +33,69 @@ struct Index {
 struct Present {
     joined: BTreeSet<OwnedUserId>,
     invited: usize,
+    /// Where in the log the room grew beyond the limit, or shrank to it, the last time and the time before;
+    /// 0: not in this run.
+    crossed: [u64; 2],
 }
 
 impl Members {
-    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+    pub(super) fn load(store: &Store, limit: RoomLimit) -> Result<Self, StoreError> {
         let mut index = Index::default();
         store.present_members(|user, room, membership| index.set(&user, &room, membership))?;
-        Ok(Self { index: RwLock::new(index) })
+        Ok(Self { index: RwLock::new(index), limit })
+    }
+
+    /// Up to which size a room makes its members visible to each other.
+    pub fn limit(&self) -> RoomLimit {
+        self.limit
+    }
+
+    /// Whether the members of `room` were visible to each other at the position `since` of the log. If the
+    /// size crossed the limit more than twice after it, the answer is yes.
+    pub fn counted_at(&self, room: &RoomId, since: u64) -> bool {
+        let index = self.read();
+        let Some(present) = index.rooms.get(room) else { return true };
+        let counts = self.limit.counts(present.joined.len());
+        let [last, before] = present.crossed;
+        if since >= last { counts } else { !counts || since < before }
+    }
+
+    /// Everybody joined to `room`, if its size crossed the limit after the position `since` of the log.
+    pub fn crossed_since(&self, room: &RoomId, since: u64) -> Vec<OwnedUserId> {
+        let index = self.read();
+        let crossed = index.rooms.get(room).filter(|p| p.crossed[0] > since);
+        crossed.map_or_else(Vec::new, |p| p.joined.iter().cloned().collect())
+    }
+
+    /// Runs `each` for everybody who may see `user` by a room, once for each such room, under a lock: it
+    /// must be quick.
+    pub fn each_room_mate(&self, user: &UserId, mut each: impl FnMut(&OwnedUserId)) {
+        let index = self.read();
+        let rooms = index.users.get(user).into_iter().flatten().filter(|(_, m)| **m == Membership::Join);
+        for (room, _) in rooms {
+            if let Some(present) = index.rooms.get(room).filter(|p| self.limit.counts(p.joined.len())) {
+                present.joined.iter().for_each(&mut each);
+            }
+        }
+    }
+
+    /// The size of a room that both users are joined to: of one that is small enough to make them visible
+    /// to each other, if there is one. Costs a look at each of the rooms of whoever is in fewer.
+    pub fn shared_room(&self, a: &UserId, b: &UserId) -> Option<usize> {
+        let index = self.read();
+        let (of_a, of_b) = (index.users.get(a)?, index.users.get(b)?);
+        let (few, many) = if of_a.len() <= of_b.len() { (of_a, of_b) } else { (of_b, of_a) };
+        let mut too_large = None;
+        for (room, m) in few {
+            if *m == Membership::Join && many.get(room) == Some(&Membership::Join) {
+                let size = index.rooms.get(room).map_or(0, |p| p.joined.len());
+                if self.limit.counts(size) {
+                    return Some(size);
+                }
+                too_large = Some(size);
+            }
+        }
+        too_large
     }
 
     /// The rooms that `user` is joined to, in order of their IDs.
@@ -96,7 +157,14 @@ impl Members {
                 && let Ok(user) = <&UserId>::try_from(user)
             {
                 let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+                let before = index.size(&event.room_id);
                 index.set(user, &event.room_id, membership);
+                let after = index.size(&event.room_id);
+                if self.limit.counts(before) != self.limit.counts(after)
+                    && let Some(present) = index.rooms.get_mut(&event.room_id)
+                {
+                    present.crossed = [event.position, present.crossed[0]];
+                }
             }
         }
     }
@@ -107,6 +175,10 @@ impl Members {
 }
 
 impl Index {
+    fn size(&self, room: &RoomId) -> usize {
+        self.rooms.get(room).map_or(0, |p| p.joined.len())
+    }
+
     fn set(&mut self, user: &UserId, room: &RoomId, membership: Membership) {
         let present = self.rooms.entry(room.to_owned()).or_default();
         let rooms = self.users.entry(user.to_owned()).or_default();
@@ -141,6 +213,33 @@ mod tests {
     use ruma::{room_id, user_id};
 
     use super::*;
+
+    #[test]
+    fn l6_a_room_beyond_the_limit_ties_nobody() {
+        let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
+        let (small, large) = (room_id!("!small:x"), room_id!("!large:x"));
+        let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
+        let set = |user: &UserId, room: &RoomId, m| members.index.write().expect("whole").set(user, room, m);
+        let mates = |of: &UserId| {
+            let mut mates = BTreeSet::new();
+            members.each_room_mate(of, |mate| {
+                mates.insert(mate.to_string());
+            });
+            mates.into_iter().collect::<Vec<_>>()
+        };
+        for user in users {
+            set(user, large, Membership::Join);
+        }
+        let [a, b, c] = users;
+        assert_eq!((members.shared_room(a, b), mates(a)), (Some(3), Vec::new()));
+        assert!(!members.counted_at(large, 5));
+        set(a, small, Membership::Join);
+        set(b, small, Membership::Join);
+        assert_eq!((members.shared_room(a, b), mates(a)), (Some(2), vec![a.to_string(), b.to_string()]));
+        assert_eq!((members.shared_room(a, c), mates(c)), (Some(3), Vec::new()));
+        set(c, large, Membership::Leave);
+        assert_eq!((members.shared_room(a, c), members.counted_at(large, 5)), (None, true));
+    }
 
     #[test]
     fn the_index_follows_every_change_and_forgets_what_is_over() {

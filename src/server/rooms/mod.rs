@@ -82,7 +82,7 @@ impl Rooms {
     /// [`OpenError`] when either cannot be read.
     pub fn open(config: &super::Config, store: &Store) -> Result<Self, OpenError> {
         let signer = Arc::new(Signer::open(&config.data_dir, &config.server_name)?);
-        let members = Members::load(store)
+        let members = Members::load(store, config.presence.room_limit())
             .map_err(|e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string()))?;
         Ok(Self { members, signer })
     }

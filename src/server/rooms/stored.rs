@@ -139,16 +139,15 @@ impl StoredEvent {
 
     /// For a member event: whose, and what they are by it.
     pub fn membership(&self) -> Option<(&str, Membership)> {
-        #[derive(Deserialize)]
-        struct Content<'a> {
-            #[serde(borrow)]
-            membership: std::borrow::Cow<'a, str>,
-        }
         if self.kind != "m.room.member" {
             return None;
         }
-        let content: Content<'_> = self.content_as()?;
-        Some((self.state_key.as_deref()?, Membership::parse(&content.membership)?))
+        Some((self.state_key.as_deref()?, membership_of(self.content())?))
+    }
+
+    /// For a member event: what they were before it, if anything.
+    pub fn membership_before(&self) -> Option<Membership> {
+        membership_of(&self.replaces.as_ref()?.content)
     }
 
     /// About how many bytes it takes in memory.
@@ -161,6 +160,16 @@ impl StoredEvent {
     pub(super) fn client_prefix(&self) -> &str {
         self.client.get_or_init(|| client_event::prefix(&self.event_id, &self.pdu).into())
     }
+}
+
+/// The membership that the content of a member event says.
+fn membership_of(content: &RawValue) -> Option<Membership> {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        membership: std::borrow::Cow<'a, str>,
+    }
+    Membership::parse(&serde_json::from_str::<Content<'_>>(content.get()).ok()?.membership)
 }
 
 /// The `content` of a PDU.

@@ -5,12 +5,14 @@
 //! waits to be woken. What is the same for all readers is encoded once, where it is kept.
 
 mod account_data;
+mod encounters;
 mod filter;
 mod filters;
 mod json;
 mod keys;
 mod lazy;
 mod poll;
+mod presence;
 mod reader;
 mod rooms;
 mod token;

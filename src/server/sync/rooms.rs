@@ -7,6 +7,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use super::{
     Token,
     account_data::{RoomAccountData, event},
+    encounters::Encounters,
     json::Writer,
     reader::Reader,
     window::{Passage, Timeline, Window, seen},
@@ -22,12 +23,12 @@ use crate::server::{
 const HEROES: usize = 5;
 
 impl Reader<'_> {
-    /// Writes what is new in rooms. `appeared` gets those whose presence the reader can see from here on.
+    /// Writes what is new in rooms. `encounters` gets whom the reader met there, and parted from.
     pub(super) fn write_rooms(
         &self,
         out: &mut Writer,
         account_data: &RoomAccountData,
-        appeared: &mut BTreeSet<OwnedUserId>,
+        encounters: &mut Encounters,
     ) -> ApiResult<bool> {
         let since = self.log_since();
         let mut windows =
@@ -46,11 +47,15 @@ impl Reader<'_> {
         let mut elsewhere = Vec::new();
         let part = out.open("rooms");
         let join = out.open("join");
-        for (room, window) in windows.into_iter().filter(|(room, _)| self.filter.room(room)) {
+        for (room, window) in windows {
             let passage = self.passage_through(&room, &window, since)?;
+            self.encounter(&room, &window, passage, encounters)?;
+            if !self.filter.room(&room) {
+                continue;
+            }
             if passage.is == Some(Membership::Join) {
                 let data = self.account_data_of(&room, passage, account_data)?;
-                self.write_joined(out, &room, window, passage, &data, appeared)?;
+                self.write_joined(out, &room, window, passage, &data)?;
             } else {
                 elsewhere.push((room, passage));
             }
@@ -114,7 +119,6 @@ impl Reader<'_> {
         window: Window,
         passage: Passage,
         account_data: &[AccountData],
-        appeared: &mut BTreeSet<OwnedUserId>,
     ) -> ApiResult<()> {
         let is_new = passage.was != Some(Membership::Join);
         let from = if is_new { 0 } else { self.log_since() };
@@ -122,11 +126,6 @@ impl Reader<'_> {
         let mut timeline = self.timeline(room, known, from, self.upto.log)?;
         if is_new {
             timeline.events = visible_events(self.app, &self.session.user, room, timeline.events)?;
-            self.app.rooms.members.each_joined(room, |user| {
-                appeared.insert(user.clone());
-            });
-        } else {
-            appeared.extend(timeline.events.iter().filter_map(|e| newcomer(e)));
         }
         let mut state = self.state(room, &timeline, is_new, from)?;
         let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
@@ -365,13 +364,5 @@ impl Reader<'_> {
         self.write_timeline(out, &timeline);
         out.end(object);
         Ok(())
-    }
-}
-
-/// Whose presence can be seen because of this event: somebody joined.
-fn newcomer(event: &StoredEvent) -> Option<OwnedUserId> {
-    match event.membership()? {
-        (user, Membership::Join) => UserId::parse(user).ok(),
-        (_, Membership::Invite | Membership::Knock | Membership::Leave | Membership::Ban) => None,
     }
 }
