@@ -73,16 +73,20 @@ impl App {
     /// # Errors
     /// [`ServeError::Store`] when the database is in use, damaged, newer than this binary, or not accessible;
     /// [`ServeError::Tls`] when a certificate file cannot be used.
-    pub fn open(config: Config) -> Result<Arc<Self>, ServeError> {
+    pub async fn open(config: Config) -> Result<Arc<Self>, ServeError> {
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole)?;
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
         let account_data = AccountDataPositions::load(&store).map_err(damaged)?;
         let rooms = Rooms::open(&config, &store)?;
-        let federates = config.federation.listen.is_some();
-        let federation =
-            federates.then(|| Federation::new(&config.federation, Arc::clone(&rooms.signer))).transpose()?;
         let limits = RateLimits::new(config.rate_limits);
         let started_unix_ms = unix_ms();
+        let federation = match config.federation.listen {
+            Some(_) => {
+                let epoch = store.next_epoch(started_unix_ms).await.map_err(damaged)?;
+                Some(Federation::new(&config.federation, Arc::clone(&rooms.signer), epoch)?)
+            }
+            None => None,
+        };
         let live = Live::new(started_unix_ms * 1000);
         let now = crate::core::time::Instant::from_millis(started_unix_ms);
         let presence = Presence::load(&store, &config.presence, &live, now).map_err(damaged)?;

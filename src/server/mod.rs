@@ -46,7 +46,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when the store cannot be opened or an address cannot be taken.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let app = App::open(config)?;
+        let app = App::open(config).await?;
         let (listener, address) = listen(app.config.listen).await?;
         let federation = match &app.config.federation {
             config::Federation {
@@ -104,8 +104,11 @@ impl Server {
             stop.send_replace(true);
         };
         let timers = tokio::spawn(presence::run(Arc::clone(&self.app)));
+        let deliveries = tokio::spawn(federation::deliver::run(Arc::clone(&self.app)));
         tokio::join!(clients, servers, stop);
+        self.app.send_rest().await;
         timers.abort();
+        deliveries.abort();
         self.app.close().await;
         tracing::info!("stopped");
     }

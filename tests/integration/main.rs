@@ -2,8 +2,10 @@
 
 mod account_data;
 mod accounts;
+mod authority;
 mod cli;
 mod contacts;
+mod federation_send;
 mod federation_transport;
 mod keys;
 mod limits;

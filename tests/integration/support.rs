@@ -53,6 +53,20 @@ pub struct TestServer {
     shutdown: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     data: Arc<TempDir>,
+    config: Config,
+}
+
+/// A server that ended in order, and can go on where it was.
+pub struct Stopped {
+    data: Arc<TempDir>,
+    config: Config,
+}
+
+impl Stopped {
+    /// Starts with the same configuration on the same data.
+    pub fn start(self) -> TestServer {
+        TestServer::start_in(self.data, |config| *config = self.config)
+    }
 }
 
 impl TestServer {
@@ -70,6 +84,7 @@ impl TestServer {
         change(&mut config);
         config.data_dir = data.path().to_owned();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let kept = config.clone();
         let (shutdown, stopped) = oneshot::channel();
         let (started, wait) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -85,7 +100,12 @@ impl TestServer {
             });
         });
         let (address, app) = wait.recv().expect("the server starts");
-        Self { address, app, shutdown: Some(shutdown), thread: Some(thread), data }
+        Self { address, app, shutdown: Some(shutdown), thread: Some(thread), data, config: kept }
+    }
+
+    /// Stops in order.
+    pub fn stop(self) -> Stopped {
+        Stopped { data: Arc::clone(&self.data), config: self.config.clone() }
     }
 
     /// Stops in order and starts again on the same data.

@@ -8,36 +8,31 @@ use crate::core::time::Instant;
 /// Doubles with each failure in a row, varied by a fifth so that the peers of a dead server do not
 /// return in step.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Backoff {
+pub struct Backoff {
     failures: u32,
     until: Option<Instant>,
 }
 
 impl Backoff {
     /// Until when nothing is to be sent.
-    pub(super) const fn until(&self) -> Option<Instant> {
+    pub const fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// How often in a row it failed.
-    pub(super) const fn failures(&self) -> u32 {
+    pub const fn failures(&self) -> u32 {
         self.failures
     }
 
     /// The peer could not be reached; `first` and `longest` bound the pause.
-    pub(super) fn handle_failure(
-        &mut self,
-        now: Instant,
-        (first, longest): (Duration, Duration),
-        rng: &mut Rng,
-    ) {
+    pub fn handle_failure(&mut self, now: Instant, (first, longest): (Duration, Duration), rng: &mut Rng) {
         let pause = first.saturating_mul(1 << self.failures.min(20)).min(longest);
         self.failures = self.failures.saturating_add(1);
         self.until = Some(now + rng.jitter(pause, 0.2));
     }
 
     /// The peer is there.
-    pub(super) const fn handle_success(&mut self) {
+    pub const fn handle_success(&mut self) {
         self.failures = 0;
         self.until = None;
     }

@@ -20,6 +20,7 @@ mod status;
 mod watchdog;
 mod wire;
 
+pub use backoff::Backoff;
 pub use config::Config;
 pub use digest::{Digest, Fingerprint};
 pub use edu::{Asked, Edu, Link, Push, Reminder};

@@ -1,13 +1,18 @@
-//! What other servers may ask of this one: its keys, its version, the profiles of its users.
+//! What other servers may ask of this one: its keys, its version, the profiles of its users; and where
+//! they send their transactions.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, put},
+};
 use ruma::{OwnedUserId, profile::ProfileFieldName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Signed;
+use super::{Signed, send};
 use crate::server::{
     app::App,
     http::{ApiError, ApiResult, Json, Query},
@@ -22,6 +27,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/_matrix/key/v2/server", get(keys))
         .route("/_matrix/federation/v1/version", get(version))
         .route("/_matrix/federation/v1/query/profile", get(profile))
+        .route("/_matrix/federation/v1/send/{transaction_id}", put(send::put))
 }
 
 /// `GET /_matrix/key/v2/server`

@@ -7,18 +7,22 @@ pub mod addresses;
 pub mod api;
 pub mod client;
 mod connect;
+pub mod deliver;
 pub mod fetch;
 pub mod keyring;
 pub mod policy;
 pub mod profile;
+pub mod queue;
 pub mod resolve;
+mod send;
 mod signed;
 pub mod tls;
 
 use std::sync::Arc;
 
 use self::{
-    addresses::Allowed, client::Client, fetch::Fetch, keyring::Keyring, policy::Policy, resolve::Resolver,
+    addresses::Allowed, client::Client, deliver::TransactionIds, fetch::Fetch, keyring::Keyring,
+    policy::Policy, queue::Queue, resolve::Resolver, send::Answered,
 };
 pub use self::{signed::Signed, tls::TlsError};
 use super::{config, keys::Signer};
@@ -37,19 +41,31 @@ pub struct Federation {
     pub resolver: Arc<Resolver>,
     /// Whom this server speaks with.
     pub policy: Policy,
+    /// What waits to be sent to other servers.
+    pub queue: Queue,
+    transaction_ids: TransactionIds,
+    answered: Answered,
 }
 
 impl Federation {
-    /// Puts the parts together; no connection is made yet.
+    /// Puts the parts together; no connection is made yet. `epoch` is greater after each start.
     ///
     /// # Errors
     /// [`TlsError`] when a file of `federation.trusted_ca` cannot be used.
-    pub fn new(config: &config::Federation, signer: Arc<Signer>) -> Result<Self, TlsError> {
+    pub fn new(config: &config::Federation, signer: Arc<Signer>, epoch: u64) -> Result<Self, TlsError> {
         let tls = tls::client_config(&config.trusted_ca)?;
         let allowed = Allowed(config.allow_addresses.clone());
         let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
         let client = Client::new(Arc::clone(&resolver), tls, signer);
         let policy = Policy::new(config);
-        Ok(Self { keyring: Keyring::new(client.clone()), client, resolver, policy })
+        Ok(Self {
+            keyring: Keyring::new(client.clone()),
+            client,
+            resolver,
+            policy,
+            queue: Queue::new(epoch),
+            transaction_ids: TransactionIds::new(epoch),
+            answered: Answered::default(),
+        })
     }
 }

@@ -13,6 +13,7 @@ mod contacts;
 mod device_keys;
 mod devices;
 mod directory;
+mod epoch;
 mod events;
 mod filters;
 mod log;

@@ -6,3 +6,7 @@ CREATE TABLE server_keys (
     valid_until_ms INTEGER NOT NULL,
     PRIMARY KEY (server, key_id)
 ) STRICT, WITHOUT ROWID;
+
+-- The number of the last start, greater than all before.
+CREATE TABLE federation_epoch (epoch INTEGER NOT NULL) STRICT;
+INSERT INTO federation_epoch VALUES (0);

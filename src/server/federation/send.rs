@@ -1,0 +1,160 @@
+//! What other servers send: `PUT /_matrix/federation/v1/send/{txnId}`.
+//!
+//! A transaction has an effect once, however often it comes. What cannot be read or is not allowed in one
+//! EDU refuses that EDU only. Source: Matrix server-server API, "Transactions".
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
+    room_version_rules::RoomVersionRules,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::Signed;
+use crate::server::{
+    app::App,
+    http::{ApiError, ApiResult, Path, json_error},
+};
+
+/// The PDUs and EDUs in one transaction at most, by the specification.
+const MAX_PDUS: usize = 50;
+const MAX_EDUS: usize = 100;
+
+/// The longest ID of a transaction or an event, in bytes.
+const MAX_ID: usize = 255;
+
+/// Answers that are remembered of one server, which sends one transaction after the other.
+const REMEMBERED: usize = 8;
+
+/// Servers whose answers are remembered; past that the memory starts anew.
+const MAX_SERVERS: usize = 1_000;
+
+/// The transactions that were answered, by the server that sent them.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    servers: Mutex<HashMap<OwnedServerName, Arc<Turn>>>,
+}
+
+/// Held while a transaction of one server is worked on: the next one waits. The last answers, by ID.
+type Turn = tokio::sync::Mutex<VecDeque<(String, Arc<str>)>>;
+
+#[derive(Deserialize)]
+struct Transaction<'a> {
+    origin: OwnedServerName,
+    #[serde(borrow, default)]
+    pdus: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    edus: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Edu<'a> {
+    edu_type: String,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    Path(transaction_id): Path<String>,
+    signed: Signed,
+) -> ApiResult<Response> {
+    let federation = app.federation.as_ref().ok_or_else(ApiError::unrecognized)?;
+    if transaction_id.len() > MAX_ID {
+        return Err(ApiError::invalid_param(format!("the transaction's ID has more than {MAX_ID} bytes")));
+    }
+    let transaction: Transaction<'_> = serde_json::from_slice(&signed.body).map_err(json_error)?;
+    if transaction.origin != signed.origin {
+        return Err(ApiError::forbidden("the transaction is of another server than the request"));
+    }
+    if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {
+        return Err(ApiError::too_large(format!("more than {MAX_PDUS} PDUs or {MAX_EDUS} EDUs")));
+    }
+    let turn = federation.answered.of(&signed.origin);
+    let mut answered = turn.lock().await;
+    let known = answered.iter().find(|(id, _)| *id == transaction_id);
+    let answer = match known {
+        Some((_, answer)) => Arc::clone(answer),
+        None => {
+            for edu in transaction.edus {
+                app.handle_edu(&signed.origin, edu).await?;
+            }
+            let answer: Arc<str> = json!({ "pdus": refused(&transaction.pdus) }).to_string().into();
+            if answered.len() == REMEMBERED {
+                answered.pop_front();
+            }
+            answered.push_back((transaction_id, Arc::clone(&answer)));
+            answer
+        }
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], answer.to_string()).into_response())
+}
+
+impl App {
+    /// Takes one EDU. That it cannot be read, says what it may not, or is of an unknown type is the end of
+    /// it alone.
+    ///
+    /// # Errors
+    /// Only for what is not the sender's fault, so that it sends the transaction again.
+    async fn handle_edu(&self, origin: &ServerName, edu: &RawValue) -> ApiResult<()> {
+        let edu: Edu<'_> = match serde_json::from_str(edu.get()) {
+            Ok(edu) => edu,
+            Err(error) => {
+                tracing::debug!(%origin, %error, "an EDU cannot be read");
+                return Ok(());
+            }
+        };
+        let Edu { edu_type, content } = edu;
+        tracing::trace!(%origin, edu_type, bytes = content.get().len(), "an EDU of a type that is not known");
+        Ok(())
+    }
+}
+
+impl Answered {
+    fn of(&self, server: &ServerName) -> Arc<Turn> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = servers.get(server) {
+            return Arc::clone(turn);
+        }
+        if servers.len() >= MAX_SERVERS {
+            servers.clear();
+        }
+        Arc::clone(servers.entry(server.to_owned()).or_default())
+    }
+}
+
+/// The answer for each PDU: rooms do not travel between servers here.
+fn refused(pdus: &[&RawValue]) -> Map<String, Value> {
+    let ids = pdus.iter().filter_map(|pdu| event_id(pdu.get()));
+    ids.map(|id| (id, json!({ "error": "this server does not take part in rooms of others" }))).collect()
+}
+
+/// The ID of a PDU: told in it in the oldest room versions, else the hash. As the version of the room is
+/// not known, the hash is that of version 12 where the room's ID has its form, and of version 10 elsewhere.
+fn event_id(pdu: &str) -> Option<String> {
+    let pdu: CanonicalJsonObject = serde_json::from_str(pdu).ok()?;
+    let text = |key| match pdu.get(key) {
+        Some(CanonicalJsonValue::String(text)) => Some(text),
+        _ => None,
+    };
+    if let Some(id) = text("event_id") {
+        return (id.len() <= MAX_ID).then(|| id.clone());
+    }
+    let rules = if text("room_id").is_some_and(|id| id.contains(':')) {
+        RoomVersionRules::V10
+    } else {
+        RoomVersionRules::V12
+    };
+    Some(format!("${}", ruma::signatures::reference_hash(&pdu, &rules).ok()?))
+}

@@ -1,0 +1,124 @@
+//! Transactions of EDUs between two homeservers: what is refused, what counts once, what waits.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use pilotlight::server::federation::{
+    client::RequestError,
+    queue::{Edu, Key},
+};
+use ruma::{OwnedServerName, OwnedUserId};
+use serde_json::{Value, json, value::to_raw_value};
+
+use super::{authority::Authority, support::TestServer};
+
+/// Sends `body` as a transaction that `from` signs; the answer, or the status and error code.
+async fn put(
+    from: &TestServer,
+    to: &OwnedServerName,
+    id: &str,
+    body: &Value,
+) -> Result<Value, (u16, String)> {
+    let client = &from.app().federation.as_ref().expect("federates").client;
+    let path = format!("/_matrix/federation/v1/send/{id}");
+    match client.request(to, Method::PUT, &path, Some(body.to_string().into())).await {
+        Ok(answer) => Ok(serde_json::from_str(answer.get()).expect("JSON")),
+        Err(RequestError::Status(status, body)) => {
+            let body: Value = serde_json::from_str(&body).expect("a Matrix error");
+            Err((status.as_u16(), body["errcode"].as_str().expect("an errcode").to_owned()))
+        }
+        Err(e) => panic!("no answer: {e}"),
+    }
+}
+
+fn transaction(origin: &OwnedServerName, pdus: Vec<Value>, edus: Vec<Value>) -> Value {
+    json!({ "origin": origin, "origin_server_ts": 1, "pdus": pdus, "edus": edus })
+}
+
+fn unknown_edu() -> Value {
+    json!({ "edu_type": "org.example.unknown", "content": {} })
+}
+
+/// Waits until `holds`, and fails the test when it does not within 20 s.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_of_another_origin_or_with_too_much_in_it_is_refused() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, _b)) = (ca.trusting_server(), ca.trusting_server());
+    let elsewhere: OwnedServerName = "elsewhere.example".try_into().expect("a name");
+    let wrong = transaction(&elsewhere, vec![], vec![unknown_edu()]);
+    assert_eq!(put(&a, &b_name, "1", &wrong).await, Err((403, "M_FORBIDDEN".to_owned())));
+    let most = transaction(&a_name, vec![json!({}); 50], vec![unknown_edu(); 100]);
+    put(&a, &b_name, "2", &most).await.expect("as much as is allowed");
+    for (pdus, edus) in [(0, 101), (51, 0)] {
+        let more = transaction(&a_name, vec![json!({}); pdus], vec![unknown_edu(); edus]);
+        assert_eq!(put(&a, &b_name, "3", &more).await, Err((413, "M_TOO_LARGE".to_owned())));
+    }
+    let broken = json!({ "origin": a_name, "edus": {} });
+    assert_eq!(put(&a, &b_name, "4", &broken).await, Err((400, "M_BAD_JSON".to_owned())));
+    let long = "x".repeat(256);
+    let empty = transaction(&a_name, vec![], vec![]);
+    assert_eq!(put(&a, &b_name, &long, &empty).await, Err((400, "M_INVALID_PARAM".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_rooms_are_answered_one_by_one_and_bad_edus_do_no_harm() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, _b)) = (ca.trusting_server(), ca.trusting_server());
+    let pdu = json!({
+        "type": "m.room.message", "room_id": "!r:x", "sender": "@a:x", "content": { "body": "hi" },
+        "origin_server_ts": 1, "depth": 5, "prev_events": [], "auth_events": [],
+        "hashes": { "sha256": "thishashcoversallfieldsincasethisisredacted" }, "signatures": {},
+    });
+    let old = json!({ "event_id": "$old:x", "type": "m.room.message" });
+    let edus = vec![json!(1), json!({ "edu_type": "m.presence" }), unknown_edu()];
+    let answer = put(&a, &b_name, "1", &transaction(&a_name, vec![pdu, old], edus)).await.expect("an answer");
+    let pdus = answer["pdus"].as_object().expect("an object");
+    assert_eq!(pdus.len(), 2, "{answer}");
+    assert!(pdus.contains_key("$old:x"), "{answer}");
+    assert!(pdus.keys().any(|id| id.len() == 44 && id.starts_with('$')), "{answer}");
+    assert!(pdus.values().all(|result| result["error"].is_string()), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_transaction_gets_the_same_answer() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, _b)) = (ca.trusting_server(), ca.trusting_server());
+    let with = |id: &str| transaction(&a_name, vec![json!({ "event_id": id })], vec![]);
+    let first = put(&a, &b_name, "1", &with("$one:x")).await.expect("an answer");
+    let again = put(&a, &b_name, "1", &with("$two:x")).await.expect("an answer");
+    assert_eq!(first, again);
+    let other = put(&a, &b_name, "2", &with("$two:x")).await.expect("an answer");
+    assert!(other["pdus"]["$two:x"]["error"].is_string(), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_sent_goes_out_as_soon_as_the_other_server_is_heard_of() {
+    let ca = Authority::new();
+    let (a_name, a) = ca.trusting_server();
+    let (b_name, b) = ca.trusting_server();
+    let stopped = b.stop();
+    let queue = &a.app().federation.as_ref().expect("federates").queue;
+    let user = |name: &str, server: &OwnedServerName| -> OwnedUserId {
+        format!("@{name}:{server}").try_into().expect("a user ID")
+    };
+    let key = Key::List { observer: user("a", &a_name), observed: user("b", &b_name) };
+    let content = to_raw_value(&json!({})).expect("JSON");
+    queue.push(&b_name, Edu { kind: "org.example.unknown", content, key, seq: 1 }).expect("room");
+    until("the first attempt fails", || queue.peers()[&b_name].failures == 1).await;
+    let peer = queue.peers()[&b_name].clone();
+    assert!(peer.waiting == 1 && peer.next_attempt.is_some() && peer.last_error.is_some(), "{peer:?}");
+    let b = stopped.start();
+    // Anything that B signs will do; its pause of 5 s or so does not have to end.
+    let ask = transaction(&b_name, vec![], vec![]);
+    put(&b, &a_name, "1", &ask).await.expect("an answer");
+    until("it arrives", || queue.peers()[&b_name].sent_edus == 1).await;
+    assert_eq!(queue.peers()[&b_name].waiting, 0);
+}
