@@ -11,7 +11,7 @@ use super::{
 
 pub const OURS: &str = "/_matrix/client/unstable/org.pilotlight/presence";
 
-fn list_path(of: &Client) -> String {
+pub fn list_path(of: &Client) -> String {
     format!("/_matrix/client/v3/presence/list/{}", of.user)
 }
 
@@ -29,11 +29,11 @@ pub fn entry(of: &Client, whom: &Client) -> Value {
     entries.iter().find(|e| e["sender"] == whom.user.as_str()).cloned().unwrap_or_default()
 }
 
-fn standing(of: &Client, whom: &Client) -> Value {
+pub fn standing(of: &Client, whom: &Client) -> Value {
     entry(of, whom)["org.pilotlight.list"]["state"].clone()
 }
 
-fn requests(of: &Client) -> Value {
+pub fn requests(of: &Client) -> Value {
     of.get(&format!("{OURS}/requests/{}", of.user)).ok()["requests"].clone()
 }
 

@@ -5,6 +5,7 @@ mod accounts;
 mod authority;
 mod cli;
 mod contacts;
+mod federation_lists;
 mod federation_send;
 mod federation_transport;
 mod keys;

@@ -14,7 +14,7 @@ mod name;
 mod relation;
 
 pub use name::{AclPointer, BadName, GroupName};
-pub use relation::{AutoAccept, Effect, Kind, Message, Observed, Observing, Relation, Wish};
+pub use relation::{AutoAccept, Effect, Half, Kind, Message, Observed, Observing, Relation, Wish};
 
 /// What a user keeps about one other user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,8 @@ pub struct Contact {
 /// What follows from an input, in one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// The contact changed and is to be stored, before anything else of the same input is done.
+    /// The contact changed and is to be stored, before anything else of the same input is done. If there
+    /// is none (any longer), it was forgotten.
     Store {
         /// The other user.
         contact: Arc<str>,
@@ -307,9 +308,20 @@ impl List {
             return false;
         }
         if self.contacts.len() - self.listed >= Self::MAX_OTHERS {
-            self.contacts.retain(|_, contact| !contact.relation.is_over());
+            self.forget_who_is_done_with();
         }
         self.contacts.len() - self.listed < Self::MAX_OTHERS
+    }
+
+    fn forget_who_is_done_with(&mut self) {
+        let queue = &mut self.queue;
+        self.contacts.retain(|user, contact| {
+            let over = contact.relation.is_over();
+            if over {
+                queue.push_back(Output::Store { contact: Arc::clone(user) });
+            }
+            !over
+        });
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Observed {
 }
 
 /// What the two servers say to each other of an observer and an observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `m.presence_invite`: the observer asks.
@@ -58,8 +58,28 @@ pub enum Kind {
     Deny,
 }
 
+/// One of the two halves of a relation; each is one server's to decide. A later message about a half
+/// makes those before it needless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Half {
+    /// What the observer says: [`Kind::Invite`], [`Kind::Drop`].
+    Asking,
+    /// What the observed says: [`Kind::Accept`], [`Kind::Deny`].
+    Answering,
+}
+
+impl Kind {
+    /// Which half of a relation such a message is about.
+    pub const fn half(self) -> Half {
+        match self {
+            Self::Invite | Self::Drop => Half::Asking,
+            Self::Accept | Self::Deny => Half::Answering,
+        }
+    }
+}
+
 /// A message of one [`Kind`] about the request with one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Message {
     /// What it says.
     pub kind: Kind,

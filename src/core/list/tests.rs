@@ -171,10 +171,19 @@ fn strangers_are_bounded_and_those_done_with_make_room() {
     for n in 0..List::MAX_OTHERS {
         alice.handle_message(&id(&format!("u{n}")), Kind::Invite, Some(1));
     }
+    outputs(&mut alice);
     alice.handle_message(&id("one-more"), Kind::Invite, Some(1));
     assert!(alice.contact(&id("one-more")).is_none());
     alice.handle_message(&id("u7"), Kind::Drop, Some(1));
     alice.handle_message(&id("one-more"), Kind::Invite, Some(1));
     assert!(alice.contact(&id("one-more")).is_some());
     assert!(alice.contact(&id("u7")).is_none());
+    assert!(
+        outputs(&mut alice).ends_with(&[
+            Output::Store { contact: id("u7") },
+            Output::Store { contact: id("one-more") },
+            Output::Effect { contact: id("one-more"), effect: Effect::Standing(Observed::Asked) },
+        ]),
+        "who is forgotten is forgotten on the disk too"
+    );
 }

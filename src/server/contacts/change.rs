@@ -1,19 +1,20 @@
-//! Changes of presence lists: through the core, over to the other user's list, to the disk, to readers.
+//! Changes of presence lists: through the core, over to the other user's list, to the disk, to readers
+//! and other servers.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
 use ruma::{OwnedUserId, UserId};
 
-use super::{Contacts, OfUser, Settings};
+use super::{Contacts, OfUser, Settings, Sight, locked};
 use crate::{
-    core::list::{Effect, List, Observed, Output},
+    core::list::{Contact, Effect, Half, List, Observed, Observing, Output},
     server::{
         app::App,
         http::{ApiError, ApiResult},
-        store::{AccountDataKey, ContactRow},
+        store::{AccountDataKey, ContactWrite, ListMessage},
     },
 };
 
@@ -23,8 +24,10 @@ pub const LIST_CHANGED: &str = "org.pilotlight.presence_list";
 /// What a change of a list leads to.
 #[derive(Debug, Default)]
 struct Consequences {
-    /// What to write.
+    /// Whose contacts to write.
     rows: BTreeSet<(OwnedUserId, Arc<str>)>,
+    /// What to tell other servers: the last message about each half.
+    outbox: BTreeMap<(OwnedUserId, OwnedUserId, Half), ListMessage>,
     /// Whose devices are to be told.
     tell: BTreeSet<OwnedUserId>,
     /// Who can see whom from here on, or cannot any longer: observer, observed.
@@ -41,17 +44,50 @@ impl App {
         owner: &UserId,
         input: impl FnOnce(&mut List) -> ApiResult<()> + Send,
     ) -> ApiResult<()> {
-        let _writing = self.contacts.writing.lock().await;
-        let (consequences, rows) = {
+        let writing = Arc::clone(&self.contacts.writing).lock_owned().await;
+        let (consequences, write) = {
             let mut users = self.contacts.lock();
             let of_owner = of_user(&mut users, owner);
             input(&mut of_owner.list)?;
             let consequences = self.carry_over(&mut users, owner);
-            let rows = rows(&users, &consequences);
-            (consequences, rows)
+            let write = self.contacts.write(&users, &consequences);
+            (consequences, write)
         };
-        self.store.put_contacts(rows).await?;
+        if write.is_empty() {
+            return Ok(());
+        }
+        // What has begun is brought to its end, though whoever asked goes away meanwhile.
+        let app = Arc::clone(self);
+        let finish = async move {
+            let done = app.finish(consequences, write).await;
+            drop(writing);
+            done
+        };
+        tokio::spawn(finish).await.map_err(ApiError::internal)?
+    }
+
+    /// Writes, and tells everybody.
+    async fn finish(self: &Arc<Self>, consequences: Consequences, write: ContactWrite) -> ApiResult<()> {
+        let outbox = write.outbox.clone();
+        if let Err(e) = self.store.put_contacts(write).await {
+            self.take_back(&consequences);
+            return Err(e.into());
+        }
+        for message in &outbox {
+            self.send_list_message(message);
+        }
         self.show(consequences).await
+    }
+
+    /// Reads what could not be written from the disk again, so that nobody relies on it.
+    fn take_back(&self, consequences: &Consequences) {
+        let owners: BTreeSet<&OwnedUserId> = consequences.rows.iter().map(|(owner, _)| owner).collect();
+        for owner in owners {
+            match self.store.contacts_of(owner) {
+                Ok(stored) => self.contacts.restore(owner, stored),
+                Err(e) => tracing::error!(error = %e, "a presence list in memory is ahead of the disk"),
+            }
+        }
     }
 
     /// Changes how `owner` shares presence and takes invites.
@@ -98,25 +134,49 @@ impl App {
                     }
                     Output::Effect { contact, effect: Effect::Send(message) } => {
                         let Ok(other) = UserId::parse(&*contact) else { continue };
-                        if other.server_name() == self.server_name() {
+                        if other.server_name() != self.server_name() {
+                            let key = (user.clone(), other.clone(), message.kind.half());
+                            let message = ListMessage { owner: user.clone(), contact: other, message };
+                            consequences.outbox.insert(key, message);
+                        } else {
                             let list = &mut of_user(users, &other).list;
                             list.handle_message(&Arc::from(user.as_str()), message.kind, Some(message.seq));
                             waiting.push_back(other);
                         }
                     }
-                    Output::Effect { contact, effect: Effect::Standing(standing) } => {
+                    Output::Effect { contact, effect } => {
                         let sight = &mut of_user(users, &user).sight;
-                        if sight.set_observer(&contact, standing == Observed::Yes)
-                            && let Ok(observer) = UserId::parse(&*contact)
-                        {
-                            consequences.sight.push((observer, user.clone()));
-                        }
+                        self.follow(&mut consequences, sight, &user, &contact, effect);
                     }
-                    Output::Effect { effect: Effect::Listed(_), .. } => {}
                 }
             }
         }
         consequences
+    }
+
+    /// What it means for the sight of users of this server that a relation of `owner` changed. What users of
+    /// others see, their servers see to.
+    fn follow(
+        &self,
+        consequences: &mut Consequences,
+        sight: &mut Sight,
+        owner: &UserId,
+        contact: &Arc<str>,
+        effect: Effect,
+    ) {
+        let Ok(other) = UserId::parse(&**contact) else { return };
+        let is_ours = other.server_name() == self.server_name();
+        match effect {
+            Effect::Standing(standing) => {
+                if sight.set_observer(contact, standing == Observed::Yes) && is_ours {
+                    consequences.sight.push((other, owner.to_owned()));
+                }
+            }
+            Effect::Listed(Observing::Yes | Observing::Denied | Observing::No) if !is_ours => {
+                consequences.sight.push((owner.to_owned(), other));
+            }
+            Effect::Listed(_) | Effect::Send(_) => {}
+        }
     }
 
     /// Tells the readers of everybody concerned.
@@ -137,35 +197,42 @@ impl App {
         }
         Ok(())
     }
-
-    /// The user that a list can have: one of this server, as others cannot be asked yet.
-    ///
-    /// # Errors
-    /// 404: there is no such user here.
-    pub fn listable(&self, user: &UserId) -> ApiResult<Arc<str>> {
-        if user.server_name() != self.server_name() || self.store.profile(user)?.is_none() {
-            return Err(ApiError::not_found("there is no such user on this server"));
-        }
-        Ok(Arc::from(user.as_str()))
-    }
 }
 
 fn of_user<'a>(users: &'a mut HashMap<OwnedUserId, OfUser>, user: &UserId) -> &'a mut OfUser {
     users.entry(user.to_owned()).or_insert_with(|| OfUser::new(user, Settings::default(), Vec::new()))
 }
 
-fn rows(users: &HashMap<OwnedUserId, OfUser>, consequences: &Consequences) -> Vec<ContactRow> {
-    let changed = consequences.rows.iter();
-    let kept = changed.filter_map(|(owner, contact)| {
-        let data = users.get(owner)?.list.contact(contact)?.clone();
-        Some((owner.clone(), UserId::parse(&**contact).ok()?, data))
-    });
-    kept.collect()
-}
-
 impl Contacts {
-    /// Forgets what only lives in memory of a user who is gone for good.
-    pub fn forget(&self, user: &UserId) {
-        self.lock().remove(user);
+    /// What to write of the contacts that changed. Counts the strangers among them.
+    fn write(&self, users: &HashMap<OwnedUserId, OfUser>, consequences: &Consequences) -> ContactWrite {
+        let mut write = ContactWrite::default();
+        let mut strangers = locked(&self.strangers);
+        for (owner, contact) in &consequences.rows {
+            let kept = users.get(owner).and_then(|of_user| of_user.list.contact(contact));
+            strangers.handle_contact(&Arc::from(owner.as_str()), contact, kept);
+            let Ok(user) = UserId::parse(&**contact) else { continue };
+            match kept {
+                Some(data) => write.contacts.push((owner.clone(), user, data.clone())),
+                None => write.forgotten.push((owner.clone(), user)),
+            }
+        }
+        write.outbox = consequences.outbox.values().cloned().collect();
+        write
+    }
+
+    /// Puts the list of `owner` back to how it was stored.
+    fn restore(&self, owner: &UserId, stored: Vec<(OwnedUserId, Contact)>) {
+        let contacts = stored.into_iter().map(|(user, data)| (Arc::from(user.as_str()), data));
+        let of = Arc::from(owner.as_str());
+        let mut users = self.lock();
+        let of_user = of_user(&mut users, owner);
+        let list = List::restored(Arc::clone(&of), of_user.settings.auto_accept, contacts);
+        of_user.sight.restore(list.observers());
+        let before = std::mem::replace(&mut of_user.list, list);
+        let mut strangers = locked(&self.strangers);
+        for (user, _) in before.contacts().chain(of_user.list.contacts()) {
+            strangers.handle_contact(&of, user, of_user.list.contact(user));
+        }
     }
 }

@@ -1,21 +1,31 @@
 //! Presence lists on this server (L1 to L7): the core's lists of all users, the disk and the readers.
 //!
 //! A change of one list that concerns another user of this server is carried over to theirs in the
-//! same step, and both are written together. Who may see whom and who may invite is decided by the
+//! same step, and both are written together; what a user of another server is to be told of it is
+//! written with it, and sent until that server has it. Who may see whom and who may invite is decided by the
 //! core's rules ([`crate::core::visibility`], [`crate::core::policy`]) from what is kept here.
 
 mod change;
+mod edu;
+mod outbox;
+mod remote;
 mod sight;
+mod strangers;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 
-use self::sight::{Shares, Sight};
+pub use self::edu::is_list_edu;
+use self::{
+    outbox::Outbox,
+    sight::{Shares, Sight},
+    strangers::Strangers,
+};
 use super::store::{Store, StoreError};
 use crate::core::{
     list::{AutoAccept, Contact, List, Observed, Observing},
@@ -42,8 +52,11 @@ pub struct Contacts {
     users: Mutex<HashMap<OwnedUserId, OfUser>>,
     /// Locked after `users`, when both are.
     shares: Mutex<Shares>,
+    /// Locked after `users`, when both are.
+    strangers: Mutex<Strangers>,
+    outbox: Mutex<Outbox>,
     /// Changes are written one after the other, so that the last one stays.
-    writing: tokio::sync::Mutex<()>,
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -71,18 +84,26 @@ impl Contacts {
             contacts.entry(owner).or_default().push((Arc::from(contact.as_str()), data));
         }
         let mut users = HashMap::new();
+        let mut strangers = Strangers::default();
         for (owner, contacts) in contacts {
+            let of = Arc::from(owner.as_str());
+            contacts.iter().for_each(|(user, kept)| strangers.handle_contact(&of, user, Some(kept)));
             let settings = settings.remove(&owner).unwrap_or_default();
             let of_user = OfUser::new(&owner, settings, contacts);
             users.insert(owner, of_user);
         }
-        Ok(Self { users: Mutex::new(users), ..Self::default() })
+        Ok(Self { users: Mutex::new(users), strangers: Mutex::new(strangers), ..Self::default() })
     }
 
-    /// Whether `observed` accepted `observer` on their list, and with whom they share at all.
+    /// Whether `observed` accepted `observer` on their list, and with whom they share at all. Of a user of
+    /// another server it is what their server said.
     pub fn standing(&self, observer: &UserId, observed: &UserId) -> (bool, Share) {
         let users = self.lock();
-        let Some(of_user) = users.get(observed) else { return (false, Share::default()) };
+        let Some(of_user) = users.get(observed) else {
+            let contact = users.get(observer).and_then(|of_user| of_user.list.contact(observed.as_str()));
+            let accepted = contact.is_some_and(|contact| contact.relation.observing() == Observing::Yes);
+            return (accepted, Share::default());
+        };
         let contact = of_user.list.contact(observer.as_str());
         let accepted = contact.is_some_and(|contact| contact.relation.observed() == Observed::Yes);
         (accepted, of_user.settings.share)
@@ -156,10 +177,19 @@ impl Contacts {
     }
 
     fn shares(&self) -> MutexGuard<'_, Shares> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shares)
+    }
+
+    /// Whether there is room for one more who asks `owner`, of `server`.
+    fn has_room_for_stranger(&self, owner: &UserId, server: &ServerName) -> bool {
+        locked(&self.strangers).has_room(owner.as_str(), server)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.users)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

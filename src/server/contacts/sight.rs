@@ -38,6 +38,11 @@ impl Sight {
         Self { observers: observers.cloned().collect(), ..Self::default() }
     }
 
+    /// Takes who may see the user by a list that is as it was stored.
+    pub(super) fn restore<'a>(&mut self, observers: impl Iterator<Item = &'a Arc<str>>) {
+        self.observers = observers.cloned().collect();
+    }
+
     /// Takes whether `observer` may see the user from here on; answers whether that is new.
     pub(super) fn set_observer(&mut self, observer: &Arc<str>, may_see: bool) -> bool {
         if may_see { self.observers.insert(Arc::clone(observer)) } else { self.observers.remove(observer) }

@@ -66,6 +66,9 @@ impl<'a> From<&'a Edu> for BodyEdu<'a> {
 /// Sends what is queued for other servers, until the task is dropped.
 pub async fn run(app: Arc<App>) {
     let Some(federation) = &app.federation else { return };
+    if let Err(error) = app.resume_list_messages() {
+        tracing::error!(%error, "messages about presence lists cannot be read");
+    }
     let mut under_way = JoinSet::new();
     loop {
         let wake = loop {
@@ -109,8 +112,11 @@ async fn deliver(app: Arc<App>, transaction: Transaction) {
             Outcome::Failed
         }
     };
+    if outcome == Outcome::Delivered {
+        app.handle_list_edus_delivered(&transaction.destination, &transaction.edus).await;
+    }
     for edu in transaction.edus {
-        app.handle_sent(&transaction.destination, edu, outcome).await;
+        app.handle_sent(&transaction.destination, edu, outcome);
     }
 }
 
@@ -144,8 +150,7 @@ impl App {
 
     /// What follows for the sender of an EDU from how its transaction went; what is to be tried again is
     /// in the queue already.
-    #[expect(clippy::unused_async, reason = "an acknowledged list message leaves the disk")]
-    async fn handle_sent(&self, destination: &ServerName, edu: Edu, outcome: Outcome) {
+    fn handle_sent(&self, destination: &ServerName, edu: Edu, outcome: Outcome) {
         match edu.key {
             Key::Presence => tracing::trace!(%destination, seq = edu.seq, ?outcome, "presence"),
             Key::List { observer, observed } => {

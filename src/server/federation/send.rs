@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::Signed;
 use crate::server::{
     app::App,
+    contacts,
     http::{ApiError, ApiResult, Path, json_error},
 };
 
@@ -107,7 +108,7 @@ impl App {
     ///
     /// # Errors
     /// Only for what is not the sender's fault, so that it sends the transaction again.
-    async fn handle_edu(&self, origin: &ServerName, edu: &RawValue) -> ApiResult<()> {
+    async fn handle_edu(self: &Arc<Self>, origin: &ServerName, edu: &RawValue) -> ApiResult<()> {
         let edu: Edu<'_> = match serde_json::from_str(edu.get()) {
             Ok(edu) => edu,
             Err(error) => {
@@ -116,6 +117,9 @@ impl App {
             }
         };
         let Edu { edu_type, content } = edu;
+        if contacts::is_list_edu(&edu_type) {
+            return self.handle_list_edu(origin, &edu_type, content).await;
+        }
         tracing::trace!(%origin, edu_type, bytes = content.get().len(), "an EDU of a type that is not known");
         Ok(())
     }

@@ -16,6 +16,7 @@ mod directory;
 mod epoch;
 mod events;
 mod filters;
+mod list_outbox;
 mod log;
 mod members;
 mod open;
@@ -44,12 +45,13 @@ pub use self::{
         MAX_ACCOUNT_DATA_TOTAL,
     },
     accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
-    contacts::ContactRow,
+    contacts::{ContactRow, ContactWrite},
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
     directory::AliasRow,
     events::Order,
     filters::{AddFilterError, MAX_FILTERS},
+    list_outbox::ListMessage,
     members::{MemberProfile, MembershipRow},
     open::{Access, OpenError},
     receipts::Receipt,

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/device_keys.sql"),
     include_str!("schema/presence.sql"),
     include_str!("schema/contacts.sql"),
+    include_str!("schema/list_outbox.sql"),
     include_str!("schema/receipts.sql"),
     include_str!("schema/rooms.sql"),
     include_str!("schema/to_device.sql"),

@@ -1,0 +1,134 @@
+//! What other servers are to be told about presence lists, until they have acknowledged it.
+//!
+//! Kept in the store with the contact that it is about, and written in the same step. The queue for the
+//! destination tries until it is there; after a restart everything is given to the queues again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedServerName, OwnedUserId, ServerName};
+
+use super::{edu, locked};
+use crate::{
+    core::list::{Half, Message},
+    server::{
+        app::App,
+        federation::queue::{Edu, Full, Key, MAX_WAITING},
+        store::{ListMessage, StoreError},
+    },
+};
+
+/// Denials of requests that are not kept, that wait for one server. Beyond it there is no answer.
+const MAX_DENIALS: usize = 1_000;
+
+/// What waits beside the store.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Denials of requests that are not kept: who was asked, and who asks, for each server.
+    denials: BTreeMap<OwnedServerName, BTreeSet<(OwnedUserId, OwnedUserId)>>,
+    /// The servers of whose messages only some are with the queue, as it is full.
+    overflowed: BTreeSet<OwnedServerName>,
+}
+
+impl App {
+    /// Gives everything that is not acknowledged to the queues; once, at start.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn resume_list_messages(&self) -> Result<(), StoreError> {
+        self.store.list_outbox_servers()?.iter().try_for_each(|server| self.refill(server))
+    }
+
+    /// Has the contact's server told, unless the operator wants no traffic with it; then the message waits
+    /// in the store until a start at which it is wanted.
+    pub(super) fn send_list_message(&self, message: &ListMessage) {
+        let server = message.contact.server_name();
+        if self.push_list_message(message) == Err(Full) {
+            locked(&self.contacts.outbox).overflowed.insert(server.to_owned());
+        }
+    }
+
+    /// Denies a request that is not kept. This is not kept either: whoever asks for many users that do not
+    /// exist leaves nothing on the disk.
+    pub(super) fn send_denial(&self, denial: &ListMessage) {
+        if locked(&self.contacts.outbox).handle_denial(denial) && self.push_list_message(denial).is_err() {
+            locked(&self.contacts.outbox).handle_delivered(denial);
+        }
+    }
+
+    /// Their server has acknowledged these EDUs: it has on its disk what they say of presence lists.
+    pub async fn handle_list_edus_delivered(&self, server: &ServerName, edus: &[Edu]) {
+        let messages: Vec<ListMessage> = edus.iter().filter_map(|edu| self.list_message(edu)).collect();
+        if messages.is_empty() {
+            return;
+        }
+        let overflowed = {
+            let mut outbox = locked(&self.contacts.outbox);
+            messages.iter().for_each(|message| outbox.handle_delivered(message));
+            outbox.overflowed.remove(server)
+        };
+        let mut done = self.store.acknowledge_list_messages(messages).await;
+        if overflowed {
+            done = done.and_then(|()| self.refill(server));
+        }
+        if let Err(e) = done {
+            tracing::warn!(error = %e, "messages about presence lists will be sent (again) after a restart");
+        }
+    }
+
+    fn refill(&self, server: &ServerName) -> Result<(), StoreError> {
+        // As many as the queue holds: with those that it holds already, that is at least what there is room for.
+        for message in self.store.list_outbox(server, MAX_WAITING)? {
+            self.send_list_message(&message);
+        }
+        Ok(())
+    }
+
+    fn push_list_message(&self, message: &ListMessage) -> Result<(), Full> {
+        let server = message.contact.server_name();
+        let Some(federation) = self.federation.as_ref().filter(|f| f.policy.speaks_with(server)) else {
+            return Ok(());
+        };
+        let (observer, observed) = edu::pair(message);
+        let edu = Edu {
+            kind: edu::edu_type(message.message.kind),
+            content: edu::content(message),
+            key: Key::List { observer, observed },
+            seq: message.message.seq,
+        };
+        federation.queue.push(server, edu)
+    }
+
+    /// The message that an EDU of ours says, if it is about presence lists.
+    fn list_message(&self, edu: &Edu) -> Option<ListMessage> {
+        let kind = edu::kind_of(edu.kind)?;
+        let Key::List { observer, observed } = edu.key.clone() else { return None };
+        let (owner, contact) = match kind.half() {
+            Half::Asking => (observer, observed),
+            Half::Answering => (observed, observer),
+        };
+        Some(ListMessage { owner, contact, message: Message { kind, seq: edu.seq } })
+    }
+}
+
+impl Outbox {
+    /// Whether there is room for one more.
+    fn handle_denial(&mut self, denial: &ListMessage) -> bool {
+        let waiting = self.denials.entry(denial.contact.server_name().to_owned()).or_default();
+        let pair = (denial.owner.clone(), denial.contact.clone());
+        if waiting.len() >= MAX_DENIALS && !waiting.contains(&pair) {
+            return false;
+        }
+        waiting.insert(pair);
+        true
+    }
+
+    fn handle_delivered(&mut self, message: &ListMessage) {
+        let server = message.contact.server_name();
+        if let Some(waiting) = self.denials.get_mut(server) {
+            waiting.remove(&(message.owner.clone(), message.contact.clone()));
+            if waiting.is_empty() {
+                self.denials.remove(server);
+            }
+        }
+    }
+}

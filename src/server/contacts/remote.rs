@@ -1,0 +1,105 @@
+//! Presence lists across servers: who can be asked, and what other servers say.
+
+use std::sync::Arc;
+
+use ruma::{ServerName, UserId};
+use serde_json::value::RawValue;
+
+use super::edu::{self, ListEdu};
+use crate::{
+    core::list::{Kind, Message},
+    server::{
+        app::App,
+        http::{ApiError, ApiResult},
+        store::ListMessage,
+    },
+};
+
+impl App {
+    /// The user that a list can have: one of this server that exists, or one of a server that this one
+    /// speaks with.
+    ///
+    /// # Errors
+    /// 404: there is no such user here; 403: this server does not speak with theirs.
+    pub fn listable(&self, user: &UserId) -> ApiResult<Arc<str>> {
+        if user.server_name() == self.server_name() {
+            if self.store.profile(user)?.is_none() {
+                return Err(ApiError::not_found("there is no such user on this server"));
+            }
+        } else if !self.speaks_with(user.server_name()) {
+            let error = format!("this server does not federate with {}", user.server_name());
+            return Err(ApiError::forbidden(error));
+        }
+        Ok(Arc::from(user.as_str()))
+    }
+
+    /// Whether messages go to and are taken from another server.
+    pub(super) fn speaks_with(&self, server: &ServerName) -> bool {
+        self.federation.as_ref().is_some_and(|federation| federation.policy.speaks_with(server))
+    }
+
+    /// Takes what the server `origin` says about a presence list, in an EDU of the type `edu_type`. It is on
+    /// the disk when this returns, and saying it again changes nothing. Answers go through the outbox. What
+    /// is not for that server to say changes nothing.
+    ///
+    /// # Errors
+    /// Only when it cannot be stored, so that the server sends it again.
+    pub async fn handle_list_edu(
+        self: &Arc<Self>,
+        origin: &ServerName,
+        edu_type: &str,
+        content: &RawValue,
+    ) -> ApiResult<()> {
+        match self.check_list_edu(origin, edu_type, content) {
+            Ok(edu) => self.take_list_edu(origin, edu).await,
+            Err(why) => {
+                tracing::debug!(%origin, edu_type, why, "an EDU was refused");
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads an EDU; an error says why `origin` may not say that.
+    fn check_list_edu(
+        &self,
+        origin: &ServerName,
+        edu_type: &str,
+        content: &RawValue,
+    ) -> Result<ListEdu, &'static str> {
+        let kind = edu::kind_of(edu_type).ok_or("it is not about a presence list")?;
+        let edu = ListEdu::parse(kind, content)?;
+        if edu.speaker().server_name() != origin || origin == self.server_name() {
+            return Err("a server speaks for its own users only");
+        }
+        if edu.addressee().server_name() != self.server_name() {
+            return Err("the other user is not of this server");
+        }
+        Ok(edu)
+    }
+
+    async fn take_list_edu(self: &Arc<Self>, origin: &ServerName, edu: ListEdu) -> ApiResult<()> {
+        let exists = self.store.profile(edu.addressee())?.is_some();
+        let taken = exists && self.take(&edu, origin).await?;
+        if !taken && edu.kind == Kind::Invite {
+            // As the user would who denies it: whether there is such a user is not said.
+            let message = Message { kind: Kind::Deny, seq: edu.seq.unwrap_or(1) };
+            self.send_denial(&ListMessage { owner: edu.observed, contact: edu.observer, message });
+        }
+        Ok(())
+    }
+
+    /// Takes it for a user who exists. `false`: there is no room for one more who asks.
+    async fn take(self: &Arc<Self>, edu: &ListEdu, origin: &ServerName) -> ApiResult<bool> {
+        let (from, owner) = (Arc::from(edu.speaker().as_str()), edu.addressee());
+        let mut taken = true;
+        self.change_list(owner, |list| {
+            if list.contact(&from).is_some() || self.contacts.has_room_for_stranger(owner, origin) {
+                list.handle_message(&from, edu.kind, edu.seq);
+            }
+            taken = list.contact(&from).is_some();
+            Ok(())
+        })
+        .await?;
+        Ok(taken)
+    }
+}
