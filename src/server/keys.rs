@@ -1,15 +1,13 @@
 //! The server's signing key: made at the first start, kept in the data folder, readable by nobody else.
 //!
 //! The file is one line, `ed25519 VERSION SEED` with the seed in unpadded base64, as other homeservers
-//! have it, so that a server can be moved between them. Server-server API, "Retrieving server keys".
+//! have it, so that a server can be moved between them. A key that was replaced is published on, so that
+//! what it signed can be verified. Server-server API, "Retrieving server keys".
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Write},
-    path::Path,
-};
+mod file;
+mod retired;
+
+use std::{collections::BTreeMap, fmt, io::ErrorKind, path::Path};
 
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, Int, OwnedServerName, ServerName,
@@ -19,32 +17,79 @@ use ruma::{
     signatures::{Ed25519KeyPair, JsonError, hash_and_sign_event, sign_json},
 };
 
+pub use self::retired::Retired;
 use super::store::OpenError;
 
 /// A PKCS#8 document of an ed25519 key up to where the seed of 32 bytes begins (RFC 8410).
 const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
+/// The file of the key in use, in the data folder.
+const FILE: &str = "signing.key";
+
 /// Signs events and requests in the name of this server.
 pub struct Signer {
     server_name: OwnedServerName,
     key: Ed25519KeyPair,
+    retired: Vec<Retired>,
 }
 
 impl Signer {
     /// Reads the key in `data_dir`, or makes it when there is none.
     ///
     /// # Errors
-    /// [`OpenError::Access`]: the file cannot be read or made, or is not a signing key.
+    /// [`OpenError::Access`]: a file cannot be read or made, or is not what it should be.
     pub fn open(data_dir: &Path, server_name: &ServerName) -> Result<Self, OpenError> {
-        let path = data_dir.join("signing.key");
+        match Self::existing(data_dir, server_name)? {
+            Some(signer) => Ok(signer),
+            None => Self::make(data_dir, server_name),
+        }
+    }
+
+    /// Reads the key in `data_dir`; `None` when there is none.
+    ///
+    /// # Errors
+    /// Like [`Self::open`].
+    pub fn existing(data_dir: &Path, server_name: &ServerName) -> Result<Option<Self>, OpenError> {
+        let path = data_dir.join(FILE);
         let failed = |e: &dyn fmt::Display| OpenError::Access(path.clone(), e.to_string());
         let line = match std::fs::read_to_string(&path) {
             Ok(line) => line,
-            Err(e) if e.kind() == ErrorKind::NotFound => make(data_dir, &path).map_err(|e| failed(&e))?,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(failed(&e)),
         };
         let key = parse(&line).ok_or_else(|| failed(&"is not `ed25519 VERSION SEED`"))?;
-        Ok(Self { server_name: server_name.to_owned(), key })
+        let mut signer = Self { server_name: server_name.to_owned(), key, retired: retired::read(data_dir)? };
+        // A rotation that was cut short has retired the key, and not replaced it.
+        let id = signer.key_id();
+        signer.retired.retain(|key| key.id() != id);
+        Ok(Some(signer))
+    }
+
+    /// A key that is kept nowhere, for requests that need no known one.
+    pub fn unkept(server_name: &ServerName) -> Self {
+        let key = parse(&new_line()).expect("a line just made is one");
+        Self { server_name: server_name.to_owned(), key, retired: Vec::new() }
+    }
+
+    /// Replaces the key in `data_dir`. The former one is published from here on as one that signed until
+    /// `now_ms` (Unix). No server may run on `data_dir`: it would sign on with the former one.
+    ///
+    /// # Errors
+    /// Like [`Self::open`]; the former key is in use then.
+    pub fn rotate(self, data_dir: &Path, now_ms: u64) -> Result<Self, OpenError> {
+        let mut retired = self.retired;
+        retired.push(Retired::new(self.key.version(), self.key.public_key(), now_ms));
+        retired::write(data_dir, &retired)?;
+        let new = Self::make(data_dir, &self.server_name)?;
+        Ok(Self { retired, ..new })
+    }
+
+    /// Makes a key; it is on the disk, whole, before anything is signed with it.
+    fn make(data_dir: &Path, server_name: &ServerName) -> Result<Self, OpenError> {
+        let (path, line) = (data_dir.join(FILE), new_line());
+        file::write(&path, &line).map_err(|e| OpenError::Access(path.clone(), e.to_string()))?;
+        let key = parse(&line).expect("a line just made is one");
+        Ok(Self { server_name: server_name.to_owned(), key, retired: Vec::new() })
     }
 
     /// Adds the content hash and this server's signature to an event.
@@ -89,7 +134,12 @@ impl Signer {
                     )])),
                 )])),
             ),
-            ("old_verify_keys".to_owned(), CanonicalJsonValue::Object(BTreeMap::new())),
+            (
+                "old_verify_keys".to_owned(),
+                CanonicalJsonValue::Object(
+                    self.retired.iter().map(|key| (key.id(), key.published())).collect(),
+                ),
+            ),
             (
                 "valid_until_ts".to_owned(),
                 CanonicalJsonValue::Integer(Int::try_from(valid_until_ms).unwrap_or(Int::MAX)),
@@ -102,6 +152,11 @@ impl Signer {
     /// The key's ID: `ed25519:VERSION`.
     pub fn key_id(&self) -> String {
         format!("ed25519:{}", self.key.version())
+    }
+
+    /// The keys that signed before this one, the earliest first.
+    pub fn retired(&self) -> &[Retired] {
+        &self.retired
     }
 
     /// The public key, with which others verify.
@@ -119,8 +174,7 @@ impl fmt::Debug for Signer {
 fn parse(line: &str) -> Option<Ed25519KeyPair> {
     let mut words = line.split_whitespace();
     let (algorithm, version, seed) = (words.next()?, words.next()?, words.next()?);
-    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if algorithm != "ed25519" || !version.chars().all(valid) || words.next().is_some() {
+    if algorithm != "ed25519" || !is_version(version) || words.next().is_some() {
         return None;
     }
     let seed: Base64<Standard, [u8; 32]> = Base64::parse(seed).ok()?;
@@ -129,25 +183,26 @@ fn parse(line: &str) -> Option<Ed25519KeyPair> {
     Ed25519KeyPair::from_der(&document, version.to_owned()).ok()
 }
 
-/// Makes a key; it is on the disk, whole, before anything is signed with it.
-fn make(data_dir: &Path, path: &Path) -> std::io::Result<String> {
+/// Whether `word` can stand after the algorithm in a key's ID.
+fn is_version(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The content of a key's file, with a new key.
+fn new_line() -> String {
     let seed: Base64<Standard, [u8; 32]> = Base64::new(rand::random());
-    let line = format!("ed25519 a_{:06x} {}\n", rand::random::<u32>() >> 8, seed.encode());
-    let unfinished = path.with_extension("key.new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&unfinished)?;
-    file.write_all(line.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&unfinished, path)?;
-    File::open(data_dir)?.sync_all()?;
-    Ok(line)
+    format!("ed25519 a_{:06x} {}\n", rand::random::<u32>() >> 8, seed.encode())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use ruma::{
+        api::federation::discovery::ServerSigningKeys,
+        signatures::{Verified, verify_event},
+    };
+
     use super::*;
 
     fn folder(name: &str) -> std::path::PathBuf {
@@ -169,6 +224,58 @@ mod tests {
             let mode = std::fs::metadata(folder.join("signing.key")).expect("is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+        std::fs::remove_dir_all(folder).expect("can be removed");
+    }
+
+    #[test]
+    fn a_replaced_key_is_published_on_and_what_it_signed_still_verifies() {
+        let (folder, server) = (folder("rotate"), ruma::server_name!("localhost"));
+        let rules = ruma::RoomVersionId::V11.rules().expect("rules");
+        let mut event: CanonicalJsonObject = serde_json::from_value(serde_json::json!({
+            "type": "m.room.message", "sender": "@a:localhost", "room_id": "!r:localhost", "content": {},
+            "origin_server_ts": 1_000, "depth": 1, "auth_events": [], "prev_events": [],
+        }))
+        .expect("an event");
+        let first = Signer::open(&folder, server).expect("is made");
+        first.hash_and_sign(&mut event, &rules.redaction).expect("signs");
+        let (first_id, second) = (first.key_id(), first.rotate(&folder, 2_000).expect("is replaced"));
+        assert_ne!(second.key_id(), first_id);
+        let second_id = second.key_id();
+        second.rotate(&folder, 3_000).expect("is replaced again");
+
+        let document = Signer::open(&folder, server).expect("is read").key_document(9_000).expect("signs");
+        let document: ServerSigningKeys =
+            serde_json::from_value(serde_json::to_value(document).expect("JSON")).expect("a key document");
+        let old = document.old_verify_keys;
+        assert_eq!(
+            old.keys().map(ToString::to_string).collect::<BTreeSet<_>>(),
+            [first_id, second_id].into()
+        );
+        assert!(
+            old.keys().all(|id| !document.verify_keys.contains_key(id)),
+            "an old key verifies no request"
+        );
+        let until: BTreeSet<u64> = old.values().map(|key| key.expired_ts.get().into()).collect();
+        assert_eq!(until, [2_000, 3_000].into());
+        let keys = old.into_iter().map(|(id, key)| (id.to_string(), key.key)).collect();
+        let known = BTreeMap::from([(server.to_string(), keys)]);
+        assert!(matches!(verify_event(&known, &event, &rules), Ok(Verified::All)));
+        std::fs::remove_dir_all(folder).expect("can be removed");
+    }
+
+    #[test]
+    fn a_rotation_that_was_cut_short_leaves_the_former_key_in_use_and_can_be_repeated() {
+        let (folder, server) = (folder("cut-short"), ruma::server_name!("localhost"));
+        let first = Signer::open(&folder, server).expect("is made");
+        let (id, line) = (first.key_id(), std::fs::read(folder.join(FILE)).expect("is there"));
+        first.rotate(&folder, 1_000).expect("is replaced");
+        // As if the power had gone before the new key was in place.
+        std::fs::write(folder.join(FILE), line).expect("can be written");
+        let again = Signer::open(&folder, server).expect("is read");
+        assert_eq!((again.key_id(), again.retired().len()), (id.clone(), 0));
+        let new = again.rotate(&folder, 2_000).expect("is replaced");
+        let retired: Vec<_> = new.retired().iter().map(|key| (key.id(), key.expired_ms())).collect();
+        assert_eq!(retired, [(id, 2_000)]);
         std::fs::remove_dir_all(folder).expect("can be removed");
     }
 
