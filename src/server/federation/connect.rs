@@ -10,7 +10,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Addresses of one server that are tried at most.
-const ADDRESSES: usize = 4;
+pub(super) const ADDRESSES: usize = 4;
 
 /// Connects to the first of `addresses` that answers and shows a certificate for `tls_name`.
 ///
@@ -23,16 +23,29 @@ pub(super) async fn connect(
 ) -> io::Result<TlsStream<TcpStream>> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses.iter().take(ADDRESSES) {
-        let attempt = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            TlsConnector::from(Arc::clone(tls)).connect(tls_name.clone(), stream).await
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(e)) => failure = e,
-            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        match connect_to(*address, tls_name, tls).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => failure = e,
         }
     }
     Err(failure)
+}
+
+/// Connects to `address`, which must show a certificate for `tls_name`.
+///
+/// # Errors
+/// Of the system, or of TLS: then the source of the error says what is wrong with the certificate.
+pub(super) async fn connect_to(
+    address: SocketAddr,
+    tls_name: &TlsName<'static>,
+    tls: &Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let attempt = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        TlsConnector::from(Arc::clone(tls)).connect(tls_name.clone(), stream).await
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, attempt)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -129,7 +129,7 @@ fn restore(store: &Store, server: &ServerName) -> Result<Known, KeyError> {
 }
 
 /// The keys in `answer`, if they are those of `server` and sign themselves; and until when they hold.
-fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySet, u64), KeyError> {
+pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySet, u64), KeyError> {
     let unproven = |e: &dyn std::fmt::Display| KeyError::Unproven(e.to_string());
     let keys: ServerSigningKeys = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
     if keys.server_name != server {

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod api;
+pub mod check;
 pub mod client;
 mod connect;
 pub mod deliver;

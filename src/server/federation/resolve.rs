@@ -41,6 +41,43 @@ pub struct Route {
     pub tls_name: TlsName<'static>,
 }
 
+/// A route, and how it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where and how to reach the server.
+    pub route: Route,
+    /// What its well-known file says.
+    pub delegation: Delegation,
+    /// What its SRV records say.
+    pub records: Records,
+    /// How long the route holds.
+    holds: Duration,
+}
+
+/// What a well-known file says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Delegation {
+    /// It was not asked for: the name is an address or has a port.
+    NotAsked,
+    /// There is none, or none that counts; says why.
+    None(String),
+    /// Another name answers.
+    To(OwnedServerName),
+}
+
+/// What SRV records say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Records {
+    /// They were not asked for: the name is an address or has a port.
+    NotAsked,
+    /// This system names no name server to ask.
+    NoNameServer,
+    /// There are none.
+    None,
+    /// These of this service name the hosts to dial.
+    Of(&'static str),
+}
+
 /// Why a server cannot be reached.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ResolveError {
@@ -88,7 +125,7 @@ impl Resolver {
         {
             return Ok(Arc::clone(route));
         }
-        let (route, holds) = self.find(server).await?;
+        let Found { route, holds, .. } = self.find(server).await?;
         let route = Arc::new(route);
         let mut routes = self.lock();
         if routes.len() >= REMEMBERED {
@@ -123,62 +160,77 @@ impl Resolver {
         }
     }
 
-    async fn find(&self, server: &ServerName) -> Result<(Route, Duration), ResolveError> {
+    /// Looks the way to `server` up, whatever is remembered.
+    ///
+    /// # Errors
+    /// Like [`Self::route`].
+    pub async fn find(&self, server: &ServerName) -> Result<Found, ResolveError> {
         // Steps 1 and 2: an address, or a port of its own, leave nothing to look up.
         if let Some(route) = direct(server)? {
-            return Ok((route, DELEGATION_MOST));
+            let (delegation, records) = (Delegation::NotAsked, Records::NotAsked);
+            return Ok(Found { route, delegation, records, holds: DELEGATION_MOST });
         }
-        // Step 3: the host may delegate.
-        if let Some((delegated, holds)) = self.well_known(server.host()).await {
-            let route = match direct(&delegated)? {
-                Some(route) => route,                         // 3.1, 3.2
-                None => self.by_srv(delegated.host()).await?, // 3.3 to 3.5
-            };
-            return Ok((route, holds));
-        }
-        // Steps 4 to 6.
-        Ok((self.by_srv(server.host()).await?, NO_DELEGATION))
+        // Step 3: the host may delegate; steps 4 to 6, if it does not.
+        let (host, delegation, holds) = match self.well_known(server.host()).await {
+            Ok((delegated, holds)) => {
+                if let Some(route) = direct(&delegated)? {
+                    // 3.1, 3.2
+                    let (delegation, records) = (Delegation::To(delegated), Records::NotAsked);
+                    return Ok(Found { route, delegation, records, holds });
+                }
+                (delegated.host().to_owned(), Delegation::To(delegated), holds)
+            }
+            Err(why) => (server.host().to_owned(), Delegation::None(why), NO_DELEGATION),
+        };
+        // 3.3 to 3.5, or 4 to 6
+        let (route, records) = self.by_srv(&host).await?;
+        Ok(Found { route, delegation, records, holds })
     }
 
     /// The SRV record of `_matrix-fed._tcp` or, deprecated, `_matrix._tcp`; else the default port.
-    async fn by_srv(&self, host: &str) -> Result<Route, ResolveError> {
+    async fn by_srv(&self, host: &str) -> Result<(Route, Records), ResolveError> {
         let mut dial = Vec::new();
-        if let Some(dns) = &self.dns {
-            for service in ["_matrix-fed._tcp", "_matrix._tcp"] {
-                if let Ok(answer) = dns.srv_lookup(format!("{service}.{host}.")).await {
-                    let mut records: Vec<_> = answer
-                        .answers()
-                        .iter()
-                        .filter_map(|record| match &record.data {
-                            RData::SRV(srv) => Some(srv),
-                            _ => None,
-                        })
-                        .collect();
-                    // The heaviest first within a priority: a fair enough choice for one server.
-                    records.sort_by_key(|srv| (srv.priority, std::cmp::Reverse(srv.weight)));
-                    dial.extend(
-                        records
-                            .iter()
-                            .map(|srv| (srv.target.to_utf8().trim_end_matches('.').to_owned(), srv.port)),
-                    );
-                }
-                if !dial.is_empty() {
-                    break;
-                }
+        let mut records = if self.dns.is_some() { Records::None } else { Records::NoNameServer };
+        for service in ["_matrix-fed._tcp", "_matrix._tcp"] {
+            dial = self.srv(service, host).await;
+            if !dial.is_empty() {
+                records = Records::Of(service);
+                break;
             }
         }
         if dial.is_empty() {
             dial.push((host.to_owned(), DEFAULT_PORT));
         }
-        Ok(Route { dial, host: host.to_owned(), tls_name: tls_name(host)? })
+        Ok((Route { dial, host: host.to_owned(), tls_name: tls_name(host)? }, records))
     }
 
-    async fn well_known(&self, host: &str) -> Option<(OwnedServerName, Duration)> {
+    /// The targets of the SRV records of `service`, in the order in which they are to be tried.
+    async fn srv(&self, service: &str, host: &str) -> Vec<(String, u16)> {
+        let Some(dns) = &self.dns else { return Vec::new() };
+        let Ok(answer) = dns.srv_lookup(format!("{service}.{host}.")).await else { return Vec::new() };
+        let mut records: Vec<_> = answer
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::SRV(srv) => Some(srv),
+                _ => None,
+            })
+            .collect();
+        // The heaviest first within a priority: a fair enough choice for one server.
+        records.sort_by_key(|srv| (srv.priority, std::cmp::Reverse(srv.weight)));
+        records.iter().map(|srv| (srv.target.to_utf8().trim_end_matches('.').to_owned(), srv.port)).collect()
+    }
+
+    /// The name to which `host` delegates, and for how long; or why it does not.
+    async fn well_known(&self, host: &str) -> Result<(OwnedServerName, Duration), String> {
         let answer = self.fetch.get(host, "/.well-known/matrix/server", &self.allowed).await;
-        let answer = answer.inspect_err(|e| tracing::debug!(%host, error = %e, "no delegation")).ok()?;
-        let WellKnown { server } = serde_json::from_slice(&answer.body).ok()?;
+        let answer = answer.map_err(|e| {
+            tracing::debug!(%host, error = %e, "no delegation");
+            e.to_string()
+        })?;
+        let WellKnown { server } = serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?;
         let holds = answer.max_age.unwrap_or(DELEGATION_DEFAULT).clamp(DELEGATION_LEAST, DELEGATION_MOST);
-        Some((server, holds))
+        Ok((server, holds))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OwnedServerName, (Arc<Route>, Instant)>> {

@@ -1,21 +1,20 @@
 //! The command line.
 
-use std::{
-    io::{BufRead, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+mod check;
+mod keys;
+mod user;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::{check::Check, keys::Keys, user::User};
 use super::{
     ServeError, Server,
-    accounts::{Token, hash_password, username},
     config::{self, Config, ConfigError, Sources},
     http, log,
     simulate::{self, SimulateError},
-    store::{Access, CreateUserError, NewUser, Store},
 };
 
 const AFTER_HELP: &str = "\
@@ -27,7 +26,7 @@ Try it:
 
 Exit codes:
   0  done
-  1  failed while running, or an address is taken
+  1  failed while running, an address is taken, or `check` found a fault
   2  the command line or the configuration is wrong
   3  the data cannot be used: in use, damaged, written by a newer version, not accessible";
 
@@ -52,6 +51,11 @@ enum Command {
     /// Look after accounts.
     #[command(subcommand)]
     User(User),
+    /// Find out whether this server can speak with another one: its name, TLS, version and keys.
+    Check(Check),
+    /// Look after this server's signing keys.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Simulate presence between many homeservers on virtual time, and count what it costs.
     ///
     /// The servers run the very engine that `serve` runs. Printed beside it is what the same day costs with
@@ -61,22 +65,6 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
-    },
-}
-
-#[derive(Subcommand)]
-enum User {
-    /// Make an account, whether or not registration is open, and whether or not the server runs.
-    ///
-    /// Prints the password, unless it came from standard input.
-    Add {
-        /// The part of the identifier before the server name: alice for @alice:example.org.
-        name: String,
-        /// Read the password from the first line of standard input, instead of making one up.
-        #[arg(long)]
-        password_stdin: bool,
-        #[command(flatten)]
-        settings: Settings,
     },
 }
 
@@ -94,7 +82,10 @@ struct Settings {
 enum Failure {
     Config(ConfigError),
     Serve(ServeError),
-    User(String),
+    /// What was asked for did not happen; says why.
+    Refused(String),
+    /// What was asked for showed a fault, which has been printed.
+    Found,
     Simulate(SimulateError),
     Output(std::io::Error),
 }
@@ -106,9 +97,9 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(settings) => settings.load().and_then(serve),
         Command::Config(settings) => settings.load().and_then(|config| print(&config::render(&config))),
-        Command::User(User::Add { name, password_stdin, settings }) => {
-            settings.load().and_then(|config| add_user(&config, &name, password_stdin))
-        }
+        Command::User(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Keys(command) => command.run(),
         Command::Simulate(args) => {
             simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
                 .map_err(Failure::Simulate)
@@ -160,41 +151,6 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn add_user(config: &Config, name: &str, password_stdin: bool) -> Result<(), Failure> {
-    let user = username(name, &config.server_name).map_err(|e| Failure::User(e.error.into_owned()))?;
-    let password = if password_stdin {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map_err(|e| Failure::User(e.to_string()))?;
-        line.trim_end_matches(['\r', '\n']).to_owned()
-    } else {
-        Token::random().as_str().trim_start_matches(Token::PREFIX).to_owned()
-    };
-    let hash = hash_password(&password).map_err(|e| Failure::User(e.to_string()))?;
-    let store = Store::open(&config.data_dir, &config.server_name, Access::Beside)
-        .map_err(|e| Failure::Serve(e.into()))?;
-    let new = NewUser {
-        id: user.clone(),
-        password_hash: Some(hash),
-        created_ms: super::app::unix_ms(),
-        device: None,
-    };
-    runtime()?.block_on(async {
-        let created = store.create_user(new).await;
-        store.close().await;
-        created.map_err(|e| {
-            Failure::User(match e {
-                CreateUserError::InUse => format!("there is an account {user} already"),
-                CreateUserError::Store(e) => e.to_string(),
-            })
-        })
-    })?;
-    print(&if password_stdin {
-        format!("{user} can log in\n")
-    } else {
-        format!("{user} can log in with the password {password}\n")
-    })
-}
-
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Output)
 }
@@ -210,7 +166,8 @@ impl Failure {
             Self::Config(e) => (2, e.to_string()),
             Self::Serve(e @ ServeError::Store(_)) => (3, e.to_string()),
             Self::Serve(e @ (ServeError::Bind { .. } | ServeError::Tls(_))) => (1, e.to_string()),
-            Self::User(message) => (1, message),
+            Self::Refused(message) => (1, message),
+            Self::Found => return ExitCode::FAILURE,
             Self::Simulate(SimulateError::Params(message)) => (2, message),
             Self::Simulate(SimulateError::Plot(path, e)) => {
                 (1, format!("cannot write {}: {e}", path.display()))
