@@ -248,3 +248,29 @@ fn even_the_chattiest_log_has_no_secret() {
         assert!(!log.contains(secret), "{log}");
     }
 }
+
+#[test]
+fn keys_are_shown_and_replaced_only_while_no_server_runs() {
+    let data = TempDir::new();
+    let folder = setting(data.path());
+    let keys = |what: &str| run(&["keys", what, "--set", &folder]);
+    let none = keys("rotate");
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none.stderr).contains("there is no signing key"), "{}", text(&none.stderr));
+    assert!(std::fs::read_dir(data.path()).expect("a folder").next().is_none(), "nothing was made");
+    let server = Serve::start(data.path(), &[]);
+    assert_eq!(keys("rotate").status.code(), Some(3), "in use");
+    let before = keys("show");
+    server.end("-TERM");
+    let id = text(&before.stdout).split(' ').next().expect("an ID").to_owned();
+    assert!(id.starts_with("ed25519:") && text(&before.stdout).ends_with(" signs\n"));
+    let after = keys("rotate");
+    assert_eq!(after.status.code(), Some(0), "{}", text(&after.stderr));
+    assert!(!text(&after.stdout).starts_with(&id));
+    assert!(text(&after.stdout).contains(&format!("\n{id} signed until ")), "{}", text(&after.stdout));
+    assert_eq!(keys("show").stdout, after.stdout);
+    // The server runs with the new one.
+    let server = Serve::start(data.path(), &[]);
+    assert_eq!(server.end("-TERM").0, Some(0));
+    assert_eq!(keys("show").stdout, after.stdout);
+}

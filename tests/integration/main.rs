@@ -3,6 +3,7 @@
 mod account_data;
 mod accounts;
 mod authority;
+mod check;
 mod cli;
 mod contacts;
 mod federation_lists;
