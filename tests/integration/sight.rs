@@ -212,3 +212,52 @@ fn l6_the_members_of_a_room_that_outgrows_the_limit_lose_sight_and_appear_when_i
     );
     assert_eq!(rest(&mut carols, &alice), Vec::<String>::new(), "she never saw anybody there");
 }
+
+#[test]
+fn l8_delivery_is_stopped_and_started_for_one_device_and_nothing_is_missed() {
+    let server = TestServer::start();
+    let (alice, bob, mut bobs) = observed_and_observer(&server);
+    let mut phones = Reader::new(&server.log_in("bob"));
+    let path = format!("{OURS}/{}/delivery", bob.user);
+    assert_eq!(bob.get(&path).ok(), json!({ "enabled": true }));
+    bob.put(&path, json!({ "enabled": false })).ok();
+    bob.put(&format!("/_matrix/client/v3/presence/{}/status", bob.user), json!({ "presence": "busy" })).ok();
+    for state in ["busy", "online"] {
+        choose(&alice, state);
+        assert_eq!(bobs.now()["presence"], Value::Null);
+        assert_eq!(told(&phones.now(), &alice), [state], "another device");
+    }
+    let server = server.restart();
+    let (alice, bob) = (same(&server, &alice), same(&server, &bob));
+    bobs.client = bob.clone();
+    assert_eq!(bob.get(&path).ok(), json!({ "enabled": false }));
+    assert_eq!(bobs.now()["presence"], Value::Null, "also after a restart");
+    assert_eq!(Reader { since: String::new(), ..Reader::new(&bob) }.now()["presence"], Value::Null);
+    choose(&alice, "busy");
+
+    let waiting = std::thread::spawn(move || {
+        bobs.until(|answer| told(answer, &alice).pop().map(|s| (s, answer.clone())))
+    });
+    std::thread::sleep(Duration::from_millis(150));
+    bob.put(&path, json!({ "enabled": true })).ok();
+    let (state, answer) = waiting.join().expect("reads");
+    assert_eq!(state, "busy", "what was missed comes at once");
+    assert_eq!(told(&answer, &bob), ["busy"]);
+    for body in [json!({}), json!({ "enabled": "yes" })] {
+        bob.put(&path, body).refused(400, "M_BAD_JSON");
+    }
+    bob.put(&format!("{OURS}/@alice:localhost/delivery"), json!({ "enabled": false }))
+        .refused(403, "M_FORBIDDEN");
+}
+
+#[test]
+fn l8_who_was_lost_while_delivery_was_stopped_is_told_when_it_starts() {
+    let server = TestServer::start();
+    let (alice, bob, mut bobs) = observed_and_observer(&server);
+    let path = format!("{OURS}/{}/delivery", bob.user);
+    bob.put(&path, json!({ "enabled": false })).ok();
+    answer(&alice, &bob, "revoke");
+    assert_eq!(bobs.now()["presence"], Value::Null);
+    bob.put(&path, json!({ "enabled": true })).ok();
+    assert_eq!(rest(&mut bobs, &alice), ["unknown"]);
+}

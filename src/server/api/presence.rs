@@ -10,7 +10,7 @@ use axum::{
     routing::{get, put},
 };
 use ruma::{OwnedUserId, UInt, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,6 +28,10 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/_matrix/client/v3/presence/{user_id}/status", status.clone())
         .route("/_matrix/client/r0/presence/{user_id}/status", status)
         .route("/_matrix/client/unstable/org.pilotlight/presence/{user_id}/device", put(put_device))
+        .route(
+            "/_matrix/client/unstable/org.pilotlight/presence/{user_id}/delivery",
+            get(get_delivery).put(put_delivery),
+        )
 }
 
 /// `GET /_matrix/client/v3/presence/{userId}/status`
@@ -87,6 +91,35 @@ async fn put_device(
         return Err(ApiError::missing_param("idle_ms or device_type is missing"));
     }
     app.report_device(&session, report.idle_ms.map(|ms| Duration::from_millis(ms.into())), device_type)?;
+    Ok(Json(json!({})))
+}
+
+/// Whether presence is delivered to the device that asks.
+#[derive(Deserialize, Serialize)]
+struct Delivery {
+    enabled: bool,
+}
+
+/// `GET /_matrix/client/unstable/org.pilotlight/presence/{userId}/delivery`
+async fn get_delivery(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(user): Path<OwnedUserId>,
+) -> ApiResult<Json<Delivery>> {
+    check_own(&session, &user)?;
+    Ok(Json(Delivery { enabled: app.presence.deliveries.is_on(&session) }))
+}
+
+/// `PUT /_matrix/client/unstable/org.pilotlight/presence/{userId}/delivery`: starts or stops (L8) what the
+/// device's streams tell of presence.
+async fn put_delivery(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(user): Path<OwnedUserId>,
+    Json(Delivery { enabled }): Json<Delivery>,
+) -> ApiResult<Json<Value>> {
+    check_own(&session, &user)?;
+    app.set_presence_delivery(&session, enabled).await?;
     Ok(Json(json!({})))
 }
 

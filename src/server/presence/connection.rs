@@ -50,6 +50,7 @@ impl App {
 
     /// The device was logged out.
     pub fn presence_device_removed(&self, user: &UserId, device: &DeviceId) -> Result<(), StoreError> {
+        self.presence.deliveries.forget(user, device);
         let (device, now) = (device_key(device), self.now());
         self.presence_input(user, |engine, user| engine.handle_device_removed(user, device, now))?;
         Ok(())

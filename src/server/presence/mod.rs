@@ -5,6 +5,7 @@
 //! every way out (L6). A reader is told each user's last state only, however often it changed (P1–P12).
 
 mod connection;
+mod delivery;
 mod event;
 mod run;
 mod visibility;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use self::event::Facts;
 pub use self::{
     connection::Connected,
+    delivery::Deliveries,
     event::{PresenceEvent, UNKNOWN, write_unknown},
     run::run,
 };
@@ -40,6 +42,8 @@ use crate::core::{
 #[derive(Debug)]
 pub struct Presence {
     inner: Mutex<Inner>,
+    /// Who does not want to be told of it.
+    pub deliveries: Deliveries,
     /// The engine's next deadline came nearer.
     earlier: Notify,
     /// There are records to write.
@@ -112,6 +116,7 @@ impl Presence {
         }
         Ok(Self {
             inner: Mutex::new(inner),
+            deliveries: Deliveries::load(store)?,
             earlier: Notify::new(),
             dirty: Notify::new(),
             written: watch::Sender::new(0),

@@ -6,9 +6,12 @@ use ruma::OwnedUserId;
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError};
-use crate::core::{
-    presence::{Choice, Record, State},
-    time::UnixMillis,
+use crate::{
+    core::{
+        presence::{Choice, Record, State},
+        time::UnixMillis,
+    },
+    server::accounts::Session,
 };
 
 type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>);
@@ -17,6 +20,35 @@ impl Store {
     /// Keeps the presence of some users.
     pub async fn put_presence(&self, records: Vec<(OwnedUserId, Record)>) -> Result<(), StoreError> {
         self.write(move |c| records.iter().try_for_each(|(user, record)| put(c, user, record))).await
+    }
+
+    /// Keeps whether presence is delivered to a device.
+    pub async fn put_presence_delivery(&self, session: Session, wanted: bool) -> Result<(), StoreError> {
+        self.write(move |c| {
+            let sql = if wanted {
+                "DELETE FROM presence_stopped WHERE user_id = ?1 AND device_id = ?2"
+            } else {
+                "INSERT OR IGNORE INTO presence_stopped
+                 SELECT user_id, device_id FROM devices WHERE user_id = ?1 AND device_id = ?2"
+            };
+            c.prepare_cached(sql)?.execute([session.user.as_str(), session.device.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The devices to which presence is not delivered.
+    pub fn presence_stopped(&self) -> Result<Vec<Session>, StoreError> {
+        let rows: Vec<(String, String)> = self.read(|c| {
+            c.prepare_cached("SELECT user_id, device_id FROM presence_stopped")?
+                .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+                .collect()
+        })?;
+        let session = |(user, device): (String, String)| {
+            let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+            Ok(Session { user, device: device.into() })
+        };
+        rows.into_iter().map(session).collect()
     }
 
     /// The presence of every user that is kept.

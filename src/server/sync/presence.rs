@@ -12,24 +12,25 @@ impl Reader<'_> {
     /// first time; and of those whom they cannot see any longer, once, that nothing is known (L2). A
     /// filter's limit is not applied here: a state that was left out would never be told.
     pub(super) fn write_presence(&self, out: &mut Writer, encounters: Encounters) -> bool {
-        if !self.filter.any_presence() {
-            return false;
-        }
+        let deliveries = &self.app.presence.deliveries;
+        let wanted = self.filter.any_presence().then(|| deliveries.since(self.session, self.live_since()));
+        let Some(since) = wanted.flatten() else { return false };
         let part = out.open("presence");
         let events = out.open_array("events");
         let me = &self.session.user;
         if self.filter.presence(me)
-            && let Some(own) = self.app.presence.own_event(me, self.live_since(), self.now)
+            && let Some(own) = self.app.presence.own_event(me, since, self.now)
         {
             out.element_with(|out| own.write(out, self.now));
         }
         let mut others: BTreeMap<OwnedUserId, _> = BTreeMap::new();
-        for (user, event) in self.app.presence.changed(self.live_since(), self.upto.live) {
+        for (user, event) in self.app.presence.changed(since, self.upto.live) {
             others.insert((*user).clone(), event);
         }
-        let hidden = self.out_of_sight(&encounters);
-        let by_list = self.app.contacts.sight_changes(me, self.live_since(), self.upto.live);
-        let by_share = self.share_changes().filter(|(user, before)| !self.app.might_see(me, user, *before));
+        let hidden = self.out_of_sight(&encounters, since);
+        let by_list = self.app.contacts.sight_changes(me, since, self.upto.live);
+        let by_share =
+            self.share_changes(since).filter(|(user, before)| !self.app.might_see(me, user, *before));
         let by_share = by_share.map(|(user, _)| user);
         for user in encounters.met.into_iter().chain(encounters.crossed).chain(by_list).chain(by_share) {
             if let (false, Some(event)) = (others.contains_key(&user), self.app.presence.event(&user)) {
@@ -49,8 +50,8 @@ impl Reader<'_> {
     }
 
     /// Those whom the reader could see at the token, and cannot see any longer.
-    fn out_of_sight(&self, encounters: &Encounters) -> BTreeSet<OwnedUserId> {
-        let (me, since, upto) = (&self.session.user, self.live_since(), self.upto.live);
+    fn out_of_sight(&self, encounters: &Encounters, since: u64) -> BTreeSet<OwnedUserId> {
+        let (me, upto) = (&self.session.user, self.upto.live);
         if self.since.is_none() {
             return BTreeSet::new();
         }
@@ -59,7 +60,7 @@ impl Reader<'_> {
             self.perhaps_seen_before_the_start()
         } else {
             let by_share =
-                self.share_changes().filter(|(user, before)| self.app.might_see(me, user, *before));
+                self.share_changes(since).filter(|(user, before)| self.app.might_see(me, user, *before));
             let by_list = contacts.sight_changes(me, since, upto);
             by_list.into_iter().chain(by_share.map(|(user, _)| user)).collect()
         };
@@ -70,8 +71,8 @@ impl Reader<'_> {
     }
 
     /// Those who share with others than at the token, and with whom they shared then.
-    fn share_changes(&self) -> impl Iterator<Item = (OwnedUserId, Share)> {
-        let (contacts, since) = (&self.app.contacts, self.live_since());
+    fn share_changes(&self, since: u64) -> impl Iterator<Item = (OwnedUserId, Share)> {
+        let contacts = &self.app.contacts;
         let changed = contacts.share_changes(since, self.upto.live).into_iter();
         changed.map(move |user| {
             let before = contacts.share_at(&user, since);
@@ -79,8 +80,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What this run of the server knows of changes begins with it. A reader with a token of an earlier one
-    /// is told again whom they cannot see, of all that they may have seen then.
+    /// What this run of the server knows of changes begins with it. A reader with a token of an earlier one,
+    /// or whose device was told nothing for a while, is told again whom they cannot see, of all that they may have seen then.
     fn perhaps_seen_before_the_start(&self) -> BTreeSet<OwnedUserId> {
         let me = &self.session.user;
         let mut users: BTreeSet<OwnedUserId> = self.app.contacts.known_to(me).into_iter().collect();

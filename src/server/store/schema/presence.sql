@@ -8,3 +8,11 @@ CREATE TABLE presence (
     last_active_ms   INTEGER,         -- Unix time of the last pro-active event
     last_seen_ms     INTEGER          -- Unix time at which others last saw the user connected
 ) STRICT, WITHOUT ROWID;
+
+-- The devices that stopped the delivery of presence.
+CREATE TABLE presence_stopped (
+    user_id   TEXT NOT NULL,
+    device_id TEXT NOT NULL,
+    PRIMARY KEY (user_id, device_id),
+    FOREIGN KEY (user_id, device_id) REFERENCES devices ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,130 @@
+//! Whether a device wants to be told of presence (L8): by itself while it has a stream open, unless it said stop.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+
+use crate::server::{
+    app::App,
+    http::Session,
+    store::{Store, StoreError},
+    sync::Live,
+};
+
+/// The devices that stopped the delivery of presence. Bounded by the number of devices.
+#[derive(Debug)]
+pub struct Deliveries(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    stopped: HashMap<OwnedUserId, BTreeSet<OwnedDeviceId>>,
+    /// Devices that started it again in this run: from before this live position they were told nothing.
+    started: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
+}
+
+impl Deliveries {
+    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut inner = Inner::default();
+        for Session { user, device } in store.presence_stopped()? {
+            inner.stopped.entry(user).or_default().insert(device);
+        }
+        Ok(Self(Mutex::new(inner)))
+    }
+
+    /// Whether presence is delivered to the device.
+    pub fn is_on(&self, session: &Session) -> bool {
+        self.lock().is_on(session)
+    }
+
+    /// From which live position on presence is news for the device, when it was told everything else up to
+    /// `since`. `None`: it wants none.
+    pub fn since(&self, session: &Session, since: u64) -> Option<u64> {
+        let inner = self.lock();
+        if !inner.is_on(session) {
+            return None;
+        }
+        if inner.started.is_empty() {
+            return Some(since);
+        }
+        let started = inner.started.get(&(session.user.clone(), session.device.clone()));
+        Some(if started.is_some_and(|started| *started > since) { 0 } else { since })
+    }
+
+    /// The device is gone, and its wish with it.
+    pub(super) fn forget(&self, user: &UserId, device: &DeviceId) {
+        let mut inner = self.lock();
+        inner.remove(user, device);
+        inner.started.remove(&(user.to_owned(), device.to_owned()));
+    }
+
+    fn set(&self, session: &Session, wanted: bool, live: &Live) {
+        let mut inner = self.lock();
+        if !wanted {
+            inner.stopped.entry(session.user.clone()).or_default().insert(session.device.clone());
+        } else if inner.remove(&session.user, &session.device) {
+            inner.started.insert((session.user.clone(), session.device.clone()), live.advance());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn is_on(&self, session: &Session) -> bool {
+        self.stopped.get(&session.user).is_none_or(|devices| !devices.contains(&session.device))
+    }
+
+    fn remove(&mut self, user: &UserId, device: &DeviceId) -> bool {
+        let Some(devices) = self.stopped.get_mut(user) else { return false };
+        let removed = devices.remove(device);
+        if devices.is_empty() {
+            self.stopped.remove(user);
+        }
+        removed
+    }
+}
+
+impl App {
+    /// Starts or stops the delivery of presence to the device; on the disk when this returns. A reader of a
+    /// device that starts it is told everything it may see, at once.
+    pub async fn set_presence_delivery(
+        self: &Arc<Self>,
+        session: &Session,
+        wanted: bool,
+    ) -> Result<(), StoreError> {
+        self.store.put_presence_delivery(session.clone(), wanted).await?;
+        self.presence.deliveries.set(session, wanted, &self.live);
+        self.wakers.wake(&session.user);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+
+    #[test]
+    fn l8_a_device_that_starts_again_is_told_what_it_missed_and_others_are_not() {
+        let (live, deliveries) = (Live::new(100), Deliveries(Mutex::default()));
+        let of = |device: &str| Session { user: user_id!("@a:x").to_owned(), device: device.into() };
+        let (desk, phone) = (of("DESK"), of("PHONE"));
+        assert_eq!(deliveries.since(&desk, 100), Some(100));
+        deliveries.set(&desk, false, &live);
+        assert_eq!((deliveries.since(&desk, 100), deliveries.since(&phone, 100)), (None, Some(100)));
+        deliveries.set(&desk, true, &live);
+        deliveries.set(&desk, true, &live);
+        assert_eq!((deliveries.since(&desk, 100), deliveries.since(&desk, 101)), (Some(0), Some(101)));
+        assert_eq!(deliveries.since(&phone, 100), Some(100));
+        deliveries.set(&phone, false, &live);
+        deliveries.forget(&phone.user, &phone.device);
+        deliveries.forget(&desk.user, &desk.device);
+        assert!(deliveries.is_on(&phone) && deliveries.lock().started.is_empty());
+    }
+}
