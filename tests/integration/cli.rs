@@ -30,13 +30,13 @@ fn setting(data: &Path) -> String {
 }
 
 /// `pilotlight serve` on a port that the system chooses.
-struct Serve {
-    child: Child,
-    client: Client,
+pub struct Serve {
+    pub child: Child,
+    pub client: Client,
 }
 
 impl Serve {
-    fn start(data: &Path, more: &[&str]) -> Self {
+    pub fn start(data: &Path, more: &[&str]) -> Self {
         let data = setting(data);
         let mut args = vec!["serve", "--set", "listen=127.0.0.1:0", "--set", &data];
         args.extend(more);
@@ -53,7 +53,7 @@ impl Serve {
     }
 
     /// The exit code and the log.
-    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+    pub fn end(mut self, signal: &str) -> (Option<i32>, String) {
         self.signal(signal);
         let mut log = String::new();
         self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("reads");

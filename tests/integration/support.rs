@@ -14,7 +14,8 @@ use std::{
 use pilotlight::server::{App, Config, Server};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use ureq::{Agent, http};
+use ureq::Agent;
+pub use ureq::http;
 
 /// The password of every account that [`TestServer::register`] makes.
 pub const PASSWORD: &str = "correct horse battery staple";

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,11 +35,19 @@ const MAX_KEYS: usize = 32;
 #[derive(Debug)]
 pub struct Keyring {
     client: Client,
-    known: Mutex<HashMap<OwnedServerName, Known>>,
+    servers: Mutex<HashMap<OwnedServerName, Arc<Server>>>,
+}
+
+/// One server.
+#[derive(Debug)]
+struct Server {
+    known: Mutex<Known>,
+    /// Held while it is asked: who needs its keys meanwhile waits for the answer.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// What is known of one server.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Known {
     keys: Arc<PublicKeySet>,
     valid_until_ms: u64,
@@ -62,7 +70,7 @@ pub enum KeyError {
 impl Keyring {
     /// A keyring that asks with `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default() }
+        Self { client, servers: Mutex::default() }
     }
 
     /// The keys of `server` that are valid at `now_ms` (Unix), with `key_id` among them.
@@ -76,24 +84,27 @@ impl Keyring {
         key_id: &str,
         now_ms: u64,
     ) -> Result<PublicKeyMap, KeyError> {
-        let mut known = match self.remembered(server) {
-            Some(known) => known,
-            None => restore(store, server)?,
+        let entry = self.server(store, server)?;
+        let usable = || {
+            let known = entry.known();
+            let usable = now_ms < known.valid_until_ms && known.keys.contains_key(key_id);
+            usable.then(|| BTreeMap::from([(server.to_string(), PublicKeySet::clone(&known.keys))]))
         };
-        let usable = |known: &Known| now_ms < known.valid_until_ms && known.keys.contains_key(key_id);
-        if !usable(&known) {
-            let asked = known.asked_ms.is_some_and(|asked| now_ms.saturating_sub(asked) < ms(ASK_AGAIN));
-            if asked {
-                return Err(KeyError::Unknown);
-            }
-            self.remember(server, Known { asked_ms: Some(now_ms), ..known.clone() });
-            known = self.ask(store, server, now_ms).await?;
+        if let Some(keys) = usable() {
+            return Ok(keys);
         }
-        self.remember(server, known.clone());
-        if !usable(&known) {
+        let _turn = entry.asking.lock().await;
+        if let Some(keys) = usable() {
+            return Ok(keys);
+        }
+        let asked = entry.known().asked_ms;
+        if asked.is_some_and(|asked| now_ms.saturating_sub(asked) < ms(ASK_AGAIN)) {
             return Err(KeyError::Unknown);
         }
-        Ok(BTreeMap::from([(server.to_string(), PublicKeySet::clone(&known.keys))]))
+        entry.known().asked_ms = Some(now_ms);
+        let answer = self.ask(store, server, now_ms).await?;
+        *entry.known() = answer;
+        usable().ok_or(KeyError::Unknown)
     }
 
     async fn ask(&self, store: &Store, server: &ServerName, now_ms: u64) -> Result<Known, KeyError> {
@@ -109,16 +120,24 @@ impl Keyring {
         Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: Some(now_ms) })
     }
 
-    fn remembered(&self, server: &ServerName) -> Option<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned()
-    }
-
-    fn remember(&self, server: &ServerName, known: Known) {
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    fn server(&self, store: &Store, server: &ServerName) -> Result<Arc<Server>, KeyError> {
+        let remembered = || self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().get(server) {
+            return Ok(Arc::clone(known));
+        }
+        let known = Mutex::new(restore(store, server)?);
+        let mut all = remembered();
         if all.len() >= REMEMBERED {
             all.clear();
         }
-        all.insert(server.to_owned(), known);
+        let entry = || Arc::new(Server { known, asking: tokio::sync::Mutex::default() });
+        Ok(Arc::clone(all.entry(server.to_owned()).or_insert_with(entry)))
+    }
+}
+
+impl Server {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod api;
+mod body;
 pub mod check;
 pub mod client;
 mod connect;
@@ -22,8 +23,8 @@ pub mod tls;
 use std::sync::Arc;
 
 use self::{
-    addresses::Allowed, client::Client, deliver::TransactionIds, fetch::Fetch, keyring::Keyring,
-    policy::Policy, queue::Queue, resolve::Resolver, send::Answered,
+    addresses::Allowed, body::Bodies, client::Client, deliver::TransactionIds, fetch::Fetch,
+    keyring::Keyring, policy::Policy, queue::Queue, resolve::Resolver, send::Answered,
 };
 pub use self::{signed::Signed, tls::TlsError};
 use super::{config, keys::Signer};
@@ -46,6 +47,7 @@ pub struct Federation {
     pub queue: Queue,
     transaction_ids: TransactionIds,
     answered: Answered,
+    bodies: Bodies,
 }
 
 impl Federation {
@@ -67,6 +69,7 @@ impl Federation {
             queue: Queue::new(epoch),
             transaction_ids: TransactionIds::new(epoch),
             answered: Answered::default(),
+            bodies: Bodies::new(),
         })
     }
 }

@@ -12,9 +12,10 @@ use axum::{
 use ruma::{OwnedServerName, api::federation::authentication::XMatrix};
 use serde::de::DeserializeOwned;
 
+use super::body::Share;
 use crate::server::{
     app::App,
-    http::{ApiError, body_error, json_error},
+    http::{ApiError, json_error},
 };
 
 /// The sender of a request that proved itself, and what it sent.
@@ -24,6 +25,7 @@ pub struct Signed {
     pub origin: OwnedServerName,
     /// The body as it came.
     pub body: Bytes,
+    _share: Share,
 }
 
 impl Signed {
@@ -54,19 +56,18 @@ impl FromRequest<Arc<App>> for Signed {
         if let Some(OriginalUri(uri)) = parts.extensions.get::<OriginalUri>() {
             parts.uri = uri.clone();
         }
-        let body =
-            Bytes::from_request(Request::from_parts(parts.clone(), body), app).await.map_err(body_error)?;
         let keys = federation
             .keyring
             .keys(&app.store, &signature.origin, signature.key.as_str(), app.unix_ms())
             .await
             .map_err(|e| unauthorized(e.to_string()))?;
+        let (body, share) = federation.bodies.read(body).await?;
         let request = axum::http::Request::from_parts(parts, &body[..]);
         signature
             .verify_http_request(&request, app.server_name(), &keys)
             .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
         federation.queue.handle_traffic(&signature.origin);
-        Ok(Self { origin: signature.origin, body })
+        Ok(Self { origin: signature.origin, body, _share: share })
     }
 }
 

@@ -183,7 +183,7 @@ pub fn json_depth(json: &[u8]) -> usize {
 }
 
 /// The Matrix error of a body that could not be read.
-pub(in crate::server) fn body_error(rejection: BytesRejection) -> ApiError {
+fn body_error(rejection: BytesRejection) -> ApiError {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         ApiError::too_large(format!("the body is larger than {} bytes", super::MAX_BODY))
     } else {

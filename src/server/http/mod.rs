@@ -21,7 +21,7 @@ use tower_http::{
     cors::{Any, CorsLayer},
 };
 
-pub(super) use self::extract::{body_error, json_error};
+pub(super) use self::extract::json_error;
 pub use self::{
     accept::{PeerAddress, serve},
     error::{ApiError, ApiResult},
@@ -50,7 +50,6 @@ pub fn federation_router(app: Arc<App>) -> Router {
     federation::api::routes()
         .fallback(|| async { ApiError::unrecognized() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(DefaultBodyLimit::max(MAX_TRANSACTION))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(app)
 }

@@ -1,0 +1,212 @@
+//! A server of which the test decides every byte: keys, TLS and signatures are real, the rest is said here.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use pilotlight::server::federation::tls;
+use ruma::{
+    CanonicalJsonObject, OwnedServerName, ServerName,
+    api::federation::authentication::{XMatrix, XMatrixSigningInput},
+    serde::{Base64, base64::Standard},
+    signatures::{Ed25519KeyPair, sign_json},
+};
+use rustls::{ClientConfig, ClientConnection, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+
+use super::{
+    authority::Authority,
+    support::{Answer, http},
+};
+
+/// How long a server may stay silent.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One server that follows a script.
+pub struct Peer {
+    pub name: OwnedServerName,
+    key: Ed25519KeyPair,
+    tls: Arc<ClientConfig>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+/// A request that came in.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub path: String,
+    /// Null when there is none.
+    pub body: Value,
+}
+
+/// A request to send; all of it can be changed before it is.
+#[derive(Clone)]
+pub struct Request {
+    pub method: &'static str,
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+/// A connection over TLS.
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+impl Peer {
+    /// Listens under a name of its own, and answers for its keys after `delay`; to everything else it
+    /// answers as to a transaction that it liked. The listener ends with the process.
+    pub fn start(ca: &Authority, delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let name: OwnedServerName = format!("localhost:{port}").try_into().expect("a server name");
+        let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "1".to_owned()).expect("a key");
+        let keys = Arc::<str>::from(key_document(&name, &key));
+        let config = tls::server_config(&ca.file("cert.pem"), &ca.file("key.pem")).expect("a certificate");
+        let heard = Arc::<Mutex<Vec<Heard>>>::default();
+        let log = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (config, keys, log) = (Arc::clone(&config), Arc::clone(&keys), Arc::clone(&log));
+                std::thread::spawn(move || {
+                    let connection = ServerConnection::new(config).expect("a connection");
+                    let stream = StreamOwned::new(connection, stream.expect("a connection"));
+                    answer(stream, &keys, delay, &log);
+                });
+            }
+        });
+        let tls = tls::client_config(&[ca.file("ca.pem")]).expect("an authority");
+        Self { name, key, tls, heard }
+    }
+
+    /// What others have said to this server.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().expect("no panic").clone()
+    }
+
+    /// A request, signed for the server `to`.
+    pub fn signed(&self, to: &ServerName, method: &'static str, path: &str, body: &[u8]) -> Request {
+        let mut request =
+            Request { method, path: path.to_owned(), headers: Vec::new(), body: body.to_owned() };
+        request.headers.push(("authorization", self.authorization(&self.name, to, &request)));
+        request
+    }
+
+    /// A transaction with these EDUs, signed for the server `to`.
+    pub fn transaction(&self, to: &ServerName, id: &str, edus: &[Value]) -> Request {
+        let body = json!({ "origin": self.name, "origin_server_ts": 1, "pdus": [], "edus": edus });
+        let path = format!("/_matrix/federation/v1/send/{id}");
+        self.signed(to, "PUT", &path, body.to_string().as_bytes())
+    }
+
+    /// The header that signs `request` with this server's key, as `origin` says it to `destination`.
+    pub fn authorization(&self, origin: &ServerName, destination: &ServerName, request: &Request) -> String {
+        let input = XMatrixSigningInput::new(origin.to_owned(), destination.to_owned(), &self.key);
+        let content = http::Request::builder()
+            .method(request.method)
+            .uri(&request.path)
+            .body(&request.body[..])
+            .expect("a request");
+        XMatrix::sign_http_request(&content, input).expect("can be signed").to_string()
+    }
+
+    /// Opens a connection to the server `to`.
+    pub fn connect(&self, to: &ServerName) -> Stream {
+        let stream = TcpStream::connect(("127.0.0.1", to.port().expect("a port"))).expect("it listens");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        stream.set_write_timeout(Some(TIMEOUT)).expect("a timeout");
+        let host = to.host().to_owned().try_into().expect("a name");
+        let connection = ClientConnection::new(Arc::clone(&self.tls), host).expect("a connection");
+        StreamOwned::new(connection, stream)
+    }
+
+    /// Sends a request over a connection of its own.
+    pub fn send(&self, to: &ServerName, request: &Request) -> Answer {
+        let mut stream = self.connect(to);
+        let mut bytes = request.head(to);
+        bytes.extend_from_slice(&request.body);
+        // Who is refused early may find that nobody reads the rest: the answer counts.
+        let sent = stream.write_all(&bytes).and_then(|()| stream.flush());
+        read_answer(&mut stream).unwrap_or_else(|| panic!("no answer: {sent:?}"))
+    }
+}
+
+impl Request {
+    /// The request line and the headers.
+    pub fn head(&self, to: &ServerName) -> Vec<u8> {
+        let Self { method, path, headers, body } = self;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            head += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        }
+        (head + "\r\n").into_bytes()
+    }
+}
+
+fn key_document(name: &ServerName, key: &Ed25519KeyPair) -> String {
+    let public = Base64::<Standard>::new(key.public_key().to_vec()).encode();
+    let document = json!({
+        "server_name": name,
+        "verify_keys": { "ed25519:1": { "key": public } },
+        "old_verify_keys": {},
+        "valid_until_ts": 4_000_000_000_000_u64,
+    });
+    let mut document: CanonicalJsonObject = serde_json::from_value(document).expect("canonical");
+    sign_json(name.as_str(), key, &mut document).expect("can be signed");
+    serde_json::to_string(&document).expect("JSON")
+}
+
+/// Answers the one request of a connection.
+fn answer(
+    mut stream: StreamOwned<ServerConnection, TcpStream>,
+    keys: &str,
+    delay: Duration,
+    log: &Mutex<Vec<Heard>>,
+) {
+    let Some((head, body)) = read_message(&mut stream) else { return };
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    let answer = if path == "/_matrix/key/v2/server" { keys } else { r#"{"pdus":{}}"# };
+    log.lock().expect("no panic").push(Heard { path, body });
+    std::thread::sleep(delay);
+    let length = answer.len();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
+    let sent = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
+    if let Err(e) = sent {
+        eprintln!("the peer could not answer: {e}");
+    }
+}
+
+fn read_answer(stream: &mut Stream) -> Option<Answer> {
+    let (head, body) = read_message(stream)?;
+    Some(Answer {
+        status: head.split(' ').nth(1)?.parse().ok()?,
+        headers: http::HeaderMap::new(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+        text: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+/// The head of a message, and as much of the body as `content-length` says.
+fn read_message(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..at]).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let end = at + 4 + length.map_or(0, |length| length.trim().parse().expect("a length"));
+            if bytes.len() >= end {
+                let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
+                return Some((head, bytes[at + 4..end].to_vec()));
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(n) if n > 0 => bytes.extend_from_slice(&buffer[..n]),
+            _ => return None,
+        }
+    }
+}
