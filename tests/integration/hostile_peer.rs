@@ -253,3 +253,30 @@ fn dawdlers_cost_little_and_nobody_waits_for_them() {
     drop(held);
     scene.send(&scene.profile_query(&scene.mallory)).ok();
 }
+
+/// Transactions that the hostile peer sends one after the other, each with polls for users of its choice.
+const FLOOD: usize = 1_000;
+
+/// What they may leave behind.
+const FLOOD_KIB: u64 = 24 << 10;
+
+#[test]
+fn thousands_of_transactions_and_polls_leave_little_behind() {
+    let scene = Scene::start();
+    let (rows, memory) = (scene.rows(), scene.memory_kib());
+    let mut stream = scene.mallory.connect(&scene.name);
+    for n in 0..FLOOD {
+        let users: Vec<_> = (0..10).map(|user| format!("@{n}-{user}:{}", scene.name)).collect();
+        let edus = [
+            edu("m.presence", json!({ "push": [], "poll": users })),
+            edu("org.example.unknown", json!({ "users": users })),
+        ];
+        Peer::exchange(&mut stream, &scene.name, &scene.transaction(&format!("{n}"), &edus)).ok();
+    }
+    scene.honest.send(&scene.name, &scene.profile_query(&scene.honest)).ok();
+    let grown = scene.memory_kib().saturating_sub(memory);
+    assert!(grown < FLOOD_KIB, "{grown} KiB after {FLOOD} transactions");
+    let heard = scene.mallory.heard();
+    assert!(heard.iter().all(|heard| heard.body.is_null()), "who may see nobody is told nothing: {heard:?}");
+    assert_eq!(scene.rows(), rows);
+}

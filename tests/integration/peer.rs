@@ -122,12 +122,16 @@ impl Peer {
 
     /// Sends a request over a connection of its own.
     pub fn send(&self, to: &ServerName, request: &Request) -> Answer {
-        let mut stream = self.connect(to);
+        Self::exchange(&mut self.connect(to), to, request)
+    }
+
+    /// Sends a request over a connection that is open, and reads the answer.
+    pub fn exchange(stream: &mut Stream, to: &ServerName, request: &Request) -> Answer {
         let mut bytes = request.head(to);
         bytes.extend_from_slice(&request.body);
         // Who is refused early may find that nobody reads the rest: the answer counts.
         let sent = stream.write_all(&bytes).and_then(|()| stream.flush());
-        read_answer(&mut stream).unwrap_or_else(|| panic!("no answer: {sent:?}"))
+        read_answer(stream).unwrap_or_else(|| panic!("no answer: {sent:?}"))
     }
 }
 
@@ -135,7 +139,7 @@ impl Request {
     /// The request line and the headers.
     pub fn head(&self, to: &ServerName) -> Vec<u8> {
         let Self { method, path, headers, body } = self;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
