@@ -1,8 +1,10 @@
 //! O5: how often somebody may ask, and how much they may send.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use crate::support::{PASSWORD, TestServer};
+use crate::support::{Client, PASSWORD, TestServer};
 
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 const LOGIN: &str = "/_matrix/client/v3/login";
@@ -76,6 +78,104 @@ fn guessing_passwords_is_slowed_down_for_the_account_and_the_guesser_only() {
     let body = login(PASSWORD).to_string();
     let answer = client.send_with("POST", LOGIN, &elsewhere, Some(body.as_bytes()));
     assert_eq!(answer.status, 200, "the owner, from another address");
+}
+
+#[test]
+fn presence_beyond_the_rate_is_delayed_and_the_last_state_is_never_dropped() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.presence_per_second = 1;
+        config.rate_limits.presence_burst = 2;
+        config.rate_limits.user_per_second = 1;
+        config.rate_limits.user_burst = 3;
+    });
+    let (ann, ben) = (server.register("ann"), server.register("ben"));
+    let status = format!("/_matrix/client/v3/presence/{}/status", ann.user);
+    let device = format!("/_matrix/client/unstable/org.pilotlight/presence/{}/device", ann.user);
+    let begin = Instant::now();
+    for state in ["busy", "online"] {
+        ann.put(&status, json!({ "presence": state })).ok();
+    }
+    assert!(begin.elapsed() < Duration::from_millis(900), "within the burst nothing waits");
+    let said = [
+        (&status, json!({ "presence": "busy", "status_msg": "first" })),
+        (&status, json!({ "presence": "free_for_chat", "status_msg": "last" })),
+        (&device, json!({ "device_type": "mobile" })),
+        (&status, json!({ "presence": "busy" })),
+    ];
+    let waiting: Vec<_> = said
+        .map(|(path, body)| {
+            let (ann, path) = (ann.clone(), path.clone());
+            std::thread::sleep(Duration::from_millis(50));
+            std::thread::spawn(move || ann.put(&path, body).ok())
+        })
+        .into_iter()
+        .collect();
+    for answer in waiting {
+        assert_eq!(answer.join().expect("is answered"), json!({}));
+    }
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(700) && took < Duration::from_secs(3), "one turn for all: {took:?}");
+    let seen = ann.get(&status).ok();
+    assert_eq!(
+        (&seen["org.pilotlight.presence"]["choice"], &seen["status_msg"]),
+        (&json!("busy"), &json!("last"))
+    );
+    assert_eq!(seen["org.pilotlight.presence"]["device_type"], "mobile");
+    // Nor does what is said eat up what other requests need, or the other way round.
+    for _ in 0..3 {
+        ben.get(WHOAMI).ok();
+    }
+    ben.get(WHOAMI).refused(429, "M_LIMIT_EXCEEDED");
+    ben.get("/_matrix/client/v3/sync").refused(429, "M_LIMIT_EXCEEDED");
+    ben.put(&format!("/_matrix/client/v3/presence/{}/status", ben.user), json!({ "presence": "busy" })).ok();
+    server.anonymous().put(&status, json!({ "presence": "busy" })).refused(401, "M_MISSING_TOKEN");
+}
+
+#[test]
+fn a_last_state_that_waits_is_taken_though_its_client_went_away() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.presence_per_second = 1;
+        config.rate_limits.presence_burst = 1;
+    });
+    let ann = server.register("ann");
+    let status = format!("/_matrix/client/v3/presence/{}/status", ann.user);
+    ann.put(&status, json!({ "presence": "online" })).ok();
+    let mut impatient =
+        std::net::TcpStream::connect(server.url().trim_start_matches("http://")).expect("connects");
+    let (body, token) = (r#"{"presence":"busy"}"#, ann.token.clone().expect("a token"));
+    let request = format!(
+        "PUT {status} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    std::io::Write::write_all(&mut impatient, request.as_bytes()).expect("is sent");
+    std::thread::sleep(Duration::from_millis(200));
+    drop(impatient);
+    let choice = || ann.get(&status).ok()["org.pilotlight.presence"]["choice"].clone();
+    assert_eq!(choice(), "online", "it waits");
+    let begin = Instant::now();
+    while choice() != "busy" {
+        assert!(begin.elapsed() < Duration::from_secs(5), "it was dropped");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn users_behind_one_proxy_do_not_share_a_bucket() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.user_per_second = 1;
+        config.rate_limits.user_burst = 3;
+        config.rate_limits.address_per_second = 1;
+        config.rate_limits.address_burst = 10;
+    });
+    let users = ["ann", "ben", "cid"].map(|name| server.register(name));
+    let behind =
+        |client: &Client| client.send_with("GET", WHOAMI, &[("x-forwarded-for", "198.51.100.7")], None);
+    for user in &users {
+        for _ in 0..3 {
+            behind(user).ok();
+        }
+        behind(user).refused(429, "M_LIMIT_EXCEEDED");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::{
     server::{
         app::App,
         http::{ApiError, ApiResult, Json, Path, Session},
+        presence::{Attendance, Said},
     },
 };
 
@@ -64,7 +65,7 @@ async fn put_status(
     check_own(&session, &user)?;
     let word = status.presence.ok_or_else(|| ApiError::missing_param("presence is missing"))?;
     let choice: Choice = word.parse().map_err(|e| ApiError::invalid_param(format!("presence: {e}")))?;
-    app.choose_presence(&session, choice, status.status_msg).await?;
+    app.take_said(&session, Said::choice(session.device.clone(), choice, status.status_msg)).await?;
     Ok(Json(json!({})))
 }
 
@@ -90,7 +91,11 @@ async fn put_device(
     if report.idle_ms.is_none() && device_type.is_none() {
         return Err(ApiError::missing_param("idle_ms or device_type is missing"));
     }
-    app.report_device(&session, report.idle_ms.map(|ms| Duration::from_millis(ms.into())), device_type)?;
+    let attendance = report.idle_ms.map(|ms| match u64::from(ms) {
+        0 => Attendance::Active,
+        ms => Attendance::IdleSince(app.now() - Duration::from_millis(ms)),
+    });
+    app.take_said(&session, Said::report(session.device.clone(), attendance, device_type)).await?;
     Ok(Json(json!({})))
 }
 

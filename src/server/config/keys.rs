@@ -314,6 +314,20 @@ pub(super) const KEYS: &[Key] = &[
         show: |c| Shown::Bare(c.rate_limits.user_burst.to_string()),
     },
     Key {
+        name: "rate_limits.presence_per_second",
+        help: "What one user says of their presence, on all devices together, a second in the long run. Beyond it\nnothing is refused: the last state waits for its turn.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.presence_per_second = n),
+        show: |c| Shown::Bare(c.rate_limits.presence_per_second.to_string()),
+    },
+    Key {
+        name: "rate_limits.presence_burst",
+        help: "What one user says of their presence at once.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.rate_limits.presence_burst = n),
+        show: |c| Shown::Bare(c.rate_limits.presence_burst.to_string()),
+    },
+    Key {
         name: "rate_limits.address_per_second",
         help: "Requests without a valid access token from one address (IPv6: from one /64 network), a second in\nthe long run. Behind a proxy on this machine the address in its X-Forwarded-For counts.",
         allowed: COUNT,

@@ -134,6 +134,10 @@ pub struct RateLimits {
     pub user_per_second: u32,
     /// Requests of one user, at once. Default: 500.
     pub user_burst: u32,
+    /// What one user says of their presence, a second, in the long run. Default: 10.
+    pub presence_per_second: u32,
+    /// What one user says of their presence, at once. Default: 50.
+    pub presence_burst: u32,
     /// Requests without an account from one address, a second, in the long run. Default: 20.
     pub address_per_second: u32,
     /// Requests without an account from one address, at once. Default: 500.
@@ -221,6 +225,8 @@ impl Default for RateLimits {
             enabled: true,
             user_per_second: 50,
             user_burst: 500,
+            presence_per_second: 10,
+            presence_burst: 50,
             address_per_second: 20,
             address_burst: 500,
             login_per_minute: 10,

@@ -2,7 +2,8 @@
 //!
 //! A request with a valid access token counts for its user, so that users behind one proxy do not
 //! share a bucket; any other counts for the address it came from. What is refused is told so, with the
-//! time after which to come again: nothing that a client sent is dropped without its knowing.
+//! time after which to come again: nothing that a client sent is dropped without its knowing. What users
+//! say of their presence has a bucket of its own and is never refused, but waits (`presence::said`).
 
 use std::{
     collections::HashMap,
@@ -13,8 +14,8 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
-    http::HeaderMap,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -32,6 +33,7 @@ const MAX_BUCKETS: usize = 100_000;
 pub struct RateLimits {
     settings: config::RateLimits,
     users: Buckets<OwnedUserId>,
+    presence: Buckets<OwnedUserId>,
     addresses: Buckets<IpAddr>,
     logins: Buckets<(String, IpAddr)>,
 }
@@ -58,6 +60,7 @@ impl RateLimits {
         Self {
             settings,
             users: Buckets::default(),
+            presence: Buckets::default(),
             addresses: Buckets::default(),
             logins: Buckets::default(),
         }
@@ -75,6 +78,19 @@ impl RateLimits {
     /// Takes an attempt back: the password was right.
     pub fn login_succeeded(&self, name: &str, origin: Origin) {
         self.logins.refund(&(name.to_lowercase(), origin.0));
+    }
+
+    /// Counts something that a user says of their presence.
+    ///
+    /// # Errors
+    /// The time after which there is room for it.
+    pub fn presence(&self, user: &OwnedUserId, now_ms: u64) -> Result<(), Duration> {
+        if !self.settings.enabled {
+            return Ok(());
+        }
+        let rate =
+            Rate { per_minute: self.settings.presence_per_second * 60, burst: self.settings.presence_burst };
+        self.presence.take(user.clone(), rate, now_ms)
     }
 
     fn user(&self, user: &OwnedUserId, now_ms: u64) -> ApiResult<()> {
@@ -120,10 +136,18 @@ fn admit(app: &App, request: &Request, origin: Origin) -> ApiResult<Credentials>
         },
     };
     match &credentials {
+        Credentials::Known(_) if is_counted_elsewhere(request) => {}
         Credentials::Known(session) => app.limits.user(&session.user, now_ms)?,
         Credentials::Unknown | Credentials::None => app.limits.address(origin, now_ms)?,
     }
     Ok(credentials)
+}
+
+/// Whether the request says something of presence, which counts when it is taken.
+fn is_counted_elsewhere(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    request.method() == Method::PUT
+        && ["/presence/{user_id}/status", "/presence/{user_id}/device"].iter().any(|end| path.ends_with(end))
 }
 
 impl Origin {

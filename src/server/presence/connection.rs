@@ -1,13 +1,13 @@
 //! What devices and users say: they connect, go idle, choose; and how that reaches those who may see it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ruma::{DeviceId, UserId};
 
 use super::{Presence, Ticket, Told, device_key};
 use crate::{
     core::{
-        presence::{Change, Choice, DeviceType, SetPresence, StatusMsg},
+        presence::{Change, DeviceType, SetPresence},
         time::Instant,
     },
     server::{
@@ -56,52 +56,6 @@ impl App {
         Ok(())
     }
 
-    /// The user chose a state and, perhaps, a status message (P2, P3). On the disk when this returns.
-    pub async fn choose_presence(
-        &self,
-        session: &Session,
-        choice: Choice,
-        status_msg: StatusMsg,
-    ) -> Result<(), StoreError> {
-        let (device, now) = (device_key(&session.device), self.now());
-        let ticket = self.presence_input(&session.user, |engine, user| {
-            engine.handle_touch(user, device, now);
-            // Who chooses to be there is at this device, whatever it said before.
-            if !matches!(choice, Choice::Unavailable | Choice::Offline) {
-                engine.handle_active(user, device, None, now);
-            }
-            engine.handle_choice(user, choice, status_msg, now);
-        })?;
-        if matches!(choice, Choice::Hidden | Choice::Offline) {
-            for room in self.typing.stop_everywhere(&session.user, &self.live) {
-                self.wake_room(&room);
-            }
-        }
-        self.presence.written(ticket).await
-    }
-
-    /// The device reports when idleness began (P6), and what kind of device it is (P7).
-    pub fn report_device(
-        &self,
-        session: &Session,
-        idle_for: Option<Duration>,
-        device_type: Option<DeviceType>,
-    ) -> Result<(), StoreError> {
-        let (device, now) = (device_key(&session.device), self.now());
-        self.presence_input(&session.user, |engine, user| {
-            engine.handle_touch(user, device, now);
-            if device_type.is_some() {
-                engine.handle_device_type(user, device, device_type);
-            }
-            match idle_for {
-                Some(Duration::ZERO) => engine.handle_active(user, device, None, now),
-                Some(idle_for) => engine.handle_idle(user, device, None, idle_for, now),
-                None => {}
-            }
-        })?;
-        Ok(())
-    }
-
     /// The user did something that counts as being active (P8): sent a message.
     pub fn handle_pro_active(&self, user: &UserId) -> Result<(), StoreError> {
         let now = self.now();
@@ -118,7 +72,7 @@ impl App {
         Ok(())
     }
 
-    fn presence_input(
+    pub(super) fn presence_input(
         &self,
         user: &UserId,
         input: impl FnOnce(&mut crate::core::presence::Engine, crate::core::presence::UserKey),

@@ -8,6 +8,7 @@ mod connection;
 mod delivery;
 mod event;
 mod run;
+mod said;
 mod visibility;
 
 use std::{
@@ -19,13 +20,14 @@ use std::{
 use ruma::{DeviceId, OwnedUserId, UserId};
 use tokio::sync::{Notify, watch};
 
-use self::event::Facts;
 pub use self::{
     connection::Connected,
     delivery::Deliveries,
     event::{PresenceEvent, UNKNOWN, write_unknown},
     run::run,
+    said::{Attendance, Said},
 };
+use self::{event::Facts, said::Waiting};
 use super::{
     config,
     store::{Profile, Store, StoreError},
@@ -44,6 +46,7 @@ pub struct Presence {
     inner: Mutex<Inner>,
     /// Who does not want to be told of it.
     pub deliveries: Deliveries,
+    waiting: Waiting,
     /// The engine's next deadline came nearer.
     earlier: Notify,
     /// There are records to write.
@@ -117,6 +120,7 @@ impl Presence {
         Ok(Self {
             inner: Mutex::new(inner),
             deliveries: Deliveries::load(store)?,
+            waiting: Waiting::default(),
             earlier: Notify::new(),
             dirty: Notify::new(),
             written: watch::Sender::new(0),
