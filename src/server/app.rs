@@ -83,7 +83,7 @@ impl App {
         let federation = match config.federation.listen {
             Some(_) => {
                 let epoch = store.next_epoch(started_unix_ms).await.map_err(damaged)?;
-                Some(Federation::new(&config.federation, Arc::clone(&rooms.signer), epoch)?)
+                Some(Federation::new(&config, Arc::clone(&rooms.signer), epoch)?)
             }
             None => None,
         };
@@ -93,7 +93,7 @@ impl App {
         let contacts = Contacts::load(&store).map_err(damaged)?;
         let receipts = Receipts::load(&store).map_err(damaged)?;
         let to_device = ToDevice::load(&store).map_err(damaged)?;
-        Ok(Arc::new(Self {
+        let app = Arc::new(Self {
             config,
             store,
             federation,
@@ -114,7 +114,9 @@ impl App {
             wakers: Wakers::default(),
             started: Instant::now(),
             started_unix_ms,
-        }))
+        });
+        app.load_presence_across();
+        Ok(app)
     }
 
     /// The name this server goes by in user and room identifiers.

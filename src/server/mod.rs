@@ -104,10 +104,12 @@ impl Server {
             stop.send_replace(true);
         };
         let timers = tokio::spawn(presence::run(Arc::clone(&self.app)));
+        let across = tokio::spawn(federation::presence::run(Arc::clone(&self.app)));
         let deliveries = tokio::spawn(federation::deliver::run(Arc::clone(&self.app)));
         tokio::join!(clients, servers, stop);
         self.app.send_rest().await;
         timers.abort();
+        across.abort();
         deliveries.abort();
         self.app.close().await;
         tracing::info!("stopped");

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod contacts;
 mod federation_lists;
+mod federation_presence;
 mod federation_send;
 mod federation_transport;
 mod hostile_peer;

@@ -161,6 +161,11 @@ impl Federation {
         }
     }
 
+    /// See [`Engine::handle_flush`].
+    pub fn handle_flush(&mut self, now: Instant) {
+        self.engine.handle_flush(now);
+    }
+
     /// What a remote user shows, as far as is known.
     pub fn status_of(&self, user_id: &str) -> Option<&Status> {
         let (localpart, server) = super::names::split(user_id).ok()?;

@@ -111,6 +111,7 @@ impl App {
                 before
             };
             if before != after {
+                self.refresh_across(owner);
                 self.wake_observers_by(owner, before.max(after));
             }
         }
@@ -179,8 +180,11 @@ impl App {
         }
     }
 
-    /// Tells the readers of everybody concerned.
+    /// Tells other servers and the readers of everybody concerned.
     async fn show(self: &Arc<Self>, consequences: Consequences) -> ApiResult<()> {
+        for user in &consequences.tell {
+            self.refresh_across(user);
+        }
         {
             let mut users = self.contacts.lock();
             for (observer, observed) in &consequences.sight {

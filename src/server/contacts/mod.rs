@@ -5,6 +5,7 @@
 //! written with it, and sent until that server has it. Who may see whom and who may invite is decided by the
 //! core's rules ([`crate::core::visibility`], [`crate::core::policy`]) from what is kept here.
 
+mod across;
 mod change;
 mod edu;
 mod outbox;
@@ -20,7 +21,7 @@ use std::{
 use ruma::{OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 
-pub use self::edu::is_list_edu;
+pub use self::{across::Across, edu::is_list_edu};
 use self::{
     outbox::Outbox,
     sight::{Shares, Sight},
@@ -112,6 +113,13 @@ impl Contacts {
     /// With whom `user` shares their presence.
     pub fn share_of(&self, user: &UserId) -> Share {
         self.lock().get(user).map(|of_user| of_user.settings.share).unwrap_or_default()
+    }
+
+    /// Whether `observer` has `observed`, who accepted, on their list.
+    pub fn observes(&self, observer: &UserId, observed: &UserId) -> bool {
+        let users = self.lock();
+        let contact = users.get(observer).and_then(|of_user| of_user.list.contact(observed.as_str()));
+        contact.is_some_and(|contact| contact.relation.observing() == Observing::Yes)
     }
 
     /// Those whom `observed` accepted on their list.

@@ -100,23 +100,17 @@ pub async fn run(app: Arc<App>) {
 async fn deliver(app: Arc<App>, transaction: Transaction) {
     let Some(federation) = &app.federation else { return };
     let destination = &transaction.destination;
-    let outcome = match put(&app, federation, &transaction).await {
+    match put(&app, federation, &transaction).await {
         Ok(bytes) => {
             tracing::trace!(%destination, edus = transaction.edus.len(), bytes, "transaction acknowledged");
+            app.handle_outcome(&transaction, Outcome::Delivered).await;
             federation.queue.handle_delivered(&transaction, bytes);
-            Outcome::Delivered
         }
         Err(error) => {
             tracing::debug!(%destination, %error, "transaction failed");
+            app.handle_outcome(&transaction, Outcome::Failed).await;
             federation.queue.handle_failed(app.now(), &transaction, error);
-            Outcome::Failed
         }
-    };
-    if outcome == Outcome::Delivered {
-        app.handle_list_edus_delivered(&transaction.destination, &transaction.edus).await;
-    }
-    for edu in transaction.edus {
-        app.handle_sent(&transaction.destination, edu, outcome);
     }
 }
 
@@ -143,19 +137,22 @@ impl App {
     /// Before the end: sends what waits for servers that can be reached, within [`LAST_SENDING`].
     pub async fn send_rest(&self) {
         let Some(federation) = &self.federation else { return };
+        self.flush_across();
         if tokio::time::timeout(LAST_SENDING, federation.queue.settled()).await.is_err() {
             tracing::info!("not everything could be sent to other servers before the end");
         }
     }
 
-    /// What follows for the sender of an EDU from how its transaction went; what is to be tried again is
-    /// in the queue already.
-    fn handle_sent(&self, destination: &ServerName, edu: Edu, outcome: Outcome) {
-        match edu.key {
-            Key::Presence => tracing::trace!(%destination, seq = edu.seq, ?outcome, "presence"),
-            Key::List { observer, observed } => {
-                tracing::debug!(%observer, %observed, seq = edu.seq, ?outcome, "list message");
+    /// Tells the senders of its EDUs how a transaction went; what is to be tried again is kept in the queue.
+    async fn handle_outcome(&self, transaction: &Transaction, outcome: Outcome) {
+        for edu in &transaction.edus {
+            match edu.key {
+                Key::Presence => self.take_outcome(&transaction.destination, edu.seq, outcome),
+                Key::List { .. } => {}
             }
+        }
+        if outcome == Outcome::Delivered {
+            self.handle_list_edus_delivered(&transaction.destination, &transaction.edus).await;
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod deliver;
 pub mod fetch;
 pub mod keyring;
 pub mod policy;
+pub mod presence;
 pub mod profile;
 pub mod queue;
 pub mod resolve;
@@ -24,10 +25,10 @@ use std::sync::Arc;
 
 use self::{
     addresses::Allowed, body::Bodies, client::Client, deliver::TransactionIds, fetch::Fetch,
-    keyring::Keyring, policy::Policy, queue::Queue, resolve::Resolver, send::Answered,
+    keyring::Keyring, policy::Policy, presence::Presence, queue::Queue, resolve::Resolver, send::Answered,
 };
 pub use self::{signed::Signed, tls::TlsError};
-use super::{config, keys::Signer};
+use super::{config::Config, keys::Signer};
 
 /// How we introduce ourselves to other servers.
 const USER_AGENT: &str = concat!("pilotlight/", env!("CARGO_PKG_VERSION"));
@@ -45,6 +46,8 @@ pub struct Federation {
     pub policy: Policy,
     /// What waits to be sent to other servers.
     pub queue: Queue,
+    /// Presence towards other servers.
+    pub presence: Presence,
     transaction_ids: TransactionIds,
     answered: Answered,
     bodies: Bodies,
@@ -55,18 +58,20 @@ impl Federation {
     ///
     /// # Errors
     /// [`TlsError`] when a file of `federation.trusted_ca` cannot be used.
-    pub fn new(config: &config::Federation, signer: Arc<Signer>, epoch: u64) -> Result<Self, TlsError> {
-        let tls = tls::client_config(&config.trusted_ca)?;
-        let allowed = Allowed(config.allow_addresses.clone());
+    pub fn new(config: &Config, signer: Arc<Signer>, epoch: u64) -> Result<Self, TlsError> {
+        let tls = tls::client_config(&config.federation.trusted_ca)?;
+        let allowed = Allowed(config.federation.allow_addresses.clone());
         let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
         let client = Client::new(Arc::clone(&resolver), tls, signer);
-        let policy = Policy::new(config);
+        let policy = Policy::new(&config.federation);
+        let engine = config.presence.engine();
         Ok(Self {
             keyring: Keyring::new(client.clone()),
             client,
             resolver,
             policy,
-            queue: Queue::new(epoch),
+            queue: Queue::new(rand::random(), engine.backoff),
+            presence: Presence::new(&config.server_name, epoch, engine, config.presence.offline_grace),
             transaction_ids: TransactionIds::new(epoch),
             answered: Answered::default(),
             bodies: Bodies::new(),

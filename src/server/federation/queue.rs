@@ -30,9 +30,6 @@ const MAX_DESTINATIONS: usize = 10_000;
 /// Transactions in flight to all destinations together.
 const MAX_IN_FLIGHT: usize = 200;
 
-/// The first and the longest pause after a failure.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
-
 /// Something to tell another server.
 #[derive(Clone, Debug)]
 pub struct Edu {
@@ -113,6 +110,8 @@ struct Inner {
     /// Whose pause ends when. An entry counts only while the destination's backoff says the same.
     pauses: BTreeSet<(Instant, OwnedServerName)>,
     in_flight: usize,
+    /// The first and the longest pause after a failure.
+    pauses_between: (Duration, Duration),
     rng: Rng,
 }
 
@@ -126,13 +125,14 @@ struct Destination {
 }
 
 impl Queue {
-    /// Nothing waits. `seed` varies the pauses after failures.
-    pub fn new(seed: u64) -> Self {
+    /// Nothing waits. After a failure the first of `pauses`, doubling up to the second, varied by `seed`.
+    pub fn new(seed: u64, pauses: (Duration, Duration)) -> Self {
         let inner = Inner {
             destinations: BTreeMap::new(),
             ready: VecDeque::new(),
             pauses: BTreeSet::new(),
             in_flight: 0,
+            pauses_between: pauses,
             rng: Rng::new(seed),
         };
         Self { inner: Mutex::new(inner), changed: Notify::new(), ended: Notify::new() }
@@ -197,7 +197,7 @@ impl Queue {
 
     /// A transaction was acknowledged; its body had `bytes`.
     pub(super) fn handle_delivered(&self, transaction: &Transaction, bytes: usize) {
-        self.handle_end(&transaction.destination, |entry, _| {
+        self.handle_end(&transaction.destination, |entry, _, _| {
             entry.backoff.handle_success();
             entry.peer.sent += 1;
             entry.peer.sent_edus += transaction.edus.len() as u64;
@@ -208,11 +208,11 @@ impl Queue {
 
     /// A transaction failed: what is to be kept waits again, unless something later is there already.
     pub(super) fn handle_failed(&self, now: Instant, transaction: &Transaction, error: String) {
-        self.handle_end(&transaction.destination, |entry, rng| {
+        self.handle_end(&transaction.destination, |entry, pauses, rng| {
             for edu in transaction.edus.iter().filter(|edu| edu.key != Key::Presence) {
                 entry.waiting.entry(edu.key.clone()).or_insert_with(|| edu.clone());
             }
-            entry.backoff.handle_failure(now, PAUSES, rng);
+            entry.backoff.handle_failure(now, pauses, rng);
             entry.peer.failed += 1;
             entry.peer.last_error = Some(error);
         });
@@ -237,13 +237,17 @@ impl Queue {
         }
     }
 
-    fn handle_end(&self, destination: &ServerName, end: impl FnOnce(&mut Destination, &mut Rng)) {
+    fn handle_end(
+        &self,
+        destination: &ServerName,
+        end: impl FnOnce(&mut Destination, (Duration, Duration), &mut Rng),
+    ) {
         let mut inner = self.lock();
         inner.in_flight -= 1;
-        let Inner { destinations, rng, .. } = &mut *inner;
+        let Inner { destinations, pauses_between, rng, .. } = &mut *inner;
         let entry = destinations.get_mut(destination).expect("what is in flight is not forgotten");
         entry.peer.in_flight = false;
-        end(entry, rng);
+        end(entry, *pauses_between, rng);
         // What came in meanwhile, and is urgent, does not wait for the end of the pause.
         let urgent = entry.waiting.contains_key(&Key::Presence);
         inner.arm(destination, urgent);
@@ -330,6 +334,10 @@ mod tests {
 
     use super::*;
 
+    fn queue() -> Queue {
+        Queue::new(1, (Duration::from_secs(5), Duration::from_secs(3600)))
+    }
+
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1000)
     }
@@ -351,7 +359,7 @@ mod tests {
 
     #[test]
     fn one_transaction_is_in_flight_and_the_latest_of_a_key_waits_for_its_end() {
-        let (queue, b) = (Queue::new(1), server_name!("b"));
+        let (queue, b) = (queue(), server_name!("b"));
         queue.push(b, presence(1)).expect("room");
         let first = queue.next(at(0)).expect("is due");
         for seq in 2..=9 {
@@ -364,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_transaction_holds_a_hundred_and_another_destination_does_not_wait() {
-        let queue = Queue::new(1);
+        let queue = queue();
         for n in 0..150 {
             queue.push(server_name!("b"), list(n, 1)).expect("room");
         }
@@ -377,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_after_a_pause_unless_replaced_and_presence_is_left_to_its_engine() {
-        let (queue, b) = (Queue::new(1), server_name!("b"));
+        let (queue, b) = (queue(), server_name!("b"));
         queue.push(b, presence(1)).expect("room");
         queue.push(b, list(1, 1)).expect("room");
         queue.push(b, list(2, 1)).expect("room");
@@ -396,7 +404,7 @@ mod tests {
         let traffic = |queue: &Queue| queue.handle_traffic(server_name!("b"));
         let message = |queue: &Queue| queue.push(server_name!("b"), presence(2)).expect("room");
         for ends in [traffic as fn(&Queue), message] {
-            let queue = Queue::new(1);
+            let queue = queue();
             queue.push(server_name!("b"), list(1, 1)).expect("room");
             let lost = queue.next(at(0)).expect("is due");
             queue.handle_failed(at(0), &lost, "no answer".to_owned());
@@ -408,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_destination_at_rest_has_no_timer_and_is_forgotten_when_there_are_too_many() {
-        let queue = Queue::new(1);
+        let queue = queue();
         for n in 0..=MAX_DESTINATIONS {
             let name: OwnedServerName = format!("s{n}").try_into().expect("a name");
             queue.push(&name, list(1, 1)).expect("room");
@@ -421,7 +429,7 @@ mod tests {
 
     #[test]
     fn too_much_for_one_destination_is_refused_but_what_waits_can_be_replaced() {
-        let (queue, b) = (Queue::new(1), server_name!("b"));
+        let (queue, b) = (queue(), server_name!("b"));
         for n in 0..MAX_WAITING {
             queue.push(b, list(n, 1)).expect("room");
         }

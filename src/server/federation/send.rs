@@ -20,7 +20,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::Signed;
+use super::{Signed, presence::PRESENCE};
 use crate::server::{
     app::App,
     contacts,
@@ -117,10 +117,11 @@ impl App {
             }
         };
         let Edu { edu_type, content } = edu;
-        if contacts::is_list_edu(&edu_type) {
-            return self.handle_list_edu(origin, &edu_type, content).await;
+        match edu_type.as_str() {
+            PRESENCE => self.take_presence(origin, content),
+            list if contacts::is_list_edu(list) => self.handle_list_edu(origin, list, content).await?,
+            _ => tracing::trace!(%origin, edu_type, "an EDU of a type that is not known"),
         }
-        tracing::trace!(%origin, edu_type, bytes = content.get().len(), "an EDU of a type that is not known");
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ impl FromRequest<Arc<App>> for Signed {
         signature
             .verify_http_request(&request, app.server_name(), &keys)
             .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
-        federation.queue.handle_traffic(&signature.origin);
+        app.take_life_sign(&signature.origin);
         Ok(Self { origin: signature.origin, body, _share: share })
     }
 }

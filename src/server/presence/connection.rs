@@ -22,6 +22,8 @@ use crate::{
 pub struct Connected {
     app: Arc<App>,
     session: Session,
+    /// Whether the device wants to be told of others (L8).
+    reads: bool,
 }
 
 impl App {
@@ -39,13 +41,18 @@ impl App {
     ) -> Result<Connected, StoreError> {
         let device = device_key(&session.device);
         let now = self.now();
+        let reads = self.presence.deliveries.is_on(session);
+        if reads {
+            self.attach_across(&session.user);
+        }
+        let connected = Connected { app: Arc::clone(self), session: session.clone(), reads };
         self.presence_input(&session.user, |engine, user| {
             engine.handle_connected(user, device, says, now);
             if device_type.is_some() {
                 engine.handle_device_type(user, device, device_type);
             }
         })?;
-        Ok(Connected { app: Arc::clone(self), session: session.clone() })
+        Ok(connected)
     }
 
     /// The device was logged out.
@@ -90,6 +97,7 @@ impl App {
                 Change::Own => self.wakers.wake(user),
                 Change::Visible => self.wake_observers(user),
             }
+            self.show_across(user, *change);
         }
     }
 }
@@ -120,6 +128,9 @@ impl Drop for Connected {
         });
         if let Err(e) = ended {
             tracing::error!(error = %e, "a connection's end could not be noted");
+        }
+        if self.reads {
+            self.app.detach_across(&self.session.user);
         }
     }
 }

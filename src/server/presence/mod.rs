@@ -1,4 +1,5 @@
-//! The presence of this server's users: the clock, the disk and the readers around the core's engine.
+//! The presence of this server's users, and what is known of others: the clock, the disk and the readers
+//! around the core's engine.
 //!
 //! Owns the engine, the live position of each user's last change, and the event that tells of it,
 //! encoded once. The rules are the core's ([`crate::core::presence`]); who may see whom is asked at
@@ -7,6 +8,7 @@
 mod connection;
 mod delivery;
 mod event;
+mod remote;
 mod run;
 mod said;
 mod visibility;
@@ -27,7 +29,7 @@ pub use self::{
     run::run,
     said::{Attendance, Said},
 };
-use self::{event::Facts, said::Waiting};
+use self::{event::Facts, remote::Remotes, said::Waiting};
 use super::{
     config,
     store::{Profile, Store, StoreError},
@@ -47,6 +49,7 @@ pub struct Presence {
     /// Who does not want to be told of it.
     pub deliveries: Deliveries,
     waiting: Waiting,
+    remotes: Mutex<Remotes>,
     /// The engine's next deadline came nearer.
     earlier: Notify,
     /// There are records to write.
@@ -121,6 +124,7 @@ impl Presence {
             inner: Mutex::new(inner),
             deliveries: Deliveries::load(store)?,
             waiting: Waiting::default(),
+            remotes: Mutex::default(),
             earlier: Notify::new(),
             dirty: Notify::new(),
             written: watch::Sender::new(0),
@@ -149,13 +153,19 @@ impl Presence {
         }
         let inner = self.lock();
         let range = inner.changed.range(since + 1..=upto).map(|(_, key)| &inner.users[key.0 as usize]);
-        range.filter_map(|entry| Some((Arc::clone(&entry.user), Arc::clone(entry.event.as_ref()?)))).collect()
+        let own =
+            range.filter_map(|entry| Some((Arc::clone(&entry.user), Arc::clone(entry.event.as_ref()?))));
+        own.chain(self.remotes().changed(since, upto)).collect()
     }
 
-    /// The last event of one user as others see it; `None` when the user was never connected.
+    /// The last event of one user as others see it; `None` when the user was never connected, or is
+    /// another server's and nothing is known of them.
     pub(super) fn event(&self, user: &UserId) -> Option<Arc<PresenceEvent>> {
         let inner = self.lock();
-        inner.users[inner.keys.get(user)?.0 as usize].event.clone()
+        match inner.keys.get(user) {
+            Some(key) => inner.users[key.0 as usize].event.clone(),
+            None => self.remotes().event(user),
+        }
     }
 
     /// The user's own event, for their own devices, when it changed after the live position `since`.

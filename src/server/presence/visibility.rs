@@ -11,14 +11,21 @@ use crate::{
 };
 
 impl App {
-    /// Whether `observer` may see the presence of `observed`.
+    /// Whether `observer` may see the presence of `observed`. Of a user of another server: as far as that
+    /// server tells, and while they are on the observer's list.
     pub fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
+        if observed.server_name() != self.server_name() {
+            return self.contacts.observes(observer, observed);
+        }
         let (accepted, share) = self.contacts.standing(observer, observed);
         observer == observed || self.may_see_by(observer, observed, accepted, share)
     }
 
     /// Whether `observer` might see the presence of `observed`, if they shared with `share`.
     pub fn might_see(&self, observer: &UserId, observed: &UserId, share: Share) -> bool {
+        if observed.server_name() != self.server_name() {
+            return self.contacts.observes(observer, observed);
+        }
         let (accepted, _) = self.contacts.standing(observer, observed);
         observer == observed || self.may_see_by(observer, observed, accepted, share)
     }
@@ -71,7 +78,11 @@ impl App {
         } else if let Some(event) = self.presence.event(user) {
             event.write_content(&mut out, now);
         } else {
-            out.extend_from_slice(br#"{"presence":"offline","org.pilotlight.presence":{"state":"offline"}}"#);
+            let state =
+                if user.server_name() == self.server_name() { State::Offline } else { State::Unknown };
+            out.extend_from_slice(br#"{"presence":"offline","org.pilotlight.presence":{"state":""#);
+            out.extend_from_slice(state.as_str().as_bytes());
+            out.extend_from_slice(br#""}}"#);
         }
         out
     }

@@ -77,6 +77,18 @@ impl Engine {
         }
     }
 
+    /// The end is near: what waits for the end of a batch window is sent at once.
+    pub fn handle_flush(&mut self, now: Instant) {
+        self.spread_changes(now);
+        for slot in 0..u32::try_from(self.peers.len()).expect("fewer servers than 2^32") {
+            if self.peers[slot as usize].flush_at.is_some() {
+                self.peers[slot as usize].flush_by(now);
+                self.flush(now, slot);
+                self.rearm(slot);
+            }
+        }
+    }
+
     /// Lists those who changed for the peers to which their changes go, and sends what is due.
     pub(super) fn handle_batch(&mut self, now: Instant) {
         self.spread_changes(now);

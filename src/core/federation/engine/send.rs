@@ -183,6 +183,9 @@ impl Engine {
                 let slot = peer.remotes[index];
                 let remote = &mut self.remotes[slot as usize];
                 let wanted = remote.active > 0;
+                if !wanted && remote.held.is_some() {
+                    self.outputs.push_back(Output::RemoteChanged { user: remote.user, status: None });
+                }
                 peer.set_asked(remote, wanted);
                 remote.unsure = wanted;
                 if wanted {
@@ -200,6 +203,10 @@ impl Engine {
             let unsure = std::mem::take(&mut remote.unsure);
             if wanted == remote.asked && !unsure {
                 continue;
+            }
+            // Who is not asked for is not known any more.
+            if !wanted && remote.held.is_some() {
+                self.outputs.push_back(Output::RemoteChanged { user: remote.user, status: None });
             }
             peer.set_asked(remote, wanted);
             let list = if wanted { &mut edu.poll } else { &mut edu.unpoll };
