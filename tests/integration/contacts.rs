@@ -259,3 +259,14 @@ fn nonsense_is_refused_and_lists_are_ones_own() {
     }
     assert_eq!(alice.get(&list_path(&alice)).ok(), json!([]));
 }
+
+#[test]
+fn what_could_not_be_written_is_not_on_the_list() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    add(&alice, &bob);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(server.app().store.close());
+    alice.post(&list_path(&alice), json!({ "drop": [bob.user] })).refused(500, "M_UNKNOWN");
+    assert_eq!((standing(&alice, &bob), requests(&bob)), (json!("pending"), json!([alice.user])));
+}

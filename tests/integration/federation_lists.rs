@@ -6,14 +6,21 @@ use std::{
 };
 
 use http::Method;
+use pilotlight::{
+    core::list::{Kind, Message},
+    server::{
+        federation::queue,
+        store::{ContactWrite, ListMessage},
+    },
+};
 use ruma::OwnedServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::{
     authority::Authority,
-    contacts::{OURS, add, answer, entry, list_path, requests, standing},
-    support::{Client, TestServer},
+    contacts::{OURS, add, answer, entry, list_path, requests, standing, status, told},
+    support::{Client, PASSWORD, TestServer},
     sync::{Reader, same},
 };
 
@@ -84,7 +91,6 @@ fn drop_from_list(who: &Client, whom: &Client) {
 
 /// Sends EDUs as `from` would, in a transaction that it signs; they are on the disk when this returns.
 fn send(from: &TestServer, to: &OwnedServerName, edus: &[Value]) {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let app = from.app();
     let body = json!({ "origin": app.server_name(), "origin_server_ts": 1, "pdus": [], "edus": edus });
@@ -92,7 +98,13 @@ fn send(from: &TestServer, to: &OwnedServerName, edus: &[Value]) {
     let path = format!("/_matrix/federation/v1/send/test{id}");
     let client = &app.federation.as_ref().expect("federates").client;
     let request = client.request(to, Method::PUT, &path, Some(body.to_string().into()));
-    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime")).block_on(request).expect("an answer");
+    runtime().block_on(request).expect("an answer");
+}
+
+/// Of the whole process: connections of a server's client outlive a request.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
 }
 
 fn edu(word: &str, observer: &str, observed: &str, seq: Option<u64>) -> Value {
@@ -125,8 +137,8 @@ fn l2_asking_answering_and_taking_back_work_across_servers() {
 
     answer(alice, bob, "revoke");
     assert_eq!(observers(alice), json!([]), "at once");
-    bobs.until(tells_of_it);
-    assert_eq!(standing(bob, alice), "denied");
+    assert_eq!(bobs.until(|answer| told(answer, alice).pop()), "unknown", "what was told holds no longer");
+    assert_eq!((standing(bob, alice), status(bob, alice)), (json!("denied"), 403));
 
     pair.bob_asks("deny");
     until("Bob is denied", || standing(bob, alice) == "denied");
@@ -211,7 +223,8 @@ fn l2_a_message_that_comes_again_changes_nothing_and_is_answered_again() {
     assert_eq!((requests(alice), observers(alice)), (json!([]), json!([bob.user])));
 
     drop_from_list(bob, alice);
-    until("Alice's server knows", || observers(alice) == json!([]));
+    pair.settle();
+    assert_eq!(observers(alice), json!([]));
     let before = kept(&pair.a);
     repeat(&invite);
     repeat(&edu("org.pilotlight.presence_drop", &bob.user, &alice.user, Some(1)));
@@ -308,4 +321,61 @@ fn l1_users_of_servers_that_one_does_not_speak_with_are_refused() {
     invite(&carol, "bob").refused(400, "M_BAD_JSON");
     let nobody = format!("@nobody:{}", careful.app().server_name());
     invite(&carol, &nobody).refused(404, "M_NOT_FOUND");
+}
+
+#[test]
+fn l2_who_closes_their_account_observes_nobody_and_is_observed_by_nobody() {
+    let pair = Pair::new();
+    let (alice, bob) = (&pair.alice, &pair.bob);
+    pair.bob_asks("accept");
+    until("Bob is accepted", || standing(bob, alice) == "accepted");
+    add(alice, bob);
+    until("Alice is accepted", || standing(alice, bob) == "accepted");
+    let identifier = json!({ "type": "m.id.user", "user": "bob" });
+    let auth = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
+    bob.post("/_matrix/client/v3/account/deactivate", json!({ "auth": auth })).ok();
+    until("Alice's server knows", || {
+        (standing(alice, bob), observers(alice)) == (json!("denied"), json!([]))
+    });
+    add(alice, bob);
+    assert_eq!(standing(alice, bob), "pending");
+    until("he is gone", || standing(alice, bob) == "denied");
+}
+
+#[test]
+fn o5_a_server_cannot_fill_a_users_list_with_requests_that_nobody_answers() {
+    let pair = Pair::new();
+    let (alice, bob) = (&pair.alice, &pair.bob);
+    let crowd = |n: usize| format!("@u{n}:{}", pair.names[1]);
+    let ask = |users: std::ops::Range<usize>| {
+        let invites: Vec<Value> =
+            users.map(|n| edu("m.presence_invite", &crowd(n), &alice.user, Some(1))).collect();
+        send(&pair.b, &pair.names[0], &invites);
+    };
+    (0..10).for_each(|n| ask(n * 100..(n + 1) * 100));
+    assert_eq!(requests(alice).as_array().expect("a list").len(), 1_000);
+    add(bob, alice);
+    until("there is no room", || standing(bob, alice) == "denied");
+    let one = Client { user: crowd(7), ..bob.clone() };
+    answer(alice, &one, "accept");
+    add(bob, alice);
+    until("Alice is asked", || requests(alice).as_array().expect("a list").contains(&json!(bob.user)));
+}
+
+#[test]
+fn l2_more_than_the_queue_holds_is_told_all_the_same() {
+    let Pair { _ca, names, a, b, alice, bob } = Pair::new();
+    let b = b.stop();
+    let message = |n: usize| ListMessage {
+        owner: alice.user.clone().try_into().expect("a user ID"),
+        contact: format!("@u{n}:{}", names[1]).try_into().expect("a user ID"),
+        message: Message { kind: Kind::Drop, seq: 1 },
+    };
+    let outbox_of = (0..queue::MAX_WAITING + 150).map(message).collect();
+    let write = ContactWrite { outbox: outbox_of, ..ContactWrite::default() };
+    runtime().block_on(a.app().store.put_contacts(write)).expect("is written");
+    let (a, b) = (a.stop().start(), b.start());
+    add(&same(&b, &bob), &alice);
+    let left = || a.app().store.list_outbox(&names[1], queue::MAX_WAITING * 2).expect("can be read").len();
+    until("all of it is there", || left() == 0);
 }

@@ -66,6 +66,7 @@ async fn deactivate(
 ) -> Result<Json<Value>, Refusal> {
     app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
     rooms::leave_everything(&app, &session.user).await.map_err(ApiError::from)?;
+    app.close_list(&session.user).await?;
     app.store.deactivate(session.user.clone()).await?;
     app.log_out_all(&session.user, None).await?;
     tracing::info!("an account was deactivated");

@@ -122,6 +122,22 @@ impl App {
         .await
     }
 
+    /// Ends every relation of a user whose account is closed: they observe nobody and nobody observes them.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn close_list(self: &Arc<Self>, owner: &UserId) -> ApiResult<()> {
+        self.change_list(owner, |list| {
+            let contacts: Vec<Arc<str>> = list.contacts().map(|(user, _)| Arc::clone(user)).collect();
+            for contact in contacts {
+                list.handle_remove(&contact);
+                list.handle_deny(&contact);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Drains the outputs of the list of `owner`, and of those that its messages reach.
     fn carry_over(&self, users: &mut HashMap<OwnedUserId, OfUser>, owner: &UserId) -> Consequences {
         let mut consequences = Consequences::default();

@@ -96,15 +96,10 @@ impl Contacts {
         Ok(Self { users: Mutex::new(users), strangers: Mutex::new(strangers), ..Self::default() })
     }
 
-    /// Whether `observed` accepted `observer` on their list, and with whom they share at all. Of a user of
-    /// another server it is what their server said.
+    /// Whether `observed` accepted `observer` on their list, and with whom they share at all.
     pub fn standing(&self, observer: &UserId, observed: &UserId) -> (bool, Share) {
         let users = self.lock();
-        let Some(of_user) = users.get(observed) else {
-            let contact = users.get(observer).and_then(|of_user| of_user.list.contact(observed.as_str()));
-            let accepted = contact.is_some_and(|contact| contact.relation.observing() == Observing::Yes);
-            return (accepted, Share::default());
-        };
+        let Some(of_user) = users.get(observed) else { return (false, Share::default()) };
         let contact = of_user.list.contact(observer.as_str());
         let accepted = contact.is_some_and(|contact| contact.relation.observed() == Observed::Yes);
         (accepted, of_user.settings.share)

@@ -61,13 +61,12 @@ impl App {
         if messages.is_empty() {
             return;
         }
-        let overflowed = {
+        {
             let mut outbox = locked(&self.contacts.outbox);
             messages.iter().for_each(|message| outbox.handle_delivered(message));
-            outbox.overflowed.remove(server)
-        };
+        }
         let mut done = self.store.acknowledge_list_messages(messages).await;
-        if overflowed {
+        if self.is_to_refill(server) {
             done = done.and_then(|()| self.refill(server));
         }
         if let Err(e) = done {
@@ -75,11 +74,20 @@ impl App {
         }
     }
 
+    /// Whether the queue has much room, and there are messages that it did not take.
+    fn is_to_refill(&self, server: &ServerName) -> bool {
+        let Some(federation) = &self.federation else { return false };
+        federation.queue.waiting(server) < MAX_WAITING / 2
+            && locked(&self.contacts.outbox).overflowed.remove(server)
+    }
+
+    /// Gives as many messages to the queue as it holds; those that it holds already are the same.
     fn refill(&self, server: &ServerName) -> Result<(), StoreError> {
-        // As many as the queue holds: with those that it holds already, that is at least what there is room for.
-        for message in self.store.list_outbox(server, MAX_WAITING)? {
-            self.send_list_message(&message);
+        let messages = self.store.list_outbox(server, MAX_WAITING)?;
+        if messages.len() == MAX_WAITING {
+            locked(&self.contacts.outbox).overflowed.insert(server.to_owned());
         }
+        messages.iter().for_each(|message| self.send_list_message(message));
         Ok(())
     }
 

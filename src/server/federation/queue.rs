@@ -168,6 +168,11 @@ impl Queue {
         }
     }
 
+    /// How many EDUs wait for one destination.
+    pub fn waiting(&self, destination: &ServerName) -> usize {
+        self.lock().destinations.get(destination).map_or(0, |entry| entry.waiting.len())
+    }
+
     /// How it stands with every destination that something was sent to.
     pub fn peers(&self) -> BTreeMap<OwnedServerName, Peer> {
         let inner = self.lock();
