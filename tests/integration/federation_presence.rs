@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::{
     authority::Authority,
+    contacts::{add, answer, requests, standing},
     support::{Client, TestServer},
 };
 
@@ -31,7 +32,19 @@ fn quick(config: &mut Config) {
     config.presence.short_watchdog = Duration::from_secs(2);
     config.presence.long_watchdog = Duration::from_secs(60);
     config.presence.offline_grace = Duration::from_millis(500);
+    config.rate_limits.enabled = false;
 }
+
+/// Whoever syncs once is there for the rest of the test, and no promise runs out in it.
+fn patient(config: &mut Config) {
+    quick(config);
+    config.presence.batch_window = PATIENT_WINDOW;
+    config.presence.short_watchdog = Duration::from_secs(60);
+    config.presence.offline_grace = Duration::from_secs(60);
+}
+
+/// The batch window of [`patient`] servers: everybody's change fits into it.
+const PATIENT_WINDOW: Duration = Duration::from_secs(4);
 
 /// A client with a poll always open, that notes every presence it is told of.
 struct Watcher {
@@ -109,9 +122,10 @@ fn id(user: &str) -> OwnedUserId {
     UserId::parse(user).expect("a user ID")
 }
 
-fn now(what: impl Future<Output: std::fmt::Debug>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(what);
+fn now<T>(what: impl Future<Output = T>) -> T {
+    // One for all: connections live as long as the runtime in which they were made.
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("a runtime")).block_on(what)
 }
 
 /// `observer`, of `a`, has `observed`, of `b`, on their list, who has accepted.
@@ -120,16 +134,29 @@ fn observe(a: &TestServer, observer: &str, b: &TestServer, observed: &str) {
     now(a.app().change_list(&near, |list| {
         list.handle_add(&Arc::from(observed), None).expect("room");
         Ok(())
-    }));
+    }))
+    .expect("it can be written");
     now(b.app().change_list(&far, |list| {
         list.handle_message(&Arc::from(observer), Kind::Invite, Some(1));
         list.handle_accept(&Arc::from(observer)).expect("a request");
         Ok(())
-    }));
+    }))
+    .expect("it can be written");
     now(a.app().change_list(&near, |list| {
         list.handle_message(&Arc::from(observed), Kind::Accept, Some(1));
         Ok(())
-    }));
+    }))
+    .expect("it can be written");
+}
+
+/// Waits until `holds`, and fails the test when it does not within 20 s.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// What `from` sent to `to` so far.
@@ -157,8 +184,13 @@ fn f1_f2_presence_travels_in_both_directions() {
     let ca = Authority::new();
     let ((_, a), (_, b)) = (ca.server(&ca.file("ca.pem"), quick), ca.server(&ca.file("ca.pem"), quick));
     let (alice, bob) = (a.register("alice"), b.register("bob"));
-    observe(&a, &alice.user, &b, &bob.user);
-    observe(&b, &bob.user, &a, &alice.user);
+    add(&alice, &bob);
+    until("Bob is asked", || requests(&bob) == json!([alice.user]));
+    answer(&bob, &alice, "accept");
+    until("Bob accepted", || standing(&alice, &bob) == "accepted");
+    // Alice has Bob on her list already: he is accepted unasked.
+    add(&bob, &alice);
+    until("Alice accepted", || standing(&bob, &alice) == "accepted");
     let status = |of: &str| format!("/_matrix/client/v3/presence/{of}/status");
     let before = alice.get(&status(&bob.user)).ok();
     assert_eq!(before["org.pilotlight.presence"]["state"], "unknown");
@@ -286,4 +318,139 @@ fn a_server_that_was_away_gets_the_last_state_only() {
     bob.sees(&alice.client.user, "online (four)");
     let told: Vec<_> = bob.history(&alice.client.user).into_iter().filter(|s| s != "unknown").collect();
     assert_eq!(told, ["online (four)"]);
+}
+
+/// Makes accounts, ten at a time.
+fn register_all(server: &TestServer, count: usize) -> Vec<Client> {
+    let names: Vec<String> = (0..count).map(|n| format!("user{n}")).collect();
+    let of_ten = |names: &[String]| names.iter().map(|name| server.register(name)).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            names.chunks(count / 10).map(|names| scope.spawn(move || of_ten(names))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("they register")).collect()
+    })
+}
+
+fn sync(client: &Client) -> serde_json::Value {
+    client.get("/_matrix/client/v3/sync?timeout=0").ok()
+}
+
+#[test]
+fn f2_f8_a_hundred_contacts_cost_one_message_to_log_in_one_to_answer_and_one_for_each_change() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, b)) =
+        (ca.server(&ca.file("ca.pem"), patient), ca.server(&ca.file("ca.pem"), patient));
+    let alice = a.register("alice");
+    let contacts = register_all(&b, 100);
+    for contact in &contacts {
+        observe(&a, &alice.user, &b, &contact.user);
+        observe(&b, &contact.user, &a, &alice.user);
+        sync(contact);
+    }
+    quiet(&a, &a_name, &b, &b_name);
+    let spent = |before: &(Peer, Peer)| {
+        let (to_b, to_a) = (sent(&a, &b_name), sent(&b, &a_name));
+        let of =
+            |after: Peer, before: &Peer| (after.sent - before.sent, after.sent_bytes - before.sent_bytes);
+        (of(to_b, &before.0), of(to_a, &before.1))
+    };
+    let count = || (sent(&a, &b_name), sent(&b, &a_name));
+
+    // A login: the status and the poll, the answer with a hundred statuses.
+    let before = count();
+    let alice_watches = Watcher::new(&alice);
+    contacts.iter().for_each(|contact| alice_watches.sees(&contact.user, "online"));
+    let ((to_b, b_bytes), (to_a, a_bytes)) = spent(&before);
+    assert_eq!((to_b, to_a), (1, 1), "one message and one answer");
+    assert!(b_bytes + a_bytes <= 8_000, "{b_bytes} + {a_bytes}");
+    quiet(&a, &a_name, &b, &b_name);
+
+    // A change of one whom a hundred watch.
+    let before = count();
+    alice_watches.choose("busy");
+    std::thread::sleep(PATIENT_WINDOW + Duration::from_secs(1));
+    let ((to_b, bytes), _) = spent(&before);
+    assert_eq!(to_b, 1);
+    assert!(bytes <= 250, "{bytes}");
+
+    // A burst: a hundred change within a window.
+    quiet(&a, &a_name, &b, &b_name);
+    let before = count();
+    for contact in &contacts {
+        let path = format!("/_matrix/client/v3/presence/{}/status", contact.user);
+        contact.put(&path, json!({ "presence": "busy" })).ok();
+    }
+    contacts.iter().for_each(|contact| alice_watches.sees(&contact.user, "busy"));
+    let (_, (to_a, bytes)) = spent(&before);
+    assert_eq!(to_a, 1);
+    assert!(bytes <= 6_000, "{bytes}");
+}
+
+#[test]
+fn l8_who_has_no_client_open_asks_for_nobody_and_stops_to_know_them() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, b)) =
+        (ca.server(&ca.file("ca.pem"), quick), ca.server(&ca.file("ca.pem"), quick));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    observe(&a, &alice.user, &b, &bob.user);
+    let bob = Watcher::new(&bob);
+    let alice_watches = Watcher::new(&alice);
+    alice_watches.sees(&bob.client.user, "online");
+    drop(alice_watches);
+    // The request itself opens no stream: nothing is asked for its sake.
+    let state = || {
+        let path = format!("/_matrix/client/v3/presence/{}/status", bob.client.user);
+        alice.get(&path).ok()["org.pilotlight.presence"]["state"].clone()
+    };
+    until("he is not asked for", || state() == "unknown");
+    quiet(&a, &a_name, &b, &b_name);
+    let before = sent(&b, &a_name).sent;
+    bob.say("does anybody care?");
+    std::thread::sleep(WINDOW * 3);
+    assert_eq!(sent(&b, &a_name).sent, before, "nobody does");
+    let alice = Watcher::new(&alice);
+    alice.sees(&bob.client.user, "online (does anybody care?)");
+}
+
+#[test]
+fn l2_who_is_revoked_or_not_shared_with_ceases_to_see() {
+    let ca = Authority::new();
+    let ((_, a), (_, b)) = (ca.server(&ca.file("ca.pem"), quick), ca.server(&ca.file("ca.pem"), quick));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    observe(&a, &alice.user, &b, &bob.user);
+    let (bob, alice) = (Watcher::new(&bob), Watcher::new(&alice));
+    alice.sees(&bob.client.user, "online");
+    let settings = format!("/_matrix/client/unstable/org.pilotlight/presence/settings/{}", bob.client.user);
+    bob.client.put(&settings, json!({ "share": "nobody" })).ok();
+    alice.sees(&bob.client.user, "unknown");
+    bob.client.put(&settings, json!({ "share": "list" })).ok();
+    alice.sees(&bob.client.user, "online");
+}
+
+#[test]
+fn a_repeated_transaction_with_presence_has_no_second_effect() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, b)) =
+        (ca.server(&ca.file("ca.pem"), quick), ca.server(&ca.file("ca.pem"), quick));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    observe(&a, &alice.user, &b, &bob.user);
+    let alice = Watcher::new(&alice);
+    // As a stock server would say it, which numbers nothing: only the transaction's ID tells.
+    let status = |state: &str| {
+        json!({ "origin": b_name, "origin_server_ts": 1, "pdus": [], "edus": [{ "edu_type": "m.presence", "content": {
+            "push": [{ "user_id": bob.user, "presence": state, "last_active_ago": 10 }] } }] })
+    };
+    let send = |id: &str, body: &serde_json::Value| {
+        let client = &b.app().federation.as_ref().expect("federates").client;
+        let path = format!("/_matrix/federation/v1/send/{id}");
+        let sent = client.request(&a_name, http::Method::PUT, &path, Some(body.to_string().into()));
+        now(sent).expect("an answer");
+    };
+    send("1", &status("online"));
+    alice.sees(&bob.user, "online");
+    send("2", &status("unavailable"));
+    alice.sees(&bob.user, "unavailable");
+    send("1", &status("online"));
+    std::thread::sleep(WINDOW * 2);
+    assert_eq!(alice.history(&bob.user).last().map(String::as_str), Some("unavailable"));
 }
