@@ -11,6 +11,7 @@ pub mod federation;
 pub mod fleet;
 pub mod idle;
 pub mod list;
+pub mod notify;
 pub mod policy;
 pub mod presence;
 pub mod rng;

@@ -1,6 +1,7 @@
 //! From the end of a request to what it was for.
 
 use super::commands::Then;
+use super::contacts::Half;
 use super::output::{Connection, Failure, Output, RequestId, Ticket};
 use super::room::MemberList;
 use super::{Client, Dialect};
@@ -24,6 +25,8 @@ pub(super) enum Awaited {
     OwnStatus,
     /// A room's whole member list.
     Members(String),
+    /// A part of the presence list.
+    Contacts(Half),
     /// An action of the queue.
     Action(ActionId),
     /// Idleness begun (`true`) or ended.
@@ -81,6 +84,10 @@ impl Client {
                 }
             }
             Awaited::Members(room_id) => self.conclude_members(&room_id, outcome),
+            Awaited::Contacts(half) => {
+                self.end_contacts(half, outcome);
+                self.read_contacts(now);
+            }
             Awaited::Action(id) => self.conclude_action(now, id, outcome),
             Awaited::IdleReport(idle) => self.conclude_idle_report(now, idle, outcome.map(|_| ())),
             Awaited::Notice => (),
@@ -97,6 +104,7 @@ impl Client {
                 self.outputs.push_back(Output::Answer { ticket, result: Err(why.clone()) });
             }
             Awaited::Members(room_id) => self.conclude_members(&room_id, Err(why.clone())),
+            Awaited::Contacts(half) => self.end_contacts(half, Err(why.clone())),
             Awaited::Versions
             | Awaited::Sync(_)
             | Awaited::Profile
@@ -118,7 +126,9 @@ impl Client {
             Err(failure) if failure.is_transient() => return self.delay_sync(now, failure),
             Err(_) => Object::default(),
         };
-        let own = body.object("unstable_features").flag("org.pilotlight.presence");
+        let features = body.object("unstable_features");
+        let own = features.flag("org.pilotlight.presence");
+        self.contacts.supported = features.flag("org.pilotlight.presence_list");
         self.dialect = if own { Dialect::Pilotlight } else { Dialect::Stock };
         self.ask_who_i_am(now);
         self.begin_sync(now);
@@ -153,6 +163,10 @@ impl Client {
         }
         if let Some(url) = content.avatar_url.as_deref() {
             self.me.avatar_url = Some(url.to_owned());
+        }
+        if let Some(choice) = content.choice.as_deref().and_then(|word| word.parse().ok()) {
+            self.me.state = choice;
+            return;
         }
         let state = content.state.as_deref().and_then(|word| word.parse::<State>().ok());
         // Unavailable and offline are also what idleness and absence make of a choice.

@@ -6,9 +6,11 @@ use serde::Deserialize;
 
 use super::actions::CHOICE_KEY;
 use super::answers::Awaited;
+use super::contacts::privacy_of;
 use super::output::{Connection, Failure, Output, Ticket};
 use super::room::Membership;
 use super::{Client, Dialect};
+use crate::core::notify::NotifySettings;
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::{Instant, millis};
 use crate::core::wire::event::{Event, events};
@@ -40,6 +42,10 @@ pub(super) enum Then {
     ScrollBack { room_id: String, from: String },
     /// The directory.
     Directory,
+    /// Give the settings of privacy.
+    Privacy,
+    /// The settings of notifications were taken.
+    Notify(NotifySettings),
     /// The choice was taken.
     Choice { choice: Choice, words: StatusMsg },
     /// The name was taken.
@@ -257,7 +263,7 @@ impl Client {
         self.outputs.push_back(Output::Answer { ticket, result });
     }
 
-    fn command(
+    pub(super) fn command(
         &mut self,
         now: Instant,
         then: Then,
@@ -270,7 +276,7 @@ impl Client {
         ticket
     }
 
-    fn answer_at_once(&mut self, result: Result<String, Failure>) -> Ticket {
+    pub(super) fn answer_at_once(&mut self, result: Result<String, Failure>) -> Ticket {
         let ticket = self.next_ticket();
         self.outputs.push_back(Output::Answer { ticket, result });
         ticket
@@ -303,6 +309,8 @@ impl Client {
             Then::Forget(room) => self.remove_room(&room),
             Then::ScrollBack { room_id, from } => return self.apply_older(&room_id, &from, body),
             Then::Directory => return Ok(directory(body)),
+            Then::Privacy => return Ok(privacy_of(body)),
+            Then::Notify(settings) => self.notify = settings,
             Then::Choice { choice, words } => self.handle_choice(choice, words),
             Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
             Then::LogOut => self.handle_logged_out(now),

@@ -10,8 +10,10 @@ pub mod actions;
 mod answers;
 mod backoff;
 pub mod commands;
+pub mod contacts;
 mod idle;
 mod name;
+pub mod notify;
 pub mod output;
 pub mod presence;
 mod redact;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::answers::Awaited;
+use self::contacts::ContactBook;
 use self::idle::IdleReport;
 use self::output::{Change, Connection, Failure, Output, Request, RequestId, Ticket};
 use self::presence::{Me, Presence, PresenceBook};
@@ -35,6 +38,7 @@ use self::timeline::TimelineItem;
 use crate::core::action::ids::ActionIds;
 use crate::core::action::queue::Queue;
 use crate::core::idle::IdleTimeout;
+use crate::core::notify::NotifySettings;
 use crate::core::presence::DeviceType;
 use crate::core::rng::Rng;
 use crate::core::time::Instant;
@@ -87,6 +91,8 @@ pub struct Client {
     removed: Vec<String>,
     direct: Vec<(String, Vec<String>)>,
     book: PresenceBook,
+    contacts: ContactBook,
+    notify: NotifySettings,
     me: Me,
     shown_me: Me,
     idle: IdleReport,
@@ -114,6 +120,8 @@ impl Client {
             removed: Vec::new(),
             direct: Vec::new(),
             book: PresenceBook::default(),
+            contacts: ContactBook::default(),
+            notify: NotifySettings::default(),
             me: Me::default(),
             shown_me: Me::default(),
             idle: IdleReport::new(options.idle_timeout, now),

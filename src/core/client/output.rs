@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::contacts::Contact;
 use super::presence::{Me, Presence};
 use super::room::{Member, RoomSummary};
 use super::timeline::TimelineOp;
@@ -57,7 +58,8 @@ pub struct Request {
 /// Why a request did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`.
+    /// Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`,
+    /// `UNSUPPORTED`.
     pub code: String,
     /// Words for a person.
     pub message: String,
@@ -160,6 +162,13 @@ pub enum Change {
         room_id: String,
         /// As they are after the change.
         changed: Vec<Member>,
+    },
+    /// The presence list: who is on it, asks, or may see the user.
+    Contacts {
+        /// As they are after the change.
+        changed: Vec<Contact>,
+        /// Whom the list has nothing more to do with.
+        removed: Vec<String>,
     },
     /// The connection's state.
     Connection(Connection, Option<Failure>),

@@ -96,7 +96,9 @@ impl PresenceBook {
                 }
                 let presence = Arc::make_mut(known);
                 update(presence, content);
-                presence.last_active_at = heard_at.or(presence.last_active_at);
+                // Who is out of sight (revoked, dropped) leaves no trace of when they were there.
+                let kept = presence.last_active_at.filter(|_| presence.state != State::Unknown);
+                presence.last_active_at = heard_at.or(kept);
                 Some(known.clone())
             }
             None if full => None,
@@ -210,6 +212,28 @@ mod tests {
             let mut book = PresenceBook { users: book.users.clone() };
             assert_eq!(heard(&mut book, cleared, 0).unwrap().status_msg, None, "{cleared}");
         }
+    }
+
+    #[test]
+    fn l2_who_is_out_of_sight_is_unknown_at_once_and_leaves_no_trace() {
+        let mut book = PresenceBook::default();
+        let seen = r#"{"presence":"online","currently_active":true,"last_active_ago":5,"status_msg":"here",
+            "org.pilotlight.presence":{"state":"busy","device_type":"web"}}"#;
+        assert_eq!(heard(&mut book, seen, 10_000).unwrap().state, State::Busy);
+        let gone = r#"{"presence":"offline","org.pilotlight.presence":{"state":"unknown"}}"#;
+        let gone_from_sight = heard(&mut book, gone, 10_000).unwrap();
+        let expected = Presence {
+            user_id: Arc::from("@a:x"),
+            state: State::Unknown,
+            status_msg: None,
+            display_name: None,
+            avatar_url: None,
+            device_type: None,
+            currently_active: false,
+            last_active_at: None,
+        };
+        assert_eq!(*gone_from_sight, expected);
+        assert!(heard(&mut book, gone, 90_000).is_none(), "told once");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::answers::Awaited;
+use super::contacts::LIST_CHANGED;
+use super::notify::{NOTIFY_TYPE, settings_of};
 use super::output::{Change, Connection, Failure, Output};
 use super::room::{MemberList, Membership, Room};
 use super::{Client, backoff};
@@ -98,6 +100,7 @@ impl Client {
                 self.sync.failures = 0;
                 self.show_connection(Connection::Online, None);
                 self.begin_sync(now);
+                self.retry_contacts(now);
             }
             Err(failure) => {
                 // The server does not know the position any more: start over from none.
@@ -120,12 +123,7 @@ impl Client {
     fn apply_sync(&mut self, now: Instant, number: u64, body: &SyncBody<'_>) {
         self.apply_presence(now, body);
         for event in &body.account_data {
-            if &*event.kind == "m.direct" {
-                let content = event.content();
-                self.direct =
-                    content.fields().map(|(user, rooms)| (user.to_owned(), strings(rooms))).collect();
-                self.touched = self.rooms.keys().cloned().collect();
-            }
+            self.apply_account_data(event);
         }
         let first = self.sync.since.is_none();
         if first {
@@ -149,6 +147,20 @@ impl Client {
         }
         for action in self.queue.handle_synced(number) {
             self.drop_echo(&action);
+        }
+    }
+
+    fn apply_account_data(&mut self, event: &Event<'_>) {
+        match &*event.kind {
+            "m.direct" => {
+                let content = event.content();
+                self.direct =
+                    content.fields().map(|(user, rooms)| (user.to_owned(), strings(rooms))).collect();
+                self.touched = self.rooms.keys().cloned().collect();
+            }
+            LIST_CHANGED => self.contacts.handle_changed(),
+            NOTIFY_TYPE => self.notify = settings_of(&event.content()),
+            _ => (),
         }
     }
 

@@ -32,6 +32,8 @@ pub struct PresenceContent<'a> {
     pub state: Option<Cow<'a, str>>,
     /// `org.pilotlight.presence`: `web`, `mobile`, … (P7).
     pub device_type: Option<Cow<'a, str>>,
+    /// `org.pilotlight.presence`: what the user chose, told to their own devices only (P3).
+    pub choice: Option<Cow<'a, str>>,
 }
 
 impl<'a> PresenceEvent<'a> {
@@ -85,6 +87,7 @@ impl<'a> PresenceContent<'a> {
         while let Some(key) = reader.next_key()? {
             match &*key {
                 "state" => self.state = reader.text()?,
+                "choice" => self.choice = reader.text()?,
                 "device_type" => self.device_type = reader.text()?,
                 _ => {
                     reader.raw()?;

@@ -1,8 +1,10 @@
 //! The client role against answers of a homeserver, on a virtual clock.
 
 mod commands;
+mod contacts;
 mod echo;
 mod idle;
+mod notify;
 mod property;
 mod sync;
 
@@ -68,7 +70,9 @@ impl Fixture {
 
     pub fn go_online(&mut self, pilotlight: bool) {
         self.start();
-        self.respond("versions", 200, json!({"unstable_features": {"org.pilotlight.presence": pilotlight}}));
+        let features =
+            json!({"org.pilotlight.presence": pilotlight, "org.pilotlight.presence_list": pilotlight});
+        self.respond("versions", 200, json!({"unstable_features": features}));
         self.respond("profile", 200, json!({}));
         self.respond("GET status", 200, json!({"presence": "online"}));
         self.sync(json!({"rooms": {"join": {ROOM: {"timeline": {"events": [], "prev_batch": "p0"}}}}}));
