@@ -59,7 +59,7 @@ export interface Options {
 /** Why a request did not succeed. */
 export class PilotlightError extends Error {
   constructor(code: string, message: string, status?: number, retryAfterMs?: number);
-  /** Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`. */
+  /** Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`, `UNSUPPORTED`. */
   code: string;
   /** The HTTP status, where there was an answer. */
   status?: number;
@@ -132,12 +132,47 @@ export interface Member {
   readUpTo?: string;
 }
 
+/** Somebody whom the own user's presence list has to do with. */
+export interface Contact {
+  userId: string;
+  /** What they answered, where they are on the list. */
+  listed?: "pending" | "accepted" | "denied";
+  /** The groups of the list that they are in. */
+  groups: string[];
+  /** What was kept with the entry. */
+  acl?: string;
+  /** Whether they wait to be let see the own presence, or were. */
+  observer?: "asked" | "accepted";
+}
+
+/** Who may begin a private chat. */
+export type Admit = "everybody" | "list" | "nobody" | { group: string };
+
+export interface Privacy {
+  /** Who may see the own presence: accepted people and everybody in shared rooms, accepted people, nobody. */
+  share: "shared_rooms" | "list" | "nobody";
+  /** Whose requests are accepted unasked: of people on the own list, or everybody's. */
+  autoAccept: "reverse" | "everybody";
+  /** By the state that others see; where there is none, everybody may. */
+  invites: { [State in "free_for_chat" | "online" | "busy" | "unavailable" | "offline"]?: Admit };
+}
+
+/** Which events the user is told of; the same on all their devices. */
+export interface NotifySettings {
+  /** The own states in which nothing is told. By default busy and offline. */
+  mutedIn: Exclude<PresenceState, "unknown">[];
+  /** Groups of the presence list that are told whatever the state, or never; `always` wins. */
+  groups: Record<string, "always" | "never">;
+}
+
 /** `offline`: the network or the server is away, and tried again with growing delays. */
 export type Connection = "stopped" | "connecting" | "online" | "offline" | "logged_out";
 
 export interface Events {
   /** Only those who changed. */
   presence: (changes: Presence[]) => void;
+  /** The presence list: those who changed, and those whom it has nothing more to do with. */
+  contacts: (changed: Contact[], removed: string[]) => void;
   me: (me: Me) => void;
   rooms: (changed: Room[], removed: string[]) => void;
   /** Edits, to be applied in order: see `applyTimeline`. */
@@ -193,6 +228,31 @@ export class Client {
   /** `statusMsg`: `undefined` keeps it, `null` or `""` clears it. */
   setPresence(state: Exclude<PresenceState, "unknown">, statusMsg?: string | null): Promise<void>;
   setDisplayName(name: string): Promise<void>;
+
+  /** Whether the server keeps presence lists; the calls down to `setPrivacy` fail with `UNSUPPORTED` if not. */
+  readonly hasPresenceList: boolean | undefined;
+  /** Empty until the first `contacts` event. */
+  contacts(): Contact[];
+  /** Asks a user whether their presence may be seen. `acl`: a text to keep with the entry. */
+  addContact(userId: string, acl?: string): Promise<void>;
+  dropContact(userId: string): Promise<void>;
+  /** Answers somebody who asks, or takes back what was granted. */
+  answerRequest(userId: string, answer: "accept" | "deny" | "revoke"): Promise<void>;
+  /** Puts somebody of the list into a group, or out of it; groups are there while somebody is in them. */
+  setGroup(userId: string, group: string, inside: boolean): Promise<void>;
+  /** A new room with everybody of a group, named like it by default; its ID. */
+  inviteGroup(group: string, name?: string): Promise<string>;
+  privacy(): Promise<Privacy>;
+  /** All of it: what is left out gets its default. */
+  setPrivacy(privacy: Partial<Privacy>): Promise<void>;
+
+  /**
+   * Whether to tell the user of an event: not of their own, of edits, bots' notices and changes of state, nor
+   * while their state is one of `mutedIn`, unless a group of the sender says otherwise.
+   */
+  shouldNotify(item: Pick<TimelineItem, "type" | "sender" | "content" | "stateKey" | "redacted">): boolean;
+  readonly notifySettings: NotifySettings;
+  setNotifySettings(settings: NotifySettings): Promise<void>;
 
   rooms(): Room[];
   timeline(roomId: string): TimelineItem[];

@@ -5,13 +5,16 @@ use std::rc::Rc;
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
-use super::json::{error, from_js, integer, stringify, to_js, type_error};
+use super::json::{error, integer, object_text, parse, read_object, stringify, to_js, type_error};
 use super::options;
 use super::shell::{EVENTS, Shell};
 use crate::core::action::ids::ActionId;
 use crate::core::client::commands::NewRoom;
+use crate::core::client::contacts::{Answer, Placement};
+use crate::core::client::notify::{Naming, checked_settings, settings_json};
 use crate::core::client::session::Session;
 use crate::core::presence::{Choice, StatusMsg};
+use crate::core::wire::read::Object;
 
 /// A device of a user, following its homeserver.
 #[wasm_bindgen(js_name = Client, skip_typescript)]
@@ -30,8 +33,7 @@ impl JsClient {
     /// A client that is not started.
     #[wasm_bindgen(constructor)]
     pub fn new(session: &JsValue, options: &JsValue) -> Result<JsClient, JsValue> {
-        let mut session: Session = from_js(session, "session")?;
-        session.base_url.truncate(session.base_url.trim_end_matches('/').len());
+        let session = read_object(&object_text(session, "session")?, "session", Session::read)?;
         Ok(Self { shell: Shell::new(session, options::check(options)?) })
     }
 
@@ -120,6 +122,88 @@ impl JsClient {
         self.shell.command(&|role, now| role.set_display_name(now, name))
     }
 
+    /// Whether the server keeps presence lists; `undefined` before it has said so.
+    #[wasm_bindgen(getter, js_name = hasPresenceList)]
+    pub fn has_presence_list(&self) -> Option<bool> {
+        self.shell.read(|role| role.has_presence_list())
+    }
+
+    /// Everybody whom the presence list has to do with.
+    pub fn contacts(&self) -> JsValue {
+        self.shell.read(|role| to_js(role.contacts()))
+    }
+
+    /// Puts a user on the list.
+    #[wasm_bindgen(js_name = addContact)]
+    pub fn add_contact(&self, user_id: &str, acl: Option<String>) -> Promise {
+        self.shell.command(&|role, now| role.add_contact(now, user_id, acl.as_deref()))
+    }
+
+    /// Takes a user off the list.
+    #[wasm_bindgen(js_name = dropContact)]
+    pub fn drop_contact(&self, user_id: &str) -> Promise {
+        self.shell.command(&|role, now| role.drop_contact(now, user_id))
+    }
+
+    /// Answers a request, or takes back what was granted.
+    #[wasm_bindgen(js_name = answerRequest)]
+    pub fn answer_request(&self, user_id: &str, answer: &str) -> Result<Promise, JsValue> {
+        let answer = match answer {
+            "accept" => Answer::Accept,
+            "deny" => Answer::Deny,
+            "revoke" => Answer::Revoke,
+            _ => return Err(type_error("answer must be accept, deny or revoke")),
+        };
+        Ok(self.shell.command(&|role, now| role.answer_request(now, user_id, answer)))
+    }
+
+    /// Puts somebody of the list into a group, or out of it.
+    #[wasm_bindgen(js_name = setGroup)]
+    pub fn set_group(&self, user_id: &str, group: &str, inside: bool) -> Promise {
+        let placement = if inside { Placement::Inside } else { Placement::Outside };
+        self.shell.command(&|role, now| role.place_in_group(now, user_id, group, placement))
+    }
+
+    /// A new room with everybody of a group.
+    #[wasm_bindgen(js_name = inviteGroup)]
+    pub fn invite_group(&self, group: &str, name: Option<String>) -> Promise {
+        self.shell.command(&|role, now| role.invite_group(now, group, name.as_deref()))
+    }
+
+    /// With whom presence is shared, and who may begin a chat.
+    pub fn privacy(&self) -> Promise {
+        self.shell.command(&|role, now| role.privacy(now))
+    }
+
+    /// Sets all of it.
+    #[wasm_bindgen(js_name = setPrivacy)]
+    pub fn set_privacy(&self, privacy: &JsValue) -> Result<Promise, JsValue> {
+        let text = object_text(privacy, "privacy")?;
+        Ok(self.shell.command(&|role, now| role.set_privacy(now, &Object::parse_or_empty(&text))))
+    }
+
+    /// Whether to tell the user of an event.
+    #[wasm_bindgen(js_name = shouldNotify)]
+    pub fn should_notify(&self, item: &JsValue) -> Result<bool, JsValue> {
+        let text = object_text(item, "item")?;
+        Ok(self.shell.read(|role| role.should_notify(&Object::parse_or_empty(&text))))
+    }
+
+    /// What the user set for that.
+    #[wasm_bindgen(getter, js_name = notifySettings)]
+    pub fn notify_settings(&self) -> JsValue {
+        self.shell.read(|role| parse(&settings_json(role.notify_settings(), Naming::Application)))
+    }
+
+    /// Sets it, for all devices.
+    #[wasm_bindgen(js_name = setNotifySettings)]
+    pub fn set_notify_settings(&self, settings: &JsValue) -> Result<Promise, JsValue> {
+        let text = object_text(settings, "settings")?;
+        let settings = checked_settings(&Object::parse_or_empty(&text))
+            .ok_or_else(|| type_error("settings must be { mutedIn, groups } of words that there are"))?;
+        Ok(self.shell.command(&|role, now| role.set_notify_settings(now, settings.clone())))
+    }
+
     /// All rooms.
     pub fn rooms(&self) -> JsValue {
         self.shell.read(|role| to_js(&role.rooms()))
@@ -139,10 +223,7 @@ impl JsClient {
 
     /// Sends an event; answers the action's ID.
     pub fn send(&self, room_id: &str, kind: &str, content: &JsValue) -> Result<f64, JsValue> {
-        if !content.is_object() {
-            return Err(type_error("content must be an object"));
-        }
-        let content = stringify(content, "content")?;
+        let content = object_text(content, "content")?;
         self.shell.learn_last_id();
         let mut sent = Ok(0.0);
         self.shell.input(&mut |role, now| {
@@ -168,7 +249,7 @@ impl JsClient {
     /// Creates a room.
     #[wasm_bindgen(js_name = createRoom)]
     pub fn create_room(&self, room: &JsValue) -> Result<Promise, JsValue> {
-        let room: NewRoom = from_js(room, "room")?;
+        let room = NewRoom::read(&Object::parse_or_empty(&object_text(room, "room")?));
         Ok(self.shell.command(&|role, now| role.create_room(now, &room)))
     }
 

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Function, JSON, RangeError, Reflect, TypeError};
-use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
 use crate::core::client::output::Failure;
+use crate::core::client::session::Missing;
+use crate::core::wire::read::Object;
 use crate::core::wire::write::ToJson;
 
 /// The largest integer that JavaScript counts exactly.
@@ -38,10 +39,22 @@ pub fn stringify(value: &JsValue, what: &str) -> Result<String, JsValue> {
     text.ok_or_else(|| type_error(&[what, " is not a JSON value"].concat()))
 }
 
-/// Reads a small JavaScript value as `T`; `what` names it in the error.
-pub fn from_js<T: DeserializeOwned>(value: &JsValue, what: &str) -> Result<T, JsValue> {
-    serde_wasm_bindgen::from_value(value.clone())
-        .map_err(|error| type_error(&[what, ": ", &error.to_string()].concat()))
+/// JSON text of a JavaScript object; `what` names it in the error.
+pub fn object_text(value: &JsValue, what: &str) -> Result<String, JsValue> {
+    if !value.is_object() {
+        return Err(type_error(&[what, " must be an object"].concat()));
+    }
+    stringify(value, what)
+}
+
+/// Reads an object's text with `read`, which names the field that is wrong.
+pub fn read_object<T>(
+    text: &str,
+    what: &str,
+    read: impl FnOnce(&Object<'_>) -> Result<T, Missing>,
+) -> Result<T, JsValue> {
+    let object = Object::parse_or_empty(text);
+    read(&object).map_err(|Missing(field)| type_error(&[what, ".", field, " must be a string"].concat()))
 }
 
 /// An integer from a JavaScript number. NaN, fractions, negative numbers and those that JavaScript does

@@ -4,7 +4,7 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
 use super::fetch::{Answer, Exchange, fetch};
-use super::json::{error, from_js, to_js};
+use super::json::{error, object_text, read_object, to_js};
 use crate::core::client::output::Failure;
 use crate::core::client::session::{
     LOGIN_PATH, Login, REGISTER_PATH, Registration, dummy_session, session_of,
@@ -13,7 +13,8 @@ use crate::core::client::session::{
 /// Creates an account and logs in to it.
 #[wasm_bindgen(skip_typescript)]
 pub fn register(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
-    let registration: Registration = from_js(account, "account")?;
+    let text = object_text(account, "account")?;
+    let registration = read_object(&text, "account", Registration::read)?;
     let base_url = base_url.trim_end_matches('/').to_owned();
     Ok(Promise::new(&mut |resolve, reject| {
         let (promise, body) = (Promised { resolve, reject }, registration.body(None));
@@ -37,7 +38,8 @@ pub fn register(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
 /// Logs in with a password.
 #[wasm_bindgen(skip_typescript)]
 pub fn login(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
-    let login: Login = from_js(account, "account")?;
+    let text = object_text(account, "account")?;
+    let login = read_object(&text, "account", Login::read)?;
     let base = base_url.trim_end_matches('/').to_owned();
     Ok(Promise::new(&mut |resolve, reject| {
         let (promise, base_url) = (Promised { resolve, reject }, base.clone());

@@ -28,7 +28,8 @@ extern "C" {
 }
 
 /// What applications listen to.
-pub const EVENTS: [&str; 7] = ["presence", "me", "rooms", "timeline", "members", "connection", "idle"];
+pub const EVENTS: [&str; 8] =
+    ["presence", "contacts", "me", "rooms", "timeline", "members", "connection", "idle"];
 
 /// A function that an application wants called.
 #[derive(Clone)]
@@ -241,6 +242,9 @@ impl Shell {
             }
             Change::Members { room_id, changed } => {
                 self.call("members", &|| (JsValue::from_str(room_id), parse(&changed.to_json())));
+            }
+            Change::Contacts { changed, removed } => {
+                self.call("contacts", &|| (parse(&changed.to_json()), parse(&removed.to_json())));
             }
             Change::Connection(state, why) => self.call("connection", &|| {
                 (JsValue::from_str(state.as_str()), why.as_ref().map_or(JsValue::UNDEFINED, error))

@@ -26,9 +26,6 @@ after(async () => {
 const listed = (person, section, other) =>
   person.page.locator(`[data-section="${section}"] [data-testid=contact-item][data-user-id="${other.userId}"]`);
 
-/** Coming back to the page is when it asks for what is new. */
-const look = (person) => person.page.evaluate(() => dispatchEvent(new Event("focus")));
-
 async function openPerson(person, section, other) {
   await listed(person, section, other).getByRole("button").click();
   await person.by("person-dialog").waitFor();
@@ -44,15 +41,12 @@ test("who is added to the list is asked, and shown as not having answered", asyn
 });
 
 test("who accepts is seen at once; who denies is not, and it is said", async () => {
-  await look(bob);
   await bob.by("requests-badge").getByText("1").waitFor();
   await bob.by("request-accept").click();
   await bob.by("request-item").waitFor({ state: "detached" });
   await alice.page.locator(`[data-section="group-Work"] [data-user-id="${bob.userId}"][data-state=online]`).waitFor();
-  await look(carol);
   await carol.by("request-deny").click();
   await carol.by("request-item").waitFor({ state: "detached" });
-  await look(alice);
   await listed(alice, "group-Work", carol).getByText("Does not share").waitFor();
   await alice.screenshot("contact-list");
 });
@@ -95,8 +89,24 @@ test("what was granted is taken back, and the updates stop", async () => {
   await bob.by("observer-item").waitFor({ state: "detached" });
   await bob.by("dialog-close").click();
   await alice.by("tab-contacts").click();
-  await look(alice);
   await listed(alice, "group-Work", bob).getByText("Does not share").waitFor();
+  const unseen = `[data-section="group-Work"] [data-user-id="${bob.userId}"]:is([data-state=unknown], [data-state=offline])`;
+  await alice.page.locator(unseen).waitFor();
+  await bob.by("my-presence").click();
+  await bob.by("presence-option-free_for_chat").click();
+  await bob.page.locator("[data-testid=my-presence][data-state=free_for_chat]").waitFor();
+  await alice.page.waitForTimeout(500);
+  await alice.page.locator(unseen).waitFor();
+  await bob.by("my-presence").click();
+  await bob.by("presence-option-busy").click();
+});
+
+test("the pages asked for the list when it changed, and did not poll for it", () => {
+  for (const person of [alice, bob, carol]) {
+    const reads = person.requests.filter((request) => request.method() === "GET" && /\/presence\/(list|requests)\//.test(request.url()));
+    assert.ok(reads.length > 0 && reads.length <= 30, `${person.name}: ${reads.length}`);
+    assert.deepEqual(person.problems.filter((problem) => !/the server responded with a status of 403/.test(problem)), []);
+  }
 });
 
 test("a refused private chat says so, and not why", async () => {

@@ -1,7 +1,10 @@
-// Notifications of the desktop, for messages that come while nobody looks; silent while I am busy.
+// What is told of events that come while nobody looks, by the rule that all my devices share.
 
-import { isMessage, oneLine } from "./describe.js";
+import { oneLine } from "./describe.js";
 import { navigate } from "./router.js";
+
+/** @typedef {import("/pkg/index.js").Room} Room */
+/** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 
 const KEY = "pilotlight.notify";
 /** Older messages are news to this page only, as after a reconnect. */
@@ -30,24 +33,69 @@ export async function setNotifications(on) {
 }
 
 /**
- * Notifies of new messages; the returned function stops it.
+ * Tells of what comes while nobody looks and is worth it (`shouldNotify`): in the page's title, and on the
+ * desktop where the user asked for that. The returned function stops it.
  * @param {import("../views/shell.js").Context} context
  */
 export function startNotifications({ client, people, rooms }) {
-  /** @param {string} roomId @param {import("/pkg/index.js").TimelineItem} item */
-  const tell = (roomId, item) => {
-    const room = rooms.get(roomId);
-    const wanted = isMessage(item) && item.sender !== people.myId && Date.now() - item.ts < FRESH_MS;
-    if (!room || !wanted || document.hasFocus() || people.me.state === "busy" || !notificationsOn()) return;
-    const body = room.isDirect ? oneLine(item) : `${people.name(item.sender)}: ${oneLine(item)}`;
-    const note = new Notification(room.name, { body, tag: roomId, icon: "/favicon.svg" });
-    note.addEventListener("click", () => {
-      window.focus();
-      navigate({ pane: "room", roomId });
-      note.close();
-    });
+  let news = 0;
+  /** @param {number} count */
+  const showNews = (count) => {
+    news = count;
+    document.title = news > 0 ? `(${news}) Pilotlight` : "Pilotlight";
   };
-  return client.on("timeline", (roomId, ops) => {
-    for (const op of ops) if (op.op === "append") tell(roomId, op.item);
+  /** @param {Room} room @param {Pick<TimelineItem, "type" | "sender" | "stateKey" | "content">} item @param {string} body */
+  const tell = (room, item, body) => {
+    if (document.hasFocus() || !client.shouldNotify(item)) return;
+    showNews(news + 1);
+    if (notificationsOn()) showOnDesktop(room, body);
+  };
+  /** The rooms that I am known to be invited to. @type {Set<string>} */
+  const invitations = new Set();
+  let following = false;
+  const onLook = () => showNews(0);
+  addEventListener("focus", onLook);
+  const stops = [
+    client.on("timeline", (roomId, ops) => {
+      const room = rooms.get(roomId);
+      for (const op of ops) {
+        if (!room || op.op !== "append" || Date.now() - op.item.ts > FRESH_MS) continue;
+        const words = op.item.type === "m.call.invite" ? "Calls you" : oneLine(op.item);
+        tell(room, op.item, room.isDirect ? words : `${people.name(op.item.sender)}: ${words}`);
+      }
+    }),
+    client.on("rooms", (changed, removed) => {
+      for (const roomId of removed) invitations.delete(roomId);
+      for (const room of changed) {
+        if (!isInvitation(room)) invitations.delete(room.roomId);
+        else if (!invitations.has(room.roomId)) {
+          invitations.add(room.roomId);
+          if (!following) continue;
+          const { inviter = "" } = room;
+          const content = { membership: "invite" };
+          tell(room, { type: "m.room.member", sender: inviter, stateKey: people.myId, content }, `${people.name(inviter)} invites you`);
+        }
+      }
+    }),
+    // The first answer's invitations, which come with this, are no news.
+    client.on("connection", (state) => state === "online" && queueMicrotask(() => (following = true))),
+    () => removeEventListener("focus", onLook),
+    () => showNews(0),
+  ];
+  return () => stops.forEach((stop) => stop());
+}
+
+/** @param {Room} room */
+function isInvitation(room) {
+  return room.membership === "invite";
+}
+
+/** @param {Room} room @param {string} body */
+function showOnDesktop(room, body) {
+  const note = new Notification(room.name, { body, tag: room.roomId, icon: "/favicon.svg" });
+  note.addEventListener("click", () => {
+    window.focus();
+    navigate(room.membership === "join" ? { pane: "room", roomId: room.roomId } : { pane: "rooms" });
+    note.close();
   });
 }

@@ -10,7 +10,7 @@ import { liveTime } from "./clock.js";
 const STATES = {
   free_for_chat: { label: "Free for chat", hint: "Glad to be talked to", rank: 0, section: "online" },
   online: { label: "Online", hint: "Away by itself when you are idle", rank: 1, section: "online" },
-  busy: { label: "Busy", hint: "Please do not disturb; notifications are muted", rank: 2, section: "online" },
+  busy: { label: "Busy", hint: "Please do not disturb; notifications are quiet", rank: 2, section: "online" },
   unavailable: { label: "Away", hint: "Not at the keyboard", rank: 3, section: "away" },
   offline: { label: "Offline", hint: "Seen as offline; this page goes on working", rank: 4, section: "offline" },
   hidden: { label: "Hidden", hint: "Others see you offline; you see them and can talk", rank: 5, section: "offline" },

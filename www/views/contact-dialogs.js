@@ -8,7 +8,7 @@ import { parseUserIds } from "./room-dialogs.js";
 /** @typedef {import("./shell.js").Context} Context */
 
 /** @param {Context} context */
-export function openAddContact({ contacts, people }) {
+export function openAddContact({ client, people }) {
   const server = people.myId.slice(people.myId.indexOf(":") + 1);
   openForm({
     title: "Add a person",
@@ -24,16 +24,16 @@ export function openAddContact({ contacts, people }) {
     submit: async (values) => {
       const group = String(values.get("group")).trim();
       for (const userId of parseUserIds(String(values.get("user")), server)) {
-        await contacts.add(userId);
-        if (group) await contacts.setGroup(userId, group, true);
+        await client.addContact(userId);
+        if (group) await client.setGroup(userId, group, true);
       }
     },
   });
 }
 
 /** @param {Context} context @param {string} userId */
-export function openGroups({ contacts, people }, userId) {
-  const mine = new Set(contacts.entries.get(userId)?.groups);
+export function openGroups({ client, contacts, people }, userId) {
+  const mine = new Set(contacts.entry(userId)?.groups);
   const all = contacts.groups();
   openForm({
     title: `Groups of ${people.name(userId)}`,
@@ -48,15 +48,15 @@ export function openGroups({ contacts, people }, userId) {
       const added = String(values.get("new")).trim();
       if (added) chosen.add(added);
       for (const group of new Set([...all, ...chosen])) {
-        if (chosen.has(group) !== mine.has(group)) await contacts.setGroup(userId, group, chosen.has(group));
+        if (chosen.has(group) !== mine.has(group)) await client.setGroup(userId, group, chosen.has(group));
       }
     },
   });
 }
 
 /** @param {Context} context @param {string} group */
-export function openInviteGroup({ contacts, people }, group) {
-  const names = [...contacts.entries.values()].filter((entry) => entry.groups.includes(group)).map((entry) => people.name(entry.userId));
+export function openInviteGroup({ client, contacts, people }, group) {
+  const names = contacts.entries().filter((entry) => entry.groups.includes(group)).map((entry) => people.name(entry.userId));
   openForm({
     title: `A room with ${group}`,
     testid: "invite-group",
@@ -65,6 +65,6 @@ export function openInviteGroup({ contacts, people }, group) {
       field("Name", { name: "name", testid: "invite-group-name", value: group, maxlength: "255" }),
       el("p.hint", {}, `Invites ${names.join(", ")}.`),
     ],
-    submit: async (values) => navigate({ pane: "room", roomId: await contacts.inviteGroup(group, String(values.get("name")).trim()) }),
+    submit: async (values) => navigate({ pane: "room", roomId: await client.inviteGroup(group, String(values.get("name")).trim() || undefined) }),
   });
 }

@@ -14,12 +14,13 @@ export function createRequests(context) {
   const shown = new Map();
 
   const update = () => {
+    const asking = new Set(contacts.requests());
     for (const [userId, item] of shown) {
-      if (contacts.requests.has(userId)) continue;
+      if (asking.has(userId)) continue;
       item.remove();
       shown.delete(userId);
     }
-    for (const userId of contacts.requests) {
+    for (const userId of asking) {
       if (shown.has(userId)) continue;
       const item = createRequest(context, userId);
       shown.set(userId, item);
@@ -37,10 +38,10 @@ export function createRequests(context) {
 }
 
 /** @param {import("./shell.js").Context} context @param {string} userId */
-function createRequest({ contacts, people }, userId) {
+function createRequest({ client, people }, userId) {
   const name = people.name(userId);
-  const accept = () => orToast(() => contacts.answer(userId, "accept"));
-  const deny = () => orToast(() => contacts.answer(userId, "deny"));
+  const accept = () => orToast(() => client.answerRequest(userId, "accept"));
+  const deny = () => orToast(() => client.answerRequest(userId, "deny"));
   return el(
     "li.invite",
     { testid: "request-item", "data-user-id": userId },

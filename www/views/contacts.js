@@ -11,7 +11,7 @@ import { openPerson } from "./person-dialog.js";
 import { openNewChat } from "./room-dialogs.js";
 
 /** @typedef {import("./people-section.js").PeopleSection} PeopleSection */
-/** @typedef {import("../lib/contact-list.js").Entry} Entry */
+/** @typedef {import("/pkg/index.js").Contact} Contact */
 
 /** @param {import("./shell.js").Context} context */
 export function createContacts(context) {
@@ -40,7 +40,7 @@ export function createContacts(context) {
   /** Which sections a person is in. @type {Map<string, PeopleSection[]>} */
   const places = new Map();
 
-  /** @param {Entry | undefined} entry @param {import("./person-item.js").Person} person */
+  /** @param {Contact | undefined} entry @param {import("./person-item.js").Person} person */
   function sectionsFor(entry, person) {
     if (!entry) return sharing.filter((section) => section.id === sectionOf(person.state));
     return entry.groups.length > 0 ? entry.groups.map(groupSection) : [ungrouped];
@@ -59,7 +59,7 @@ export function createContacts(context) {
 
   /** @param {string} userId */
   function place(userId) {
-    const entry = contacts.entries.get(userId);
+    const entry = contacts.entry(userId);
     const person = { ...personOf(context, userId), note: noteOf(entry) };
     const known = entry !== undefined || client.presenceOf(userId) !== undefined;
     const wanted = known && userId !== people.myId ? sectionsFor(entry, person) : [];
@@ -86,7 +86,7 @@ export function createContacts(context) {
     }
     for (const section of [ungrouped, ...sharing]) section.count();
     add.hidden = !contacts.supported;
-    sharingTitle.hidden = contacts.entries.size === 0 || sharing.every((section) => section.list.size === 0);
+    sharingTitle.hidden = contacts.entries().length === 0 || sharing.every((section) => section.list.size === 0);
     empty.hidden = places.size > 0;
     refreshRoving();
   }
@@ -96,7 +96,7 @@ export function createContacts(context) {
     contacts.subscribe((changed) => refresh(changed)),
     requests.dispose,
   ];
-  refresh([...client.presences().map((presence) => presence.userId), ...contacts.entries.keys()]);
+  refresh([...client.presences().map((presence) => presence.userId), ...contacts.entries().map((contact) => contact.userId)]);
   return {
     node,
     badge: requests.badge,
@@ -129,9 +129,9 @@ function createContactSection(context, group) {
   return section;
 }
 
-/** What an entry says beside the presence: an answer that is missing or was no. @param {Entry | undefined} entry */
+/** What an entry says beside the presence: an answer that is missing or was no. @param {Contact | undefined} entry */
 function noteOf(entry) {
-  switch (entry?.state) {
+  switch (entry?.listed) {
     case "pending":
       return "Asked; has not answered yet";
     case "denied":

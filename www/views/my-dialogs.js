@@ -6,8 +6,15 @@ import { notificationsOn, setNotifications } from "../lib/notify.js";
 import { IDLE_MINUTES, idleMinutes, setIdleMinutes } from "../lib/settings.js";
 import { choice, field, openForm, toggle } from "./dialog.js";
 
+/** Parts a group's name from the form's other fields. */
+const GROUP = "group:";
+/** @type {[string, string][]} */
+const GROUP_RULES = [["", "As from anybody"], ["always", "Always, while I am busy too"], ["never", "Never"]];
+
 /** @param {import("./shell.js").Context} context */
-export function openProfile({ client, people, onRestart }) {
+export function openProfile({ client, people, contacts, onRestart }) {
+  const { mutedIn, groups } = client.notifySettings;
+  const names = [...new Set([...contacts.groups(), ...Object.keys(groups)])];
   openForm({
     title: "Profile and settings",
     testid: "profile",
@@ -21,20 +28,39 @@ export function openProfile({ client, people, onRestart }) {
         options: IDLE_MINUTES.map((minutes) => [String(minutes), counted(minutes, "minute", "minutes")]),
       }),
       toggle("Notifications", {
-        name: "notify", testid: "notify", checked: notificationsOn(), hint: "Of messages that come while you look elsewhere. Not while you are busy.",
+        name: "notify", testid: "notify", checked: notificationsOn(), hint: "Of messages that come while you look elsewhere, by this browser.",
       }),
+      toggle("Quiet while busy", {
+        name: "quiet", testid: "quiet-busy", checked: mutedIn.includes("busy"), hint: "On all your devices.",
+      }),
+      ...names.map((name) => choice(`From the group ${name}`, {
+        name: GROUP + name, testid: "notify-group", value: groups[name] ?? "", options: GROUP_RULES,
+      })),
       el("p.hint", {}, "You are ", el("code", {}, people.myId), " on ", el("code", {}, client.session.baseUrl), "."),
     ],
     submit: async (values) => {
       const name = String(values.get("name")).trim();
       if (name !== people.name(people.myId)) await client.setDisplayName(name);
       if (values.has("notify") !== notificationsOn()) await setNotifications(values.has("notify"));
+      await saveRules(client, values);
       const minutes = Number(values.get("idle"));
       if (minutes === idleMinutes()) return;
       setIdleMinutes(minutes);
       onRestart();
     },
   });
+}
+
+/** Keeps which events are told of, if that was changed. @param {import("/pkg/index.js").Client} client @param {FormData} values */
+async function saveRules(client, values) {
+  const before = client.notifySettings;
+  const others = before.mutedIn.filter((state) => state !== "busy");
+  /** @type {import("/pkg/index.js").NotifySettings} */
+  const after = { mutedIn: values.has("quiet") ? ["busy", ...others] : others, groups: {} };
+  for (const [key, value] of values) {
+    if (key.startsWith(GROUP) && (value === "always" || value === "never")) after.groups[key.slice(GROUP.length)] = value;
+  }
+  if (JSON.stringify(after) !== JSON.stringify(before)) await client.setNotifySettings(after);
 }
 
 /** @param {import("./shell.js").Context} context */

@@ -67,16 +67,16 @@ function actions(context, userId, roomId, close) {
     await client.kick(/** @type {string} */ (roomId), userId);
     close();
   };
-  const listed = contacts.entries.has(userId);
-  const onList = listed ? () => contacts.remove(userId) : () => contacts.add(userId);
+  const listed = contacts.entry(userId) !== undefined;
+  const onList = listed ? () => client.dropContact(userId) : () => client.addContact(userId);
   return [
     action("chat", "Message", "message-person", () => orToast(message), "primary"),
     contacts.supported
       ? action("person-add", listed ? "Take off my list" : "Add to my list", listed ? "remove-contact" : "add-to-list", () => orToast(async () => (await onList(), close())))
       : null,
     listed ? action("people", "Groups", "edit-groups", () => (close(), openGroups(context, userId))) : null,
-    contacts.observers.has(userId)
-      ? action("shield", "Hide my presence from them", "revoke-person", () => orToast(async () => (await contacts.answer(userId, "revoke"), close())))
+    contacts.accepted().includes(userId)
+      ? action("shield", "Hide my presence from them", "revoke-person", () => orToast(async () => (await client.answerRequest(userId, "revoke"), close())))
       : null,
     roomId !== undefined && mine >= 50 && mine > theirs
       ? action("leave", "Remove from room", "kick", () => orToast(remove), "danger")

@@ -6,52 +6,52 @@ import { orToast } from "../lib/toast.js";
 import { choice, openForm, toggle } from "./dialog.js";
 
 /** @typedef {import("./shell.js").Context} Context */
-/** @typedef {import("../lib/contact-list.js").Settings} Settings */
-/** @typedef {import("../lib/contact-list.js").Admit} Admit */
+/** @typedef {import("/pkg/index.js").Privacy} Privacy */
+/** @typedef {import("/pkg/index.js").Admit} Admit */
 
-/** The states that a rule can be for, as others see them. @type {import("../lib/contact-list.js").Shown[]} */
+/** The states that a rule can be for, as others see them. @type {(keyof Privacy["invites"])[]} */
 const SHOWN = ["free_for_chat", "online", "busy", "unavailable", "offline"];
 /** Parts the kind from the name in an option's value, as no group's name has it. */
 const GROUP = "group\n";
 
 /** @param {Context} context */
 export async function openPrivacy(context) {
-  const { contacts } = context;
-  /** @type {Settings | undefined} */
-  let settings;
-  if (!(await orToast(async () => (settings = await contacts.settings()))) || !settings) return;
+  const { client, contacts } = context;
+  /** @type {Privacy | undefined} */
+  let privacy;
+  if (!(await orToast(async () => (privacy = await client.privacy()))) || !privacy) return;
   openForm({
     title: "Privacy",
     testid: "privacy",
     submitLabel: "Save",
     fields: [
       choice("Who may see when I am there", {
-        name: "share", testid: "privacy-share", value: settings.share,
+        name: "share", testid: "privacy-share", value: privacy.share,
         options: [["shared_rooms", "Those I accepted, and everybody in my rooms"], ["list", "Those I accepted"], ["nobody", "Nobody"]],
       }),
       observersList(context),
-      toggle("Accept every request", { name: "auto", testid: "privacy-auto", checked: settings.auto_accept === "everybody", hint: "Else only of people on my own list." }),
-      rulesTable(contacts.groups(), settings.invites),
+      toggle("Accept every request", { name: "auto", testid: "privacy-auto", checked: privacy.autoAccept === "everybody", hint: "Else only of people on my own list." }),
+      rulesTable(contacts.groups(), privacy.invites),
     ],
-    submit: (values) => contacts.setSettings(read(values)),
+    submit: (values) => client.setPrivacy(read(values)),
   });
 }
 
 /** Those I accepted, each with the way to take it back. @param {Context} context */
-function observersList({ contacts, people }) {
-  const items = [...contacts.observers].map((userId) => {
+function observersList({ client, contacts, people }) {
+  const items = contacts.accepted().map((userId) => {
     const item = el(
       "li",
       { testid: "observer-item", "data-user-id": userId },
       el("span", { title: userId }, people.name(userId)),
-      el("button.link", { type: "button", testid: "revoke", onclick: () => orToast(async () => (await contacts.answer(userId, "revoke"), item.remove())) }, "Take back"),
+      el("button.link", { type: "button", testid: "revoke", onclick: () => orToast(async () => (await client.answerRequest(userId, "revoke"), item.remove())) }, "Take back"),
     );
     return item;
   });
   return items.length === 0 ? null : el("section", {}, el("h3.section-title", {}, "I accepted"), el("ul.observers", {}, ...items));
 }
 
-/** @param {string[]} groups @param {Settings["invites"]} rules */
+/** @param {string[]} groups @param {Privacy["invites"]} rules */
 function rulesTable(groups, rules) {
   /** @type {[string, string][]} */
   const options = [["everybody", "everybody"], ["list", "people on my list"], ["nobody", "nobody"]];
@@ -76,17 +76,17 @@ function valueOf(rule) {
   return typeof rule === "object" ? GROUP + rule.group : rule ?? "everybody";
 }
 
-/** @param {FormData} values @returns {Settings} */
+/** @param {FormData} values @returns {Privacy} */
 function read(values) {
-  /** @type {Settings["invites"]} */
+  /** @type {Privacy["invites"]} */
   const invites = {};
   for (const state of SHOWN) {
     const value = String(values.get(state));
     if (value !== "everybody") invites[state] = value.startsWith(GROUP) ? { group: value.slice(GROUP.length) } : /** @type {Admit} */ (value);
   }
   return {
-    share: /** @type {Settings["share"]} */ (values.get("share")),
-    auto_accept: values.has("auto") ? "everybody" : "reverse",
+    share: /** @type {Privacy["share"]} */ (values.get("share")),
+    autoAccept: values.has("auto") ? "everybody" : "reverse",
     invites,
   };
 }

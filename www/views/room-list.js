@@ -86,7 +86,6 @@ export function createRoomList(context) {
     invitesTitle.hidden = invites.size === 0;
     empty.hidden = list.size > 0 || invites.size > 0 || client.connection !== "online";
     refreshRoving();
-    setTitle();
   }
 
   /** @param {string} roomId */
@@ -94,11 +93,6 @@ export function createRoomList(context) {
     list.delete(roomId);
     invites.delete(roomId);
     previews.forget(roomId);
-  }
-
-  function setTitle() {
-    const unread = list.entries.reduce((sum, { value }) => sum + value.unread, 0);
-    document.title = unread > 0 ? `(${unread}) Pilotlight` : "Pilotlight";
   }
 
   /** Presence shows on the avatars of direct chats only. @param {{ userId: string }[]} changes */

@@ -39,7 +39,6 @@ export function createShell(client, { onSignOut, onRestart }) {
     const roomId = "roomId" in route ? route.roomId : undefined;
     node.dataset.pane = route.pane;
     sidebar.setRoute(route);
-    if (route.pane === "contacts") void context.contacts.refresh();
     if (roomId !== undefined) localStorage.setItem(LAST_ROOM, roomId);
     if (room && room.roomId !== roomId && (roomId !== undefined || route.pane === "rooms")) closeRoom();
     if (roomId !== undefined && !room && rooms.isJoined(roomId)) {

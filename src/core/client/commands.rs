@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::actions::CHOICE_KEY;
 use super::answers::Awaited;
 use super::contacts::privacy_of;
@@ -55,8 +53,7 @@ pub(super) enum Then {
 }
 
 /// A room to create.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Debug, Default)]
 pub struct NewRoom {
     /// Its name.
     pub name: Option<String>,
@@ -70,6 +67,20 @@ pub struct NewRoom {
     pub invite: Vec<String>,
     /// A conversation with those invited.
     pub direct: bool,
+}
+
+impl NewRoom {
+    /// A room as an application gives it.
+    pub fn read(given: &Object<'_>) -> Self {
+        Self {
+            name: given.string("name"),
+            topic: given.string("topic"),
+            public: given.flag("public"),
+            alias: given.string("alias"),
+            invite: given.strings("invite"),
+            direct: given.flag("direct"),
+        }
+    }
 }
 
 impl Client {

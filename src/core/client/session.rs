@@ -1,13 +1,10 @@
 //! Getting a session: the requests of registration and login, and what their answers mean.
 
-use serde::Deserialize;
-
 use crate::core::wire::read::Object;
 use crate::core::wire::write::{self, ToJson, Writer};
 
 /// A device of a user, logged in.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The homeserver, without a slash at the end.
     pub base_url: String,
@@ -20,8 +17,7 @@ pub struct Session {
 }
 
 /// What a registration asks for.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct Registration {
     /// The local part of the user ID.
     pub username: String,
@@ -32,8 +28,7 @@ pub struct Registration {
 }
 
 /// What a login asks for.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub struct Login {
     /// The user ID or its local part.
     pub user: String,
@@ -50,7 +45,36 @@ pub const REGISTER_PATH: &str = "/_matrix/client/v3/register";
 /// Where logins go (`POST`).
 pub const LOGIN_PATH: &str = "/_matrix/client/v3/login";
 
+impl Session {
+    /// A session as an application keeps it.
+    pub fn read(given: &Object<'_>) -> Result<Self, Missing> {
+        Ok(Self {
+            base_url: needed(given, "baseUrl")?.trim_end_matches('/').to_owned(),
+            user_id: needed(given, "userId")?,
+            device_id: needed(given, "deviceId")?,
+            access_token: needed(given, "accessToken")?,
+        })
+    }
+}
+
+/// A field that has to be a string, and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing(pub &'static str);
+
+fn needed(given: &Object<'_>, field: &'static str) -> Result<String, Missing> {
+    given.string(field).ok_or(Missing(field))
+}
+
 impl Registration {
+    /// A registration as an application gives it.
+    pub fn read(given: &Object<'_>) -> Result<Self, Missing> {
+        Ok(Self {
+            username: needed(given, "username")?,
+            password: needed(given, "password")?,
+            device_name: given.string("deviceName"),
+        })
+    }
+
     /// The body; `session` continues what a 401 began (see [`dummy_session`]).
     pub fn body(&self, session: Option<&str>) -> String {
         write::object(|body| {
@@ -67,6 +91,16 @@ impl Registration {
 }
 
 impl Login {
+    /// A login as an application gives it.
+    pub fn read(given: &Object<'_>) -> Result<Self, Missing> {
+        Ok(Self {
+            user: needed(given, "user")?,
+            password: needed(given, "password")?,
+            device_name: given.string("deviceName"),
+            device_id: given.string("deviceId"),
+        })
+    }
+
     /// The body.
     pub fn body(&self) -> String {
         write::object(|body| {
@@ -127,6 +161,20 @@ mod tests {
         let token = r#"{"session":"s1","flows":[{"stages":["m.login.registration_token"]}]}"#;
         assert_eq!(dummy_session(token), None);
         assert_eq!(dummy_session(r#"{"errcode":"M_USER_IN_USE"}"#), None);
+    }
+
+    #[test]
+    fn what_an_application_gives_is_read_back_or_refused_by_the_missing_field() {
+        let given = r#"{"baseUrl":"http://x//","userId":"@a:x","deviceId":"D","accessToken":"t","more":1}"#;
+        let session = Session::read(&Object::parse(given).unwrap()).unwrap();
+        assert_eq!(session.base_url, "http://x");
+        assert_eq!(Session::read(&Object::parse(&session.to_json()).unwrap()), Ok(session));
+        for (given, field) in [("{}", "baseUrl"), (r#"{"baseUrl":"b","userId":5}"#, "userId")] {
+            assert_eq!(Session::read(&Object::parse(given).unwrap()), Err(Missing(field)));
+        }
+        let without_password = Object::parse(r#"{"user":"a","username":"a"}"#).unwrap();
+        assert_eq!(Login::read(&without_password).err(), Some(Missing("password")));
+        assert_eq!(Registration::read(&without_password).err(), Some(Missing("password")));
     }
 
     #[test]
