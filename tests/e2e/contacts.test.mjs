@@ -131,3 +131,42 @@ test("a refused private chat says so, and not why", async () => {
   await carol.by("new-chat-submit").click();
   await carol.by("composer").waitFor();
 });
+
+test("the title tells of what comes while nobody looks, but not while I am busy; a group is an exception", async () => {
+  await carol.say("hello bob");
+  await bob.by("tab-rooms").click();
+  await bob.by("invite-accept").click();
+  await bob.by("composer").waitFor();
+  // As if another window had the focus.
+  await bob.page.evaluate(() => (document.hasFocus = () => false));
+  const title = (wanted) => bob.page.waitForFunction((text) => document.title === text, wanted);
+  const arrives = async (text) => {
+    await carol.say(text);
+    await bob.message(text).waitFor();
+  };
+  await arrives("one");
+  await title("(1) Pilotlight");
+  await bob.page.evaluate(() => dispatchEvent(new Event("focus")));
+  await title("Pilotlight");
+
+  await bob.by("my-presence").click();
+  await bob.by("presence-option-busy").click();
+  await bob.page.locator("[data-testid=my-presence][data-state=busy]").waitFor();
+  await arrives("two");
+  assert.equal(await bob.page.title(), "Pilotlight");
+
+  await bob.by("tab-contacts").click();
+  await bob.by("add-contact").click();
+  await bob.by("add-contact-user").fill("carol");
+  await bob.by("add-contact-group").fill("Important");
+  await bob.by("add-contact-submit").click();
+  await listed(bob, "group-Important", carol).waitFor();
+  await bob.by("my-presence").click();
+  await bob.by("open-profile").click();
+  await bob.by("notify-group").selectOption("always");
+  await bob.by("profile-submit").click();
+  await bob.by("profile-dialog").waitFor({ state: "detached" });
+  await arrives("three");
+  await title("(1) Pilotlight");
+  await bob.screenshot("notified");
+});
