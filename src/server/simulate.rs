@@ -125,7 +125,7 @@ impl Simulate {
 
 fn table(params: &Params, tally: &Tally) -> String {
     let mut text = String::new();
-    let hours = tally.user_hours.max(f64::MIN_POSITIVE);
+    let hours = tally.user_hours().max(f64::MIN_POSITIVE);
     line(
         &mut text,
         format_args!(
@@ -143,7 +143,9 @@ fn table(params: &Params, tally: &Tally) -> String {
         &mut text,
         format_args!(
             "{:.0} user-hours, {} changes, {} logins\n",
-            tally.user_hours, tally.changes, tally.logins
+            tally.user_hours(),
+            tally.changes,
+            tally.logins
         ),
     );
     line(

@@ -10,6 +10,7 @@ pub mod plot;
 mod population;
 pub mod scenarios;
 mod schedule;
+mod site;
 mod tally;
 mod world;
 

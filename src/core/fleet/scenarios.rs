@@ -86,7 +86,7 @@ pub fn growth(base: &Params, grows: Grows) -> Result<Vec<Growth>, BadParams> {
         world.run_until(Instant::MAX);
         let tally = world.tally();
         let all = [tally.ours, tally.per_change, tally.per_contact];
-        let messages = all.map(|cost| cost.messages as f64 / tally.user_hours.max(f64::MIN_POSITIVE));
+        let messages = all.map(|cost| cost.messages as f64 / tally.user_hours().max(f64::MIN_POSITIVE));
         runs.push(Growth { params: sized(factor), messages, extrapolated: false });
     }
     runs.push(Growth { params: sized(40), messages: power_law(&runs[1], &runs[2]), extrapolated: true });

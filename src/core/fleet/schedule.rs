@@ -9,12 +9,8 @@ use crate::core::time::Instant;
 /// What happens by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
-    /// The server's engine has something to do.
+    /// The server has something to do.
     Wake(u32),
-    /// The user does something.
-    User(u32),
-    /// Some user of the server does something: in the queue only.
-    SomebodyOf(u32),
     /// Two peers exchange something that is not presence.
     RoomTraffic(u32, u32),
     /// The first server dies.
@@ -36,19 +32,9 @@ pub(super) enum Transit {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
-    /// What the users of each server do next. Apart from the rest, where only the first of each server
-    /// stands: so the queue stays in the processor's cache, however many users there are.
-    people: Vec<People>,
     /// All take the same time, so that they arrive in the order in which they were sent.
     transit: VecDeque<(Instant, Transit)>,
     order: u64,
-}
-
-#[derive(Clone, Debug)]
-struct People {
-    doings: BinaryHeap<Reverse<(Instant, u32)>>,
-    /// When the first is noted in `Schedule::events`.
-    noted: Instant,
 }
 
 /// The next thing to happen.
@@ -58,41 +44,6 @@ pub(super) enum Next {
 }
 
 impl Schedule {
-    pub(super) fn new(servers: u32) -> Self {
-        let nobody = People { doings: BinaryHeap::new(), noted: Instant::MAX };
-        Self { people: vec![nobody; servers as usize], ..Self::default() }
-    }
-
-    /// `user`, of `server`, does something at `at`.
-    pub(super) fn put_user(&mut self, at: Instant, server: u32, user: u32) {
-        let people = &mut self.people[server as usize];
-        people.doings.push(Reverse((at, user)));
-        self.note(server);
-    }
-
-    fn note(&mut self, server: u32) {
-        let people = &mut self.people[server as usize];
-        if let Some(&Reverse((first, _))) = people.doings.peek()
-            && first < people.noted
-        {
-            people.noted = first;
-            self.put(first, Event::SomebodyOf(server));
-        }
-    }
-
-    /// The user whose turn it is, if the note was not overtaken by an earlier one.
-    fn take_user(&mut self, at: Instant, server: u32) -> Option<u32> {
-        let people = &mut self.people[server as usize];
-        if people.noted != at {
-            return None;
-        }
-        people.noted = Instant::MAX;
-        let Reverse((first, user)) = people.doings.pop()?;
-        assert_eq!(first, at, "the note is that of the first");
-        self.note(server);
-        Some(user)
-    }
-
     pub(super) fn put(&mut self, at: Instant, event: Event) {
         self.order += 1;
         self.events.push(Reverse((at, self.order, event)));
@@ -105,22 +56,15 @@ impl Schedule {
 
     /// Takes the next thing to happen, if it happens by `until`.
     pub(super) fn pop(&mut self, until: Instant) -> Option<(Instant, Next)> {
-        loop {
-            let event = self.events.peek().map_or(Instant::MAX, |Reverse((at, ..))| *at);
-            let transit = self.transit.front().map_or(Instant::MAX, |(at, _)| *at);
-            if event.min(transit) > until {
-                return None;
-            }
-            if transit < event {
-                return self.transit.pop_front().map(|(at, transit)| (at, Next::Transit(transit)));
-            }
-            let Reverse((at, _, event)) = self.events.pop()?;
-            let Event::SomebodyOf(server) = event else {
-                return Some((at, Next::Event(event)));
-            };
-            if let Some(user) = self.take_user(at, server) {
-                return Some((at, Next::Event(Event::User(user))));
-            }
+        let event = self.events.peek().map_or(Instant::MAX, |Reverse((at, ..))| *at);
+        let transit = self.transit.front().map_or(Instant::MAX, |(at, _)| *at);
+        if event.min(transit) > until {
+            return None;
         }
+        if transit < event {
+            return self.transit.pop_front().map(|(at, transit)| (at, Next::Transit(transit)));
+        }
+        let Reverse((at, _, event)) = self.events.pop()?;
+        Some((at, Next::Event(event)))
     }
 }

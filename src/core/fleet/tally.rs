@@ -16,8 +16,8 @@ pub struct Tally {
     pub changes: u64,
     /// Logins.
     pub logins: u64,
-    /// The hours that users spent online, in all.
-    pub user_hours: f64,
+    /// The milliseconds that users spent online, in all.
+    pub online_ms: u64,
     /// Our messages that named users in pushes.
     pub pushes: u64,
     /// The users named in these.
@@ -48,6 +48,11 @@ pub struct Minute {
 }
 
 impl Tally {
+    /// The hours that users spent online, in all.
+    pub fn user_hours(&self) -> f64 {
+        self.online_ms as f64 / 3_600_000.0
+    }
+
     /// The counts of `minute`.
     pub(super) fn minute(&mut self, minute: u64) -> &mut Minute {
         let index = usize::try_from(minute).expect("a run has fewer minutes than that");

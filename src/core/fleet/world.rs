@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::cost::{one_per_change, one_per_contact};
 use super::params::{BadParams, Params};
 use super::population::Population;
 use super::schedule::{Event, Next, Schedule, Transit};
+use super::site::{Site, Surroundings};
 use super::tally::Tally;
-use crate::core::federation::{
-    Availability, Delivery, Engine, Outcome, Output, Permission, Server, Speech, Status, encoded_len,
-};
+use crate::core::federation::{Delivery, Engine, Outcome, Output, Server, Speech, encoded_len};
 use crate::core::rng::Rng;
 use crate::core::time::{Instant, millis};
 
@@ -24,20 +22,11 @@ const NAME_LENGTHS: (usize, usize) = (8, 16);
 pub struct World {
     params: Params,
     population: Population,
-    engines: Vec<Option<Engine>>,
-    /// For each server, when its next wake-up is scheduled.
-    wakes: Vec<Instant>,
-    people: Vec<Person>,
+    sites: Vec<Site>,
     schedule: Schedule,
     tally: Tally,
     now: Instant,
     rng: Rng,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Person {
-    availability: Availability,
-    leaves: Instant,
 }
 
 impl World {
@@ -46,12 +35,10 @@ impl World {
         params.check()?;
         let mut rng = Rng::new(params.seed);
         let population = Population::new(&params, &mut rng);
-        let offline = Person { availability: Availability::Offline, leaves: Instant::ZERO };
+        let sites = (0..params.servers).map(|server| Site::new(server, Rng::new(rng.next_u64()), &params));
         let mut world = Self {
-            engines: vec![None; params.servers as usize],
-            wakes: vec![Instant::MAX; params.servers as usize],
-            people: vec![offline; population.contacts.len()],
-            schedule: Schedule::new(params.servers),
+            sites: sites.collect(),
+            schedule: Schedule::default(),
             tally: Tally::default(),
             now: Instant::ZERO,
             population,
@@ -59,8 +46,7 @@ impl World {
             rng,
         };
         (0..world.params.servers).for_each(|server| world.start(server));
-        (0..world.params.servers * world.params.users).for_each(|user| world.plan_day(user, 0));
-        world.plan_rest();
+        world.plan();
         Ok(world)
     }
 
@@ -96,21 +82,21 @@ impl World {
             }
         }
         self.now = until;
+        (0..self.params.servers).for_each(|server| self.tell(server, |_, _| {}));
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Wake(server) => {
-                if self.wakes[server as usize] == self.now {
-                    self.wakes[server as usize] = Instant::MAX;
+                let site = &mut self.sites[server as usize];
+                if site.wake == self.now {
+                    site.wake = Instant::MAX;
                     self.tell(server, |engine, now| engine.handle_timeout(now));
                 }
             }
-            Event::User(user) => self.act(user),
-            Event::SomebodyOf(_) => unreachable!("the schedule says who"),
             Event::RoomTraffic(one, other) => {
                 for (at, from) in [(one, other), (other, one)] {
-                    if self.engines[from as usize].is_some() {
+                    if self.sites[from as usize].engine.is_some() {
                         self.tell(at, |engine, now| engine.handle_traffic(now, Server(from)));
                     }
                 }
@@ -118,36 +104,41 @@ impl World {
                 let pause = self.rng.jitter(pause, 0.3);
                 self.schedule.put(self.now + pause, Event::RoomTraffic(one, other));
             }
-            Event::OutageBegins => self.engines[0] = None,
+            Event::OutageBegins => {
+                self.tell(0, |_, _| {});
+                self.sites[0].engine = None;
+            }
             Event::OutageEnds => self.start(0),
         }
     }
 
-    /// Gives a server an input and takes what comes of it; a dead one takes nothing.
+    /// Gives a server an input, after what its people did before, and takes what comes of it; a dead one
+    /// takes nothing.
     fn tell(&mut self, server: u32, input: impl FnOnce(&mut Engine, Instant)) {
-        let Some(engine) = &mut self.engines[server as usize] else { return };
-        input(engine, self.now);
+        let Self { params, population, tally, sites, schedule, now, .. } = self;
+        let site = &mut sites[server as usize];
+        site.settle(*now, &mut Surroundings { params, population, tally });
+        let Some(engine) = &mut site.engine else { return };
+        input(engine, *now);
         while let Some(output) = engine.poll_output() {
             if let Output::Send(delivery) = output {
-                count(&mut self.tally, self.now, &delivery);
+                count(tally, *now, &delivery);
                 let Delivery { peer, seq, edu, .. } = delivery;
-                let transit = Transit::Message { from: server, to: peer.0, seq, edu };
-                self.schedule.put_transit(self.now + LATENCY, transit);
+                schedule.put_transit(*now + LATENCY, Transit::Message { from: server, to: peer.0, seq, edu });
             }
         }
         // What should have been done already is done next, not in the past.
-        if let Some(at) = engine.poll_timeout().map(|at| at.max(self.now))
-            && at < self.wakes[server as usize]
-        {
-            self.wakes[server as usize] = at;
-            self.schedule.put(at, Event::Wake(server));
+        let next = site.next(params).max(*now);
+        if next < site.wake {
+            site.wake = next;
+            schedule.put(next, Event::Wake(server));
         }
     }
 
     fn arrive(&mut self, transit: Transit) {
         match transit {
             Transit::Message { from, to, seq, edu } => {
-                let up = self.engines[to as usize].is_some();
+                let up = self.sites[to as usize].engine.is_some();
                 self.tell(to, |engine, now| {
                     engine.handle_edu(now, Server(from), edu).expect("the simulated servers behave");
                 });
@@ -161,49 +152,14 @@ impl World {
         }
     }
 
-    /// Starts a server, with what its store holds, and nobody connected; its users come back within a
-    /// minute.
     fn start(&mut self, server: u32) {
-        let seed = self.rng.next_u64();
-        let epoch = self.now.as_millis() + 1;
-        let config = self.params.config.clone();
-        self.wakes[server as usize] = Instant::MAX;
-        self.engines[server as usize] = Some(Engine::new(Server(server), epoch, seed, config));
-        for index in self.population.users_of(server) {
-            let user = self.population.user(index);
-            for contact in self.population.contacts[index as usize].clone() {
-                let contact = self.population.user(contact);
-                self.tell(server, |engine, now| {
-                    engine.handle_interest_added(now, user, contact);
-                    engine.handle_permission(now, contact.server, user, Permission::Allowed);
-                });
-            }
-            let person = &mut self.people[index as usize];
-            if std::mem::take(&mut person.availability) != Availability::Offline {
-                let back = Duration::from_millis(self.rng.range(0..60_000));
-                self.schedule.put_user(self.now + back, server, index);
-            }
-        }
+        let Self { params, population, tally, sites, now, .. } = self;
+        sites[server as usize].start(*now, &Surroundings { params, population, tally });
+        self.tell(server, |_, _| {});
     }
 
-    /// The user's next day begins around nine o'clock, for some earlier, for some later.
-    fn plan_day(&mut self, user: u32, day: u64) {
-        const HOUR: u64 = 3_600_000;
-        let hours = self.params.online_hours;
-        let midnight = Instant::from_millis(day * 24 * HOUR);
-        let (comes, stays) = if hours >= 24.0 {
-            (self.rng.range(0..HOUR / 2), 24 * HOUR * 365)
-        } else {
-            let around =
-                7 * HOUR + HOUR / 2 + self.rng.range(0..3 * HOUR / 2) + self.rng.range(0..3 * HOUR / 2);
-            (around, millis(self.rng.jitter(Duration::from_secs_f64(hours * 3_600.0), 0.1)))
-        };
-        let comes = midnight + Duration::from_millis(comes);
-        self.people[user as usize].leaves = comes + Duration::from_millis(stays);
-        self.schedule.put_user(comes, self.population.server_of(user), user);
-    }
-
-    fn plan_rest(&mut self) {
+    /// Schedules what happens by itself.
+    fn plan(&mut self) {
         if let Some(outage) = self.params.outage {
             self.schedule.put(Instant::ZERO + outage.begins, Event::OutageBegins);
             self.schedule.put(Instant::ZERO + outage.ends, Event::OutageEnds);
@@ -220,77 +176,9 @@ impl World {
         }
     }
 
-    /// The user comes, changes or goes.
-    fn act(&mut self, index: u32) {
-        let server = self.population.server_of(index);
-        if self.engines[server as usize].is_none() {
-            return;
-        }
-        let user = self.population.user(index);
-        let person = self.people[index as usize];
-        let before = person.availability;
-        let after = if self.now >= person.leaves { Availability::Offline } else { self.other_than(before) };
-        self.people[index as usize].availability = after;
-        self.count_change(index, before, after);
-        let status = Status::from(after);
-        if after == Availability::Offline {
-            self.tell(server, |engine, now| {
-                engine.handle_local_change(now, user, status);
-                engine.handle_client_detached(now, user);
-            });
-            self.plan_day(index, person.leaves.as_millis() / 86_400_000 + 1);
-            return;
-        }
-        self.tell(server, |engine, now| {
-            engine.handle_local_change(now, user, status);
-            if before == Availability::Offline {
-                engine.handle_client_attached(now, user);
-            }
-        });
-        let next = self.next_change();
-        self.tally.user_hours += next.min(person.leaves).since(self.now).as_secs_f64() / 3_600.0;
-        self.schedule.put_user(next.min(person.leaves), server, index);
-    }
-
-    /// Changes come independently of each other: the pause to the next is exponentially distributed.
-    fn next_change(&mut self) -> Instant {
-        if self.params.changes_per_hour == 0.0 {
-            return Instant::MAX;
-        }
-        let uniform = (self.rng.range(0..1 << 53) + 1) as f64 / (1u64 << 53) as f64;
-        let hours = -uniform.ln() / self.params.changes_per_hour;
-        self.now + Duration::from_secs_f64((hours * 3_600.0).min(1e9))
-    }
-
-    fn other_than(&mut self, before: Availability) -> Availability {
-        use Availability::{Busy, FreeForChat, Offline, Online, Unavailable};
-        let choice = match before {
-            Offline => return Online,
-            Online => [Unavailable, Unavailable, Busy],
-            Unavailable => [Online, Online, Busy],
-            Busy => [Online, Unavailable, FreeForChat],
-            FreeForChat => [Online, Unavailable, Busy],
-        };
-        choice[usize::try_from(self.rng.range(0..3)).expect("small")]
-    }
-
-    fn count_change(&mut self, index: u32, before: Availability, after: Availability) {
-        let servers = u64::from(self.population.reach[index as usize]);
-        let contacts = self.population.contacts[index as usize].len() as u64;
-        let tally = &mut self.tally;
-        tally.changes += 1;
-        tally.per_change += one_per_change(servers);
-        tally.minute(self.now.as_millis() / 60_000).per_change += servers;
-        tally.per_contact += one_per_contact(contacts);
-        if before == Availability::Offline && after != Availability::Offline {
-            tally.logins += 1;
-            tally.per_contact += one_per_contact(2 * contacts);
-        }
-    }
-
     /// Notes how many users of the first server its first peer knows.
     fn sample(&mut self, minute: u64) {
-        let known = self.engines[1].as_ref().map_or(0, |engine| {
+        let known = self.sites[1].engine.as_ref().map_or(0, |engine| {
             let shown = |&index: &u32| engine.status_of(self.population.user(index)).is_some();
             self.population.users_of(0).filter(shown).count()
         });
@@ -345,18 +233,30 @@ mod tests {
         assert_ne!(one.tally(), third.tally());
     }
 
+    /// People act late, many in one go: what follows from it is as if they had not.
+    #[test]
+    fn a_run_in_many_steps_counts_the_same_as_in_one_go() {
+        let params = Params { duration: Duration::from_secs(10 * 3_600), ..small() };
+        let mut world = World::new(params.clone()).expect("good parameters");
+        for step in 0..Duration::as_millis(&params.duration) / 700 {
+            world.run_until(Instant::from_millis(u64::try_from(step * 700).expect("small")));
+        }
+        world.run_until(Instant::MAX);
+        let events = world.tally().events;
+        assert_eq!(*world.tally(), Tally { events, ..run(params).tally().clone() });
+    }
+
     #[test]
     fn at_every_moment_of_quiet_contacts_agree() {
         let mut world = run(Params { changes_per_hour: 4.0, ..small() });
         world.params.duration += Duration::from_secs(3_600);
         world.run_until(Instant::MAX);
         let mut watched = 0;
-        for (index, person) in world.people.iter().enumerate() {
-            let user = world.population.user(u32::try_from(index).expect("small"));
-            let engine = world.engines[user.server.0 as usize].as_ref().expect("up");
-            for &contact in &world.population.contacts[index] {
-                let held = engine.status_of(world.population.user(contact));
-                if person.availability != Availability::Offline {
+        for site in &world.sites {
+            let engine = site.engine.as_ref().expect("up");
+            for index in site.online(&world.population) {
+                for &contact in &world.population.contacts[index as usize] {
+                    let held = engine.status_of(world.population.user(contact));
                     watched += 1;
                     assert!(held.is_some(), "{index} knows of {contact}");
                 }
@@ -372,7 +272,7 @@ mod tests {
         let (ours, per_change) = (tally.ours.messages, tally.per_change.messages);
         assert!(ours * 10 < tally.per_contact.messages, "{ours} of {}", tally.per_contact.messages);
         assert!(ours * 2 < per_change, "{ours} of {per_change}");
-        assert!(tally.user_hours > 500.0, "{}", tally.user_hours);
+        assert!(tally.user_hours() > 500.0, "{}", tally.user_hours());
     }
 
     #[test]
