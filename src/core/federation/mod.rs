@@ -15,6 +15,7 @@ mod edu;
 mod engine;
 mod names;
 mod peer;
+mod remote;
 mod role;
 mod status;
 mod watchdog;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::config::Config;
 use super::digest::{Digest, Fingerprint};
-use super::status::{Server, Status, User};
+use super::remote::Remote;
+use super::status::{Server, Status};
 use super::watchdog::Watchdogs;
 use crate::core::rng::Rng;
 use crate::core::time::Instant;
@@ -38,26 +39,6 @@ pub(super) struct Sub {
     pub(super) resend: bool,
     /// What the peer was told.
     pub(super) sent: Option<Fingerprint>,
-}
-
-/// A user of a peer's, wanted or once wanted here.
-#[derive(Clone, Debug)]
-pub(super) struct Remote {
-    pub(super) user: User,
-    /// The slot of the peer.
-    pub(super) peer: u32,
-    /// How many observers have a client.
-    pub(super) active: u32,
-    /// The peer was polled for the user, or pushed them.
-    pub(super) asked: bool,
-    /// It is not certain that the peer knows whether the user is asked for.
-    pub(super) unsure: bool,
-    /// Listed in `Peer::repoll`.
-    pub(super) listed: bool,
-    /// The round of polls in which the status was last said.
-    pub(super) round: u32,
-    /// What the user shows, and its fingerprint; `None`: unknown.
-    pub(super) held: Option<(Status, Fingerprint)>,
 }
 
 /// A message whose outcome is not known yet.
@@ -95,7 +76,7 @@ pub(super) struct Peer {
     /// How long its statuses hold.
     pub(super) promise: Duration,
     /// Counts full polls.
-    pub(super) round: u32,
+    pub(super) round: u16,
     /// The number of the message with the last full poll, until it is answered.
     pub(super) awaiting: Option<u64>,
     /// Before this, no repair of a difference begins; and the pause that comes next.
@@ -270,17 +251,19 @@ impl Peer {
         }
     }
 
-    /// Notes what `remote`, who is asked for, shows.
-    pub(super) fn set_held(&mut self, remote: &mut Remote, status: Option<(Status, Fingerprint)>) {
+    /// Notes what `remote`, who is asked for, shows, and its fingerprint.
+    pub(super) fn set_held(&mut self, remote: &mut Remote, status: Option<(&Status, Fingerprint)>) {
         let user = remote.user.fingerprint;
-        let fingerprint = |held: &Option<(Status, Fingerprint)>| held.as_ref().map(|held| held.1);
-        let (before, after) = (fingerprint(&remote.held), fingerprint(&status));
-        remote.held = status;
-        if before != after {
-            self.held.remove(user, before.unwrap_or(Fingerprint::UNKNOWN));
-            self.held.add(user, after.unwrap_or(Fingerprint::UNKNOWN));
-            self.held_count = self.held_count + u32::from(after.is_some()) - u32::from(before.is_some());
+        let (before, was_known) = (remote.fingerprint(), remote.is_known());
+        match status {
+            Some((status, fingerprint)) => remote.know(status, fingerprint),
+            None => remote.forget(),
         }
+        if remote.fingerprint() != before {
+            self.held.remove(user, before);
+            self.held.add(user, remote.fingerprint());
+        }
+        self.held_count = self.held_count + u32::from(remote.is_known()) - u32::from(was_known);
     }
 
     /// Lists `slot` for a poll or unpoll in the next message.

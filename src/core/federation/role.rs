@@ -167,7 +167,7 @@ impl Federation {
     }
 
     /// What a remote user shows, as far as is known.
-    pub fn status_of(&self, user_id: &str) -> Option<&Status> {
+    pub fn status_of(&self, user_id: &str) -> Option<Status> {
         let (localpart, server) = super::names::split(user_id).ok()?;
         let user = self.names.find(self.names.find_server(server)?, localpart)?;
         self.engine.status_of(user)

@@ -19,7 +19,7 @@ pub struct Server(pub u32);
 /// A user: the handle their ID was given, their homeserver, and the fingerprint of their ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct User {
-    /// The handle, unique among the users of all servers.
+    /// The handle, unique among the users of all servers; handles count up from zero without large gaps.
     pub index: u32,
     /// The homeserver.
     pub server: Server,
@@ -101,7 +101,20 @@ pub struct Shown {
     pub currently_active: bool,
 }
 
+/// The texts of a [`Shown`], where there are any.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts {
+    pub(super) status_msg: Option<Arc<str>>,
+    pub(super) device_type: Option<Arc<str>>,
+}
+
 impl Shown {
+    /// The texts, if there is one.
+    pub(super) fn texts(&self) -> Option<Texts> {
+        let any = self.status_msg.is_some() || self.device_type.is_some();
+        any.then(|| Texts { status_msg: self.status_msg.clone(), device_type: self.device_type.clone() })
+    }
+
     /// With texts cut to what is let over the wire; the same on both sides, lest their digests differ.
     #[must_use]
     pub fn bounded(mut self) -> Self {

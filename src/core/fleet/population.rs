@@ -1,13 +1,15 @@
 //! Who there is, and who has whom as a contact.
 
 use super::params::Params;
-use crate::core::federation::{Fingerprint, Server, User};
+use crate::core::federation::{Asked, Edu, Fingerprint, Server, User};
 use crate::core::rng::Rng;
 
 /// All users, by number: those of server 0 first.
 #[derive(Clone, Debug)]
 pub(super) struct Population {
+    servers: u32,
     users_per_server: u32,
+    peers: u32,
     /// The contacts of each user, in order, without repetition.
     pub(super) contacts: Vec<Box<[u32]>>,
     /// On how many servers each user has contacts.
@@ -40,16 +42,52 @@ impl Population {
             let homes = unique(contacts.iter().map(server_of).collect());
             u32::try_from(homes.len()).expect("fewer servers than 2^32")
         });
-        Self { users_per_server: params.users, reach: reach.collect(), contacts }
+        Self {
+            servers: params.servers,
+            users_per_server: params.users,
+            peers: params.peers,
+            reach: reach.collect(),
+            contacts,
+        }
     }
 
-    /// The user with this number, as engines know them.
-    pub(super) fn user(&self, index: u32) -> User {
-        let fingerprint = Fingerprint::of(&index.to_le_bytes());
-        User { index, server: Server(self.server_of(index)), fingerprint }
+    /// The user with this number, as the engine of `server`, their own or a peer's, knows them.
+    pub(super) fn user(&self, server: u32, index: u32) -> User {
+        let home = self.server_of(index);
+        User {
+            index: self.first_handle(server, home) + index % self.users_per_server,
+            server: Server(home),
+            fingerprint: Fingerprint::of(&index.to_le_bytes()),
+        }
     }
 
-    pub(super) const fn server_of(&self, user: u32) -> u32 {
+    /// The handle that the engine of `server` has for the first user of `home`: each engine counts its own
+    /// users first, then those of the peers around it.
+    const fn first_handle(&self, server: u32, home: u32) -> u32 {
+        let distance = (home + self.servers - server) % self.servers;
+        let place =
+            if distance <= self.peers / 2 { distance } else { self.peers + 1 + distance - self.servers };
+        place * self.users_per_server
+    }
+
+    /// Puts the handles of the receiver in place of those of the sender.
+    pub(super) fn translate(&self, edu: &mut Edu, from: u32, to: u32) {
+        let first = self.first_handle(to, from);
+        let local = |user: &User| user.index % self.users_per_server;
+        for push in &mut edu.push {
+            push.user.index = first + local(&push.user);
+        }
+        for user in &mut edu.withdrawn {
+            user.index = first + local(user);
+        }
+        for asked in edu.poll.iter_mut().chain(&mut edu.unpoll) {
+            if let Asked::Known(user) = asked {
+                user.index = local(user);
+            }
+        }
+    }
+
+    const fn server_of(&self, user: u32) -> u32 {
         user / self.users_per_server
     }
 

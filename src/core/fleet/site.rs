@@ -1,24 +1,28 @@
 //! One homeserver of the simulation, and what its people do.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use super::cost::{one_per_change, one_per_contact};
 use super::params::Params;
 use super::population::Population;
 use super::tally::Tally;
-use crate::core::federation::{Availability, Engine, Permission, Server, Status};
+use crate::core::federation::{Availability, Edu, Engine, Output, Permission, Server, Status};
 use crate::core::rng::Rng;
 use crate::core::time::{Instant, millis};
 
 const HOUR: u64 = 3_600_000;
 
+/// The longest that a message can wait: well within every promise and watchdog that it prolongs.
+const INBOX: Duration = Duration::from_secs(20);
+
 /// A homeserver with its engine and its people.
 ///
 /// Nothing that a person does makes the engine send or tell anything at once: it waits for the settle
-/// time after a login and for the batch window after everything else. So people act as late as that
-/// allows, many of them in one go, while the server is in the processor's cache; each at their own time.
+/// time after a login and for the batch window after everything else. Nor does a message that only
+/// pushes. So all this is done as late as it can be, much of it in one go while the server is in the
+/// processor's cache; each at its own time.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     server: u32,
@@ -31,13 +35,18 @@ pub(super) struct Site {
     comings: BinaryHeap<Reverse<(Instant, u32)>>,
     /// When those who are online change or go.
     doings: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Messages that can wait, with the time at which they came and the server they came from.
+    inbox: VecDeque<(Instant, u32, Edu)>,
     rng: Rng,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Person {
-    availability: Availability,
     leaves: Instant,
+    availability: Availability,
+    /// The number of their contacts, and of the servers where these are.
+    contacts: u32,
+    reach: u32,
 }
 
 /// What sites have in common.
@@ -49,15 +58,21 @@ pub(super) struct Surroundings<'a> {
 
 impl Site {
     /// A server that never ran, with nobody online; `rng` is its own.
-    pub(super) fn new(server: u32, rng: Rng, params: &Params) -> Self {
-        let away = Person { availability: Availability::Offline, leaves: Instant::ZERO };
+    pub(super) fn new(server: u32, rng: Rng, params: &Params, population: &Population) -> Self {
+        let person = |index: u32| Person {
+            leaves: Instant::ZERO,
+            availability: Availability::Offline,
+            contacts: u32::try_from(population.contacts[index as usize].len()).expect("few"),
+            reach: population.reach[index as usize],
+        };
         let mut site = Self {
             server,
             engine: None,
             wake: Instant::MAX,
-            people: vec![away; params.users as usize],
+            people: population.users_of(server).map(person).collect(),
             comings: BinaryHeap::new(),
             doings: BinaryHeap::new(),
+            inbox: VecDeque::new(),
             rng,
         };
         (0..params.users).for_each(|local| site.plan_day(local, 0, params));
@@ -71,9 +86,9 @@ impl Site {
         let epoch = now.as_millis() + 1;
         let mut engine = Engine::new(Server(self.server), epoch, self.rng.next_u64(), params.config.clone());
         for index in population.users_of(self.server) {
-            let user = population.user(index);
+            let user = population.user(self.server, index);
             for &contact in &population.contacts[index as usize] {
-                let contact = population.user(contact);
+                let contact = population.user(self.server, contact);
                 engine.handle_interest_added(now, user, contact);
                 engine.handle_permission(now, contact.server, user, Permission::Allowed);
             }
@@ -107,7 +122,8 @@ impl Site {
         };
         let settle = params.config.settle.min(params.config.batch_window);
         let people = first(&self.comings, settle).min(first(&self.doings, params.config.batch_window));
-        people.min(engine.poll_timeout().unwrap_or(Instant::MAX))
+        let letters = self.inbox.front().map_or(Instant::MAX, |&(at, ..)| at + patience(params));
+        people.min(letters).min(engine.poll_timeout().unwrap_or(Instant::MAX))
     }
 
     /// The numbers of those who are online.
@@ -117,8 +133,36 @@ impl Site {
         people.filter(|(_, p)| p.availability != Availability::Offline).map(|(index, _)| index).collect()
     }
 
-    /// Lets people do what they do up to and at `now`.
+    /// Takes a message if it can wait, or answers it: one that asks for an answer cannot, nor can any where
+    /// servers die, for the first message of one that is back ends a backoff.
+    pub(super) fn put_by(&mut self, now: Instant, from: u32, edu: Edu, params: &Params) -> Option<Edu> {
+        let pushes = edu.push.len() == edu.users() && !(edu.hello || edu.poll_all) && edu.reminder.is_none();
+        if !pushes || params.outage.is_some() {
+            return Some(edu);
+        }
+        self.inbox.push_back((now, from, edu));
+        None
+    }
+
+    /// Lets happen what happens up to and at `now`.
     pub(super) fn settle(&mut self, now: Instant, around: &mut Surroundings<'_>) {
+        while let Some((at, from, edu)) = self.inbox.pop_front() {
+            self.let_people_act(at, around);
+            self.take(at, from, edu);
+        }
+        self.let_people_act(now, around);
+    }
+
+    /// Gives the engine a message that could wait.
+    fn take(&mut self, at: Instant, from: u32, edu: Edu) {
+        let Some(engine) = &mut self.engine else { return };
+        engine.handle_edu(at, Server(from), edu).expect("the simulated servers behave");
+        while let Some(output) = engine.poll_output() {
+            assert!(matches!(output, Output::RemoteChanged { .. }), "nothing was to be said to {from}");
+        }
+    }
+
+    fn let_people_act(&mut self, now: Instant, around: &mut Surroundings<'_>) {
         while let Some((at, local, comes)) = self.first_by(now) {
             if self.engine.is_none() {
                 return;
@@ -150,13 +194,12 @@ impl Site {
     fn act(&mut self, now: Instant, local: u32, around: &mut Surroundings<'_>) -> Option<Instant> {
         let Some(engine) = &mut self.engine else { return None };
         let Surroundings { params, population, tally } = around;
-        let index = population.users_of(self.server).start + local;
-        let user = population.user(index);
+        let user = population.user(self.server, population.users_of(self.server).start + local);
         let person = &mut self.people[local as usize];
         let (before, leaves) = (person.availability, person.leaves);
         let after = if now >= leaves { Availability::Offline } else { other_than(before, &mut self.rng) };
         person.availability = after;
-        count_change(tally, now, population, index, (before, after));
+        count_change(tally, now, person, before);
         engine.handle_local_change(now, user, Status::from(after));
         if after == Availability::Offline {
             engine.handle_client_detached(now, user);
@@ -188,6 +231,11 @@ impl Site {
     }
 }
 
+/// How long a message that only pushes can wait.
+pub(super) fn patience(params: &Params) -> Duration {
+    params.config.batch_window.min(INBOX)
+}
+
 /// Changes come independently of each other: the pause to the next is exponentially distributed.
 fn next_change(now: Instant, changes_per_hour: f64, rng: &mut Rng) -> Instant {
     if changes_per_hour == 0.0 {
@@ -210,20 +258,13 @@ fn other_than(before: Availability, rng: &mut Rng) -> Availability {
     choice[usize::try_from(rng.range(0..3)).expect("small")]
 }
 
-fn count_change(
-    tally: &mut Tally,
-    now: Instant,
-    population: &Population,
-    index: u32,
-    (before, after): (Availability, Availability),
-) {
-    let servers = u64::from(population.reach[index as usize]);
-    let contacts = population.contacts[index as usize].len() as u64;
+fn count_change(tally: &mut Tally, now: Instant, person: &Person, before: Availability) {
+    let (servers, contacts) = (u64::from(person.reach), u64::from(person.contacts));
     tally.changes += 1;
     tally.per_change += one_per_change(servers);
     tally.minute(now.as_millis() / 60_000).per_change += servers;
     tally.per_contact += one_per_contact(contacts);
-    if before == Availability::Offline && after != Availability::Offline {
+    if before == Availability::Offline {
         tally.logins += 1;
         tally.per_contact += one_per_contact(2 * contacts);
     }

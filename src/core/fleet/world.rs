@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::params::{BadParams, Params};
 use super::population::Population;
 use super::schedule::{Event, Next, Schedule, Transit};
-use super::site::{Site, Surroundings};
+use super::site::{Site, Surroundings, patience};
 use super::tally::Tally;
 use crate::core::federation::{Delivery, Engine, Outcome, Output, Server, Speech, encoded_len};
 use crate::core::rng::Rng;
@@ -35,7 +35,8 @@ impl World {
         params.check()?;
         let mut rng = Rng::new(params.seed);
         let population = Population::new(&params, &mut rng);
-        let sites = (0..params.servers).map(|server| Site::new(server, Rng::new(rng.next_u64()), &params));
+        let sites = (0..params.servers)
+            .map(|server| Site::new(server, Rng::new(rng.next_u64()), &params, &population));
         let mut world = Self {
             sites: sites.collect(),
             schedule: Schedule::default(),
@@ -123,25 +124,36 @@ impl World {
         while let Some(output) = engine.poll_output() {
             if let Output::Send(delivery) = output {
                 count(tally, *now, &delivery);
-                let Delivery { peer, seq, edu, .. } = delivery;
+                let Delivery { peer, seq, mut edu, .. } = *delivery;
+                population.translate(&mut edu, server, peer.0);
                 schedule.put_transit(*now + LATENCY, Transit::Message { from: server, to: peer.0, seq, edu });
             }
         }
         // What should have been done already is done next, not in the past.
         let next = site.next(params).max(*now);
-        if next < site.wake {
-            site.wake = next;
-            schedule.put(next, Event::Wake(server));
+        self.wake(server, next);
+    }
+
+    /// Schedules a wake-up of a server, if there is none as early as that.
+    fn wake(&mut self, server: u32, at: Instant) {
+        let site = &mut self.sites[server as usize];
+        if at < site.wake {
+            site.wake = at;
+            self.schedule.put(at, Event::Wake(server));
         }
     }
 
     fn arrive(&mut self, transit: Transit) {
         match transit {
             Transit::Message { from, to, seq, edu } => {
-                let up = self.sites[to as usize].engine.is_some();
-                self.tell(to, |engine, now| {
-                    engine.handle_edu(now, Server(from), edu).expect("the simulated servers behave");
-                });
+                let site = &mut self.sites[to as usize];
+                let up = site.engine.is_some();
+                match site.put_by(self.now, from, edu, &self.params) {
+                    Some(edu) => self.tell(to, |engine, now| {
+                        engine.handle_edu(now, Server(from), edu).expect("the simulated servers behave");
+                    }),
+                    None => self.wake(to, self.now + patience(&self.params)),
+                }
                 let outcome = if up { Outcome::Delivered } else { Outcome::Failed };
                 let transit = Transit::Outcome { to: from, about: to, seq, outcome };
                 self.schedule.put_transit(self.now + LATENCY, transit);
@@ -179,7 +191,7 @@ impl World {
     /// Notes how many users of the first server its first peer knows.
     fn sample(&mut self, minute: u64) {
         let known = self.sites[1].engine.as_ref().map_or(0, |engine| {
-            let shown = |&index: &u32| engine.status_of(self.population.user(index)).is_some();
+            let shown = |&index: &u32| engine.status_of(self.population.user(1, index)).is_some();
             self.population.users_of(0).filter(shown).count()
         });
         self.tally.minute(minute).known = known as u64;
@@ -252,11 +264,11 @@ mod tests {
         world.params.duration += Duration::from_secs(3_600);
         world.run_until(Instant::MAX);
         let mut watched = 0;
-        for site in &world.sites {
+        for (server, site) in (0..).zip(&world.sites) {
             let engine = site.engine.as_ref().expect("up");
             for index in site.online(&world.population) {
                 for &contact in &world.population.contacts[index as usize] {
-                    let held = engine.status_of(world.population.user(contact));
+                    let held = engine.status_of(world.population.user(server, contact));
                     watched += 1;
                     assert!(held.is_some(), "{index} knows of {contact}");
                 }

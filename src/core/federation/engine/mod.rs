@@ -3,19 +3,21 @@
 mod local;
 mod receive;
 mod send;
+mod slots;
 mod timeout;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::config::Config;
 use super::digest::{Digest, Fingerprint};
 use super::edu::Edu;
-use super::peer::{Peer, Remote, Speech};
+use super::peer::{Peer, Speech};
+use super::remote::Remote;
 use super::status::{Server, Status, User};
 use crate::core::rng::Rng;
 use crate::core::time::Instant;
 use crate::core::timers::Timers;
+use slots::Slots;
 
 /// Decides what is pushed to, polled from and believed of other homeservers.
 ///
@@ -32,9 +34,9 @@ pub struct Engine {
     config: Config,
     rng: Rng,
     locals: Vec<Local>,
-    local_of: HashMap<u32, u32, Indices>,
     remotes: Vec<Remote>,
-    remote_of: HashMap<u32, u32, Indices>,
+    /// Where users are in the two above, each in that of their server.
+    slots: Slots,
     peers: Vec<Peer>,
     peer_of: BTreeMap<Server, u32>,
     /// How many peers there are because of their polls alone, at first.
@@ -51,7 +53,7 @@ pub struct Engine {
 pub enum Output {
     /// Send this; then report [`Engine::handle_outcome`] with its number. At most one to a peer is
     /// outstanding.
-    Send(Delivery),
+    Send(Box<Delivery>),
     /// What is known of a remote user changed; `None`: unknown.
     RemoteChanged {
         /// Who.
@@ -155,9 +157,8 @@ impl Engine {
             config,
             rng: Rng::new(seed),
             locals: Vec::new(),
-            local_of: HashMap::default(),
             remotes: Vec::new(),
-            remote_of: HashMap::default(),
+            slots: Slots::default(),
             peers: Vec::new(),
             peer_of: BTreeMap::new(),
             strangers: 0,
@@ -168,9 +169,8 @@ impl Engine {
     }
 
     /// What a remote user shows, as far as is known.
-    pub fn status_of(&self, user: User) -> Option<&Status> {
-        let &slot = self.remote_of.get(&user.index)?;
-        self.remotes[slot as usize].held.as_ref().map(|(status, _)| status)
+    pub fn status_of(&self, user: User) -> Option<Status> {
+        self.remotes[self.find_remote(user)? as usize].status()
     }
 
     /// What `peer` is known to understand.
@@ -199,7 +199,12 @@ impl Engine {
 
     /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // Begins again in the part of the memory that was used just now.
+            self.outputs.clear();
+        }
+        output
     }
 
     /// When [`Engine::handle_timeout`] is to be called next.
@@ -209,7 +214,7 @@ impl Engine {
 
     fn local_slot(&mut self, user: User) -> u32 {
         assert_eq!(user.server, self.server, "the role passes only users of this server");
-        if let Some(&slot) = self.local_of.get(&user.index) {
+        if let Some(slot) = self.slots.find(user) {
             return slot;
         }
         let slot = u32::try_from(self.locals.len()).expect("fewer users than 2^32");
@@ -224,7 +229,7 @@ impl Engine {
             observes: Vec::new(),
             subs: Vec::new(),
         });
-        self.local_of.insert(user.index, slot);
+        self.slots.insert(user, slot);
         slot
     }
 
@@ -239,23 +244,18 @@ impl Engine {
         slot
     }
 
+    fn find_remote(&self, user: User) -> Option<u32> {
+        if user.server == self.server { None } else { self.slots.find(user) }
+    }
+
     fn remote_slot(&mut self, now: Instant, user: User) -> u32 {
-        if let Some(&slot) = self.remote_of.get(&user.index) {
+        if let Some(slot) = self.find_remote(user) {
             return slot;
         }
         let peer = self.peer_slot(now, user.server);
         let slot = u32::try_from(self.remotes.len()).expect("fewer users than 2^32");
-        self.remotes.push(Remote {
-            user,
-            peer,
-            active: 0,
-            asked: false,
-            unsure: false,
-            listed: false,
-            round: 0,
-            held: None,
-        });
-        self.remote_of.insert(user.index, slot);
+        self.remotes.push(Remote::new(user, peer));
+        self.slots.insert(user, slot);
         self.peers[peer as usize].remotes.push(slot);
         slot
     }
@@ -277,26 +277,5 @@ impl Engine {
         {
             self.timers.set(Timer::Peer(slot), deadline);
         }
-    }
-}
-
-/// A hasher of handles, which count up and need no protection against chosen keys.
-#[derive(Clone, Copy, Debug, Default)]
-struct IndexHasher(u64);
-
-type Indices = BuildHasherDefault<IndexHasher>;
-
-impl Hasher for IndexHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u32(u32::from(byte)));
-    }
-
-    fn write_u32(&mut self, index: u32) {
-        let mixed = (self.0 ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
     }
 }

@@ -38,7 +38,7 @@ impl Engine {
             self.take_push(now, slot, push);
         }
         for user in edu.withdrawn {
-            if let Some(&remote) = self.remote_of.get(&user.index) {
+            if let Some(remote) = self.find_remote(user) {
                 self.forget(remote);
             }
         }
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     fn take_push(&mut self, now: Instant, slot: u32, push: Push) {
-        let Some(&index) = self.remote_of.get(&push.user.index) else { return };
+        let Some(index) = self.find_remote(push.user) else { return };
         let remote = &mut self.remotes[index as usize];
         let peer = &mut self.peers[slot as usize];
         if remote.active == 0 && peer.speech == Speech::Extended {
@@ -175,17 +175,17 @@ impl Engine {
             last_seen: push.last_seen_ago.map(before),
         };
         let fingerprint = status.shown.fingerprint();
-        let same = remote.held.as_ref().is_some_and(|(_, held)| *held == fingerprint);
+        let same = remote.is_known() && remote.fingerprint() == fingerprint;
+        peer.set_held(remote, Some((&status, fingerprint)));
         if !same {
-            self.outputs.push_back(Output::RemoteChanged { user: push.user, status: Some(status.clone()) });
+            self.outputs.push_back(Output::RemoteChanged { user: push.user, status: Some(status) });
         }
-        peer.set_held(remote, Some((status, fingerprint)));
     }
 
     /// What the user shows is unknown from here on.
     pub(super) fn forget(&mut self, index: u32) {
         let remote = &mut self.remotes[index as usize];
-        if remote.held.is_some() {
+        if remote.is_known() {
             self.peers[remote.peer as usize].set_held(remote, None);
             self.outputs.push_back(Output::RemoteChanged { user: remote.user, status: None });
         }
@@ -257,8 +257,8 @@ impl Engine {
         match asked {
             Asked::Stranger(fingerprint) => (fingerprint, None),
             Asked::Known(user) => {
-                let local = self.local_of.get(&user.index);
-                let sub = local.and_then(|local| self.peers[slot as usize].sub_of.get(local));
+                let local = self.slots.find(user);
+                let sub = local.and_then(|local| self.peers[slot as usize].sub_of.get(&local));
                 (user.fingerprint, sub.copied())
             }
         }

@@ -104,7 +104,7 @@ impl Engine {
         edu.hello = peer.speech != Speech::Extended;
         let delivery = Delivery { peer: peer.server, seq: flight.seq, speech: peer.speech, edu };
         peer.in_flight = Some(flight);
-        self.outputs.push_back(Output::Send(delivery));
+        self.outputs.push_back(Output::Send(Box::new(delivery)));
     }
 
     /// Takes in what of this server's users the peer is to be told: the last state, and nothing of one

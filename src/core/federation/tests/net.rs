@@ -200,7 +200,10 @@ impl Net {
         while let Some(output) = self.engines[at].as_mut().and_then(Engine::poll_output) {
             match output {
                 Output::RemoteChanged { user, status } => self.changes.push((at, user, status)),
-                Output::Send(Delivery { peer, seq, edu, .. }) => self.dispatch(at, index(peer), seq, edu),
+                Output::Send(delivery) => {
+                    let Delivery { peer, seq, edu, .. } = *delivery;
+                    self.dispatch(at, index(peer), seq, edu);
+                }
             }
         }
     }
