@@ -37,8 +37,8 @@ pub(super) struct Sub {
     pub(super) dirty: bool,
     /// To be pushed even if nothing changed.
     pub(super) resend: bool,
-    /// What the peer was told.
-    pub(super) sent: Option<Fingerprint>,
+    /// What the peer was told; `UNKNOWN`: nothing, or that it is taken back.
+    pub(super) sent: Fingerprint,
 }
 
 /// A message whose outcome is not known yet.
@@ -164,7 +164,7 @@ impl Peer {
             promised: false,
             dirty: false,
             resend: false,
-            sent: None,
+            sent: Fingerprint::UNKNOWN,
         });
         self.sub_of.insert(local, sub);
         (sub, true)
@@ -192,7 +192,7 @@ impl Peer {
             return;
         }
         entry.promised = promised;
-        let shown = entry.sent.unwrap_or(Fingerprint::UNKNOWN);
+        let shown = entry.sent;
         if promised {
             self.promised += 1;
             self.given.add(user, shown);
@@ -202,13 +202,13 @@ impl Peer {
         }
     }
 
-    /// Notes what the peer was told of `user`; `None`: nothing, or that it is taken back.
-    pub(super) fn set_sent(&mut self, sub: u32, user: Fingerprint, sent: Option<Fingerprint>) {
+    /// Notes what the peer was told of `user`; see [`Sub::sent`].
+    pub(super) fn set_sent(&mut self, sub: u32, user: Fingerprint, sent: Fingerprint) {
         let entry = &mut self.subs[sub as usize];
         let former = std::mem::replace(&mut entry.sent, sent);
         if entry.promised && former != sent {
-            self.given.remove(user, former.unwrap_or(Fingerprint::UNKNOWN));
-            self.given.add(user, sent.unwrap_or(Fingerprint::UNKNOWN));
+            self.given.remove(user, former);
+            self.given.add(user, sent);
         }
     }
 

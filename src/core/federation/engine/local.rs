@@ -12,10 +12,10 @@ impl Engine {
     pub fn handle_interest_added(&mut self, now: Instant, observer: User, observed: User) {
         let remote = self.remote_slot(now, observed);
         let local = self.local_slot(observer);
-        let entry = &mut self.locals[local as usize];
-        if let Err(place) = entry.observes.binary_search(&remote) {
-            entry.observes.insert(place, remote);
-            if entry.attached {
+        let observes = &mut self.observes[local as usize];
+        if let Err(place) = observes.binary_search(&remote) {
+            observes.insert(place, remote);
+            if self.locals[local as usize].attached {
                 self.activate(now, local, remote);
             }
         }
@@ -25,10 +25,10 @@ impl Engine {
     pub fn handle_interest_removed(&mut self, now: Instant, observer: User, observed: User) {
         let remote = self.remote_slot(now, observed);
         let local = self.local_slot(observer);
-        let entry = &mut self.locals[local as usize];
-        if let Ok(place) = entry.observes.binary_search(&remote) {
-            entry.observes.remove(place);
-            if entry.attached {
+        let observes = &mut self.observes[local as usize];
+        if let Ok(place) = observes.binary_search(&remote) {
+            observes.remove(place);
+            if self.locals[local as usize].attached {
                 self.deactivate(now, remote);
             }
         }
@@ -39,8 +39,8 @@ impl Engine {
         let local = self.local_slot(observer);
         let entry = &mut self.locals[local as usize];
         if !std::mem::replace(&mut entry.attached, true) {
-            for index in 0..self.locals[local as usize].observes.len() {
-                let remote = self.locals[local as usize].observes[index];
+            for index in 0..self.observes[local as usize].len() {
+                let remote = self.observes[local as usize][index];
                 self.activate(now, local, remote);
             }
         }
@@ -51,8 +51,8 @@ impl Engine {
         let local = self.local_slot(observer);
         let entry = &mut self.locals[local as usize];
         if std::mem::replace(&mut entry.attached, false) {
-            for index in 0..self.locals[local as usize].observes.len() {
-                let remote = self.locals[local as usize].observes[index];
+            for index in 0..self.observes[local as usize].len() {
+                let remote = self.observes[local as usize][index];
                 self.deactivate(now, remote);
             }
         }

@@ -34,6 +34,8 @@ pub struct Engine {
     config: Config,
     rng: Rng,
     locals: Vec<Local>,
+    /// For each of these, the slots of the remote users they observe, in order.
+    observes: Vec<Vec<u32>>,
     remotes: Vec<Remote>,
     /// Where users are in the two above, each in that of their server.
     slots: Slots,
@@ -130,8 +132,10 @@ enum Timer {
     Peer(u32),
 }
 
-/// One of this server's users.
+/// One of this server's users: what is needed at each of their changes, in two lines of the processor's
+/// cache.
 #[derive(Clone, Debug)]
+#[repr(align(128))]
 struct Local {
     user: User,
     status: Status,
@@ -140,11 +144,11 @@ struct Local {
     changed: bool,
     /// Has a client that wants the list's presence (L8).
     attached: bool,
-    /// The slots of the remote users they observe, in order.
-    observes: Vec<u32>,
     /// Where their changes may have to go: the slots of peers, with the entry there.
     subs: Vec<(u32, u32)>,
 }
+
+const _: () = assert!(size_of::<Local>() == 128);
 
 impl Engine {
     /// The engine of `server`. `epoch` must be greater than at every earlier start: the Unix time of
@@ -157,6 +161,7 @@ impl Engine {
             config,
             rng: Rng::new(seed),
             locals: Vec::new(),
+            observes: Vec::new(),
             remotes: Vec::new(),
             slots: Slots::default(),
             peers: Vec::new(),
@@ -226,9 +231,9 @@ impl Engine {
             fingerprint,
             changed: false,
             attached: false,
-            observes: Vec::new(),
             subs: Vec::new(),
         });
+        self.observes.push(Vec::new());
         self.slots.insert(user, slot);
         slot
     }

@@ -34,6 +34,7 @@ impl Engine {
         }
         self.handle_life(now, slot);
         let related = self.peers[slot as usize].related();
+        self.expect_changes(&edu.push);
         for push in edu.push {
             self.take_push(now, slot, push);
         }
@@ -135,7 +136,7 @@ impl Engine {
         let peer = &mut self.peers[slot as usize];
         for sub in 0..u32::try_from(peer.subs.len()).expect("fewer users than 2^32") {
             let user = self.locals[peer.subs[sub as usize].local as usize].user;
-            peer.set_sent(sub, user.fingerprint, None);
+            peer.set_sent(sub, user.fingerprint, Fingerprint::UNKNOWN);
         }
         if peer.remotes.iter().any(|&remote| self.remotes[remote as usize].active > 0) {
             peer.poll_all = true;
@@ -151,6 +152,16 @@ impl Engine {
             peer.promise = self.config.stock_promise;
             peer.refresh_at = Some(now + self.config.stock_refresh);
         }
+    }
+
+    /// Makes room for what may be told of `pushes`. Looks at all of them before the first is taken: so the
+    /// processor waits for the memory once, and not for each.
+    fn expect_changes(&mut self, pushes: &[Push]) {
+        let wanted = |push: &&Push| {
+            let remote = self.find_remote(push.user);
+            remote.is_some_and(|remote| self.remotes[remote as usize].active > 0)
+        };
+        self.outputs.reserve(pushes.iter().filter(wanted).count());
     }
 
     fn take_push(&mut self, now: Instant, slot: u32, push: Push) {

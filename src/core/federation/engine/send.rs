@@ -1,6 +1,7 @@
 //! Making the next message to a peer, and what its outcome means.
 
 use super::{Delivery, Engine, Outcome, Output};
+use crate::core::federation::digest::Fingerprint;
 use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
 use crate::core::federation::peer::{InFlight, Speech};
 use crate::core::federation::status::{Availability, Server};
@@ -129,7 +130,7 @@ impl Engine {
             let local = &self.locals[entry.local as usize];
             let user = local.user;
             if !entry.permitted {
-                if entry.sent.is_some() || resend {
+                if entry.sent != Fingerprint::UNKNOWN || resend {
                     match peer.speech {
                         Speech::Extended => edu.withdrawn.push(user),
                         // It has no word for it.
@@ -138,13 +139,13 @@ impl Engine {
                     flight.subs.push(sub);
                     room.take(0);
                 }
-                peer.set_sent(sub, user.fingerprint, None);
+                peer.set_sent(sub, user.fingerprint, Fingerprint::UNKNOWN);
                 continue;
             }
-            let idle = entry.sent.is_none()
+            let idle = entry.sent == Fingerprint::UNKNOWN
                 && !entry.promised
                 && local.status.shown.availability == Availability::Offline;
-            if !delivers || idle || (entry.sent == Some(local.fingerprint) && !resend) {
+            if !delivers || idle || (entry.sent == local.fingerprint && !resend) {
                 continue;
             }
             let status = &local.status;
@@ -157,7 +158,7 @@ impl Engine {
                 last_seen_ago: ago(status.last_seen),
             });
             flight.subs.push(sub);
-            peer.set_sent(sub, user.fingerprint, Some(local.fingerprint));
+            peer.set_sent(sub, user.fingerprint, local.fingerprint);
             peer.set_promised(sub, user.fingerprint, true);
         }
         peer.dirty.drain(..taken);
