@@ -1,7 +1,7 @@
 //! Who there is, and who has whom as a contact.
 
 use super::params::Params;
-use crate::core::federation::{Asked, Edu, Fingerprint, Server, User};
+use crate::core::federation::{Asked, Delivery, Fingerprint, Server, User};
 use crate::core::rng::Rng;
 
 /// All users, by number: those of server 0 first.
@@ -71,8 +71,9 @@ impl Population {
     }
 
     /// Puts the handles of the receiver in place of those of the sender.
-    pub(super) fn translate(&self, edu: &mut Edu, from: u32, to: u32) {
-        let first = self.first_handle(to, from);
+    pub(super) fn translate(&self, delivery: &mut Delivery, from: u32) {
+        let first = self.first_handle(delivery.peer.0, from);
+        let edu = &mut delivery.edu;
         let local = |user: &User| user.index % self.users_per_server;
         for push in &mut edu.push {
             push.user.index = first + local(&push.user);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::core::federation::{Edu, Outcome};
+use crate::core::federation::{Delivery, Outcome};
 use crate::core::time::Instant;
 
 /// What happens by itself.
@@ -22,8 +22,8 @@ pub(super) enum Event {
 /// What is under way between servers.
 #[derive(Clone, Debug)]
 pub(super) enum Transit {
-    /// A message, with its number.
-    Message { from: u32, to: u32, seq: u64, edu: Edu },
+    /// A message.
+    Message { from: u32, delivery: Box<Delivery> },
     /// What became of a message that `to` sent to `about`.
     Outcome { to: u32, about: u32, seq: u64, outcome: Outcome },
 }

@@ -8,7 +8,7 @@ use super::cost::{one_per_change, one_per_contact};
 use super::params::Params;
 use super::population::Population;
 use super::tally::Tally;
-use crate::core::federation::{Availability, Edu, Engine, Output, Permission, Server, Status};
+use crate::core::federation::{Availability, Delivery, Edu, Engine, Output, Permission, Server, Status};
 use crate::core::rng::Rng;
 use crate::core::time::{Instant, millis};
 
@@ -36,7 +36,7 @@ pub(super) struct Site {
     /// When those who are online change or go.
     doings: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Messages that can wait, with the time at which they came and the server they came from.
-    inbox: VecDeque<(Instant, u32, Edu)>,
+    inbox: VecDeque<(Instant, u32, Box<Delivery>)>,
     rng: Rng,
 }
 
@@ -135,20 +135,27 @@ impl Site {
 
     /// Takes a message if it can wait, or answers it: one that asks for an answer cannot, nor can any where
     /// servers die, for the first message of one that is back ends a backoff.
-    pub(super) fn put_by(&mut self, now: Instant, from: u32, edu: Edu, params: &Params) -> Option<Edu> {
+    pub(super) fn put_by(
+        &mut self,
+        now: Instant,
+        from: u32,
+        delivery: Box<Delivery>,
+        params: &Params,
+    ) -> Option<Box<Delivery>> {
+        let edu = &delivery.edu;
         let pushes = edu.push.len() == edu.users() && !(edu.hello || edu.poll_all) && edu.reminder.is_none();
         if !pushes || params.outage.is_some() {
-            return Some(edu);
+            return Some(delivery);
         }
-        self.inbox.push_back((now, from, edu));
+        self.inbox.push_back((now, from, delivery));
         None
     }
 
     /// Lets happen what happens up to and at `now`.
     pub(super) fn settle(&mut self, now: Instant, around: &mut Surroundings<'_>) {
-        while let Some((at, from, edu)) = self.inbox.pop_front() {
+        while let Some((at, from, delivery)) = self.inbox.pop_front() {
             self.let_people_act(at, around);
-            self.take(at, from, edu);
+            self.take(at, from, delivery.edu);
         }
         self.let_people_act(now, around);
     }

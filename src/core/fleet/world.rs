@@ -122,11 +122,10 @@ impl World {
         let Some(engine) = &mut site.engine else { return };
         input(engine, *now);
         while let Some(output) = engine.poll_output() {
-            if let Output::Send(delivery) = output {
+            if let Output::Send(mut delivery) = output {
                 count(tally, *now, &delivery);
-                let Delivery { peer, seq, mut edu, .. } = *delivery;
-                population.translate(&mut edu, server, peer.0);
-                schedule.put_transit(*now + LATENCY, Transit::Message { from: server, to: peer.0, seq, edu });
+                population.translate(&mut delivery, server);
+                schedule.put_transit(*now + LATENCY, Transit::Message { from: server, delivery });
             }
         }
         // What should have been done already is done next, not in the past.
@@ -145,12 +144,14 @@ impl World {
 
     fn arrive(&mut self, transit: Transit) {
         match transit {
-            Transit::Message { from, to, seq, edu } => {
+            Transit::Message { from, delivery } => {
+                let (to, seq) = (delivery.peer.0, delivery.seq);
                 let site = &mut self.sites[to as usize];
                 let up = site.engine.is_some();
-                match site.put_by(self.now, from, edu, &self.params) {
-                    Some(edu) => self.tell(to, |engine, now| {
-                        engine.handle_edu(now, Server(from), edu).expect("the simulated servers behave");
+                match site.put_by(self.now, from, delivery, &self.params) {
+                    Some(delivery) => self.tell(to, |engine, now| {
+                        let result = engine.handle_edu(now, Server(from), delivery.edu);
+                        result.expect("the simulated servers behave");
                     }),
                     None => self.wake(to, self.now + patience(&self.params)),
                 }

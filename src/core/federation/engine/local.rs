@@ -107,23 +107,26 @@ impl Engine {
         }
         let due = self.timers.deadline(Timer::Batch).unwrap_or(now);
         self.timers.cancel(Timer::Batch);
-        let mut changed = std::mem::take(&mut self.changed);
-        for local in changed.drain(..) {
-            self.locals[local as usize].changed = false;
-            for index in 0..self.locals[local as usize].subs.len() {
-                let (slot, sub) = self.locals[local as usize].subs[index];
-                let peer = &mut self.peers[slot as usize];
-                if peer.delivers(sub) {
-                    peer.mark_dirty(sub);
-                    if peer.flush_at.is_none_or(|at| at > due) {
-                        peer.flush_at = Some(due);
-                        self.rearm(slot);
-                    }
+        // In two steps, each of which touches many places that do not depend on each other: the processor
+        // waits for them together.
+        let mut spread = std::mem::take(&mut self.spread);
+        for local in self.changed.drain(..) {
+            let local = &mut self.locals[local as usize];
+            local.changed = false;
+            spread.extend_from_slice(&local.subs);
+        }
+        for (slot, sub) in spread.drain(..) {
+            let peer = &mut self.peers[slot as usize];
+            if peer.delivers(sub) {
+                peer.mark_dirty(sub);
+                if peer.flush_at.is_none_or(|at| at > due) {
+                    peer.flush_at = Some(due);
+                    self.rearm(slot);
                 }
             }
         }
         // Keeps the space it has.
-        self.changed = changed;
+        self.spread = spread;
     }
 
     /// Whether anybody on `peer` may see `observed` (L6), as it is from here on.

@@ -47,6 +47,8 @@ pub struct Engine {
     timers: Timers<Timer>,
     /// The slots of the local users who changed since the batch was last handed to the peers, each once.
     changed: Vec<u32>,
+    /// Empty but for its space: where the changes of a batch go.
+    spread: Vec<(u32, u32)>,
     outputs: VecDeque<Output>,
 }
 
@@ -169,6 +171,7 @@ impl Engine {
             strangers: 0,
             timers: Timers::new(),
             changed: Vec::new(),
+            spread: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
