@@ -14,6 +14,9 @@ use crate::core::time::{Instant, millis};
 
 const HOUR: u64 = 3_600_000;
 
+/// The Unix time of the simulated midnight: epochs are as long as real ones.
+const MIDNIGHT: u64 = 1_795_219_200_000;
+
 /// The longest that a message can wait: well within every promise and watchdog that it prolongs.
 const INBOX: Duration = Duration::from_secs(20);
 
@@ -43,6 +46,7 @@ pub(super) struct Site {
 #[derive(Clone, Copy, Debug)]
 struct Person {
     leaves: Instant,
+    last_active: Instant,
     availability: Availability,
     /// The number of their contacts, and of the servers where these are.
     contacts: u32,
@@ -61,6 +65,7 @@ impl Site {
     pub(super) fn new(server: u32, rng: Rng, params: &Params, population: &Population) -> Self {
         let person = |index: u32| Person {
             leaves: Instant::ZERO,
+            last_active: Instant::ZERO,
             availability: Availability::Offline,
             contacts: u32::try_from(population.contacts[index as usize].len()).expect("few"),
             reach: population.reach[index as usize],
@@ -83,7 +88,7 @@ impl Site {
     /// have come in between, comes within a minute.
     pub(super) fn start(&mut self, now: Instant, around: &Surroundings<'_>) {
         let Surroundings { params, population, .. } = around;
-        let epoch = now.as_millis() + 1;
+        let epoch = MIDNIGHT + now.as_millis();
         let mut engine = Engine::new(Server(self.server), epoch, self.rng.next_u64(), params.config.clone());
         for index in population.users_of(self.server) {
             let user = population.user(self.server, index);
@@ -207,7 +212,13 @@ impl Site {
         let after = if now >= leaves { Availability::Offline } else { other_than(before, &mut self.rng) };
         person.availability = after;
         count_change(tally, now, person, before);
-        engine.handle_local_change(now, user, Status::from(after));
+        let mut status = Status::from(after);
+        if status.shown.currently_active {
+            person.last_active = now;
+        }
+        status.last_active = Some(person.last_active);
+        status.last_seen = (after == Availability::Offline).then_some(now);
+        engine.handle_local_change(now, user, status);
         if after == Availability::Offline {
             engine.handle_client_detached(now, user);
             self.plan_day(local, leaves.as_millis() / (24 * HOUR) + 1, params);

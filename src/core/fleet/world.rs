@@ -7,7 +7,7 @@ use super::population::Population;
 use super::schedule::{Event, Next, Schedule, Transit};
 use super::site::{Site, Surroundings, patience};
 use super::tally::Tally;
-use crate::core::federation::{Delivery, Engine, Outcome, Output, Server, Speech, encoded_len};
+use crate::core::federation::{Delivery, Engine, NameLengths, Outcome, Output, Server, Speech, encoded_len};
 use crate::core::rng::Rng;
 use crate::core::time::{Instant, millis};
 
@@ -15,7 +15,7 @@ use crate::core::time::{Instant, millis};
 const LATENCY: Duration = Duration::from_millis(50);
 
 /// The length of a localpart and of a server name, for counting bytes.
-const NAME_LENGTHS: (usize, usize) = (8, 16);
+const NAMES: NameLengths = NameLengths { localpart: 8, server: 16 };
 
 /// A running simulation.
 #[derive(Clone, Debug)]
@@ -201,8 +201,7 @@ impl World {
 
 fn count(tally: &mut Tally, now: Instant, delivery: &Delivery) {
     let edu = &delivery.edu;
-    let (localpart, server) = NAME_LENGTHS;
-    tally.ours.add_edu(encoded_len(edu, delivery.speech, localpart, server));
+    tally.ours.add_edu(encoded_len(edu, delivery.speech, NAMES));
     let minute = now.as_millis() / 60_000;
     let of_minute = tally.minute(minute);
     of_minute.ours += 1;

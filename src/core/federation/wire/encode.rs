@@ -66,26 +66,6 @@ pub fn encode(names: &Names, edu: &Edu, speech: Speech) -> String {
     Value::Object(content).to_string()
 }
 
-/// About how long [`encode`] makes `edu`, where localparts have `localpart` bytes and server names
-/// `server`: for simulations that send too many to write each.
-pub fn encoded_len(edu: &Edu, speech: Speech, localpart: usize, server: usize) -> usize {
-    let text = |push: &Push| {
-        let words = [&push.shown.status_msg, &push.shown.device_type];
-        let state = push.shown.availability.as_str().len();
-        state + words.into_iter().flatten().map(|word| word.len() + 3).sum::<usize>()
-    };
-    let texts: usize = edu.push.iter().map(text).sum();
-    let (frame, push, poll) = match speech {
-        Speech::Extended => (50, 16 + localpart, 3 + localpart),
-        Speech::Unknown | Speech::Stock => (60, 83 + localpart + server, 5 + localpart + server),
-    };
-    let lists = [(edu.push.len(), 10, push), (edu.withdrawn.len(), 15, 3 + localpart)];
-    let polls = [(edu.poll.len(), 10, poll), (edu.unpoll.len(), 12, poll)];
-    let listed = lists.into_iter().chain(polls).filter(|list| list.0 > 0);
-    let lists: usize = listed.map(|(count, head, each)| head + count * each).sum();
-    frame + usize::from(edu.hello) * 13 + texts + lists + usize::from(edu.reminder.is_some()) * 76
-}
-
 /// Matrix's form, with the full state beside it where Matrix's words do not hold it.
 fn matrix_push(names: &Names, push: &Push) -> Value {
     let shown = &push.shown;
