@@ -184,7 +184,7 @@ impl Engine {
                 let slot = peer.remotes[index];
                 let remote = &mut self.remotes[slot as usize];
                 let wanted = remote.active > 0;
-                if !wanted && remote.held.is_some() {
+                if !wanted && remote.is_known() {
                     self.outputs.push_back(Output::RemoteChanged { user: remote.user, status: None });
                 }
                 peer.set_asked(remote, wanted);
@@ -206,7 +206,7 @@ impl Engine {
                 continue;
             }
             // Who is not asked for is not known any more.
-            if !wanted && remote.held.is_some() {
+            if !wanted && remote.is_known() {
                 self.outputs.push_back(Output::RemoteChanged { user: remote.user, status: None });
             }
             peer.set_asked(remote, wanted);
