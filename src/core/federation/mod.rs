@@ -25,7 +25,7 @@ pub use backoff::Backoff;
 pub use config::Config;
 pub use digest::{Digest, Fingerprint};
 pub use edu::{Asked, Edu, Link, Push, Reminder};
-pub use engine::{Delivery, Engine, Outcome, Output, Permission, Refused};
+pub use engine::{Delivery, Engine, Outcome, Output, PeerView, Permission, Refused};
 pub use names::{BadUserId, Names};
 pub use peer::Speech;
 pub use role::{Event, Federation, Rejected};

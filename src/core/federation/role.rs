@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::config::Config;
-use super::engine::{Engine, Outcome, Output, Permission, Refused};
+use super::engine::{Engine, Outcome, Output, PeerView, Permission, Refused};
 use super::names::{BadUserId, Names};
 use super::status::{Server, Status};
 use super::wire::{BadEdu, decode, encode};
@@ -171,6 +171,11 @@ impl Federation {
         let (localpart, server) = super::names::split(user_id).ok()?;
         let user = self.names.find(self.names.find_server(server)?, localpart)?;
         self.engine.status_of(user)
+    }
+
+    /// How it stands with every peer, by name; see [`Engine::peers`].
+    pub fn peers(&self) -> impl Iterator<Item = (&str, PeerView)> {
+        self.engine.peers().into_iter().map(|view| (self.names.server_name(view.server), view))
     }
 
     /// Takes the next output.

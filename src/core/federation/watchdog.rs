@@ -22,6 +22,7 @@ pub enum Watchdog {
 /// promise, but not for longer than two promises past its last message.
 #[derive(Clone, Debug)]
 pub(super) struct Watchdogs {
+    started: Instant,
     short: Instant,
     long: Instant,
     heard: Instant,
@@ -37,8 +38,16 @@ pub(super) struct Watchdogs {
 impl Watchdogs {
     /// Starts both.
     pub(super) fn new(now: Instant, config: &Config, rng: &mut Rng) -> Self {
-        let mut watchdogs =
-            Self { short: now, long: now, heard: now, alive: now, owed: now, unanswered: 0, doubt: None };
+        let mut watchdogs = Self {
+            started: now,
+            short: now,
+            long: now,
+            heard: now,
+            alive: now,
+            owed: now,
+            unanswered: 0,
+            doubt: None,
+        };
         watchdogs.handle_reminder(now, config, rng);
         watchdogs
     }
@@ -116,6 +125,16 @@ impl Watchdogs {
     pub(super) fn promised_until(&self, promise: Duration) -> Instant {
         let until = (self.alive + promise).min(self.heard + promise * 2);
         self.doubt.map_or(until, |since| until.min(since + promise))
+    }
+
+    /// When the short one expires, or the peer has owed us a message for too long.
+    pub(super) fn short_deadline(&self) -> Instant {
+        self.short.min(self.owed)
+    }
+
+    /// The last sign of life since the start.
+    pub(super) fn alive(&self) -> Option<Instant> {
+        (self.alive > self.started).then_some(self.alive)
     }
 
     /// When the long one expires.

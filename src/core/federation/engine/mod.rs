@@ -5,6 +5,9 @@ mod receive;
 mod send;
 mod slots;
 mod timeout;
+mod view;
+
+pub use view::PeerView;
 
 use std::collections::{BTreeMap, VecDeque};
 

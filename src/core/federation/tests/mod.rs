@@ -4,4 +4,5 @@ mod capability;
 mod faults;
 mod hostile;
 mod net;
+mod view;
 mod workflow;
