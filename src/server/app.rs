@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ruma::{OwnedServerName, RoomId, ServerName};
@@ -14,6 +14,7 @@ use super::{
     contacts::Contacts,
     federation::Federation,
     http::RateLimits,
+    metrics::Metrics,
     presence::Presence,
     receipts::Receipts,
     rooms::Rooms,
@@ -61,6 +62,8 @@ pub struct App {
     pub filters: Filters,
     /// The positions of what lives in memory only.
     pub live: Live,
+    /// What is counted for the operator.
+    pub metrics: Metrics,
     /// Who is waiting for something to happen.
     pub wakers: Wakers,
     started: Instant,
@@ -111,6 +114,7 @@ impl App {
             lazy_members: LazyMembers::default(),
             filters: Filters::default(),
             live,
+            metrics: Metrics::default(),
             wakers: Wakers::default(),
             started: Instant::now(),
             started_unix_ms,
@@ -128,6 +132,11 @@ impl App {
     /// Milliseconds since the Unix epoch, that never run backwards while the server runs.
     pub fn unix_ms(&self) -> u64 {
         self.started_unix_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long the server has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Wakes everybody of this server who is in `room`.

@@ -9,10 +9,12 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod contacts;
+pub mod control;
 pub mod federation;
 pub mod http;
 pub mod keys;
 pub mod log;
+pub mod metrics;
 pub mod presence;
 pub mod receipts;
 pub mod rooms;
@@ -38,6 +40,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     federation: Option<(TcpListener, Arc<rustls::ServerConfig>)>,
+    metrics: Option<TcpListener>,
+    control: Option<control::Control>,
 }
 
 impl Server {
@@ -60,12 +64,25 @@ impl Server {
             }
             _ => None,
         };
-        Ok(Self { app, listener, address, federation })
+        let metrics = match app.config.metrics.listen {
+            Some(at) => Some(listen(at).await?.0),
+            None => None,
+        };
+        let control = control::Control::bind(&app.config.data_dir);
+        let control = control
+            .inspect_err(|e| tracing::warn!(error = %e, "no control socket: `pilotlight peers` cannot ask"))
+            .ok();
+        Ok(Self { app, listener, address, federation, metrics, control })
     }
 
     /// The address at which other servers are answered, if they are.
     pub fn federation_address(&self) -> Option<SocketAddr> {
         self.federation.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// The address at which Prometheus is answered, if it is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// The address it listens at; the actual one, when port 0 was configured.
@@ -90,11 +107,31 @@ impl Server {
                 }
             }
         };
-        let clients = http::serve(self.listener, None, http::router(Arc::clone(&self.app)), until_stopped());
+        let requests = || Arc::clone(&self.app.metrics.requests);
+        let clients = http::serve(
+            self.listener,
+            None,
+            http::router(Arc::clone(&self.app)),
+            requests(),
+            until_stopped(),
+        );
         let servers = async {
             if let Some((listener, tls)) = self.federation {
                 let router = http::federation_router(Arc::clone(&self.app));
-                http::serve(listener, Some(TlsAcceptor::from(tls)), router, until_stopped()).await;
+                let tls = Some(TlsAcceptor::from(tls));
+                http::serve(listener, tls, router, requests(), until_stopped()).await;
+            }
+        };
+        let metrics = async {
+            if let Some(listener) = self.metrics {
+                // Counted apart: what is read here is not changed by the reading.
+                let router = metrics::router(Arc::clone(&self.app));
+                http::serve(listener, None, router, Arc::default(), until_stopped()).await;
+            }
+        };
+        let control = async {
+            if let Some(control) = self.control {
+                control.serve(Arc::clone(&self.app), until_stopped()).await;
             }
         };
         let stop = async {
@@ -106,7 +143,7 @@ impl Server {
         let timers = tokio::spawn(presence::run(Arc::clone(&self.app)));
         let across = tokio::spawn(federation::presence::run(Arc::clone(&self.app)));
         let deliveries = tokio::spawn(federation::deliver::run(Arc::clone(&self.app)));
-        tokio::join!(clients, servers, stop);
+        tokio::join!(clients, servers, metrics, control, stop);
         self.app.send_rest().await;
         timers.abort();
         across.abort();

@@ -116,7 +116,10 @@ fn what_was_acknowledged_before_sigkill_is_there_after_it() {
     let (code, _) = server.end("-KILL");
     assert_eq!(code, None, "killed");
 
+    let socket = data.path().join("control.sock");
+    assert!(socket.exists(), "the killed server left its socket");
     let server = Serve::start(data.path(), &[]);
+    assert!(run(&["peers", "--set", &setting(data.path())]).status.success(), "the new one has it");
     let again = server.client.clone().with_token(&json!(alice.token));
     assert_eq!(again.get("/_matrix/client/v3/account/whoami").ok()["user_id"], "@alice:localhost");
     assert_eq!(again.get(profile).ok()["displayname"], "Alice");

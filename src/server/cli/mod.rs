@@ -2,6 +2,7 @@
 
 mod check;
 mod keys;
+mod peers;
 mod user;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -9,7 +10,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{check::Check, keys::Keys, user::User};
+use self::{check::Check, keys::Keys, peers::PeersCommand, user::User};
 use super::{
     ServeError, Server,
     config::{self, Config, ConfigError, Sources},
@@ -53,6 +54,13 @@ enum Command {
     User(User),
     /// Find out whether this server can speak with another one: its name, TLS, version and keys.
     Check(Check),
+    /// Show how a running server stands with each other one: promises, timers, queue, last error.
+    ///
+    /// SPEAKS: what the other server understands. GIVEN: users whose changes it was promised. KNOWN: of its
+    /// users who are wanted here, those whose status is known, and FOR how long without a sign of life. SHORT
+    /// and LONG: until the watchdogs expire. BATCH: users in the next message. QUEUE: EDUs that wait. SENT:
+    /// transactions that it acknowledged. ALIVE: since its last sign of life.
+    Peers(PeersCommand),
     /// Look after this server's signing keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -99,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Config(settings) => settings.load().and_then(|config| print(&config::render(&config))),
         Command::User(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Peers(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Simulate(args) => {
             simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())

@@ -293,6 +293,13 @@ pub(super) const KEYS: &[Key] = &[
         show: |c| show_servers(&c.federation.presence_deny_servers),
     },
     Key {
+        name: "metrics.listen",
+        help: "Where Prometheus is answered (GET /metrics), over plain HTTP and to everybody who can reach it: keep\nit on loopback or in a private network. Without it nowhere.",
+        allowed: "an IP address and a port, such as 127.0.0.1:9108",
+        set: |c, v| v.parse().ok().map(|address| c.metrics.listen = Some(address)),
+        show: |c| c.metrics.listen.map_or(Shown::Unset, |address| Shown::Text(address.to_string())),
+    },
+    Key {
         name: "rate_limits.enabled",
         help: "Whether requests are limited per user and per address; docs/LIMITS.md has the figures.",
         allowed: "true or false",

@@ -49,6 +49,8 @@ pub struct Config {
     pub presence: Presence,
     /// Settings of the traffic with other servers.
     pub federation: Federation,
+    /// Settings of what is told to Prometheus.
+    pub metrics: Metrics,
     /// Settings of rate limits.
     pub rate_limits: RateLimits,
     /// Settings of the log.
@@ -123,6 +125,13 @@ pub struct Federation {
     pub presence_allow_servers: Option<Vec<OwnedServerName>>,
     /// Presence is never shared with these servers.
     pub presence_deny_servers: Vec<OwnedServerName>,
+}
+
+/// Settings of what is told to Prometheus.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Metrics {
+    /// Where `GET /metrics` is answered, over plain HTTP. Default: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Settings of rate limits.
@@ -200,6 +209,7 @@ impl Default for Config {
             rooms: Rooms { default_version: RoomVersionId::V12 },
             presence: Presence::default(),
             federation: Federation::default(),
+            metrics: Metrics::default(),
             rate_limits: RateLimits::default(),
             log: Log::default(),
         }

@@ -22,7 +22,7 @@ use super::{
 use crate::{core::federation::Outcome, server::app::App};
 
 /// How long the last transactions may take when the server stops.
-const LAST_SENDING: Duration = Duration::from_secs(2);
+const LAST_SENDING: Duration = Duration::from_millis(1500);
 
 /// The IDs of transactions: never the same again, not after a restart either.
 #[derive(Debug)]
@@ -105,11 +105,13 @@ async fn deliver(app: Arc<App>, transaction: Transaction) {
             tracing::trace!(%destination, edus = transaction.edus.len(), bytes, "transaction acknowledged");
             app.handle_outcome(&transaction, Outcome::Delivered).await;
             federation.queue.handle_delivered(&transaction, bytes);
+            app.metrics.sent.count(transaction.edus.len(), bytes);
         }
         Err(error) => {
             tracing::debug!(%destination, %error, "transaction failed");
             app.handle_outcome(&transaction, Outcome::Failed).await;
             federation.queue.handle_failed(app.now(), &transaction, error);
+            app.metrics.failed.add(1);
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     core::{
-        federation::{Config, Event, Federation as Role, Outcome, Permission},
+        federation::{Config, Event, Federation as Role, Outcome, PeerView, Permission},
         presence::Change,
         time::Instant,
     },
@@ -77,6 +77,11 @@ impl Presence {
             armed: None,
         };
         Self { inner: Mutex::new(inner), earlier: Notify::new(), grace }
+    }
+
+    /// How it stands with every server with which presence is or was shared, by name.
+    pub fn peers(&self) -> BTreeMap<String, PeerView> {
+        self.lock().role.peers().map(|(name, view)| (name.to_owned(), view)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

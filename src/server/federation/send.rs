@@ -88,9 +88,11 @@ pub(super) async fn put(
     let answer = match known {
         Some((_, answer)) => Arc::clone(answer),
         None => {
+            let edus = transaction.edus.len();
             for edu in transaction.edus {
                 app.handle_edu(&signed.origin, edu).await?;
             }
+            app.metrics.received.count(edus, signed.body.len());
             let answer: Arc<str> = json!({ "pdus": refused(&transaction.pdus) }).to_string().into();
             if answered.len() == REMEMBERED {
                 answered.pop_front();

@@ -9,12 +9,13 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
+use tower::{Service, service_fn};
 
 use super::open_files::most_connections;
+use crate::server::metrics::{Class, Requests};
 
 /// How long requests in flight may take to end after the shutdown began.
-const DRAIN: Duration = Duration::from_secs(4);
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,11 +29,12 @@ pub struct PeerAddress(pub SocketAddr);
 
 /// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
 ///
-/// With `tls`, each connection begins with a handshake.
+/// With `tls`, each connection begins with a handshake. Answers are counted in `requests`.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
+    requests: Arc<Requests>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
@@ -63,12 +65,20 @@ pub async fn serve(
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "cannot set TCP_NODELAY");
         }
-        let service =
-            TowerToHyperService::new(router.clone().map_request(move |request: http::Request<Incoming>| {
-                let mut request = request.map(axum::body::Body::new);
-                request.extensions_mut().insert(PeerAddress(peer));
-                request
-            }));
+        let (mut router, requests) = (router.clone(), Arc::clone(&requests));
+        let service = TowerToHyperService::new(service_fn(move |request: http::Request<Incoming>| {
+            let class = Class::of(request.uri().path());
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(PeerAddress(peer));
+            let (answer, requests) = (router.call(request), Arc::clone(&requests));
+            async move {
+                let answer = answer.await;
+                if let Ok(answer) = &answer {
+                    requests.count(class, answer.status());
+                }
+                answer
+            }
+        }));
         let (http, tls, watcher) = (http.clone(), tls.clone(), connections.watcher());
         tokio::spawn(async move {
             let _place = place;

@@ -95,7 +95,10 @@ impl App {
             match change {
                 Change::Quiet => {}
                 Change::Own => self.wakers.wake(user),
-                Change::Visible => self.wake_observers(user),
+                Change::Visible => {
+                    self.metrics.presence_changes.add(1);
+                    self.wake_observers(user);
+                }
             }
             self.show_across(user, *change);
         }

@@ -83,6 +83,7 @@ impl Poll {
             return Ok(Some(answer.body));
         }
         drop(answer);
+        let _waiting = app.metrics.open_polls.enter();
         tokio::select! {
             () = woken => {}
             () = tokio::time::sleep_until(deadline) => {}

@@ -18,10 +18,12 @@ impl Reader<'_> {
         let part = out.open("presence");
         let events = out.open_array("events");
         let me = &self.session.user;
+        let mut written = 0;
         if self.filter.presence(me)
             && let Some(own) = self.app.presence.own_event(me, since, self.now)
         {
             out.element_with(|out| own.write(out, self.now));
+            written += 1;
         }
         let mut others: BTreeMap<OwnedUserId, _> = BTreeMap::new();
         for (user, event) in self.app.presence.changed(since, self.upto.live) {
@@ -40,11 +42,14 @@ impl Reader<'_> {
         for (user, event) in &others {
             if user != me && self.filter.presence(user) && self.app.may_see(me, user) {
                 out.element_with(|out| event.write(out, self.now));
+                written += 1;
             }
         }
         for user in hidden.iter().filter(|user| self.filter.presence(user)) {
             out.element_with(|out| write_unknown(out, user.as_str()));
+            written += 1;
         }
+        self.app.metrics.presence_delivered.add(written);
         out.end(events);
         out.end(part)
     }

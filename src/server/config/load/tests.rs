@@ -216,6 +216,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         config.presence.long_watchdog = Duration::from_millis(short + longer);
         config.federation.presence_allow_servers = only;
         config.federation.presence_deny_servers = never;
+        config.metrics.listen = json.then_some(listen.into());
         config.rate_limits.enabled = limits;
         config.rate_limits.user_burst = rate;
         config.rate_limits.login_per_minute = rate;

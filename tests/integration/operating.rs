@@ -1,0 +1,209 @@
+//! O2: what an operator sees of a running server: Prometheus' page, and `pilotlight peers`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use pilotlight::server::Config;
+use serde_json::{Value, json};
+
+use super::{
+    authority::Authority,
+    contacts::{add, answer, requests, standing},
+    support::{Client, TempDir, TestServer},
+};
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address")
+}
+
+/// The values on the page by name and labels; every line is understood.
+fn metrics(at: SocketAddr) -> BTreeMap<String, f64> {
+    let answer = Client::new(&format!("http://{at}")).get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let (mut values, mut told) = (BTreeMap::new(), BTreeSet::new());
+    for line in answer.text.lines() {
+        if let Some(comment) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = comment.split_once(' ').expect("a name and a kind");
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert!(told.insert(name.to_owned()), "twice: {line}");
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+            assert!(told.contains(name.split('{').next().expect("a name")), "{line}");
+            let value = value.parse().expect("a number");
+            assert!(values.insert(name.to_owned(), value).is_none(), "twice: {line}");
+        }
+    }
+    values
+}
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn peers(data: &Path, more: &[&str]) -> Output {
+    let data = format!("data_dir={}", data.display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
+    command.args(["peers", "--set", &data]).args(more).stdin(Stdio::null()).output().expect("starts")
+}
+
+fn peers_json(data: &Path) -> Value {
+    let output = peers(data, &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn quick(config: &mut Config) {
+    config.presence.batch_window = Duration::from_millis(200);
+}
+
+/// Both have the other on their list, and a poll open.
+fn acquaint(alice: &Client, bob: &Client) {
+    add(alice, bob);
+    until("Bob is asked", || requests(bob) == json!([alice.user]));
+    answer(bob, alice, "accept");
+    until("Bob accepted", || standing(alice, bob) == "accepted");
+    add(bob, alice);
+    until("Alice accepted", || standing(bob, alice) == "accepted");
+}
+
+#[test]
+fn o2_requests_polls_and_presence_are_counted_and_nobody_is_named() {
+    let at = free_address();
+    let server = TestServer::start_with(|config| config.metrics.listen = Some(at));
+    let zoe = server.register("zoe");
+    let since = zoe.get("/_matrix/client/v3/sync").ok()["next_batch"].as_str().expect("a token").to_owned();
+    let before = metrics(at);
+    assert_eq!(before["pilotlight_open_polls"], 0.0);
+    let poll = {
+        let zoe = zoe.clone();
+        std::thread::spawn(move || {
+            zoe.get(&format!("/_matrix/client/v3/sync?timeout=20000&since={since}")).ok()
+        })
+    };
+    until("the poll waits", || metrics(at)["pilotlight_open_polls"] == 1.0);
+    let status = format!("/_matrix/client/v3/presence/{}/status", zoe.user);
+    zoe.put(&status, json!({ "presence": "busy" })).ok();
+    poll.join().expect("is answered");
+    zoe.get("/_matrix/client/v3/rooms/!nowhere:localhost/state");
+    let after = metrics(at);
+    let grown = |name: &str| after[name] - before.get(name).copied().unwrap_or_default();
+    assert_eq!(after["pilotlight_open_polls"], 0.0);
+    assert_eq!(grown(r#"pilotlight_http_requests_total{class="presence",status="2xx"}"#), 1.0);
+    assert_eq!(grown(r#"pilotlight_http_requests_total{class="sync",status="2xx"}"#), 1.0);
+    assert_eq!(grown(r#"pilotlight_http_requests_total{class="rooms",status="4xx"}"#), 1.0);
+    assert!(grown("pilotlight_presence_changes_total") >= 1.0);
+    assert!(grown("pilotlight_presence_delivered_total") >= 1.0);
+    assert!(after["process_resident_memory_bytes"] > 1e6);
+    assert!(after["process_cpu_seconds_total"] > 0.0);
+    assert!(!after.keys().any(|name| name.contains("zoe") || name.contains("localhost")), "{after:?}");
+    assert!(!after.keys().any(|name| name.contains("federation")), "it is on its own");
+    assert_eq!(Client::new(&format!("http://{at}")).get("/").status, 404);
+    assert_ne!(
+        server.anonymous().get("/metrics").headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+}
+
+#[test]
+fn o2_what_goes_between_servers_is_counted_and_each_peer_is_shown() {
+    let ca = Authority::new();
+    let at = free_address();
+    let (a_name, a) = ca.server(&ca.file("ca.pem"), |config| {
+        quick(config);
+        config.metrics.listen = Some(at);
+    });
+    let (b_name, b) = ca.server(&ca.file("ca.pem"), quick);
+    assert_eq!(peers_json(a.data_dir()), json!({ "server_name": a_name, "federates": true, "peers": [] }));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    acquaint(&alice, &bob);
+    // Polls that end at once leave their users reading for the time of grace.
+    let look = || (alice.get("/_matrix/client/v3/sync").ok(), bob.get("/_matrix/client/v3/sync").ok());
+    until("each knows the other's user", || {
+        look();
+        [&a, &b].iter().all(|server| peers_json(server.data_dir())["peers"][0]["held"] == 1)
+    });
+    let all = peers_json(a.data_dir());
+    let peer = &all["peers"][0];
+    assert_eq!(all["peers"].as_array().map(Vec::len), Some(1));
+    assert_eq!((peer["server"].as_str(), &peer["speech"]), (Some(b_name.as_str()), &json!("pilotlight")));
+    assert_eq!((&peer["given"], &peer["asked"], &peer["failures"]), (&json!(1), &json!(1), &json!(0)));
+    assert!(peer["short_watchdog_s"].as_u64().is_some_and(|s| s <= 90), "{peer}");
+    assert!(peer["long_watchdog_s"].as_u64().is_some_and(|s| s > 2_000 && s <= 3_600), "{peer}");
+    assert!(peer["alive_s"].as_u64().is_some_and(|s| s <= 20) && peer["sent"].as_u64() > Some(0), "{peer}");
+
+    let values = metrics(at);
+    for direction in ["in", "out"] {
+        let value =
+            |what: &str| values[&format!("pilotlight_federation_{what}_total{{direction=\"{direction}\"}}")];
+        assert!(value("transactions") >= 1.0 && value("edus") >= value("transactions"), "{values:?}");
+        assert!(value("bytes") > 100.0, "{values:?}");
+    }
+    assert_eq!(values[r#"pilotlight_presence_peers{speech="pilotlight"}"#], 1.0);
+    assert_eq!(values[r#"pilotlight_presence_promises{state="held"}"#], 1.0);
+    assert!(values[r#"pilotlight_http_requests_total{class="transaction",status="2xx"}"#] >= 1.0);
+
+    // A change that waits for the end of the batch, and then a peer that is gone.
+    drop(b);
+    alice
+        .put(&format!("/_matrix/client/v3/presence/{}/status", alice.user), json!({ "presence": "busy" }))
+        .ok();
+    until("a failure is counted", || metrics(at)["pilotlight_federation_failures_total"] >= 1.0);
+    let output = peers(a.data_dir(), &[]);
+    let table = String::from_utf8(output.stdout).expect("text");
+    let row = table.lines().nth(1).expect("a row");
+    assert!(table.starts_with("SERVER") && row.starts_with(b_name.as_str()), "{table}");
+    assert!(row.contains("failed, next in ") && row.contains("refused"), "{table}");
+    assert_eq!(metrics(at)[r#"pilotlight_federation_destinations{state="failing"}"#], 1.0);
+}
+
+#[test]
+fn o2_a_server_that_is_alone_or_not_there_is_told_apart_and_only_its_user_may_ask() {
+    let server = TestServer::start();
+    let output = peers(server.data_dir(), &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("on its own"));
+    let socket = server.data_dir().join("control.sock");
+    let mode = std::fs::metadata(&socket).expect("is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let empty = TempDir::new();
+    let output = peers(empty.path(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no server runs on"));
+    std::os::unix::net::UnixListener::bind(empty.path().join("control.sock")).expect("binds");
+    assert_eq!(peers(empty.path(), &[]).status.code(), Some(1), "a socket without a server");
+    drop(server);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn o2_watching_goes_on_until_the_server_ends() {
+    let server = TestServer::start();
+    let data = format!("data_dir={}", server.data_dir().display());
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_pilotlight"))
+        .args(["peers", "--watch", "--json", "--set", &data])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().expect("piped")));
+    for _ in 0..2 {
+        let line = lines.next().expect("a line").expect("text");
+        let all: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(all["federates"], false);
+    }
+    drop(server);
+    assert_eq!(watch.wait().expect("ends").code(), Some(1));
+}
