@@ -13,6 +13,7 @@ mod federation_transport;
 mod hostile_peer;
 mod keys;
 mod limits;
+mod memory;
 mod operating;
 mod peer;
 mod presence;
