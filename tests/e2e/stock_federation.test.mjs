@@ -11,10 +11,10 @@ let authority, ours, stock, alice, bob, stranger, asStock;
 
 before(async () => {
   authority = new Authority();
-  ours = await Homeserver.start({ "presence.offline_grace": "1s" }, "pilotlight", authority);
+  ours = await Homeserver.start({ "presence.offline_grace": "1s" }, "pilotlight", { authority });
   const watchers = [`@alice:${ours.name}`];
   const modules = [{ module: "everybody_sees.EverybodySees", config: { watchers } }];
-  stock = await Homeserver.start({ modules }, "synapse", authority);
+  stock = await Homeserver.start({ modules }, "synapse", { authority });
   alice = await Device.register(ours.baseUrl, "alice");
   bob = await Device.register(stock.baseUrl, "bob");
   stranger = new Peer({ name: "localhost", ca: authority.ca });

@@ -2,7 +2,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { root } from "./paths.mjs";
+import { until } from "./matrix.mjs";
+import { root, serverName } from "./paths.mjs";
 
 const ARGUMENTS = [
   "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
@@ -16,17 +17,20 @@ export function launch() {
 
 /** One person with a browser profile of their own and the web client open in it. */
 export class Person {
-  /** Opens the client with a clock that tests can drive; `problems` collects what the page complains of. */
-  static async arrive(browser, baseUrl, name, options = {}) {
+  /**
+   * Opens the client with a clock that tests can drive; `problems` collects what the page complains of.
+   * `server` is the homeserver's name, when it is not the usual one.
+   */
+  static async arrive(browser, baseUrl, name, { server = serverName, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     context.setDefaultTimeout(20_000);
-    const person = new Person(context, baseUrl, name);
+    const person = new Person(context, baseUrl, name, server);
     await person.open();
     return person;
   }
 
-  constructor(context, baseUrl, name) {
-    Object.assign(this, { context, baseUrl, name, userId: `@${name}:localhost`, problems: [], requests: [] });
+  constructor(context, baseUrl, name, server) {
+    Object.assign(this, { context, baseUrl, name, userId: `@${name}:${server}`, problems: [], requests: [] });
   }
 
   /** A new tab of the same browser profile. */
@@ -90,6 +94,31 @@ export class Person {
   /** Waits until this person sees another in a state. */
   sees(other, state, timeout = 20_000) {
     return this.page.locator(`[data-testid=user-item][data-user-id="${other.userId}"][data-state="${state}"]`).waitFor({ timeout });
+  }
+
+  /** Another person on the list of contacts, in one of its sections (`list`, `group-…`) or in any. */
+  contact(other, section) {
+    const within = section === undefined ? "" : `[data-section="${section}"] `;
+    return this.page.locator(`${within}[data-testid=contact-item][data-user-id="${other.userId}"]`);
+  }
+
+  /** Waits until this person's list shows another in a state. */
+  async findsContact(other, state, timeout = 20_000) {
+    await this.contact(other).and(this.page.locator(`[data-state="${state}"]`)).first().waitFor({ timeout });
+  }
+
+  /** Comes back to the page, which is when it asks for what is new, until it shows `locator`. */
+  async looksFor(locator) {
+    await until(`${this.name} finds ${locator}`, async () => {
+      await this.page.evaluate(() => dispatchEvent(new Event("focus")));
+      return locator.first().waitFor({ timeout: 500 }).then(() => true, () => false);
+    });
+  }
+
+  /** Chooses a state in the menu. */
+  async choosePresence(state) {
+    await this.by("my-presence").click();
+    await this.by(`presence-option-${state}`).click();
   }
 
   /** Collects every value that an attribute of one element takes from here on. */

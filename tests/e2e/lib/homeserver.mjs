@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, serverName } from "./paths.mjs";
+import { Relay } from "./relay.mjs";
 import { synapseCommand } from "./synapse.mjs";
 
 const kindUnderTest = process.env.HOMESERVER ?? "pilotlight";
@@ -22,14 +23,16 @@ const STOP_TIMEOUT_MS = 15_000;
 export class Homeserver {
   /**
    * Starts one with `settings` (`{"presence.offline_grace": "2s"}`) over the defaults. With an `authority` it
-   * speaks with other servers, and its name has the port at which they reach it.
+   * speaks with other servers, and its name has the port at which they reach it; when `relayed`, they reach
+   * it through `server.relay`.
    */
-  static async start(settings = {}, kind = kindUnderTest, authority = undefined) {
+  static async start(settings = {}, kind = kindUnderTest, { authority, relayed = false } = {}) {
     const server = new Homeserver(await freePort(), settings, kind);
     if (authority) {
       server.authority = authority;
       server.federationPort = await freePort();
-      server.name = `localhost:${server.federationPort}`;
+      if (relayed) server.relay = await Relay.start(authority, server.federationPort);
+      server.name = `localhost:${server.relay?.port ?? server.federationPort}`;
     }
     await server.up();
     return server;
@@ -75,6 +78,7 @@ export class Homeserver {
   /** Ends the server as an operator would, and removes its data. */
   async stop() {
     const how = await this.end("SIGTERM");
+    await this.relay?.stop();
     rmSync(this.dir, { recursive: true, force: true });
     return how;
   }
