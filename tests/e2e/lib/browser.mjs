@@ -115,6 +115,17 @@ export class Person {
     });
   }
 
+  /** Waits until the page has found its server again; the pauses between its attempts are cut short. */
+  async reconnects() {
+    const connection = this.by("connection");
+    await until(`${this.name} is connected`, async () => {
+      if ((await connection.getAttribute("data-connection")) === "online") return true;
+      await this.page.clock.fastForward(5000);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return false;
+    }, 40_000);
+  }
+
   /** Chooses a state in the menu. */
   async choosePresence(state) {
     await this.by("my-presence").click();

@@ -24,7 +24,7 @@ export class Relay {
     this.agent = new Agent({ ca: readFileSync(ca), servername: "localhost", keepAlive: true });
     const tls = { cert: readFileSync(certificate), key: readFileSync(privateKey) };
     this.server = createServer(tls, (incoming, outgoing) => this.#take(incoming, outgoing));
-    this.server.on("secureConnection", (socket) => this.cut && socket.destroy());
+    this.server.on("connection", (socket) => this.cut && socket.destroy());
   }
 
   /** From now on nobody comes through; or, with `false`, everybody does again. */
