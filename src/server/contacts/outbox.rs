@@ -38,7 +38,7 @@ impl App {
         self.store.list_outbox_servers()?.iter().try_for_each(|server| self.refill(server))
     }
 
-    /// Has the contact's server told, unless the operator wants no traffic with it; then the message waits
+    /// Has the contact's server told, unless the operator wants no presence shared with it; then the message waits
     /// in the store until a start at which it is wanted.
     pub(super) fn send_list_message(&self, message: &ListMessage) {
         let server = message.contact.server_name();
@@ -93,7 +93,7 @@ impl App {
 
     fn push_list_message(&self, message: &ListMessage) -> Result<(), Full> {
         let server = message.contact.server_name();
-        let Some(federation) = self.federation.as_ref().filter(|f| f.policy.speaks_with(server)) else {
+        let Some(federation) = self.federation.as_ref().filter(|_| self.shares_presence_with(server)) else {
             return Ok(());
         };
         let (observer, observed) = edu::pair(message);

@@ -17,25 +17,25 @@ use crate::{
 
 impl App {
     /// The user that a list can have: one of this server that exists, or one of a server that this one
-    /// speaks with.
+    /// shares presence with.
     ///
     /// # Errors
-    /// 404: there is no such user here; 403: this server does not speak with theirs.
+    /// 404: there is no such user here; 403: this server shares no presence with theirs.
     pub fn listable(&self, user: &UserId) -> ApiResult<Arc<str>> {
         if user.server_name() == self.server_name() {
             if self.store.profile(user)?.is_none() {
                 return Err(ApiError::not_found("there is no such user on this server"));
             }
-        } else if !self.speaks_with(user.server_name()) {
-            let error = format!("this server does not federate with {}", user.server_name());
+        } else if !self.shares_presence_with(user.server_name()) {
+            let error = format!("this server shares no presence with {}", user.server_name());
             return Err(ApiError::forbidden(error));
         }
         Ok(Arc::from(user.as_str()))
     }
 
-    /// Whether messages go to and are taken from another server.
-    pub(super) fn speaks_with(&self, server: &ServerName) -> bool {
-        self.federation.as_ref().is_some_and(|federation| federation.policy.speaks_with(server))
+    /// Whether what is said of presence lists goes to and is taken from another server.
+    pub(super) fn shares_presence_with(&self, server: &ServerName) -> bool {
+        self.federation.as_ref().is_some_and(|federation| federation.policy.shares_presence_with(server))
     }
 
     /// Takes what the server `origin` says about a presence list, in an EDU of the type `edu_type`. It is on
@@ -73,6 +73,9 @@ impl App {
         }
         if edu.addressee().server_name() != self.server_name() {
             return Err("the other user is not of this server");
+        }
+        if !self.shares_presence_with(origin) {
+            return Err("no presence is shared with that server");
         }
         Ok(edu)
     }
