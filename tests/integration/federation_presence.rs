@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -453,4 +455,80 @@ fn a_repeated_transaction_with_presence_has_no_second_effect() {
     send("1", &status("online"));
     std::thread::sleep(WINDOW * 2);
     assert_eq!(alice.history(&bob.user).last().map(String::as_str), Some("unavailable"));
+}
+
+/// Passes on what goes to a server, and counts it: TLS and all, in both directions.
+struct Relay {
+    bytes: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Relay {
+    fn start(listen: SocketAddr, to: SocketAddr) -> Self {
+        let relay = Self { bytes: Arc::default(), connections: Arc::default() };
+        let (bytes, connections) = (Arc::clone(&relay.bytes), Arc::clone(&relay.connections));
+        let listener = std::net::TcpListener::bind(listen).expect("the address is free");
+        let pump = |mut from: TcpStream, mut to: TcpStream, bytes: Arc<AtomicU64>| {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 16_384];
+                while let Ok(read @ 1..) = from.read(&mut buffer) {
+                    bytes.fetch_add(read as u64, Ordering::Relaxed);
+                    if to.write_all(&buffer[..read]).is_err() {
+                        break;
+                    }
+                }
+                to.shutdown(std::net::Shutdown::Both).ok();
+            })
+        };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(to) else { continue };
+                connections.fetch_add(1, Ordering::Relaxed);
+                let clone = |stream: &TcpStream| stream.try_clone().expect("a handle");
+                pump(clone(&client), clone(&server), Arc::clone(&bytes));
+                pump(server, client, Arc::clone(&bytes));
+            }
+        });
+        relay
+    }
+
+    fn count(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.connections.load(Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn f5_a_reminder_between_silent_servers_costs_no_more_than_400_bytes_on_the_wire() {
+    let ca = Authority::new();
+    let behind_relay = || {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it");
+        let (outer, inner) = (free(), free());
+        let (name, server) = ca.server(&ca.file("ca.pem"), |config| {
+            quick(config);
+            // Reminders sooner than every minute; that the promise has to be said costs some bytes more.
+            config.presence.short_watchdog = Duration::from_secs(3);
+            config.server_name = format!("localhost:{}", outer.port()).try_into().expect("a name");
+            config.federation.listen = Some(inner);
+        });
+        drop(name);
+        (server.app().server_name().to_owned(), server, Relay::start(outer, inner))
+    };
+    let ((a_name, a, to_a), (b_name, b, to_b)) = (behind_relay(), behind_relay());
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    observe(&a, &alice.user, &b, &bob.user);
+    let (bob, alice) = (Watcher::new(&bob), Watcher::new(&alice));
+    alice.sees(&bob.client.user, "online");
+    quiet(&a, &a_name, &b, &b_name);
+    let count = || {
+        let peers = (sent(&a, &b_name), sent(&b, &a_name));
+        (peers.0.sent + peers.1.sent, to_a.count().0 + to_b.count().0, to_a.count().1 + to_b.count().1)
+    };
+    let before = count();
+    until("four reminders", || count().0 >= before.0 + 4);
+    std::thread::sleep(Duration::from_millis(200));
+    let after = count();
+    let (reminders, bytes) = (after.0 - before.0, after.1 - before.1);
+    assert_eq!(after.2, before.2, "no new connections");
+    assert!(bytes / reminders <= 400, "{reminders} reminders, {bytes} bytes");
+    assert_eq!(alice.history(&bob.client.user).last().map(String::as_str), Some("online"));
 }

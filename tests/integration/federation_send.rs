@@ -111,7 +111,9 @@ async fn what_could_not_be_sent_goes_out_as_soon_as_the_other_server_is_heard_of
     };
     let key = Key::List { observer: user("a", &a_name), observed: user("b", &b_name) };
     let content = to_raw_value(&json!({})).expect("JSON");
-    queue.push(&b_name, Edu { kind: "org.example.unknown", content, key, seq: 1 }).expect("room");
+    queue
+        .push(&b_name, Edu { kind: "org.example.unknown", content, brief: None, key, seq: 1 })
+        .expect("room");
     until("the first attempt fails", || queue.peers()[&b_name].failures == 1).await;
     let peer = queue.peers()[&b_name].clone();
     assert!(peer.waiting == 1 && peer.next_attempt.is_some() && peer.last_error.is_some(), "{peer:?}");

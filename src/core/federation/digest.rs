@@ -50,6 +50,16 @@ impl Digest {
     /// The digest of nobody.
     pub const EMPTY: Self = Self(0);
 
+    /// The digest as a number.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The digest that is this number.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Takes in a user with what they show.
     pub const fn add(&mut self, user: Fingerprint, shown: Fingerprint) {
         self.0 = self.0.wrapping_add(entry(user, shown));

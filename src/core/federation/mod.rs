@@ -31,7 +31,7 @@ pub use peer::Speech;
 pub use role::{Event, Federation, Rejected};
 pub use status::{Availability, Server, Shown, Status, User};
 pub use watchdog::Watchdog;
-pub use wire::{BadEdu, NameLengths, decode, encode, encoded_len};
+pub use wire::{BadEdu, NameLengths, decode, decode_brief, encode, encode_brief, encoded_len};
 
 #[cfg(test)]
 mod tests;

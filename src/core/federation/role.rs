@@ -5,8 +5,9 @@ use std::fmt;
 use super::config::Config;
 use super::engine::{Engine, Outcome, Output, PeerView, Permission, Refused};
 use super::names::{BadUserId, Names};
+use super::peer::Speech;
 use super::status::{Server, Status};
-use super::wire::{BadEdu, decode, encode};
+use super::wire::{BadEdu, decode, decode_brief, encode, encode_brief};
 use crate::core::time::Instant;
 
 /// An [`Engine`] that speaks of users and servers by name, and of messages as JSON.
@@ -31,6 +32,8 @@ pub enum Event {
         seq: u64,
         /// The content of the EDU, as JSON.
         content: String,
+        /// The same for a URL, if it is nothing but a reminder to a server that reads this form.
+        brief: Option<String>,
     },
     /// What is known of a remote user changed; `None`: unknown.
     RemoteChanged {
@@ -147,6 +150,13 @@ impl Federation {
         self.engine.handle_edu(now, peer, edu).map_err(Rejected::Refused)
     }
 
+    /// A reminder in the brief form came from `peer`, which has proved to be that server.
+    pub fn handle_brief(&mut self, now: Instant, peer: &str, text: &str) -> Result<(), Rejected> {
+        let edu = decode_brief(text).map_err(Rejected::Bad)?;
+        let peer = self.names.find_server(peer).ok_or(Rejected::Refused(Refused::Unrelated))?;
+        self.engine.handle_edu(now, peer, edu).map_err(Rejected::Refused)
+    }
+
     /// See [`Engine::handle_traffic`].
     pub fn handle_traffic(&mut self, now: Instant, peer: &str) {
         if let Some(peer) = self.names.find_server(peer) {
@@ -185,6 +195,7 @@ impl Federation {
                 destination: self.names.server_name(delivery.peer).to_owned(),
                 seq: delivery.seq,
                 content: encode(&self.names, &delivery.edu, delivery.speech),
+                brief: encode_brief(&delivery.edu).filter(|_| delivery.speech == Speech::Extended),
             },
             Output::RemoteChanged { user, status } => {
                 Event::RemoteChanged { user_id: self.names.user_id(user), status }

@@ -100,6 +100,7 @@ impl App {
         let edu = Edu {
             kind: edu::edu_type(message.message.kind),
             content: edu::content(message),
+            brief: None,
             key: Key::List { observer, observed },
             seq: message.message.seq,
         };

@@ -12,7 +12,7 @@ use ruma::{OwnedUserId, profile::ProfileFieldName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Signed, send};
+use super::{Signed, deliver::BRIEF, send};
 use crate::server::{
     app::App,
     http::{ApiError, ApiResult, Json, Query},
@@ -28,6 +28,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/_matrix/federation/v1/version", get(version))
         .route("/_matrix/federation/v1/query/profile", get(profile))
         .route("/_matrix/federation/v1/send/{transaction_id}", put(send::put))
+        .route(&format!("{BRIEF}{{reminder}}"), get(send::remind))
 }
 
 /// `GET /_matrix/key/v2/server`

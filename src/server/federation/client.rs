@@ -38,9 +38,10 @@ const MAX_ANSWER: usize = 10 << 20;
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Idle connections kept to one server, and for how long.
-const IDLE_CONNECTIONS: usize = 2;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Idle connections kept to one server, and for how long: past the two minutes after which a silent server
+/// is reminded again, as a handshake costs ten reminders; and not as long as our own servers keep them.
+const IDLE_CONNECTIONS: usize = 1;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(200);
 
 /// Sends signed requests to other servers.
 #[derive(Clone)]
@@ -85,13 +86,32 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Box<RawValue>, RequestError> {
+        let request = Request::builder().method(method).header(header::USER_AGENT, super::USER_AGENT);
+        self.send(destination, request, path, body).await
+    }
+
+    /// Sends a signed request without anything that is not needed, to which there is no answer but that
+    /// it was taken.
+    ///
+    /// # Errors
+    /// Like [`Self::request`].
+    pub async fn tell(&self, destination: &ServerName, path: &str) -> Result<(), RequestError> {
+        self.send(destination, Request::builder().method(Method::GET), path, None).await.map(drop)
+    }
+
+    async fn send(
+        &self,
+        destination: &ServerName,
+        request: http::request::Builder,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Box<RawValue>, RequestError> {
         let route = self.resolver.route(destination).await.map_err(RequestError::Resolve)?;
         // The pool keys its connections by this URI's authority; the dialer turns it back into a route.
         let uri: Uri = format!("https://{destination}{path}")
             .parse()
             .map_err(|e| RequestError::Answer(format!("{path}: {e}")))?;
-        let mut request = Request::builder().method(method).uri(uri).header(header::HOST, &route.host);
-        request = request.header(header::USER_AGENT, super::USER_AGENT);
+        let mut request = request.uri(uri).header(header::HOST, &route.host);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -121,6 +141,9 @@ impl Client {
         if !status.is_success() {
             let text: String = String::from_utf8_lossy(&body).chars().take(500).collect();
             return Err(RequestError::Status(status, text));
+        }
+        if status == StatusCode::NO_CONTENT {
+            return Ok(RawValue::NULL.to_owned());
         }
         serde_json::from_slice(&body).map_err(|e| RequestError::Answer(e.to_string()))
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use ruma::ServerName;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,9 +17,13 @@ use tokio::task::JoinSet;
 
 use super::{
     Federation,
+    client::RequestError,
     queue::{Edu, Key, Transaction},
 };
 use crate::{core::federation::Outcome, server::app::App};
+
+/// Where reminders in the brief form go.
+pub(super) const BRIEF: &str = "/_matrix/federation/unstable/org.pilotlight/r/";
 
 /// How long the last transactions may take when the server stops.
 const LAST_SENDING: Duration = Duration::from_millis(1500);
@@ -116,11 +120,20 @@ async fn deliver(app: Arc<App>, transaction: Transaction) {
     }
 }
 
-/// Sends a transaction; the length of its body, or what went wrong.
+/// Sends a transaction, or what stands for it; the length of its body, or what went wrong.
 async fn put(app: &App, federation: &Federation, transaction: &Transaction) -> Result<usize, String> {
     let destination = &transaction.destination;
     if !federation.policy.speaks_with(destination) || destination == app.server_name() {
         return Err("this server does not federate with that one".to_owned());
+    }
+    if let [Edu { brief: Some(brief), .. }] = &transaction.edus[..] {
+        let path = format!("{BRIEF}{brief}");
+        match federation.client.tell(destination, &path).await {
+            Ok(()) => return Ok(path.len()),
+            // It reads what is sent in full, then.
+            Err(RequestError::Status(StatusCode::NOT_FOUND, _)) => {}
+            Err(e) => return Err(e.to_string()),
+        }
     }
     let body = Body {
         origin: app.server_name(),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     core::{
-        federation::{Config, Event, Federation as Role, Outcome, PeerView, Permission},
+        federation::{Config, Event, Federation as Role, Outcome, PeerView, Permission, Rejected},
         presence::Change,
         time::Instant,
     },
@@ -168,11 +168,20 @@ impl App {
 
     /// An EDU `m.presence` came from `origin`.
     pub(super) fn take_presence(&self, origin: &ServerName, content: &RawValue) {
+        self.take_from(origin, |role, now| role.handle_edu(now, origin.as_str(), content.get()));
+    }
+
+    /// A reminder in the brief form came from `origin`.
+    pub(super) fn take_brief(&self, origin: &ServerName, text: &str) {
+        self.take_from(origin, |role, now| role.handle_brief(now, origin.as_str(), text));
+    }
+
+    fn take_from(&self, origin: &ServerName, take: impl FnOnce(&mut Role, Instant) -> Result<(), Rejected>) {
         self.across(|federation, inner, now| {
             if !federation.policy.shares_presence_with(origin) {
                 return tracing::debug!(%origin, "presence of a server with which none is shared");
             }
-            if let Err(error) = inner.role.handle_edu(now, origin.as_str(), content.get()) {
+            if let Err(error) = take(&mut inner.role, now) {
                 tracing::debug!(%origin, %error, "presence is not taken");
             }
         });
@@ -205,8 +214,8 @@ impl App {
         input(federation, &mut inner, now);
         while let Some(event) = inner.role.poll_output() {
             match event {
-                Event::Send { destination, seq, content } => {
-                    if let Err(error) = queue_presence(federation, &destination, seq, content) {
+                Event::Send { destination, seq, content, brief } => {
+                    if let Err(error) = queue_presence(federation, &destination, seq, content, brief) {
                         tracing::warn!(%destination, %error, "presence cannot be sent");
                         inner.role.handle_outcome(now, &destination, seq, Outcome::Failed);
                     }
@@ -266,10 +275,12 @@ fn queue_presence(
     destination: &str,
     seq: u64,
     content: String,
+    brief: Option<String>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let destination = OwnedServerName::try_from(destination)?;
     let content = RawValue::from_string(content)?;
-    Ok(federation.queue.push(&destination, Edu { kind: PRESENCE, content, key: Key::Presence, seq })?)
+    let edu = Edu { kind: PRESENCE, content, brief, key: Key::Presence, seq };
+    Ok(federation.queue.push(&destination, edu)?)
 }
 
 impl Inner {

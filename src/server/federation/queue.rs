@@ -37,6 +37,9 @@ pub struct Edu {
     pub kind: &'static str,
     /// `content`.
     pub content: Box<RawValue>,
+    /// The same in the form of [`crate::core::federation::encode_brief`], if the destination reads it; sent
+    /// in place of a transaction when there is nothing else to say.
+    pub brief: Option<String>,
     /// What it is about; replaces what waits under the same key.
     pub key: Key,
     /// The sender's number for it, given back with the outcome.
@@ -349,7 +352,7 @@ mod tests {
 
     fn presence(seq: u64) -> Edu {
         let content = RawValue::from_string(format!("{{\"n\":{seq}}}")).expect("JSON");
-        Edu { kind: "m.presence", content, key: Key::Presence, seq }
+        Edu { kind: "m.presence", content, brief: None, key: Key::Presence, seq }
     }
 
     fn list(observer: usize, seq: u64) -> Edu {

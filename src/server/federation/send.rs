@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     extract::State,
-    http::header::CONTENT_TYPE,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use ruma::{
@@ -102,6 +102,17 @@ pub(super) async fn put(
         }
     };
     Ok(([(CONTENT_TYPE, "application/json")], answer.to_string()).into_response())
+}
+
+/// `GET /_matrix/federation/unstable/org.pilotlight/r/{reminder}`: a reminder in the brief form. What it
+/// leads to, if anything, is sent like everything else.
+pub(super) async fn remind(
+    State(app): State<Arc<App>>,
+    Path(reminder): Path<String>,
+    signed: Signed,
+) -> StatusCode {
+    app.take_brief(&signed.origin, &reminder);
+    StatusCode::NO_CONTENT
 }
 
 impl App {

@@ -23,13 +23,18 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to send its request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long another server's connection may be silent: longer than [`crate::server::federation::client`] lets
+/// it be, and longer than the time between two reminders.
+const SERVER_SILENCE: Duration = Duration::from_secs(210);
+
 /// Where a request came from; in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddress(pub SocketAddr);
 
 /// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
 ///
-/// With `tls`, each connection begins with a handshake. Answers are counted in `requests`.
+/// With `tls`, as between servers, each connection begins with a handshake, and is kept open longer; and
+/// answers have no `Date`, which nobody there reads. Answers are counted in `requests`.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -40,6 +45,9 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     // A long poll holds its connection for minutes: its memory is these buffers.
     http.max_buf_size(8192).timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    if tls.is_some() {
+        http.header_read_timeout(SERVER_SILENCE).auto_date_header(false);
+    }
     let connections = GracefulShutdown::new();
     let free = Arc::new(Semaphore::new(most_connections()));
     let mut shutdown = pin!(shutdown);
