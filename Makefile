@@ -2,14 +2,19 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run wasm test lint fmt bench
+.PHONY: help run federation-demo wasm test lint fmt bench
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: wasm ## build everything and serve the homeserver with its web client
 	cargo build --release
 	$(TARGET)/release/pilotlight serve $(ARGS)
+
+federation-demo: wasm ## two homeservers that speak with each other, each with a user, to open in two windows
+	@scripts/need.sh openssl
+	cargo build --release
+	@scripts/federation-demo.sh
 
 wasm: ## build the npm package's wasm and glue into pkg/wasm
 	@scripts/need.sh cc wasm-target wasm-bindgen npm

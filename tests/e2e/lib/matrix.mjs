@@ -34,9 +34,9 @@ export class Device {
     return new Device(baseUrl, session);
   }
 
-  static async login(baseUrl, username) {
+  static async login(baseUrl, username, password = "correct horse") {
     const identifier = { type: "m.id.user", user: username };
-    const body = { type: "m.login.password", identifier, password: "correct horse" };
+    const body = { type: "m.login.password", identifier, password };
     const { status, body: session } = await request(baseUrl, "POST", "/_matrix/client/v3/login", { body });
     if (status !== 200) throw new Error(`log in ${username}: ${status} ${JSON.stringify(session)}`);
     return new Device(baseUrl, session);
