@@ -190,7 +190,7 @@ impl App {
     /// A request came that proved to be from `peer`: it lives.
     pub(super) fn take_life_sign(&self, peer: &ServerName) {
         self.across(|federation, inner, now| {
-            federation.queue.handle_traffic(peer);
+            federation.queue.handle_traffic(now, peer);
             inner.role.handle_traffic(now, peer.as_str());
         });
     }

@@ -161,11 +161,12 @@ impl Queue {
     }
 
     /// Something that proved to come from `peer` arrived: it can be reached, most likely.
-    pub fn handle_traffic(&self, peer: &ServerName) {
+    pub fn handle_traffic(&self, now: Instant, peer: &ServerName) {
         let mut inner = self.lock();
-        let Some(entry) = inner.destinations.get_mut(peer) else { return };
+        let Inner { destinations, pauses_between, .. } = &mut *inner;
+        let Some(entry) = destinations.get_mut(peer) else { return };
         if entry.backoff.failures() > 0 {
-            entry.backoff.handle_success();
+            entry.backoff.handle_traffic(now, *pauses_between);
             inner.arm(peer, false);
             self.changed.notify_one();
         }
@@ -409,7 +410,7 @@ mod tests {
 
     #[test]
     fn traffic_of_the_peer_and_a_message_of_the_engine_end_a_pause() {
-        let traffic = |queue: &Queue| queue.handle_traffic(server_name!("b"));
+        let traffic = |queue: &Queue| queue.handle_traffic(at(0), server_name!("b"));
         let message = |queue: &Queue| queue.push(server_name!("b"), presence(2)).expect("room");
         for ends in [traffic as fn(&Queue), message] {
             let queue = queue();

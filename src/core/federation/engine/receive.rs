@@ -96,9 +96,7 @@ impl Engine {
     fn handle_life(&mut self, now: Instant, slot: u32) {
         let peer = &mut self.peers[slot as usize];
         peer.watchdogs.handle_message(now, &self.config, &mut self.rng);
-        if peer.backoff.failures() > 0 {
-            peer.backoff.handle_success();
-        }
+        peer.backoff.handle_traffic(now, self.config.backoff);
     }
 
     /// Notes where the message stands; false if it is an old one.

@@ -340,3 +340,27 @@ fn a_clock_set_back_between_two_starts_is_forgiven() {
     net.run(secs(1_200));
     assert_eq!(net.seen(0, user(1, 0)), Some(Availability::Busy));
 }
+
+#[test]
+fn servers_that_hear_each_other_but_no_acknowledgement_do_not_answer_each_other_for_ever() {
+    let mut net = Net::new(2, 1);
+    net.befriend(user(0, 0), user(1, 0));
+    net.appear(user(0, 0));
+    net.appear(user(1, 0));
+    net.run(secs(30));
+    net.muted.extend([(0, 1), (1, 0)]);
+    let mark = net.sent.len();
+    net.change(user(0, 0), Availability::Busy);
+    net.change(user(1, 0), Availability::Busy);
+    net.run(secs(600));
+    let sent = net.sent.len() - mark;
+    assert!(sent <= 60, "{sent} messages in ten minutes");
+    assert_eq!(net.seen(1, user(0, 0)), Some(Availability::Busy), "what is said arrives");
+    net.muted.clear();
+    net.change(user(0, 0), Availability::Online);
+    net.run(secs(60));
+    assert_eq!(net.seen(1, user(0, 0)), Some(Availability::Online));
+    let mark = net.sent.len();
+    net.run(secs(600));
+    assert!(net.sent.len() - mark <= 12, "and all is quiet again");
+}

@@ -60,6 +60,8 @@ pub(super) struct Net {
     pub(super) weather: Weather,
     /// Directed: requests of the first to the second do not get through.
     pub(super) cuts: BTreeSet<(usize, usize)>,
+    /// Directed: requests of the first to the second get through, and their answers come back as failures.
+    pub(super) muted: BTreeSet<(usize, usize)>,
     /// Servers that acknowledge everything and understand nothing but pushes.
     pub(super) stock: BTreeSet<usize>,
     pub(super) sent: Vec<Sent>,
@@ -104,6 +106,7 @@ impl Net {
             config: Config::default(),
             weather: Weather { max_latency_ms: 50, ..Weather::default() },
             cuts: BTreeSet::new(),
+            muted: BTreeSet::new(),
             stock: BTreeSet::new(),
             sent: Vec::new(),
             failed: 0,
@@ -249,9 +252,12 @@ impl Net {
                 }
                 if !again {
                     let acknowledged = up && !self.rng.chance(self.weather.loss, 1_000);
-                    let (after, outcome) =
-                        if acknowledged { (20, Outcome::Delivered) } else { (10_000, Outcome::Failed) };
-                    self.failed += u64::from(!acknowledged);
+                    let (after, outcome) = match (acknowledged, self.muted.contains(&(from, to))) {
+                        (true, false) => (20, Outcome::Delivered),
+                        (_, true) => (1, Outcome::Failed),
+                        (false, false) => (10_000, Outcome::Failed),
+                    };
+                    self.failed += u64::from(outcome == Outcome::Failed);
                     self.put(after, self.outcome(from, to, seq, outcome));
                 }
             }
