@@ -219,6 +219,41 @@ fn l7_who_may_begin_a_chat_follows_the_state_and_a_refusal_tells_nothing() {
 }
 
 #[test]
+fn l4_a_group_is_invited_but_for_those_who_cannot_be() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let alice = server.register("alice");
+    let (willing, unwilling) = (server.register("willing"), server.register("unwilling"));
+    let settings = format!("{OURS}/settings/{}", unwilling.user);
+    unwilling.put(&settings, json!({ "invites": { "offline": "nobody", "online": "nobody" } })).ok();
+    alice.post(&list_path(&alice), json!({ "invite": [willing.user, unwilling.user] })).ok();
+    let join = |who: &Client, group: &str| {
+        alice.put(&format!("{OURS}/groups/{}/{group}/members/{}", alice.user, who.user), json!({})).ok();
+    };
+    join(&unwilling, "shy");
+    join(&unwilling, "all");
+    join(&willing, "all");
+    let invite = |group: &str| alice.post(&format!("{OURS}/groups/{}/{group}/invite", alice.user), json!({}));
+    let answer = invite("all").ok();
+    assert_eq!(
+        (&answer["invited"], &answer["not_invited"]),
+        (&json!([willing.user]), &json!([unwilling.user]))
+    );
+    let mut reader = Reader { client: willing.clone(), since: String::new(), with: String::new() };
+    let room = answer["room_id"].as_str().expect("a room");
+    assert!(reader.now()["rooms"]["invite"][room].is_object());
+    invite("shy").refused(403, "M_FORBIDDEN");
+
+    // More than one createRoom can invite.
+    let crowd: Vec<Client> = (0..103).map(|n| server.register(&format!("user{n}"))).collect();
+    let named: Vec<&str> = crowd.iter().map(|client| client.user.as_str()).collect();
+    alice.post(&list_path(&alice), json!({ "invite": named })).ok();
+    for member in &crowd {
+        join(member, "crowd");
+    }
+    assert_eq!(invite("crowd").ok()["invited"].as_array().map(Vec::len), Some(103));
+}
+
+#[test]
 fn nonsense_is_refused_and_lists_are_ones_own() {
     let server = TestServer::start();
     let (alice, bob) = (server.register("alice"), server.register("bob"));

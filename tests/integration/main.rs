@@ -17,6 +17,7 @@ mod memory;
 mod operating;
 mod peer;
 mod presence;
+mod presence_lasting;
 mod rooms_life;
 mod rooms_pdus;
 mod rooms_rules;

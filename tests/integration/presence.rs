@@ -10,35 +10,35 @@ use super::{
 };
 
 /// A server whose users are offline soon after their last poll.
-fn server() -> TestServer {
+pub fn server() -> TestServer {
     TestServer::start_with(|config| config.presence.offline_grace = Duration::from_millis(1500))
 }
 
-fn status_path(user: &str) -> String {
+pub fn status_path(user: &str) -> String {
     format!("/_matrix/client/v3/presence/{user}/status")
 }
 
-fn put(client: &Client, body: Value) {
+pub fn put(client: &Client, body: Value) {
     client.put(&status_path(&client.user), body).ok();
 }
 
-fn device(client: &Client, body: Value) {
+pub fn device(client: &Client, body: Value) {
     let path = format!("/_matrix/client/unstable/org.pilotlight/presence/{}/device", client.user);
     client.put(&path, body).ok();
 }
 
 /// The contents of the presence events of `user` in an answer.
-fn told(answer: &Value, user: &str) -> Vec<Value> {
+pub fn told(answer: &Value, user: &str) -> Vec<Value> {
     let events = answer["presence"]["events"].as_array().cloned().unwrap_or_default();
     events.into_iter().filter(|e| e["sender"] == user).map(|e| e["content"].clone()).collect()
 }
 
-fn state(content: &Value) -> &str {
+pub fn state(content: &Value) -> &str {
     content["org.pilotlight.presence"]["state"].as_str().expect("the full state")
 }
 
 /// Waits until `user` is told to be in `wanted`; returns the states told on the way, and the last content.
-fn until_state(reader: &mut Reader, user: &str, wanted: &str) -> (Vec<String>, Value) {
+pub fn until_state(reader: &mut Reader, user: &str, wanted: &str) -> (Vec<String>, Value) {
     let mut way = Vec::new();
     let last = reader.until(|answer| {
         let contents = told(answer, user);
@@ -48,7 +48,7 @@ fn until_state(reader: &mut Reader, user: &str, wanted: &str) -> (Vec<String>, V
     (way, last)
 }
 
-fn pair(server: &TestServer) -> (Client, Client, String) {
+pub fn pair(server: &TestServer) -> (Client, Client, String) {
     let (alice, bob) = (server.register("alice"), server.register("bob"));
     let room = room_of(&alice, &[&bob]);
     (alice, bob, room)

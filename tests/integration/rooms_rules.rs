@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     rooms_life::{bodies, create, say},
     support::TestServer,
+    sync::{create_room, send},
 };
 
 #[test]
@@ -112,6 +113,35 @@ fn an_unknown_room_looks_like_one_that_one_is_not_in() {
     }
     eve.post(&format!("{unreal}/join"), json!({})).refused(404, "M_NOT_FOUND");
     assert_eq!(eve.get("/_matrix/client/v3/joined_rooms").ok(), json!({ "joined_rooms": [] }));
+}
+
+#[test]
+fn m9_transactions_are_remembered_for_a_month_and_not_for_ever() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = create_room(&alice, json!({}));
+    let first = send(&alice, &room, "old", "hello");
+    assert_eq!(send(&alice, &room, "old", "hello"), first);
+    let database = server.data_dir().join("pilotlight.db");
+    let sql = |text: &str| -> i64 {
+        let connection = rusqlite::Connection::open(&database).expect("opens");
+        if text.starts_with("UPDATE") {
+            connection.execute(text, []).map_or(-1, |n| n as i64)
+        } else {
+            connection.query_row(text, [], |row| row.get(0)).expect("answers")
+        }
+    };
+    let month_ms = 30_i64 * 24 * 60 * 60 * 1000;
+    assert_eq!(sql(&format!("UPDATE transactions SET sent_ms = sent_ms - {}", month_ms - 60_000)), 1);
+    let second = send(&alice, &room, "new", "hello");
+    assert_eq!(
+        (send(&alice, &room, "old", "hello"), send(&alice, &room, "new", "hello")),
+        (first.clone(), second)
+    );
+    sql("UPDATE transactions SET sent_ms = sent_ms - 120000 WHERE transaction_id = 'old'");
+    send(&alice, &room, "newer", "hello");
+    assert_eq!(sql("SELECT count(*) FROM transactions"), 2);
+    assert_ne!(send(&alice, &room, "old", "hello"), first, "forgotten");
 }
 
 #[test]

@@ -217,7 +217,8 @@ struct GroupRoom {
     name: Option<String>,
 }
 
-/// `POST …/presence/groups/{userId}/{group}/invite`: a new room with everybody of the group (L4).
+/// `POST …/presence/groups/{userId}/{group}/invite`: a new room with everybody of the group (L4). Those who
+/// cannot be invited, because of their policy or of where they are, are named in the answer.
 async fn invite_group(
     State(app): State<Arc<App>>,
     session: Session,
@@ -230,12 +231,28 @@ async fn invite_group(
     if members.is_empty() {
         return Err(ApiError::not_found("there is nobody in this group"));
     }
+    let members = members.into_iter().filter_map(|member| UserId::parse(member).ok());
+    let (mut invited, mut not_invited): (Vec<OwnedUserId>, Vec<OwnedUserId>) =
+        members.partition(|m| m.server_name() == app.server_name() && app.may_begin_chat(&session.user, m));
+    if invited.is_empty() {
+        return Err(ApiError::forbidden("nobody of this group takes an invite of yours"));
+    }
+    let rest = invited.split_off(invited.len().min(rooms::MAX_INVITES));
     let mut request = create_room::Request::new();
     request.name = Some(room.name.unwrap_or_else(|| group.as_str().to_owned()));
     request.preset = Some(create_room::RoomPreset::PrivateChat);
-    request.invite = members.into_iter().filter_map(|member| UserId::parse(member).ok()).collect();
+    request.invite.clone_from(&invited);
     let room_id = rooms::create(&app, &session, request).await?;
-    Ok(Json(json!({ "room_id": room_id })))
+    for member in rest {
+        match rooms::invite(&app, &session, &room_id, &member, None).await {
+            Ok(_) => invited.push(member),
+            Err(refusal) => {
+                tracing::debug!(%member, ?refusal, "somebody of a group is not invited");
+                not_invited.push(member);
+            }
+        }
+    }
+    Ok(Json(json!({ "room_id": room_id, "invited": invited, "not_invited": not_invited })))
 }
 
 /// `GET …/presence/settings/{userId}`

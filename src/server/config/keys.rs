@@ -219,6 +219,13 @@ pub(super) const KEYS: &[Key] = &[
         show: |c| Shown::Text(duration::show(c.presence.long_watchdog)),
     },
     Key {
+        name: "presence.restart_grace",
+        help: "How long after a restart of the server users stay what they were before it: the time that their\nclients have to come back.",
+        allowed: "a duration up to 1h, such as 1m",
+        set: |c, v| duration::parse(v).filter(|d| *d <= LONGEST_GRACE).map(|d| c.presence.restart_grace = d),
+        show: |c| Shown::Text(duration::show(c.presence.restart_grace)),
+    },
+    Key {
         name: "presence.max_room_members",
         help: "A room with more members than this does not show them each other's presence; lists do as\nbefore. 0: every room does.",
         allowed: "a whole number from 0 to 1000000",

@@ -83,6 +83,8 @@ pub struct Presence {
     pub idle_timeout: Duration,
     /// How long a user stays what they were after their last device went. Default: 30 seconds.
     pub offline_grace: Duration,
+    /// How long users seen connected before a restart of the server are still seen so after it. Default: 1 minute.
+    pub restart_grace: Duration,
     /// A room with more members than this does not make them visible to each other; 0: every room does.
     /// Default: 0.
     pub max_room_members: u32,
@@ -221,6 +223,7 @@ impl Default for Presence {
         Self {
             idle_timeout: Duration::from_secs(180),
             offline_grace: Duration::from_secs(30),
+            restart_grace: Duration::from_secs(60),
             max_room_members: 0,
             batch_window: Duration::from_secs(10),
             short_watchdog: Duration::from_secs(60),

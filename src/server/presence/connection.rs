@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{DeviceId, UserId};
+use ruma::{DeviceId, OwnedUserId, UserId};
 
 use super::{Presence, Ticket, Told, device_key};
 use crate::{
@@ -22,8 +22,13 @@ use crate::{
 pub struct Connected {
     app: Arc<App>,
     session: Session,
-    /// Whether the device wants to be told of others (L8).
-    reads: bool,
+}
+
+/// A poll or stream that tells of others, until this is dropped: their servers are asked as long (L8).
+#[derive(Debug)]
+pub struct Reading {
+    app: Arc<App>,
+    user: OwnedUserId,
 }
 
 impl App {
@@ -41,11 +46,7 @@ impl App {
     ) -> Result<Connected, StoreError> {
         let device = device_key(&session.device);
         let now = self.now();
-        let reads = self.presence.deliveries.is_on(session);
-        if reads {
-            self.attach_across(&session.user);
-        }
-        let connected = Connected { app: Arc::clone(self), session: session.clone(), reads };
+        let connected = Connected { app: Arc::clone(self), session: session.clone() };
         self.presence_input(&session.user, |engine, user| {
             engine.handle_connected(user, device, says, now);
             if device_type.is_some() {
@@ -53,6 +54,16 @@ impl App {
             }
         })?;
         Ok(connected)
+    }
+
+    /// A poll or stream begins that tells of others, whether or not the device counts as connected by it.
+    /// `None`: the device stopped that.
+    pub fn read_presence(self: &Arc<Self>, session: &Session) -> Option<Reading> {
+        if !self.presence.deliveries.is_on(session) {
+            return None;
+        }
+        self.attach_across(&session.user);
+        Some(Reading { app: Arc::clone(self), user: session.user.clone() })
     }
 
     /// The device was logged out.
@@ -132,8 +143,11 @@ impl Drop for Connected {
         if let Err(e) = ended {
             tracing::error!(error = %e, "a connection's end could not be noted");
         }
-        if self.reads {
-            self.app.detach_across(&self.session.user);
-        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.app.detach_across(&self.user);
     }
 }

@@ -23,7 +23,7 @@ use ruma::{DeviceId, OwnedUserId, UserId};
 use tokio::sync::{Notify, watch};
 
 pub use self::{
-    connection::Connected,
+    connection::{Connected, Reading},
     delivery::Deliveries,
     event::{PresenceEvent, UNKNOWN, write_unknown},
     run::run,
@@ -105,7 +105,11 @@ impl Presence {
         live: &Live,
         now: Instant,
     ) -> Result<Self, StoreError> {
-        let settings = Settings { offline_grace: config.offline_grace, ..Settings::default() };
+        let settings = Settings {
+            offline_grace: config.offline_grace,
+            restart_grace: config.restart_grace,
+            ..Settings::default()
+        };
         let mut inner = Inner {
             engine: Engine::new(settings),
             keys: HashMap::new(),

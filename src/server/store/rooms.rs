@@ -8,6 +8,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{Store, StoreError, events, log, state};
 use crate::server::rooms::{Membership, StoredEvent};
 
+/// How long a transaction ID is remembered, in ms: 30 days, longer than a client's queue of messages waits.
+const TRANSACTIONS_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
 /// A room as the tables know it.
 #[derive(Clone, Debug)]
 pub struct RoomRow {
@@ -262,7 +265,7 @@ impl RoomWrite<'_> {
         Ok(event_id)
     }
 
-    /// Remembers what a transaction ID is answered with.
+    /// Remembers what a transaction ID is answered with, and forgets those that are too old to come again.
     pub fn remember_transaction(
         &self,
         (user, device): (&UserId, &DeviceId),
@@ -270,13 +273,20 @@ impl RoomWrite<'_> {
         transaction: &TransactionId,
         event: &StoredEvent,
     ) -> Result<(), StoreError> {
-        self.connection.prepare_cached("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-            user.as_str(),
-            device.as_str(),
-            endpoint,
-            transaction.as_str(),
-            event.position.cast_signed(),
-        ))?;
+        let sent_ms = event.origin_server_ts.cast_signed();
+        self.connection.prepare_cached("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+            (
+                user.as_str(),
+                device.as_str(),
+                endpoint,
+                transaction.as_str(),
+                event.position.cast_signed(),
+                sent_ms,
+            ),
+        )?;
+        self.connection
+            .prepare_cached("DELETE FROM transactions WHERE sent_ms < ?1")?
+            .execute([sent_ms - TRANSACTIONS_MS])?;
         Ok(())
     }
 

@@ -44,6 +44,7 @@ impl Poll {
     /// 500 when the store fails; 401 when the device is logged out while it waits.
     pub async fn answer(self, app: &Arc<App>, session: &Session) -> ApiResult<Vec<u8>> {
         let deadline = Instant::now() + self.timeout.min(MAX_WAIT);
+        let reading = if self.filter.any_presence() { app.read_presence(session) } else { None };
         let connected = match self.set_presence {
             Some(says) => Some(app.connect(session, says, self.device_type)?),
             None => None,
@@ -62,7 +63,7 @@ impl Poll {
                 return Err(ApiError::unknown_token("this device was logged out").with("soft_logout", false));
             }
         };
-        drop(connected);
+        drop((connected, reading));
         Ok(answer)
     }
 

@@ -82,12 +82,14 @@ CREATE TABLE aliases (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX aliases_of_room ON aliases (room);
 
--- What a transaction ID was answered with; a retransmission gets the same.
+-- What a transaction ID was answered with; a retransmission gets the same, for some weeks.
 CREATE TABLE transactions (
     user_id        TEXT NOT NULL,
     device_id      TEXT NOT NULL,
     endpoint       TEXT NOT NULL,                      -- kind and path, so that IDs of different endpoints differ
     transaction_id TEXT NOT NULL,
     position       INTEGER NOT NULL REFERENCES events,
+    sent_ms        INTEGER NOT NULL,
     PRIMARY KEY (user_id, device_id, transaction_id, endpoint)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX transactions_by_age ON transactions (sent_ms);
