@@ -52,6 +52,8 @@ struct Inner {
     /// The users of other servers who are observed here, and by whom.
     observers: HashMap<OwnedUserId, BTreeSet<OwnedUserId>>,
     readers: Readers,
+    /// Those of whom the engine knows that they read: readers who observe somebody, or did.
+    attached: BTreeSet<OwnedUserId>,
     /// When the timers' task wakes up next.
     armed: Option<Instant>,
 }
@@ -74,6 +76,7 @@ impl Presence {
             across: HashMap::new(),
             observers: HashMap::new(),
             readers: Readers::default(),
+            attached: BTreeSet::new(),
             armed: None,
         };
         Self { inner: Mutex::new(inner), earlier: Notify::new(), grace }
@@ -290,13 +293,16 @@ impl Inner {
     }
 
     fn attach(&mut self, user: &UserId, now: Instant) {
+        self.attached.insert(user.to_owned());
         if let Err(e) = self.role.handle_client_attached(now, user.as_str()) {
             tracing::error!(error = %e, "a user ID is none after all");
         }
     }
 
     fn detach(&mut self, user: &UserId, now: Instant) {
-        if let Err(e) = self.role.handle_client_detached(now, user.as_str()) {
+        if self.attached.remove(user)
+            && let Err(e) = self.role.handle_client_detached(now, user.as_str())
+        {
             tracing::error!(error = %e, "a user ID is none after all");
         }
     }

@@ -1,9 +1,10 @@
 // Stands between a homeserver and those who ask it something: it has the name and the certificate, passes
-// everything on, and writes down the transactions. TLS ends here and begins anew; signatures stay whole.
+// everything on, and writes down the transactions, and the brief reminders. TLS ends here and begins anew; signatures stay whole.
 import { readFileSync } from "node:fs";
 import { Agent, createServer, request } from "node:https";
 
 const TIMEOUT_MS = 60_000;
+const BRIEF = "/_matrix/federation/unstable/org.pilotlight/r/";
 
 export class Relay {
   /** The transactions that arrived: `{at, bytes, edus, status}`. */
@@ -50,6 +51,7 @@ export class Relay {
     const to = { host: "127.0.0.1", port: this.target, method, path: url, headers, agent: this.agent, timeout: TIMEOUT_MS };
     const onward = request(to, (answer) => {
       if (method === "PUT" && url.startsWith("/_matrix/federation/v1/send/")) this.#note(body, answer.statusCode);
+      if (method === "GET" && url.startsWith(BRIEF)) this.#noteBrief(url, answer.statusCode);
       outgoing.writeHead(answer.statusCode, answer.headers);
       answer.pipe(outgoing);
     });
@@ -57,6 +59,13 @@ export class Relay {
     onward.on("error", () => outgoing.destroy());
     onward.on("timeout", () => onward.destroy());
     onward.end(body);
+  }
+
+  /** A reminder in the brief form, as the EDU that it stands for. */
+  #noteBrief(url, status) {
+    const [at, seq, ...digest] = url.slice(BRIEF.length).split(/[.~!]/);
+    const content = { "org.pilotlight": { at: [at, seq], digest, answer: url.includes("~") } };
+    this.transactions.push({ at: Date.now(), bytes: url.length, edus: [{ edu_type: "m.presence", content }], status });
   }
 
   #note(body, status) {
