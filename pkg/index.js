@@ -41,6 +41,19 @@ Client.create = async (session, options) => {
   return new Client(session, options);
 };
 
+const COMMANDS = [
+  "logout", "setPresence", "setDisplayName", "addContact", "dropContact", "answerRequest", "setGroup", "inviteGroup",
+  "privacy", "setPrivacy", "setNotifySettings", "createRoom", "joinRoom", "leaveRoom", "forgetRoom", "invite", "kick",
+  "redact", "scrollBack", "publicRooms", "request",
+];
+for (const name of COMMANDS) {
+  Client.prototype[name] = function (...given) {
+    // In JSON what is undefined at the end would be null, which clears where absence keeps.
+    while (given.length > 0 && given.at(-1) === undefined) given.pop();
+    return this.command(name, JSON.stringify(given));
+  };
+}
+
 Client.prototype.sendText = function (roomId, body) {
   return this.send(roomId, "m.room.message", { msgtype: "m.text", body });
 };

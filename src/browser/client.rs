@@ -5,15 +5,13 @@ use std::rc::Rc;
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
-use super::json::{error, integer, object_text, parse, read_object, stringify, to_js, type_error};
+use super::json::{error, integer, object_text, parse, read_object, to_js, type_error};
 use super::options;
 use super::shell::{EVENTS, Shell};
 use crate::core::action::ids::ActionId;
-use crate::core::client::commands::NewRoom;
-use crate::core::client::contacts::{Answer, Placement};
-use crate::core::client::notify::{Naming, checked_settings, settings_json};
+use crate::core::client::call::BadCall;
+use crate::core::client::notify::{Naming, settings_json};
 use crate::core::client::session::Session;
-use crate::core::presence::{Choice, StatusMsg};
 use crate::core::wire::read::Object;
 
 /// A device of a user, following its homeserver.
@@ -86,11 +84,6 @@ impl JsClient {
         Promise::resolve(&JsValue::UNDEFINED)
     }
 
-    /// Ends the session.
-    pub fn logout(&self) -> Promise {
-        self.shell.command(&|role, now| role.log_out(now))
-    }
-
     /// One user's presence.
     #[wasm_bindgen(js_name = presenceOf)]
     pub fn presence_of(&self, user_id: &str) -> JsValue {
@@ -100,26 +93,6 @@ impl JsClient {
     /// Everybody's presence.
     pub fn presences(&self) -> JsValue {
         self.shell.read(|role| to_js(&role.presences().collect::<Vec<_>>()))
-    }
-
-    /// Chooses a state; `undefined` keeps the message, `null` clears it.
-    #[wasm_bindgen(js_name = setPresence)]
-    pub fn set_presence(&self, state: &str, status_msg: &JsValue) -> Result<Promise, JsValue> {
-        let choice: Choice =
-            state.parse().map_err(|_| type_error(&["not a state to choose: ", state].concat()))?;
-        let words = if status_msg.is_undefined() {
-            StatusMsg::Keep
-        } else {
-            let words = StatusMsg::from_nullable(status_msg.as_string());
-            words.map_err(|too_long| js_sys::RangeError::new(&too_long.to_string()))?
-        };
-        Ok(self.shell.command(&|role, now| role.set_presence(now, choice, words.clone())))
-    }
-
-    /// Sets the display name.
-    #[wasm_bindgen(js_name = setDisplayName)]
-    pub fn set_display_name(&self, name: &str) -> Promise {
-        self.shell.command(&|role, now| role.set_display_name(now, name))
     }
 
     /// Whether the server keeps presence lists; `undefined` before it has said so.
@@ -133,55 +106,6 @@ impl JsClient {
         self.shell.read(|role| to_js(role.contacts()))
     }
 
-    /// Puts a user on the list.
-    #[wasm_bindgen(js_name = addContact)]
-    pub fn add_contact(&self, user_id: &str, acl: Option<String>) -> Promise {
-        self.shell.command(&|role, now| role.add_contact(now, user_id, acl.as_deref()))
-    }
-
-    /// Takes a user off the list.
-    #[wasm_bindgen(js_name = dropContact)]
-    pub fn drop_contact(&self, user_id: &str) -> Promise {
-        self.shell.command(&|role, now| role.drop_contact(now, user_id))
-    }
-
-    /// Answers a request, or takes back what was granted.
-    #[wasm_bindgen(js_name = answerRequest)]
-    pub fn answer_request(&self, user_id: &str, answer: &str) -> Result<Promise, JsValue> {
-        let answer = match answer {
-            "accept" => Answer::Accept,
-            "deny" => Answer::Deny,
-            "revoke" => Answer::Revoke,
-            _ => return Err(type_error("answer must be accept, deny or revoke")),
-        };
-        Ok(self.shell.command(&|role, now| role.answer_request(now, user_id, answer)))
-    }
-
-    /// Puts somebody of the list into a group, or out of it.
-    #[wasm_bindgen(js_name = setGroup)]
-    pub fn set_group(&self, user_id: &str, group: &str, inside: bool) -> Promise {
-        let placement = if inside { Placement::Inside } else { Placement::Outside };
-        self.shell.command(&|role, now| role.place_in_group(now, user_id, group, placement))
-    }
-
-    /// A new room with everybody of a group.
-    #[wasm_bindgen(js_name = inviteGroup)]
-    pub fn invite_group(&self, group: &str, name: Option<String>) -> Promise {
-        self.shell.command(&|role, now| role.invite_group(now, group, name.as_deref()))
-    }
-
-    /// With whom presence is shared, and who may begin a chat.
-    pub fn privacy(&self) -> Promise {
-        self.shell.command(&|role, now| role.privacy(now))
-    }
-
-    /// Sets all of it.
-    #[wasm_bindgen(js_name = setPrivacy)]
-    pub fn set_privacy(&self, privacy: &JsValue) -> Result<Promise, JsValue> {
-        let text = object_text(privacy, "privacy")?;
-        Ok(self.shell.command(&|role, now| role.set_privacy(now, &Object::parse_or_empty(&text))))
-    }
-
     /// Whether to tell the user of an event.
     #[wasm_bindgen(js_name = shouldNotify)]
     pub fn should_notify(&self, item: &JsValue) -> Result<bool, JsValue> {
@@ -193,15 +117,6 @@ impl JsClient {
     #[wasm_bindgen(getter, js_name = notifySettings)]
     pub fn notify_settings(&self) -> JsValue {
         self.shell.read(|role| parse(&settings_json(role.notify_settings(), Naming::Application)))
-    }
-
-    /// Sets it, for all devices.
-    #[wasm_bindgen(js_name = setNotifySettings)]
-    pub fn set_notify_settings(&self, settings: &JsValue) -> Result<Promise, JsValue> {
-        let text = object_text(settings, "settings")?;
-        let settings = checked_settings(&Object::parse_or_empty(&text))
-            .ok_or_else(|| type_error("settings must be { mutedIn, groups } of words that there are"))?;
-        Ok(self.shell.command(&|role, now| role.set_notify_settings(now, settings.clone())))
     }
 
     /// All rooms.
@@ -246,60 +161,6 @@ impl JsClient {
         Ok(())
     }
 
-    /// Creates a room.
-    #[wasm_bindgen(js_name = createRoom)]
-    pub fn create_room(&self, room: &JsValue) -> Result<Promise, JsValue> {
-        let room = NewRoom::read(&Object::parse_or_empty(&object_text(room, "room")?));
-        Ok(self.shell.command(&|role, now| role.create_room(now, &room)))
-    }
-
-    /// Joins a room.
-    #[wasm_bindgen(js_name = joinRoom)]
-    pub fn join_room(&self, id_or_alias: &str) -> Promise {
-        self.shell.command(&|role, now| role.join_room(now, id_or_alias))
-    }
-
-    /// Leaves a room.
-    #[wasm_bindgen(js_name = leaveRoom)]
-    pub fn leave_room(&self, room_id: &str) -> Promise {
-        self.shell.command(&|role, now| role.leave_room(now, room_id))
-    }
-
-    /// Forgets a room.
-    #[wasm_bindgen(js_name = forgetRoom)]
-    pub fn forget_room(&self, room_id: &str) -> Promise {
-        self.shell.command(&|role, now| role.forget_room(now, room_id))
-    }
-
-    /// Invites a user.
-    pub fn invite(&self, room_id: &str, user_id: &str) -> Promise {
-        self.shell.command(&|role, now| role.invite(now, room_id, user_id))
-    }
-
-    /// Puts a user out.
-    pub fn kick(&self, room_id: &str, user_id: &str, reason: Option<String>) -> Promise {
-        self.shell.command(&|role, now| role.kick(now, room_id, user_id, reason.as_deref()))
-    }
-
-    /// Takes an event's content away.
-    pub fn redact(&self, room_id: &str, event_id: &str, reason: Option<String>) -> Promise {
-        self.shell.learn_last_id();
-        self.shell.command(&|role, now| role.redact(now, room_id, event_id, reason.as_deref()))
-    }
-
-    /// Asks for older events.
-    #[wasm_bindgen(js_name = scrollBack)]
-    pub fn scroll_back(&self, room_id: &str, limit: Option<f64>) -> Result<Promise, JsValue> {
-        let limit = u32::try_from(integer(limit.unwrap_or(50.0), "limit")?).unwrap_or(u32::MAX);
-        Ok(self.shell.command(&|role, now| role.scroll_back(now, room_id, limit)))
-    }
-
-    /// Searches the directory.
-    #[wasm_bindgen(js_name = publicRooms)]
-    pub fn public_rooms(&self, search: Option<String>) -> Promise {
-        self.shell.command(&|role, now| role.public_rooms(now, search.as_deref()))
-    }
-
     /// Tells a room that the user types.
     #[wasm_bindgen(js_name = setTyping)]
     pub fn set_typing(&self, room_id: &str, typing: bool) {
@@ -312,19 +173,15 @@ impl JsClient {
         self.shell.input(&mut |role, now| role.mark_read(now, room_id));
     }
 
-    /// Any request to the homeserver.
-    pub fn request(&self, method: &str, path: &str, body: &JsValue) -> Result<Promise, JsValue> {
-        let method = match method {
-            "GET" => "GET",
-            "POST" => "POST",
-            "PUT" => "PUT",
-            "DELETE" => "DELETE",
-            _ => return Err(type_error("method must be GET, POST, PUT or DELETE")),
-        };
-        if !path.starts_with("/_matrix/") {
-            return Err(type_error("path must begin with /_matrix/"));
+    /// Gives a command by its name, with its arguments as a JSON array.
+    pub fn command(&self, name: &str, arguments: &str) -> Result<Promise, JsValue> {
+        if name == "redact" {
+            self.shell.learn_last_id();
         }
-        let body = if body.is_undefined() { None } else { Some(stringify(body, "body")?) };
-        Ok(self.shell.command(&|role, now| role.call(now, method, path, body.clone())))
+        let given = self.shell.command(&|role, now| role.call(now, name, arguments));
+        given.map_err(|refused| match refused {
+            BadCall::Range(words) => js_sys::RangeError::new(&words).into(),
+            BadCall::Unknown(_) | BadCall::Argument(..) => type_error(&refused.to_string()),
+        })
     }
 }

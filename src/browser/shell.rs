@@ -117,13 +117,13 @@ impl Shell {
 
     /// Gives a command; the promise ends with its answer.
     #[inline(never)]
-    pub fn command(&self, give: &dyn Fn(&mut Client, Instant) -> Ticket) -> Promise {
-        let ticket = give(&mut self.role.borrow_mut(), self.clock.now());
+    pub fn command<E>(&self, give: &dyn Fn(&mut Client, Instant) -> Result<Ticket, E>) -> Result<Promise, E> {
+        let ticket = give(&mut self.role.borrow_mut(), self.clock.now())?;
         let promise = Promise::new(&mut |resolve, reject| {
             self.promises.borrow_mut().push(Promised { ticket, resolve, reject });
         });
         self.drain();
-        promise
+        Ok(promise)
     }
 
     /// Another tab of this device may have used action IDs meanwhile.

@@ -85,7 +85,13 @@ impl NewRoom {
 
 impl Client {
     /// Any request to the homeserver; answers with its body.
-    pub fn call(&mut self, now: Instant, method: &'static str, path: &str, body: Option<String>) -> Ticket {
+    pub fn request_anything(
+        &mut self,
+        now: Instant,
+        method: &'static str,
+        path: &str,
+        body: Option<String>,
+    ) -> Ticket {
         self.command(now, Then::Body, method, path.to_owned(), body)
     }
 

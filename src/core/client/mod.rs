@@ -9,6 +9,7 @@
 pub mod actions;
 mod answers;
 mod backoff;
+pub mod call;
 pub mod commands;
 pub mod contacts;
 mod idle;

@@ -1,5 +1,6 @@
 //! The client role against answers of a homeserver, on a virtual clock.
 
+mod call;
 mod commands;
 mod contacts;
 mod echo;

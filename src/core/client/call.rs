@@ -1,0 +1,157 @@
+//! The commands by name, as an application across a language border gives them: a word and a JSON array.
+//!
+//! One door for all of them: at that border each function of its own costs more than the command behind it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::Client;
+use super::commands::NewRoom;
+use super::contacts::{Answer, Placement};
+use super::notify::checked_settings;
+use super::output::Ticket;
+use crate::core::presence::StatusMsg;
+use crate::core::time::Instant;
+use crate::core::wire::read::{Object, Reader, elements};
+
+/// The largest integer that every application counts exactly.
+const MAX_EXACT: u64 = (1 << 53) - 1;
+/// How many events one scroll back asks for, if nothing is said.
+const USUAL_SCROLL_BACK: u32 = 50;
+
+/// Why a call was refused before anything was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadCall {
+    /// There is no such command.
+    Unknown(String),
+    /// An argument, counted from one, is not what is wanted.
+    Argument(usize, &'static str),
+    /// A number or a text beyond its bounds.
+    Range(String),
+}
+
+impl fmt::Display for BadCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => f.write_str(&["no such command: ", name].concat()),
+            Self::Argument(at, wanted) => {
+                f.write_str(&["argument ", &at.to_string(), " must be ", wanted].concat())
+            }
+            Self::Range(words) => f.write_str(words),
+        }
+    }
+}
+
+impl std::error::Error for BadCall {}
+
+impl Client {
+    /// Gives the command `name` with `arguments`, a JSON array; its answer comes as that of any command.
+    pub fn call(&mut self, now: Instant, name: &str, arguments: &str) -> Result<Ticket, BadCall> {
+        let given = Arguments(elements(arguments));
+        Ok(match name {
+            "logout" => self.log_out(now),
+            "setPresence" => {
+                let wanted = "a state that can be chosen";
+                let choice = given.text(0)?.parse().map_err(|_| BadCall::Argument(1, wanted))?;
+                self.set_presence(now, choice, given.words(1)?)
+            }
+            "setDisplayName" => self.set_display_name(now, &given.text(0)?),
+            "addContact" => self.add_contact(now, &given.text(0)?, given.optional(1)?.as_deref()),
+            "dropContact" => self.drop_contact(now, &given.text(0)?),
+            "answerRequest" => {
+                let answer = match &*given.text(1)? {
+                    "accept" => Answer::Accept,
+                    "deny" => Answer::Deny,
+                    "revoke" => Answer::Revoke,
+                    _ => return Err(BadCall::Argument(2, "accept, deny or revoke")),
+                };
+                self.answer_request(now, &given.text(0)?, answer)
+            }
+            "setGroup" => {
+                let placement = match given.raw(2) {
+                    Some("true") => Placement::Inside,
+                    Some("false") => Placement::Outside,
+                    _ => return Err(BadCall::Argument(3, "true or false")),
+                };
+                self.place_in_group(now, &given.text(0)?, &given.text(1)?, placement)
+            }
+            "inviteGroup" => self.invite_group(now, &given.text(0)?, given.optional(1)?.as_deref()),
+            "privacy" => self.privacy(now),
+            "setPrivacy" => self.set_privacy(now, &given.object(0)?),
+            "setNotifySettings" => {
+                let settings = checked_settings(&given.object(0)?);
+                let wanted = "{ mutedIn, groups } of words that there are";
+                self.set_notify_settings(now, settings.ok_or(BadCall::Argument(1, wanted))?)
+            }
+            "createRoom" => self.create_room(now, &NewRoom::read(&given.object(0)?)),
+            "joinRoom" => self.join_room(now, &given.text(0)?),
+            "leaveRoom" => self.leave_room(now, &given.text(0)?),
+            "forgetRoom" => self.forget_room(now, &given.text(0)?),
+            "invite" => self.invite(now, &given.text(0)?, &given.text(1)?),
+            "kick" => self.kick(now, &given.text(0)?, &given.text(1)?, given.optional(2)?.as_deref()),
+            "redact" => self.redact(now, &given.text(0)?, &given.text(1)?, given.optional(2)?.as_deref()),
+            "scrollBack" => self.scroll_back(now, &given.text(0)?, given.count(1)?),
+            "publicRooms" => self.public_rooms(now, given.optional(0)?.as_deref()),
+            "request" => {
+                let method = match &*given.text(0)? {
+                    "GET" => "GET",
+                    "POST" => "POST",
+                    "PUT" => "PUT",
+                    "DELETE" => "DELETE",
+                    _ => return Err(BadCall::Argument(1, "GET, POST, PUT or DELETE")),
+                };
+                let path = given.text(1)?;
+                if !path.starts_with("/_matrix/") {
+                    return Err(BadCall::Argument(2, "a path that begins with /_matrix/"));
+                }
+                self.request_anything(now, method, &path, given.raw(2).map(str::to_owned))
+            }
+            _ => return Err(BadCall::Unknown(name.to_owned())),
+        })
+    }
+}
+
+/// The arguments of one call, unread. What is absent at the end was not given.
+struct Arguments<'a>(Vec<&'a str>);
+
+impl<'a> Arguments<'a> {
+    fn raw(&self, at: usize) -> Option<&'a str> {
+        self.0.get(at).copied()
+    }
+
+    fn text(&self, at: usize) -> Result<Cow<'a, str>, BadCall> {
+        self.optional(at)?.ok_or(BadCall::Argument(at + 1, "a string"))
+    }
+
+    /// A string, or nothing, or null.
+    fn optional(&self, at: usize) -> Result<Option<Cow<'a, str>>, BadCall> {
+        let Some(raw) = self.raw(at).filter(|raw| *raw != "null") else { return Ok(None) };
+        match Reader::new(raw).text() {
+            Ok(Some(text)) => Ok(Some(text)),
+            _ => Err(BadCall::Argument(at + 1, "a string")),
+        }
+    }
+
+    fn object(&self, at: usize) -> Result<Object<'a>, BadCall> {
+        let object = self.raw(at).and_then(Object::parse);
+        object.ok_or(BadCall::Argument(at + 1, "an object"))
+    }
+
+    /// Nothing keeps a status message, null clears it (P2).
+    fn words(&self, at: usize) -> Result<StatusMsg, BadCall> {
+        if self.raw(at).is_none() {
+            return Ok(StatusMsg::Keep);
+        }
+        let words = self.optional(at)?.map(Cow::into_owned);
+        StatusMsg::from_nullable(words).map_err(|too_long| BadCall::Range(too_long.to_string()))
+    }
+
+    /// A number of events; what an application could only mean by mistake is refused.
+    fn count(&self, at: usize) -> Result<u32, BadCall> {
+        let Some(raw) = self.raw(at) else { return Ok(USUAL_SCROLL_BACK) };
+        match raw.parse::<u64>() {
+            Ok(count) if count <= MAX_EXACT => Ok(u32::try_from(count).unwrap_or(u32::MAX)),
+            _ => Err(BadCall::Range(String::from("limit must be an integer from 0 to 2^53 - 1"))),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Commands by name: which request each makes, and what is refused before anything is sent.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::core::client::call::BadCall;
+
+/// Each name, its arguments, and its request: method, path, body.
+#[test]
+fn the_table_of_names() {
+    let v3 = "v3/rooms/%21r%3Ahs/";
+    for (name, arguments, request, body) in [
+        ("logout", json!([]), "POST logout", json!({})),
+        ("setPresence", json!(["busy"]), "PUT status", json!({"presence": "busy"})),
+        ("setPresence", json!(["busy", null]), "PUT status", json!({"presence": "busy", "status_msg": null})),
+        (
+            "setPresence",
+            json!(["hidden", "x"]),
+            "PUT status",
+            json!({"presence": "hidden", "status_msg": "x"}),
+        ),
+        ("setDisplayName", json!(["Ann"]), "PUT displayname", json!({"displayname": "Ann"})),
+        ("addContact", json!(["@b:hs"]), "POST presence/list", json!({"invite": ["@b:hs"]})),
+        ("dropContact", json!(["@b:hs"]), "POST presence/list", json!({"drop": ["@b:hs"]})),
+        ("answerRequest", json!(["@b:hs", "deny"]), "POST requests/", json!({"answer": "deny"})),
+        ("setGroup", json!(["@b:hs", "G", true]), "PUT groups/ /G/members", json!({})),
+        ("setGroup", json!(["@b:hs", "G", false]), "DELETE groups/ /G/members", Value::Null),
+        ("inviteGroup", json!(["G"]), "POST /G/invite", json!({})),
+        ("privacy", json!([]), "GET settings/", Value::Null),
+        ("setPrivacy", json!([{"share": "list"}]), "PUT settings/", json!({"share": "list"})),
+        (
+            "setNotifySettings",
+            json!([{"mutedIn": ["busy"], "groups": {}}]),
+            "PUT account_data",
+            json!({"muted_in": ["busy"], "groups": {}}),
+        ),
+        (
+            "createRoom",
+            json!([{"name": "N"}]),
+            "POST createRoom",
+            json!({"name": "N", "preset": "private_chat", "visibility": "private", "invite": [], "is_direct": false}),
+        ),
+        ("joinRoom", json!(["#a:hs"]), "POST join/%23a%3Ahs", json!({})),
+        ("leaveRoom", json!([ROOM]), &[v3, "leave"].concat(), json!({})),
+        ("forgetRoom", json!([ROOM]), &[v3, "forget"].concat(), json!({})),
+        ("invite", json!([ROOM, "@b:hs"]), &[v3, "invite"].concat(), json!({"user_id": "@b:hs"})),
+        (
+            "kick",
+            json!([ROOM, "@b:hs", "why"]),
+            &[v3, "kick"].concat(),
+            json!({"user_id": "@b:hs", "reason": "why"}),
+        ),
+        ("redact", json!([ROOM, "$e", null]), &[v3, "redact/%24e"].concat(), json!({})),
+        ("scrollBack", json!([ROOM]), &[v3, "messages limit=50"].concat(), Value::Null),
+        ("scrollBack", json!([ROOM, 7]), &[v3, "messages limit=7"].concat(), Value::Null),
+        (
+            "publicRooms",
+            json!(["tea"]),
+            "POST publicRooms",
+            json!({"limit": 100, "filter": {"generic_search_term": "tea"}}),
+        ),
+        ("request", json!(["PUT", "/_matrix/x", {"a": [1]}]), "PUT /_matrix/x", json!({"a": [1]})),
+        ("request", json!(["GET", "/_matrix/x"]), "GET /_matrix/x", Value::Null),
+    ] {
+        let mut f = Fixture::online();
+        f.events(json!([message("$e", "@b:hs", "x", None)]));
+        f.client
+            .call(f.now, name, &arguments.to_string())
+            .unwrap_or_else(|e| panic!("{name} {arguments}: {e}"));
+        f.drain();
+        let sent = f.take(request);
+        let sent = sent.body.as_deref().map_or(Value::Null, |body| serde_json::from_str(body).unwrap());
+        assert_eq!(sent, body, "{name} {arguments}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_name_and_nothing_is_sent() {
+    let argument = |at, wanted| BadCall::Argument(at, wanted);
+    for (name, arguments, refusal) in [
+        ("dance", "[]", BadCall::Unknown(String::from("dance"))),
+        ("joinRoom", "[]", argument(1, "a string")),
+        ("joinRoom", "[null]", argument(1, "a string")),
+        ("joinRoom", "[5]", argument(1, "a string")),
+        ("joinRoom", "no json", argument(1, "a string")),
+        ("kick", r#"["!r:hs","@b:hs",5]"#, argument(3, "a string")),
+        ("setPresence", r#"["unknown"]"#, argument(1, "a state that can be chosen")),
+        ("setPresence", r#"["busy",5]"#, argument(2, "a string")),
+        ("answerRequest", r#"["@b:hs","maybe"]"#, argument(2, "accept, deny or revoke")),
+        ("setGroup", r#"["@b:hs","G",1]"#, argument(3, "true or false")),
+        ("createRoom", "[[]]", argument(1, "an object")),
+        ("setNotifySettings", "[{}]", argument(1, "{ mutedIn, groups } of words that there are")),
+        ("request", r#"["PATCH","/_matrix/x"]"#, argument(1, "GET, POST, PUT or DELETE")),
+        ("request", r#"["GET","//evil/_matrix/x"]"#, argument(2, "a path that begins with /_matrix/")),
+    ] {
+        let mut f = Fixture::online();
+        let requests = f.requests.len();
+        assert_eq!(f.client.call(f.now, name, arguments), Err(refusal), "{name} {arguments}");
+        f.drain();
+        assert_eq!((f.requests.len(), f.answers.len()), (requests, 0), "{name} {arguments}");
+    }
+}
+
+#[test]
+fn a_number_or_a_text_beyond_its_bounds_is_refused_not_bent() {
+    let mut f = Fixture::online();
+    for limit in ["null", "-1", "1.5", "9007199254740992", "\"5\""] {
+        let arguments = ["[\"!r:hs\",", limit, "]"].concat();
+        assert!(matches!(f.client.call(f.now, "scrollBack", &arguments), Err(BadCall::Range(_))), "{limit}");
+    }
+    let long = json!(["busy", "x".repeat(100_000)]).to_string();
+    assert!(matches!(f.client.call(f.now, "setPresence", &long), Err(BadCall::Range(_))));
+}
