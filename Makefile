@@ -29,7 +29,8 @@ lint: ## formatting, clippy, the layers and the feature table: the quick part of
 fmt: ## format the Rust sources
 	cargo fmt
 
-bench: wasm ## measure this server and Synapse in one run
+bench: wasm ## measure the package, then this server and Synapse in one run
 	@scripts/need.sh synapse
 	cargo build --release --bin pilotlight --example load
+	node --expose-gc bench/js/client.mjs
 	PILOTLIGHT_BIN=$(abspath $(TARGET)/release/pilotlight) node bench/run.mjs $(ARGS)
