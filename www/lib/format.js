@@ -16,6 +16,11 @@ export function localpart(id) {
   return end > 1 ? id.slice(1, end) : id.slice(1) || id;
 }
 
+/** The server in `@name:server`. @param {string} id */
+export function serverOf(id) {
+  return id.slice(id.indexOf(":") + 1);
+}
+
 /** One or two letters that stand for a name. @param {string} name */
 export function initials(name) {
   const words = name.replace(/^[@#!]/, "").split(/[\s._-]+/).filter(Boolean);

@@ -1,6 +1,6 @@
 // What is known about a person, from presence, rooms and my own state together.
 
-import { localpart } from "./format.js";
+import { localpart, serverOf } from "./format.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("/pkg/index.js").Presence} Presence */
@@ -48,10 +48,14 @@ export class People {
     return this.presence(userId)?.state ?? "offline";
   }
 
-  /** @param {string} userId @param {Member} [member] the person in a room, whose name there wins */
+  /**
+   * Somebody's name; of somebody at another server who has none, the whole address: there may be one here called so, too.
+   * @param {string} userId @param {Member} [member] the person in a room, whose name there wins
+   */
   name(userId, member) {
     const own = userId === this.myId ? this.me.displayName : undefined;
-    return member?.displayName || own || this.client.presenceOf(userId)?.displayName || localpart(userId);
+    const address = serverOf(userId) === serverOf(this.myId) ? localpart(userId) : userId;
+    return member?.displayName || own || this.client.presenceOf(userId)?.displayName || address;
   }
 
   /** Somebody in a room. @param {string} roomId @param {string} userId */

@@ -1,6 +1,8 @@
 // Dialogs of my list: add a person, a person's groups, a room with a group.
 
 import { el } from "../lib/dom.js";
+import { errorText } from "../lib/errors.js";
+import { serverOf } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
 import { field, openForm, toggle } from "./dialog.js";
 import { parseUserIds } from "./room-dialogs.js";
@@ -9,7 +11,7 @@ import { parseUserIds } from "./room-dialogs.js";
 
 /** @param {Context} context */
 export function openAddContact({ client, people }) {
-  const server = people.myId.slice(people.myId.indexOf(":") + 1);
+  const server = serverOf(people.myId);
   openForm({
     title: "Add a person",
     testid: "add-contact",
@@ -24,8 +26,12 @@ export function openAddContact({ client, people }) {
     submit: async (values) => {
       const group = String(values.get("group")).trim();
       for (const userId of parseUserIds(String(values.get("user")), server)) {
-        await client.addContact(userId);
-        if (group) await client.setGroup(userId, group, true);
+        try {
+          await client.addContact(userId);
+          if (group) await client.setGroup(userId, group, true);
+        } catch (error) {
+          throw new Error(`${userId}: ${errorText(error, { M_NOT_FOUND: "there is nobody of that name." })}`);
+        }
       }
     },
   });
