@@ -305,3 +305,17 @@ fn what_could_not_be_written_is_not_on_the_list() {
     alice.post(&list_path(&alice), json!({ "drop": [bob.user] })).refused(500, "M_UNKNOWN");
     assert_eq!((standing(&alice, &bob), requests(&bob)), (json!("pending"), json!([alice.user])));
 }
+
+#[test]
+fn a_change_of_a_list_is_made_as_a_whole_or_not_at_all() {
+    let server = TestServer::start();
+    let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
+    let both = json!({ "invite": [bob.user, alice.user] });
+    alice.post(&list_path(&alice), both).refused(400, "M_INVALID_PARAM");
+    add(&alice, &carol);
+    assert_eq!((standing(&alice, &bob), requests(&bob)), (Value::Null, json!([])));
+    let server = server.restart();
+    let (alice, carol) = (same(&server, &alice), same(&server, &carol));
+    assert_eq!(alice.get(&list_path(&alice)).ok().as_array().map(Vec::len), Some(1));
+    assert_eq!(standing(&alice, &carol), "pending");
+}

@@ -398,3 +398,20 @@ fn l2_no_list_goes_to_or_is_taken_from_a_server_with_which_no_presence_is_shared
     assert_eq!((requests(&bob), kept(&b)), (json!([]), vec![]));
     assert_eq!(outbox(&b, &[a_name, b_name]), 0);
 }
+
+#[test]
+fn l4_of_a_group_those_of_this_server_are_invited_and_the_others_named() {
+    let pair = Pair::new();
+    let (alice, bob, carol) = (&pair.alice, &pair.bob, pair.a.register("carol"));
+    let group = |name: &str| format!("{OURS}/groups/{}/{name}", alice.user);
+    alice.post(&list_path(alice), json!({ "invite": [bob.user, carol.user] })).ok();
+    for (name, member) in [("mixed", bob), ("mixed", &carol), ("abroad", bob)] {
+        alice.put(&format!("{}/members/{}", group(name), member.user), json!({})).ok();
+    }
+    let answer = alice.post(&format!("{}/invite", group("mixed")), json!({})).ok();
+    assert_eq!(answer["not_invited"], json!([bob.user]));
+    let room = answer["room_id"].as_str().expect("a room");
+    let mut reader = Reader { client: carol, since: String::new(), with: String::new() };
+    assert!(reader.now()["rooms"]["invite"][room].is_object());
+    alice.post(&format!("{}/invite", group("abroad")), json!({})).refused(403, "M_FORBIDDEN");
+}

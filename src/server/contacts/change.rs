@@ -3,12 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, MutexGuard},
 };
 
 use ruma::{OwnedUserId, UserId};
 
-use super::{Contacts, OfUser, Settings, Sight, locked};
+use super::{Contacts, OfUser, Settings, Sight};
 use crate::{
     core::list::{Contact, Effect, Half, List, Observed, Observing, Output},
     server::{
@@ -38,23 +38,32 @@ impl App {
     /// Changes the list of `owner`; on the disk, with what follows for others, when this returns.
     ///
     /// # Errors
-    /// What `input` refuses with, and 500 when the store fails.
+    /// What `input` refuses with, and 500 when the store fails; then nothing is changed.
     pub async fn change_list(
         self: &Arc<Self>,
         owner: &UserId,
         input: impl FnOnce(&mut List) -> ApiResult<()> + Send,
     ) -> ApiResult<()> {
+        self.change_lists(|step| step.change(owner, input)).await
+    }
+
+    /// Changes several lists in one step; like [`Self::change_list`] otherwise.
+    pub(super) async fn change_lists<T: Send>(
+        self: &Arc<Self>,
+        input: impl FnOnce(&mut Step<'_>) -> ApiResult<T> + Send,
+    ) -> ApiResult<T> {
         let writing = Arc::clone(&self.contacts.writing).lock_owned().await;
-        let (consequences, write) = {
-            let mut users = self.contacts.lock();
-            let of_owner = of_user(&mut users, owner);
-            input(&mut of_owner.list)?;
-            let consequences = self.carry_over(&mut users, owner);
-            let write = self.contacts.write(&users, &consequences);
-            (consequences, write)
+        let (result, consequences, write) = {
+            let users = self.contacts.lock();
+            let mut step = Step { app: self, users, consequences: Consequences::default() };
+            let result = input(&mut step);
+            let Step { users, consequences, .. } = step;
+            let write = write(&users, &consequences);
+            (result, consequences, write)
         };
+        let result = result.inspect_err(|_| self.take_back(&consequences))?;
         if write.is_empty() {
-            return Ok(());
+            return Ok(result);
         }
         // What has begun is brought to its end, though whoever asked goes away meanwhile.
         let app = Arc::clone(self);
@@ -63,7 +72,8 @@ impl App {
             drop(writing);
             done
         };
-        tokio::spawn(finish).await.map_err(ApiError::internal)?
+        tokio::spawn(finish).await.map_err(ApiError::internal)??;
+        Ok(result)
     }
 
     /// Writes, and tells everybody.
@@ -79,7 +89,7 @@ impl App {
         self.show(consequences).await
     }
 
-    /// Reads what could not be written from the disk again, so that nobody relies on it.
+    /// Reads what was refused, or could not be written, from the disk again, so that nobody relies on it.
     fn take_back(&self, consequences: &Consequences) {
         let owners: BTreeSet<&OwnedUserId> = consequences.rows.iter().map(|(owner, _)| owner).collect();
         for owner in owners {
@@ -138,64 +148,6 @@ impl App {
         .await
     }
 
-    /// Drains the outputs of the list of `owner`, and of those that its messages reach.
-    fn carry_over(&self, users: &mut HashMap<OwnedUserId, OfUser>, owner: &UserId) -> Consequences {
-        let mut consequences = Consequences::default();
-        let mut waiting = VecDeque::from([owner.to_owned()]);
-        while let Some(user) = waiting.pop_front() {
-            while let Some(output) = of_user(users, &user).list.poll_output() {
-                match output {
-                    Output::Store { contact } => {
-                        consequences.rows.insert((user.clone(), contact));
-                        consequences.tell.insert(user.clone());
-                    }
-                    Output::Effect { contact, effect: Effect::Send(message) } => {
-                        let Ok(other) = UserId::parse(&*contact) else { continue };
-                        if other.server_name() != self.server_name() {
-                            let key = (user.clone(), other.clone(), message.kind.half());
-                            let message = ListMessage { owner: user.clone(), contact: other, message };
-                            consequences.outbox.insert(key, message);
-                        } else {
-                            let list = &mut of_user(users, &other).list;
-                            list.handle_message(&Arc::from(user.as_str()), message.kind, Some(message.seq));
-                            waiting.push_back(other);
-                        }
-                    }
-                    Output::Effect { contact, effect } => {
-                        let sight = &mut of_user(users, &user).sight;
-                        self.follow(&mut consequences, sight, &user, &contact, effect);
-                    }
-                }
-            }
-        }
-        consequences
-    }
-
-    /// What it means for the sight of users of this server that a relation of `owner` changed. What users of
-    /// others see, their servers see to.
-    fn follow(
-        &self,
-        consequences: &mut Consequences,
-        sight: &mut Sight,
-        owner: &UserId,
-        contact: &Arc<str>,
-        effect: Effect,
-    ) {
-        let Ok(other) = UserId::parse(&**contact) else { return };
-        let is_ours = other.server_name() == self.server_name();
-        match effect {
-            Effect::Standing(standing) => {
-                if sight.set_observer(contact, standing == Observed::Yes) && is_ours {
-                    consequences.sight.push((other, owner.to_owned()));
-                }
-            }
-            Effect::Listed(Observing::Yes | Observing::Denied | Observing::No) if !is_ours => {
-                consequences.sight.push((owner.to_owned(), other));
-            }
-            Effect::Listed(_) | Effect::Send(_) => {}
-        }
-    }
-
     /// Tells other servers and the readers of everybody concerned.
     async fn show(self: &Arc<Self>, consequences: Consequences) -> ApiResult<()> {
         for user in &consequences.tell {
@@ -219,28 +171,110 @@ impl App {
     }
 }
 
+/// Several lists being changed together.
+pub(super) struct Step<'a> {
+    app: &'a App,
+    users: MutexGuard<'a, HashMap<OwnedUserId, OfUser>>,
+    consequences: Consequences,
+}
+
+impl Step<'_> {
+    /// Changes the list of `owner`, and those that its messages reach.
+    ///
+    /// # Errors
+    /// What `input` refuses with; then the whole step is to be.
+    pub(super) fn change<T>(
+        &mut self,
+        owner: &UserId,
+        input: impl FnOnce(&mut List) -> ApiResult<T>,
+    ) -> ApiResult<T> {
+        let result = input(&mut of_user(&mut self.users, owner).list);
+        self.carry_over(owner);
+        result
+    }
+
+    /// Drains the outputs of the list of `owner`, and of those that its messages reach.
+    fn carry_over(&mut self, owner: &UserId) {
+        let Self { app, users, consequences } = self;
+        let is_ours = |user: &UserId| user.server_name() == app.server_name();
+        let mut waiting = VecDeque::from([owner.to_owned()]);
+        while let Some(user) = waiting.pop_front() {
+            while let Some(output) = of_user(users, &user).list.poll_output() {
+                match output {
+                    Output::Store { contact } => {
+                        let kept = of_user(users, &user).list.contact(&contact);
+                        app.contacts.note_stranger(&user, &contact, kept);
+                        consequences.rows.insert((user.clone(), contact));
+                        consequences.tell.insert(user.clone());
+                    }
+                    Output::Effect { contact, effect: Effect::Send(message) } => {
+                        let Ok(other) = UserId::parse(&*contact) else { continue };
+                        if !is_ours(&other) {
+                            let key = (user.clone(), other.clone(), message.kind.half());
+                            let message = ListMessage { owner: user.clone(), contact: other, message };
+                            consequences.outbox.insert(key, message);
+                        } else {
+                            let list = &mut of_user(users, &other).list;
+                            list.handle_message(&Arc::from(user.as_str()), message.kind, Some(message.seq));
+                            waiting.push_back(other);
+                        }
+                    }
+                    Output::Effect { contact, effect } => {
+                        let sight = &mut of_user(users, &user).sight;
+                        consequences.follow(sight, &user, &contact, effect, is_ours);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Consequences {
+    /// What it means for the sight of users of this server that a relation of `owner` changed. What users of
+    /// others see, their servers see to.
+    fn follow(
+        &mut self,
+        sight: &mut Sight,
+        owner: &UserId,
+        contact: &Arc<str>,
+        effect: Effect,
+        is_ours: impl Fn(&UserId) -> bool,
+    ) {
+        let Ok(other) = UserId::parse(&**contact) else { return };
+        let is_ours = is_ours(&other);
+        match effect {
+            Effect::Standing(standing) => {
+                if sight.set_observer(contact, standing == Observed::Yes) && is_ours {
+                    self.sight.push((other, owner.to_owned()));
+                }
+            }
+            Effect::Listed(Observing::Yes | Observing::Denied | Observing::No) if !is_ours => {
+                self.sight.push((owner.to_owned(), other));
+            }
+            Effect::Listed(_) | Effect::Send(_) => {}
+        }
+    }
+}
+
 fn of_user<'a>(users: &'a mut HashMap<OwnedUserId, OfUser>, user: &UserId) -> &'a mut OfUser {
     users.entry(user.to_owned()).or_insert_with(|| OfUser::new(user, Settings::default(), Vec::new()))
 }
 
-impl Contacts {
-    /// What to write of the contacts that changed. Counts the strangers among them.
-    fn write(&self, users: &HashMap<OwnedUserId, OfUser>, consequences: &Consequences) -> ContactWrite {
-        let mut write = ContactWrite::default();
-        let mut strangers = locked(&self.strangers);
-        for (owner, contact) in &consequences.rows {
-            let kept = users.get(owner).and_then(|of_user| of_user.list.contact(contact));
-            strangers.handle_contact(&Arc::from(owner.as_str()), contact, kept);
-            let Ok(user) = UserId::parse(&**contact) else { continue };
-            match kept {
-                Some(data) => write.contacts.push((owner.clone(), user, data.clone())),
-                None => write.forgotten.push((owner.clone(), user)),
-            }
+/// What to write of the contacts that changed.
+fn write(users: &HashMap<OwnedUserId, OfUser>, consequences: &Consequences) -> ContactWrite {
+    let mut write = ContactWrite::default();
+    for (owner, contact) in &consequences.rows {
+        let Ok(user) = UserId::parse(&**contact) else { continue };
+        match users.get(owner).and_then(|of_user| of_user.list.contact(contact)) {
+            Some(data) => write.contacts.push((owner.clone(), user, data.clone())),
+            None => write.forgotten.push((owner.clone(), user)),
         }
-        write.outbox = consequences.outbox.values().cloned().collect();
-        write
     }
+    write.outbox = consequences.outbox.values().cloned().collect();
+    write
+}
 
+impl Contacts {
     /// Puts the list of `owner` back to how it was stored.
     fn restore(&self, owner: &UserId, stored: Vec<(OwnedUserId, Contact)>) {
         let contacts = stored.into_iter().map(|(user, data)| (Arc::from(user.as_str()), data));
@@ -250,9 +284,8 @@ impl Contacts {
         let list = List::restored(Arc::clone(&of), of_user.settings.auto_accept, contacts);
         of_user.sight.restore(list.observers());
         let before = std::mem::replace(&mut of_user.list, list);
-        let mut strangers = locked(&self.strangers);
         for (user, _) in before.contacts().chain(of_user.list.contacts()) {
-            strangers.handle_contact(&of, user, of_user.list.contact(user));
+            self.note_stranger(owner, user, of_user.list.contact(user));
         }
     }
 }

@@ -183,6 +183,11 @@ impl Contacts {
         locked(&self.shares)
     }
 
+    /// Takes what is kept of a contact of `owner`, if anything is, to count the strangers.
+    fn note_stranger(&self, owner: &UserId, user: &Arc<str>, kept: Option<&Contact>) {
+        locked(&self.strangers).handle_contact(&Arc::from(owner.as_str()), user, kept);
+    }
+
     /// Whether there is room for one more who asks `owner`, of `server`.
     fn has_room_for_stranger(&self, owner: &UserId, server: &ServerName) -> bool {
         locked(&self.strangers).has_room(owner.as_str(), server)

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use ruma::{ServerName, UserId};
 use serde_json::value::RawValue;
 
-use super::edu::{self, ListEdu};
+use super::{
+    change::Step,
+    edu::{self, ListEdu},
+};
 use crate::{
     core::list::{Kind, Message},
     server::{
@@ -38,25 +41,38 @@ impl App {
         self.federation.as_ref().is_some_and(|federation| federation.policy.shares_presence_with(server))
     }
 
-    /// Takes what the server `origin` says about a presence list, in an EDU of the type `edu_type`. It is on
+    /// Takes what the server `origin` says about presence lists, in EDUs of these types, in one step. It is on
     /// the disk when this returns, and saying it again changes nothing. Answers go through the outbox. What
     /// is not for that server to say changes nothing.
     ///
     /// # Errors
     /// Only when it cannot be stored, so that the server sends it again.
-    pub async fn handle_list_edu(
+    pub async fn handle_list_edus(
         self: &Arc<Self>,
         origin: &ServerName,
-        edu_type: &str,
-        content: &RawValue,
+        edus: &[(String, &RawValue)],
     ) -> ApiResult<()> {
-        match self.check_list_edu(origin, edu_type, content) {
-            Ok(edu) => self.take_list_edu(origin, edu).await,
-            Err(why) => {
-                tracing::debug!(%origin, edu_type, why, "an EDU was refused");
-                Ok(())
+        let mut taken = Vec::new();
+        for (edu_type, content) in edus {
+            match self.check_list_edu(origin, edu_type, content) {
+                Ok(edu) => taken.push((self.store.profile(edu.addressee())?.is_some(), edu)),
+                Err(why) => tracing::debug!(%origin, edu_type, why, "an EDU was refused"),
             }
         }
+        let denials = self
+            .change_lists(|step| {
+                let mut denials = Vec::new();
+                for (exists, edu) in taken {
+                    let taken = exists && self.take_list_edu(step, origin, &edu)?;
+                    if !taken && edu.kind == Kind::Invite {
+                        denials.push(denial(edu));
+                    }
+                }
+                Ok(denials)
+            })
+            .await?;
+        denials.iter().for_each(|denial| self.send_denial(denial));
+        Ok(())
     }
 
     /// Reads an EDU; an error says why `origin` may not say that.
@@ -80,29 +96,21 @@ impl App {
         Ok(edu)
     }
 
-    async fn take_list_edu(self: &Arc<Self>, origin: &ServerName, edu: ListEdu) -> ApiResult<()> {
-        let exists = self.store.profile(edu.addressee())?.is_some();
-        let taken = exists && self.take(&edu, origin).await?;
-        if !taken && edu.kind == Kind::Invite {
-            // As the user would who denies it: whether there is such a user is not said.
-            let message = Message { kind: Kind::Deny, seq: edu.seq.unwrap_or(1) };
-            self.send_denial(&ListMessage { owner: edu.observed, contact: edu.observer, message });
-        }
-        Ok(())
-    }
-
     /// Takes it for a user who exists. `false`: there is no room for one more who asks.
-    async fn take(self: &Arc<Self>, edu: &ListEdu, origin: &ServerName) -> ApiResult<bool> {
+    fn take_list_edu(&self, step: &mut Step<'_>, origin: &ServerName, edu: &ListEdu) -> ApiResult<bool> {
         let (from, owner) = (Arc::from(edu.speaker().as_str()), edu.addressee());
-        let mut taken = true;
-        self.change_list(owner, |list| {
+        step.change(owner, |list| {
             if list.contact(&from).is_some() || self.contacts.has_room_for_stranger(owner, origin) {
                 list.handle_message(&from, edu.kind, edu.seq);
             }
-            taken = list.contact(&from).is_some();
-            Ok(())
+            Ok(list.contact(&from).is_some())
         })
-        .await?;
-        Ok(taken)
     }
+}
+
+/// The answer to a request that is not kept: as of a user who denies, so that it does not say whether there is
+/// such a user.
+fn denial(invite: ListEdu) -> ListMessage {
+    let message = Message { kind: Kind::Deny, seq: invite.seq.unwrap_or(1) };
+    ListMessage { owner: invite.observed, contact: invite.observer, message }
 }

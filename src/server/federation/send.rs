@@ -89,9 +89,7 @@ pub(super) async fn put(
         Some((_, answer)) => Arc::clone(answer),
         None => {
             let edus = transaction.edus.len();
-            for edu in transaction.edus {
-                app.handle_edu(&signed.origin, edu).await?;
-            }
+            app.handle_edus(&signed.origin, &transaction.edus).await?;
             app.metrics.received.count(edus, signed.body.len());
             let answer: Arc<str> = json!({ "pdus": refused(&transaction.pdus) }).to_string().into();
             if answered.len() == REMEMBERED {
@@ -116,25 +114,30 @@ pub(super) async fn remind(
 }
 
 impl App {
-    /// Takes one EDU. That it cannot be read, says what it may not, or is of an unknown type is the end of
-    /// it alone.
+    /// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then the presence
+    /// that it lets through. That one cannot be read, says what it may not, or is of an unknown type is the
+    /// end of it alone.
     ///
     /// # Errors
     /// Only for what is not the sender's fault, so that it sends the transaction again.
-    async fn handle_edu(self: &Arc<Self>, origin: &ServerName, edu: &RawValue) -> ApiResult<()> {
-        let edu: Edu<'_> = match serde_json::from_str(edu.get()) {
-            Ok(edu) => edu,
-            Err(error) => {
-                tracing::debug!(%origin, %error, "an EDU cannot be read");
-                return Ok(());
+    async fn handle_edus(self: &Arc<Self>, origin: &ServerName, edus: &[&RawValue]) -> ApiResult<()> {
+        let (mut lists, mut presence) = (Vec::new(), Vec::new());
+        for edu in edus {
+            match serde_json::from_str(edu.get()) {
+                Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
+                Ok(Edu { edu_type, content }) if contacts::is_list_edu(&edu_type) => {
+                    lists.push((edu_type, content));
+                }
+                Ok(Edu { edu_type, .. }) => {
+                    tracing::trace!(%origin, edu_type, "an EDU of a type that is not known");
+                }
+                Err(error) => tracing::debug!(%origin, %error, "an EDU cannot be read"),
             }
-        };
-        let Edu { edu_type, content } = edu;
-        match edu_type.as_str() {
-            PRESENCE => self.take_presence(origin, content),
-            list if contacts::is_list_edu(list) => self.handle_list_edu(origin, list, content).await?,
-            _ => tracing::trace!(%origin, edu_type, "an EDU of a type that is not known"),
         }
+        if !lists.is_empty() {
+            self.handle_list_edus(origin, &lists).await?;
+        }
+        presence.into_iter().for_each(|content| self.take_presence(origin, content));
         Ok(())
     }
 }
