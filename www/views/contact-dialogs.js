@@ -62,14 +62,18 @@ export function openGroups({ client, contacts, people }, userId) {
 
 /** @param {Context} context @param {string} group */
 export function openInviteGroup({ client, contacts, people }, group) {
-  const names = contacts.entries().filter((entry) => entry.groups.includes(group)).map((entry) => people.name(entry.userId));
+  const server = people.myId.slice(people.myId.indexOf(":"));
+  const members = contacts.entries().filter((entry) => entry.groups.includes(group)).map((entry) => entry.userId);
+  /** @param {boolean} here */
+  const names = (here) => members.filter((userId) => userId.endsWith(server) === here).map((userId) => people.name(userId)).join(", ");
+  const left = names(false);
   openForm({
     title: `A room with ${group}`,
     testid: "invite-group",
     submitLabel: "Create room",
     fields: [
       field("Name", { name: "name", testid: "invite-group-name", value: group, maxlength: "255" }),
-      el("p.hint", {}, `Invites ${names.join(", ")}.`),
+      el("p.hint", {}, `Invites ${names(true) || "nobody"}.${left && ` Not ${left}: rooms are for people of this server.`}`),
     ],
     submit: async (values) => navigate({ pane: "room", roomId: await client.inviteGroup(group, String(values.get("name")).trim() || undefined) }),
   });
