@@ -1,12 +1,30 @@
 //! A certification authority on loopback, and servers with names and certificates that speak over TLS.
 
-use std::{net::TcpListener, path::Path};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::atomic::{AtomicU16, Ordering},
+};
 
 use pilotlight::server::Config;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use ruma::OwnedServerName;
 
 use super::support::{TempDir, TestServer};
+
+/// An address that nobody listens at, nor will: not of those that the system gives to connections and to who
+/// asks for any port, so that a server that stops finds it free when it starts again.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let of_process = u16::try_from(std::process::id() % 100).expect("below 100") * 120;
+    loop {
+        let port = 20_000 + (of_process + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
 
 /// A certification authority, and the files with which servers use it.
 pub struct Authority {
@@ -39,7 +57,7 @@ impl Authority {
     /// A server that shows this authority's certificate and trusts the authorities in `trusted`.
     pub fn server(&self, trusted: &Path, change: impl FnOnce(&mut Config)) -> (OwnedServerName, TestServer) {
         // The port is part of the name, so it has to be known before the server starts.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+        let free = free_address();
         let name: OwnedServerName = format!("localhost:{}", free.port()).try_into().expect("a server name");
         let server = TestServer::start_with(|config| {
             config.server_name = name.clone();

@@ -20,7 +20,7 @@ use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde_json::json;
 
 use super::{
-    authority::Authority,
+    authority::{Authority, free_address},
     contacts::{add, answer, requests, standing},
     support::{Client, TestServer},
 };
@@ -501,8 +501,7 @@ impl Relay {
 fn f5_a_reminder_between_silent_servers_costs_no_more_than_400_bytes_on_the_wire() {
     let ca = Authority::new();
     let behind_relay = || {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it");
-        let (outer, inner) = (free(), free());
+        let (outer, inner) = (free_address(), free_address());
         let (name, server) = ca.server(&ca.file("ca.pem"), |config| {
             quick(config);
             // Reminders sooner than every minute; that the promise has to be said costs some bytes more.
