@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{SocketAddr, TcpListener},
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output, Stdio},
@@ -198,7 +199,7 @@ fn o2_watching_goes_on_until_the_server_ends() {
         .stderr(Stdio::null())
         .spawn()
         .expect("starts");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().expect("piped")));
+    let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
     for _ in 0..2 {
         let line = lines.next().expect("a line").expect("text");
         let all: Value = serde_json::from_str(&line).expect("JSON");
@@ -206,4 +207,63 @@ fn o2_watching_goes_on_until_the_server_ends() {
     }
     drop(server);
     assert_eq!(watch.wait().expect("ends").code(), Some(1));
+}
+
+#[test]
+fn o2_what_waits_for_the_end_of_a_batch_is_sent_before_the_end() {
+    let ca = Authority::new();
+    let slow = |config: &mut Config| config.presence.batch_window = Duration::from_secs(60);
+    let ((_, a), (_, b)) = (ca.server(&ca.file("ca.pem"), slow), ca.server(&ca.file("ca.pem"), slow));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    acquaint(&alice, &bob);
+    let status = |of: &Client| format!("/_matrix/client/v3/presence/{}/status", of.user);
+    let seen = || bob.get(&status(&alice)).ok()["org.pilotlight.presence"]["state"].clone();
+    until("Bob knows of Alice", || {
+        for client in [&alice, &bob] {
+            client.get("/_matrix/client/v3/sync").ok();
+        }
+        seen() == "online"
+    });
+    alice.put(&status(&alice), json!({ "presence": "busy" })).ok();
+    assert_eq!(seen(), "online", "the window is open");
+    drop(a);
+    assert_eq!(seen(), "busy");
+}
+
+#[test]
+fn o2_sigterm_ends_the_server_within_five_seconds_whatever_a_peer_and_a_client_do() {
+    let ca = Authority::new();
+    let (data, own, never_answers) = (TempDir::new(), free_address(), free_address());
+    let silent = TcpListener::bind(never_answers).expect("a listener");
+    let settings = [
+        format!("data_dir={}", data.path().display()),
+        "listen=127.0.0.1:0".to_owned(),
+        format!("server_name=localhost:{}", own.port()),
+        format!("federation.listen={own}"),
+        format!("federation.tls_certificate={}", ca.file("cert.pem").display()),
+        format!("federation.tls_private_key={}", ca.file("key.pem").display()),
+        "federation.allow_addresses=127.0.0.0/8,::1/128".to_owned(),
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
+    command.arg("serve").args(settings.iter().flat_map(|setting| ["--set", setting]));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+    let address = line.trim().strip_prefix("listening on http://").expect("says where").to_owned();
+    let alice = Client::new(&format!("http://{address}")).register("alice");
+    let list = format!("/_matrix/client/v3/presence/list/{}", alice.user);
+    alice.post(&list, json!({ "invite": [format!("@x:localhost:{}", never_answers.port())] })).ok();
+    // A transaction that is never answered, half a request, and half a handshake.
+    let transaction = silent.accept().expect("the server sends");
+    let mut half = TcpStream::connect(&address).expect("connects");
+    half.write_all(b"POST /_matrix/client/v3/login HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+        .expect("writes");
+    let mut handshake = TcpStream::connect(own).expect("connects");
+    handshake.write_all(&[22, 3, 1]).expect("writes");
+    let begun = Instant::now();
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kills");
+    assert!(status.success());
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop((transaction, half, handshake));
 }

@@ -5,7 +5,7 @@ mod keys;
 mod peers;
 mod user;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +30,9 @@ Exit codes:
   1  failed while running, an address is taken, or `check` found a fault
   2  the command line or the configuration is wrong
   3  the data cannot be used: in use, damaged, written by a newer version, not accessible";
+
+/// How long threads that wait for the system may go on when everything else has ended.
+const LAST_THREADS: Duration = Duration::from_millis(250);
 
 /// A Matrix homeserver whose presence you can leave on.
 #[derive(Parser)]
@@ -140,13 +143,16 @@ fn serve(config: Config) -> Result<(), Failure> {
     log::start(config.log);
     http::raise_open_files();
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let stop = stop_signal().map_err(Failure::Output)?;
         let server = Server::bind(config).await.map_err(Failure::Serve)?;
         print(&format!("listening on http://{}\n", server.address()))?;
         server.run(stop).await;
         Ok(())
-    })
+    });
+    // A name server that does not answer holds a thread for as long as the system waits for it.
+    runtime.shutdown_timeout(LAST_THREADS);
+    served
 }
 
 /// Completes at SIGTERM or SIGINT.

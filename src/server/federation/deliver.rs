@@ -26,7 +26,7 @@ use crate::{core::federation::Outcome, server::app::App};
 pub(super) const BRIEF: &str = "/_matrix/federation/unstable/org.pilotlight/r/";
 
 /// How long the last transactions may take when the server stops.
-const LAST_SENDING: Duration = Duration::from_millis(1500);
+const LAST_SENDING: Duration = Duration::from_secs(1);
 
 /// The IDs of transactions: never the same again, not after a restart either.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::open_files::most_connections;
 use crate::server::metrics::{Class, Requests};
 
 /// How long requests in flight may take to end after the shutdown began.
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_millis(2500);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
