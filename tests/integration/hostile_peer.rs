@@ -32,6 +32,11 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With further settings of the attacked server.
+    fn start_with(more: &[&str]) -> Self {
         let ca = Authority::new();
         let data = TempDir::new();
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
@@ -44,7 +49,8 @@ impl Scene {
             format!("federation.trusted_ca={}", ca.file("ca.pem").display()),
             "federation.allow_addresses=127.0.0.0/8,::1/128".to_owned(),
         ];
-        let settings: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let settings = settings.iter().map(String::as_str).chain(more.iter().copied());
+        let settings: Vec<_> = settings.flat_map(|setting| ["--set", setting]).collect();
         let server = Serve::start(data.path(), &settings);
         let alice = server.client.clone().register("alice");
         server.client.clone().register("bob");
@@ -262,7 +268,7 @@ const FLOOD_KIB: u64 = 24 << 10;
 
 #[test]
 fn thousands_of_transactions_and_polls_leave_little_behind() {
-    let scene = Scene::start();
+    let scene = Scene::start_with(&["rate_limits.enabled=false"]);
     let (rows, memory) = (scene.rows(), scene.memory_kib());
     let mut stream = scene.mallory.connect(&scene.name);
     for n in 0..FLOOD {
@@ -279,4 +285,32 @@ fn thousands_of_transactions_and_polls_leave_little_behind() {
     let heard = scene.mallory.heard();
     assert!(heard.iter().all(|heard| heard.body.is_null()), "who may see nobody is told nothing: {heard:?}");
     assert_eq!(scene.rows(), rows);
+}
+
+#[test]
+fn o5_a_server_that_asks_too_often_is_told_when_to_come_again_and_no_other_is() {
+    let scene = Scene::start_with(&["rate_limits.server_per_second=1", "rate_limits.server_burst=10"]);
+    let ask = |peer: &Peer| peer.send(&scene.name, &scene.profile_query(peer));
+    let answers: Vec<_> = (0..20).map(|_| ask(&scene.mallory)).collect();
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+    assert!((1..15).contains(&taken.len()), "{}", taken.len());
+    for answer in refused {
+        let error = answer.refused(429, "M_LIMIT_EXCEEDED");
+        assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| ms <= 1_000), "{error}");
+    }
+    ask(&scene.honest).ok();
+}
+
+#[test]
+fn o5_what_proves_to_be_nobody_counts_for_its_address_and_what_proves_itself_does_not() {
+    let scene = Scene::start_with(&["rate_limits.address_per_second=1", "rate_limits.address_burst=20"]);
+    for _ in 0..40 {
+        scene.honest.send(&scene.name, &scene.profile_query(&scene.honest)).ok();
+    }
+    // Signed for another path.
+    let mut forged = scene.profile_query(&scene.mallory);
+    forged.path.push_str("&field=displayname");
+    let statuses: Vec<_> = (0..40).map(|_| scene.mallory.send(&scene.name, &forged).status).collect();
+    assert_eq!(statuses[0], 401);
+    assert_eq!(statuses[39], 429, "{statuses:?}");
 }

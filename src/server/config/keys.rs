@@ -1,5 +1,7 @@
 //! Every key of the configuration, in the order in which it is shown.
 
+mod running;
+
 use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -8,7 +10,7 @@ use std::{
 
 use ruma::{OwnedServerName, RoomVersionId, ServerName};
 
-use super::{Config, LogFormat, Registration, Secret, duration};
+use super::{Config, Registration, Secret, duration};
 
 /// One key.
 pub(super) struct Key {
@@ -36,9 +38,14 @@ pub(super) enum Shown {
     Unset,
 }
 
+/// Every key, in the order in which it is shown.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    MAIN.iter().chain(running::KEYS)
+}
+
 /// The key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The keys that take lists, for which a file has an array.
@@ -82,9 +89,6 @@ const SHORT_WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 /// How long another server may go without a reminder.
 const LONG_WATCHDOG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
-/// What a rate or a burst may be.
-const COUNT: &str = "a whole number from 1 to 1000000";
-
 fn within(range: RangeInclusive<Duration>, text: &str) -> Option<Duration> {
     duration::parse(text).filter(|duration| range.contains(duration))
 }
@@ -97,11 +101,8 @@ fn show_servers(names: &[OwnedServerName]) -> Shown {
     Shown::List(names.iter().map(ToString::to_string).collect())
 }
 
-fn count(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|n| (1..=1_000_000).contains(n))
-}
-
-pub(super) const KEYS: &[Key] = &[
+/// The keys of what the server does.
+const MAIN: &[Key] = &[
     Key {
         name: "server_name",
         help: "The name in user and room identifiers, as in @alice:NAME.\nOnce there are users it cannot be changed.",
@@ -305,100 +306,5 @@ pub(super) const KEYS: &[Key] = &[
         allowed: "an IP address and a port, such as 127.0.0.1:9108",
         set: |c, v| v.parse().ok().map(|address| c.metrics.listen = Some(address)),
         show: |c| c.metrics.listen.map_or(Shown::Unset, |address| Shown::Text(address.to_string())),
-    },
-    Key {
-        name: "rate_limits.enabled",
-        help: "Whether requests are limited per user and per address; docs/LIMITS.md has the figures.",
-        allowed: "true or false",
-        set: |c, v| v.parse().ok().map(|enabled| c.rate_limits.enabled = enabled),
-        show: |c| Shown::Bare(c.rate_limits.enabled.to_string()),
-    },
-    Key {
-        name: "rate_limits.user_per_second",
-        help: "Requests of one user, on all devices together, a second in the long run.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.user_per_second = n),
-        show: |c| Shown::Bare(c.rate_limits.user_per_second.to_string()),
-    },
-    Key {
-        name: "rate_limits.user_burst",
-        help: "Requests of one user at once.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.user_burst = n),
-        show: |c| Shown::Bare(c.rate_limits.user_burst.to_string()),
-    },
-    Key {
-        name: "rate_limits.presence_per_second",
-        help: "What one user says of their presence, on all devices together, a second in the long run. Beyond it\nnothing is refused: the last state waits for its turn.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.presence_per_second = n),
-        show: |c| Shown::Bare(c.rate_limits.presence_per_second.to_string()),
-    },
-    Key {
-        name: "rate_limits.presence_burst",
-        help: "What one user says of their presence at once.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.presence_burst = n),
-        show: |c| Shown::Bare(c.rate_limits.presence_burst.to_string()),
-    },
-    Key {
-        name: "rate_limits.address_per_second",
-        help: "Requests without a valid access token from one address (IPv6: from one /64 network), a second in\nthe long run. Behind a proxy on this machine the address in its X-Forwarded-For counts.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.address_per_second = n),
-        show: |c| Shown::Bare(c.rate_limits.address_per_second.to_string()),
-    },
-    Key {
-        name: "rate_limits.address_burst",
-        help: "Requests without a valid access token from one address at once.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.address_burst = n),
-        show: |c| Shown::Bare(c.rate_limits.address_burst.to_string()),
-    },
-    Key {
-        name: "rate_limits.login_per_minute",
-        help: "Wrong passwords for one account from one address, a minute in the long run.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.login_per_minute = n),
-        show: |c| Shown::Bare(c.rate_limits.login_per_minute.to_string()),
-    },
-    Key {
-        name: "rate_limits.login_burst",
-        help: "Wrong passwords for one account from one address at once.",
-        allowed: COUNT,
-        set: |c, v| count(v).map(|n| c.rate_limits.login_burst = n),
-        show: |c| Shown::Bare(c.rate_limits.login_burst.to_string()),
-    },
-    Key {
-        name: "log.format",
-        help: "How a line of the log looks: for a person (human) or one JSON object a line (json).",
-        allowed: "human or json",
-        set: |c, v| {
-            c.log.format = match v {
-                "human" => LogFormat::Human,
-                "json" => LogFormat::Json,
-                _ => return None,
-            };
-            Some(())
-        },
-        show: |c| {
-            Shown::Text(
-                match c.log.format {
-                    LogFormat::Human => "human",
-                    LogFormat::Json => "json",
-                }
-                .into(),
-            )
-        },
-    },
-    Key {
-        name: "log.level",
-        help: "The least important thing that is logged. User identifiers are logged at debug and below only;\npasswords, tokens and messages never.",
-        allowed: "error, warn, info, debug or trace",
-        set: |c, v| {
-            let known = ["error", "warn", "info", "debug", "trace"].contains(&v);
-            known.then_some(v)?.parse().ok().map(|level| c.log.level = level)
-        },
-        show: |c| Shown::Text(c.log.level.to_string().to_lowercase()),
     },
 ];

@@ -10,7 +10,7 @@ use toml::{
 use super::{
     Config, Registration,
     error::{ConfigError, Source},
-    keys::{self, KEYS, LISTS},
+    keys::{self, LISTS},
     nearest::nearest,
 };
 
@@ -145,7 +145,7 @@ impl Loader {
 }
 
 fn is_section(name: &str) -> bool {
-    KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+    keys::all().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
 }
 
 /// A value as text; `None` for what no key takes.

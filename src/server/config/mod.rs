@@ -153,6 +153,10 @@ pub struct RateLimits {
     pub address_per_second: u32,
     /// Requests without an account from one address, at once. Default: 500.
     pub address_burst: u32,
+    /// Requests of one other server, a second, in the long run. Default: 50.
+    pub server_per_second: u32,
+    /// Requests of one other server, at once. Default: 500.
+    pub server_burst: u32,
     /// Wrong passwords for one account from one address, a minute, in the long run. Default: 10.
     pub login_per_minute: u32,
     /// Wrong passwords for one account from one address, at once. Default: 20.
@@ -242,6 +246,8 @@ impl Default for RateLimits {
             presence_burst: 50,
             address_per_second: 20,
             address_burst: 500,
+            server_per_second: 50,
+            server_burst: 500,
             login_per_minute: 10,
             login_burst: 20,
         }

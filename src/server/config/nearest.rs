@@ -1,11 +1,11 @@
 //! The key that a mistyped one was perhaps meant to be.
 
-use super::keys::KEYS;
+use super::keys;
 
 /// The key that `name` was perhaps meant to be.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    KEYS.iter()
+    keys::all()
         .map(|key| {
             let whole = distance(name, key.name);
             // The right key in a wrong section is near, too.

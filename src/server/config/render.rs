@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    keys::{KEYS, Key, Shown},
+    keys::{self, Key, Shown},
 };
 
 /// Writes `config` as TOML: each key with what it does and what it may be.
@@ -13,7 +13,7 @@ pub fn render(config: &Config) -> String {
          # `PILOTLIGHT_PRESENCE__IDLE_TIMEOUT=2m`. Flags beat the environment, which beats the file.\n",
     );
     let mut section = "";
-    for key in KEYS {
+    for key in keys::all() {
         let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
         if of != section {
             text.push_str(&format!("\n[{of}]\n"));

@@ -129,7 +129,7 @@ async fn put(app: &App, federation: &Federation, transaction: &Transaction) -> R
     if let [Edu { brief: Some(brief), .. }] = &transaction.edus[..] {
         let path = format!("{BRIEF}{brief}");
         match federation.client.tell(destination, &path).await {
-            Ok(()) => return Ok(path.len()),
+            Ok(()) => return Ok(brief.len()),
             // It reads what is sent in full, then.
             Err(RequestError::Status(StatusCode::NOT_FOUND, _)) => {}
             Err(e) => return Err(e.to_string()),

@@ -110,6 +110,7 @@ pub(super) async fn remind(
     signed: Signed,
 ) -> StatusCode {
     app.take_brief(&signed.origin, &reminder);
+    app.metrics.received.count(1, reminder.len());
     StatusCode::NO_CONTENT
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::body::Share;
 use crate::server::{
     app::App,
-    http::{ApiError, json_error},
+    http::{ApiError, Origin, json_error},
 };
 
 /// The sender of a request that proved itself, and what it sent.
@@ -67,6 +67,8 @@ impl FromRequest<Arc<App>> for Signed {
             .verify_http_request(&request, app.server_name(), &keys)
             .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
         app.take_life_sign(&signature.origin);
+        let origin = request.extensions().get::<Origin>().copied();
+        app.limits.server(&signature.origin, origin, app.unix_ms())?;
         Ok(Self { origin: signature.origin, body, _share: share })
     }
 }

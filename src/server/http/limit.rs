@@ -19,7 +19,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use ruma::OwnedUserId;
+use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
 use super::{ApiError, ApiResult, PeerAddress, extract::access_token};
 use crate::server::{accounts::Session, app::App, config};
@@ -35,6 +35,7 @@ pub struct RateLimits {
     users: Buckets<OwnedUserId>,
     presence: Buckets<OwnedUserId>,
     addresses: Buckets<IpAddr>,
+    servers: Buckets<OwnedServerName>,
     logins: Buckets<(String, IpAddr)>,
 }
 
@@ -62,6 +63,7 @@ impl RateLimits {
             users: Buckets::default(),
             presence: Buckets::default(),
             addresses: Buckets::default(),
+            servers: Buckets::default(),
             logins: Buckets::default(),
         }
     }
@@ -93,6 +95,19 @@ impl RateLimits {
         self.presence.take(user.clone(), rate, now_ms)
     }
 
+    /// Counts a request that proved to be of another server; it does not count for its address any longer.
+    ///
+    /// # Errors
+    /// 429 when there were too many of this server.
+    pub fn server(&self, server: &ServerName, origin: Option<Origin>, now_ms: u64) -> ApiResult<()> {
+        if let Some(Origin(address)) = origin {
+            self.addresses.refund(&address);
+        }
+        let rate =
+            Rate { per_minute: self.settings.server_per_second * 60, burst: self.settings.server_burst };
+        self.count(&self.servers, server.to_owned(), rate, now_ms)
+    }
+
     fn user(&self, user: &OwnedUserId, now_ms: u64) -> ApiResult<()> {
         let rate = Rate { per_minute: self.settings.user_per_second * 60, burst: self.settings.user_burst };
         self.count(&self.users, user.clone(), rate, now_ms)
@@ -119,6 +134,24 @@ pub(super) async fn count(State(app): State<Arc<App>>, mut request: Request, nex
     match admit(&app, &request, origin) {
         Ok(credentials) => {
             request.extensions_mut().insert(credentials);
+            request.extensions_mut().insert(origin);
+            next.run(request).await
+        }
+        Err(e) => e.into_response(),
+    }
+}
+
+/// Counts the request for its address, until it proves to be of another server. Around every route of the
+/// server-server API.
+pub(super) async fn count_stranger(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
+    let origin = Origin::of(peer, request.headers());
+    match app.limits.address(origin, app.unix_ms()) {
+        Ok(()) => {
             request.extensions_mut().insert(origin);
             next.run(request).await
         }

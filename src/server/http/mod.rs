@@ -47,9 +47,11 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// Every route of the server-server API.
 pub fn federation_router(app: Arc<App>) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&app), limit::count_stranger);
     federation::api::routes()
         .fallback(|| async { ApiError::unrecognized() })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(counted)
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(app)
 }

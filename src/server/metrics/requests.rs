@@ -24,6 +24,10 @@ pub enum Class {
 /// The statuses that are told apart, by their first digit.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// Where other servers put transactions, and reminders in the brief form.
+const TRANSACTIONS: [&str; 2] =
+    ["/_matrix/federation/v1/send/", "/_matrix/federation/unstable/org.pilotlight/r/"];
+
 /// The status of a request that was one too many.
 const TOO_MANY: u16 = 429;
 
@@ -60,7 +64,7 @@ impl Class {
                 _ => Self::Client,
             };
         }
-        if path.starts_with("/_matrix/federation/v1/send/") {
+        if TRANSACTIONS.iter().any(|place| path.starts_with(place)) {
             Self::Transaction
         } else if path.starts_with("/_matrix/federation/") || path.starts_with("/_matrix/key/") {
             Self::Federation
@@ -126,6 +130,7 @@ mod tests {
             ("/_matrix/client/versions", Class::Client),
             ("/_matrix/client/unstable", Class::Client),
             ("/_matrix/federation/v1/send/1.1", Class::Transaction),
+            ("/_matrix/federation/unstable/org.pilotlight/r/1", Class::Transaction),
             ("/_matrix/federation/v1/version", Class::Federation),
             ("/_matrix/key/v2/server", Class::Federation),
             ("/", Class::Web),
