@@ -1,6 +1,11 @@
 //! The accept loop: small buffers per connection, and an orderly end.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1};
@@ -30,6 +35,9 @@ const SERVER_SILENCE: Duration = Duration::from_secs(210);
 /// Where a request came from; in the extensions of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddress(pub SocketAddr);
+
+/// All that happens on one connection.
+type Connection = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
 
 /// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
 ///
@@ -87,22 +95,31 @@ pub async fn serve(
                 answer
             }
         }));
-        let (http, tls, watcher) = (http.clone(), tls.clone(), connections.watcher());
-        tokio::spawn(async move {
-            let _place = place;
-            let ended = match tls {
-                None => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        let (http, watcher) = (http.clone(), connections.watcher());
+        // Boxed, each by itself: a task would hold what it is given twice, and room for TLS with it.
+        let connection: Connection = match tls.clone() {
+            None => Box::pin(watcher.watch(http.serve_connection(TokioIo::new(stream), service))),
+            Some(tls) => Box::pin(async move {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
                     }
-                    Ok(Err(e)) => return tracing::debug!(error = %e, "TLS handshake failed"),
-                    Err(_) => return tracing::debug!("TLS handshake timed out"),
-                },
-            };
-            if let Err(e) = ended {
+                    Ok(Err(e)) => {
+                        tracing::debug!(error = %e, "TLS handshake failed");
+                        Ok(())
+                    }
+                    Err(_) => {
+                        tracing::debug!("TLS handshake timed out");
+                        Ok(())
+                    }
+                }
+            }),
+        };
+        tokio::spawn(async move {
+            if let Err(e) = connection.await {
                 tracing::trace!(error = %e, "connection ended early");
             }
+            drop(place);
         });
     }
     drop(listener);

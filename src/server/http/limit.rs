@@ -128,16 +128,28 @@ impl RateLimits {
 }
 
 /// Finds out who sends the request, and counts it. Around every route of the API.
-pub(super) async fn count(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+///
+/// Not an `async fn`: that would hold the request a second time for as long as a long poll waits.
+pub(super) fn count(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> impl Future<Output = Response> + Send {
     let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
     let origin = Origin::of(peer, request.headers());
-    match admit(&app, &request, origin) {
+    let answer = match admit(&app, &request, origin) {
         Ok(credentials) => {
             request.extensions_mut().insert(credentials);
             request.extensions_mut().insert(origin);
-            next.run(request).await
+            Ok(Box::pin(next.run(request)))
         }
-        Err(e) => e.into_response(),
+        Err(e) => Err(Box::new(e.into_response())),
+    };
+    async move {
+        match answer {
+            Ok(answer) => answer.await,
+            Err(refused) => *refused,
+        }
     }
 }
 
