@@ -23,6 +23,7 @@ use super::{
     authority::{Authority, free_address},
     contacts::{add, answer, requests, standing},
     support::{Client, TestServer},
+    sync::same,
 };
 
 /// The batch window in these tests.
@@ -277,6 +278,27 @@ fn f6_a_server_that_stops_becomes_unknown_and_is_seen_again_when_it_is_back() {
     let bob = Watcher::new(&b.log_in("bob"));
     bob.say("back");
     alice_watches.sees(&bob.client.user, "online (back)");
+}
+
+#[test]
+fn f8_a_server_that_stops_in_order_sends_what_waits_for_the_end_of_the_window_and_says_nobody_is_gone() {
+    let ca = Authority::new();
+    let ((_, a), (_, b)) = (ca.server(&ca.file("ca.pem"), patient), ca.server(&ca.file("ca.pem"), patient));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    observe(&b, &bob.user, &a, &alice.user);
+    sync(&alice);
+    let bob = Watcher::new(&bob);
+    bob.sees(&alice.user, "online");
+    let path = format!("/_matrix/client/v3/presence/{}/status", alice.user);
+    alice.put(&path, json!({ "presence": "busy", "status_msg": "restarting" })).ok();
+    let begun = Instant::now();
+    let stopped = a.stop();
+    bob.sees(&alice.user, "busy (restarting)");
+    assert!(begun.elapsed() < PATIENT_WINDOW, "before the window ends by itself");
+    let a = stopped.start();
+    sync(&same(&a, &alice));
+    std::thread::sleep(PATIENT_WINDOW + Duration::from_secs(1));
+    assert_eq!(bob.history(&alice.user), ["online", "busy (restarting)"], "nobody saw the restart");
 }
 
 #[test]
