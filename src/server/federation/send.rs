@@ -37,6 +37,10 @@ const MAX_ID: usize = 255;
 /// Answers that are remembered of one server, which sends one transaction after the other.
 const REMEMBERED: usize = 8;
 
+/// The longest answer that is remembered whole, in bytes. A longer one says no more than that each event is
+/// refused, and is made again.
+const LONGEST_REMEMBERED: usize = 2_048;
+
 /// Servers whose answers are remembered; past that the memory starts anew.
 const MAX_SERVERS: usize = 1_000;
 
@@ -47,7 +51,7 @@ pub(super) struct Answered {
 }
 
 /// Held while a transaction of one server is worked on: the next one waits. The last answers, by ID.
-type Turn = tokio::sync::Mutex<VecDeque<(String, Arc<str>)>>;
+type Turn = tokio::sync::Mutex<VecDeque<(String, Option<Arc<str>>)>>;
 
 #[derive(Deserialize)]
 struct Transaction<'a> {
@@ -85,17 +89,19 @@ pub(super) async fn put(
     let turn = federation.answered.of(&signed.origin);
     let mut answered = turn.lock().await;
     let known = answered.iter().find(|(id, _)| *id == transaction_id);
+    let answer = || -> Arc<str> { json!({ "pdus": refused(&transaction.pdus) }).to_string().into() };
     let answer = match known {
-        Some((_, answer)) => Arc::clone(answer),
+        Some((_, remembered)) => remembered.clone().unwrap_or_else(answer),
         None => {
             let edus = transaction.edus.len();
             app.handle_edus(&signed.origin, &transaction.edus).await?;
             app.metrics.received.count(edus, signed.body.len());
-            let answer: Arc<str> = json!({ "pdus": refused(&transaction.pdus) }).to_string().into();
+            let answer = answer();
             if answered.len() == REMEMBERED {
                 answered.pop_front();
             }
-            answered.push_back((transaction_id, Arc::clone(&answer)));
+            let remembered = (answer.len() <= LONGEST_REMEMBERED).then(|| Arc::clone(&answer));
+            answered.push_back((transaction_id, remembered));
             answer
         }
     };
