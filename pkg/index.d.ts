@@ -52,7 +52,10 @@ export interface Options {
   deviceType?: string;
   /** Keeps the send queue over reloads. By default `localStorage` in pages, nothing elsewhere. */
   storage?: Storage | null;
-  /** Whether the page's events count as the user's activity. By default yes where there is a page. */
+  /**
+   * Whether the page's events, and what an `IdleDetector` says where the user has granted it, count as the user's
+   * activity. By default yes where there is a page.
+   */
   trackActivity?: boolean;
 }
 

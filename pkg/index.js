@@ -1,4 +1,5 @@
 // The package in browsers, workers and bundlers: the wasm is a file beside the glue.
+import { watchSystem } from "./system.js";
 import load, { Client, login as logIn, register as signUp, setErrorClass } from "./wasm/pilotlight.js";
 
 /** Why a request did not succeed. */
@@ -13,6 +14,8 @@ export class PilotlightError extends Error {
 }
 
 let loading;
+/** What ends the watch over the system, by client. */
+const watching = new WeakMap();
 
 /** Loads the wasm, once. `source`: a URL, a Response, the bytes or a module, where the usual place is wrong. */
 export function init(source) {
@@ -38,7 +41,15 @@ export async function login(baseUrl, account) {
 
 Client.create = async (session, options) => {
   await init();
-  return new Client(session, options);
+  const client = new Client(session, options);
+  if (options?.trackActivity !== false) watching.set(client, watchSystem(client, options?.idleTimeoutMs));
+  return client;
+};
+
+const free = Client.prototype.free;
+Client.prototype.free = function () {
+  watching.get(this)?.abort();
+  free.call(this);
 };
 
 const COMMANDS = [

@@ -1,6 +1,7 @@
 //! The class that JavaScript sees. Its types are written in `pkg/index.d.ts`.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
@@ -12,6 +13,7 @@ use crate::core::action::ids::ActionId;
 use crate::core::client::call::BadCall;
 use crate::core::client::notify::{Naming, settings_json};
 use crate::core::client::session::Session;
+use crate::core::idle::System;
 use crate::core::wire::read::Object;
 
 /// A device of a user, following its homeserver.
@@ -171,6 +173,19 @@ impl JsClient {
     #[wasm_bindgen(js_name = markRead)]
     pub fn mark_read(&self, room_id: &str) {
         self.shell.input(&mut |role, now| role.mark_read(now, room_id));
+    }
+
+    /// What the system knows of the user beyond the page: `active`, `locked`, or `idle` for so long.
+    #[wasm_bindgen(js_name = handleSystem)]
+    pub fn handle_system(&self, state: &str, idle_ms: f64) -> Result<(), JsValue> {
+        let system = match state {
+            "active" => System::Active,
+            "locked" => System::Locked,
+            "idle" => System::Idle { idle_for: Duration::from_millis(integer(idle_ms, "idleMs")?) },
+            _ => return Err(type_error("state must be active, idle or locked")),
+        };
+        self.shell.input(&mut |role, now| role.handle_system(system, now));
+        Ok(())
     }
 
     /// Gives a command by its name, with its arguments as a JSON array.

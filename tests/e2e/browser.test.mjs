@@ -58,6 +58,43 @@ test("the pointer moves: online again, after exactly one request", async () => {
   assert.equal(alice.presenceReports().length - before, 1);
 });
 
+test("what the system knows counts where it is granted: another program keeps one online, a locked screen does not", async () => {
+  const devtools = await alice.context.newCDPSession(alice.page);
+  const system = (isUserActive, isScreenUnlocked) => devtools.send("Emulation.setIdleOverride", { isUserActive, isScreenUnlocked });
+  await system(true, true);
+  // The detector runs with the browser's own clock: what it says is heard when its event has come.
+  await alice.page.evaluate(() => {
+    const heard = (window.heard = []);
+    const add = IdleDetector.prototype.addEventListener;
+    IdleDetector.prototype.addEventListener = function (type, listener, options) {
+      return add.call(this, type, (event) => (listener(event), heard.push(`${this.userState} ${this.screenState}`)), options);
+    };
+  });
+  const { browserContextId } = (await devtools.send("Target.getTargetInfo")).targetInfo;
+  await devtools.send("Browser.grantPermissions", { permissions: ["idleDetection"], origin: server.baseUrl, browserContextId });
+  const hears = (state) => until(state, async () => (await alice.page.evaluate(() => window.heard.at(-1))) === state);
+  await hears("active unlocked");
+  await system(false, true);
+  await hears("idle unlocked");
+  await system(true, true);
+  await hears("active unlocked");
+  await alice.page.clock.fastForward(2 * IDLE_MS);
+  await pause(500);
+  assert.equal(await bob.person(alice).getAttribute("data-state"), "online", "at another program");
+  await system(true, false);
+  await bob.sees(alice, "unavailable");
+  await system(true, true);
+  await bob.sees(alice, "online");
+  await system(false, true);
+  await alice.page.clock.fastForward(IDLE_MS + 1000);
+  await bob.sees(alice, "unavailable");
+  await alice.page.mouse.move(500, 300);
+  await alice.page.mouse.move(520, 350);
+  await bob.sees(alice, "online");
+  await devtools.send("Emulation.clearIdleOverride");
+  await devtools.detach();
+});
+
 test("a message shows at once as sending, then sent, then placed, and once", async () => {
   const sends = await hold(alice.page, /\/send\//, "request");
   const syncs = await hold(alice.page, /\/sync\?/, "answer", "hi there");

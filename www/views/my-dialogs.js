@@ -12,7 +12,7 @@ const GROUP = "group:";
 const GROUP_RULES = [["", "As from anybody"], ["always", "Always, while I am busy too"], ["never", "Never"]];
 
 /** @param {import("./shell.js").Context} context */
-export function openProfile({ client, people, contacts, onRestart }) {
+export async function openProfile({ client, people, contacts, onRestart }) {
   const { mutedIn, groups } = client.notifySettings;
   const names = [...new Set([...contacts.groups(), ...Object.keys(groups)])];
   openForm({
@@ -30,6 +30,7 @@ export function openProfile({ client, people, contacts, onRestart }) {
       toggle("Notifications", {
         name: "notify", testid: "notify", checked: notificationsOn(), hint: "Of messages that come while you look elsewhere, by this browser.",
       }),
+      await systemToggle(),
       toggle("Quiet while busy", {
         name: "quiet", testid: "quiet-busy", checked: mutedIn.includes("busy"), hint: "On all your devices.",
       }),
@@ -43,12 +44,32 @@ export function openProfile({ client, people, contacts, onRestart }) {
       if (name !== people.name(people.myId)) await client.setDisplayName(name);
       if (values.has("notify") !== notificationsOn()) await setNotifications(values.has("notify"));
       await saveRules(client, values);
+      if (values.has("system")) await askForSystem();
       const minutes = Number(values.get("idle"));
       if (minutes === idleMinutes()) return;
       setIdleMinutes(minutes);
       onRestart();
     },
   });
+}
+
+/** Lets this browser tell when I use another program, or lock the screen; only its own settings take that back. */
+async function systemToggle() {
+  if (!("IdleDetector" in window)) return null;
+  const granted = await isSystemGranted();
+  return toggle("Notice me in other programs", {
+    name: "system", testid: "system-idle", checked: granted, disabled: granted, hint: granted ? "Allowed; the browser's settings take it back." : "Away only when the machine is not used, or locked.",
+  });
+}
+
+async function isSystemGranted() {
+  const name = /** @type {PermissionName} */ ("idle-detection");
+  return (await navigator.permissions.query({ name })).state === "granted";
+}
+
+async function askForSystem() {
+  const detector = /** @type {{ requestPermission(): Promise<string> }} */ (/** @type {any} */ (window).IdleDetector);
+  if ((await detector.requestPermission()) !== "granted") throw new Error("The browser does not allow that: its settings for this site decide.");
 }
 
 /** Keeps which events are told of, if that was changed. @param {import("/pkg/index.js").Client} client @param {FormData} values */
