@@ -76,4 +76,20 @@ impl Authority {
     pub fn trusting_server(&self) -> (OwnedServerName, TestServer) {
         self.server(&self.file("ca.pem"), |_| {})
     }
+
+    /// A name, and the arguments with which `pilotlight serve` is what [`Self::trusting_server`] is.
+    pub fn arguments(&self) -> (OwnedServerName, Vec<String>) {
+        let free = free_address();
+        let name: OwnedServerName = format!("localhost:{}", free.port()).try_into().expect("a server name");
+        let file = |key: &str, name: &str| format!("federation.{key}={}", self.file(name).display());
+        let settings = [
+            format!("server_name={name}"),
+            format!("federation.listen={free}"),
+            file("tls_certificate", "cert.pem"),
+            file("tls_private_key", "key.pem"),
+            file("trusted_ca", "ca.pem"),
+            "federation.allow_addresses=127.0.0.0/8,::1/128".to_owned(),
+        ];
+        (name, settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect())
+    }
 }

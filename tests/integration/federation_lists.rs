@@ -19,8 +19,9 @@ use tokio::runtime::Runtime;
 
 use super::{
     authority::Authority,
+    cli::Serve,
     contacts::{OURS, add, answer, entry, list_path, requests, standing, status, told},
-    support::{Client, PASSWORD, TestServer},
+    support::{Client, PASSWORD, TempDir, TestServer},
     sync::{Reader, same},
 };
 
@@ -414,4 +415,43 @@ fn l4_of_a_group_those_of_this_server_are_invited_and_the_others_named() {
     let mut reader = Reader { client: carol, since: String::new(), with: String::new() };
     assert!(reader.now()["rooms"]["invite"][room].is_object());
     alice.post(&format!("{}/invite", group("abroad")), json!({})).refused(403, "M_FORBIDDEN");
+}
+
+/// Every answer of the server is one that it stands by, though it is killed right after.
+#[test]
+fn l2_a_server_that_is_killed_over_and_over_ends_up_of_one_mind_with_the_other() {
+    let ca = Authority::new();
+    let (b_name, b) = ca.trusting_server();
+    let bob = b.register("bob");
+    let (a_name, arguments) = ca.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let data = TempDir::new();
+    let mut a = Some(Serve::start(data.path(), &arguments));
+    let mut alice = a.as_ref().expect("runs").client.clone().register("alice");
+    let mut kill = |alice: &mut Client| {
+        a.take().expect("runs").end("-KILL");
+        let again = a.insert(Serve::start(data.path(), &arguments));
+        alice.base.clone_from(&again.client.base);
+    };
+    // Once in peace: who dies while their keys are asked for is not asked again for a minute.
+    add(&alice, &bob);
+    until("Bob is asked", || requests(&bob) == json!([alice.user]));
+    drop_from_list(&alice, &bob);
+    for round in 0..6 {
+        add(&alice, &bob);
+        kill(&mut alice);
+        assert_eq!(standing(&alice, &bob), "pending", "round {round}");
+        until("Bob is asked", || requests(&bob) == json!([alice.user]));
+        if round % 2 == 0 {
+            // The answer meets a server that is being killed.
+            answer(&bob, &alice, "accept");
+            kill(&mut alice);
+            until("Alice is accepted", || standing(&alice, &bob) == "accepted");
+        }
+        drop_from_list(&alice, &bob);
+        kill(&mut alice);
+        assert_eq!(entry(&alice, &bob), Value::Null, "round {round}");
+        until("Bob's server knows", || (requests(&bob), observers(&bob)) == (json!([]), json!([])));
+    }
+    until("Bob's server has nothing to tell", || outbox(&b, &[a_name.clone(), b_name.clone()]) == 0);
 }
