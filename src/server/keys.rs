@@ -84,6 +84,22 @@ impl Signer {
         Ok(Self { retired, ..new })
     }
 
+    /// Copies the keys in `data_dir` into the folder `to`.
+    ///
+    /// # Errors
+    /// [`OpenError::Access`] names the file that cannot be read or written.
+    pub fn copy(data_dir: &Path, to: &Path) -> Result<(), OpenError> {
+        for name in [FILE, retired::FILE] {
+            let (from, to) = (data_dir.join(name), to.join(name));
+            match std::fs::read_to_string(&from) {
+                Ok(text) => file::write(&to, &text).map_err(|e| OpenError::Access(to, e.to_string()))?,
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(OpenError::Access(from, e.to_string())),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a key; it is on the disk, whole, before anything is signed with it.
     fn make(data_dir: &Path, server_name: &ServerName) -> Result<Self, OpenError> {
         let (path, line) = (data_dir.join(FILE), new_line());

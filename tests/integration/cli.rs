@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -276,4 +277,62 @@ fn keys_are_shown_and_replaced_only_while_no_server_runs() {
     let server = Serve::start(data.path(), &[]);
     assert_eq!(server.end("-TERM").0, Some(0));
     assert_eq!(keys("show").stdout, after.stdout);
+}
+
+#[test]
+fn o3_a_backup_of_a_busy_server_is_one_moment_of_it_and_can_be_served() {
+    let (data, place) = (TempDir::new(), TempDir::new());
+    let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
+    let alice = server.client.clone().register("alice");
+    let name = |n: u32| json!({ "displayname": format!("Alice {n}") });
+    let profile = "/_matrix/client/v3/profile/@alice:localhost/displayname";
+    let number = |answer: Value| {
+        let name = answer["displayname"].as_str().expect("a name").to_owned();
+        name.strip_prefix("Alice ").expect("a number").parse::<u32>().expect("a number")
+    };
+    alice.put(profile, name(0)).ok();
+    let stop = AtomicBool::new(false);
+    let (before, after) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1.. {
+                alice.put(profile, name(n)).ok();
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let before = number(alice.get(profile).ok());
+        let to = place.path().join("copy");
+        let made = run(&["backup", &to.display().to_string(), "--set", &setting(data.path())]);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+        (before, number(alice.get(profile).ok()))
+    });
+    let copy = place.path().join("copy");
+    let again = run(&["backup", &copy.display().to_string(), "--set", &setting(data.path())]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("already"), "{}", text(&again.stderr));
+    server.end("-TERM");
+
+    let keys = |of: &Path| run(&["keys", "show", "--set", &setting(of)]).stdout;
+    assert_eq!(keys(&copy), keys(data.path()));
+    let restored = Serve::start(&copy, &[]);
+    let alice = restored.client.clone().with_token(&json!(alice.token));
+    let kept = number(alice.get(profile).ok());
+    assert!((before..=after + 1).contains(&kept), "{before} <= {kept} <= {after}");
+    restored.client.clone().log_in("alice");
+}
+
+#[test]
+fn o3_a_backup_of_nothing_or_of_something_damaged_leaves_nothing_behind() {
+    let (data, place) = (TempDir::new(), TempDir::new());
+    let to = place.path().join("copy");
+    let attempt = || run(&["backup", &to.display().to_string(), "--set", &setting(data.path())]);
+    assert_eq!(attempt().status.code(), Some(3));
+    std::fs::write(data.path().join("pilotlight.db"), b"this is no database, however long it is ".repeat(99))
+        .expect("writes");
+    let refused = attempt();
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(text(&refused.stderr).contains("not a database"), "{}", text(&refused.stderr));
+    assert!(!to.exists());
 }

@@ -267,3 +267,31 @@ fn o2_sigterm_ends_the_server_within_five_seconds_whatever_a_peer_and_a_client_d
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     drop((transaction, half, handshake));
 }
+
+#[test]
+fn o2_presence_can_be_switched_off_for_one_server() {
+    let ca = Authority::new();
+    let quick = |config: &mut Config| {
+        quick(config);
+        config.presence.short_watchdog = Duration::from_secs(1);
+    };
+    let ((a_name, a), (_, b)) = (ca.server(&ca.file("ca.pem"), quick), ca.server(&ca.file("ca.pem"), quick));
+    let (alice, bob) = (a.register("alice"), b.register("bob"));
+    acquaint(&alice, &bob);
+    let seen = |by: &Client, of: &str| {
+        by.get("/_matrix/client/v3/sync").ok();
+        by.get(&format!("/_matrix/client/v3/presence/{of}/status")).ok()["org.pilotlight.presence"]["state"]
+            .clone()
+    };
+    until("each sees the other", || {
+        [seen(&alice, &bob.user), seen(&bob, &alice.user)].iter().all(|state| state == "online")
+    });
+    let mut config = b.app().config.clone();
+    config.federation.presence_deny_servers = vec![a_name];
+    let b = b.restart_with(|new| *new = config);
+    let bob = b.log_in("bob");
+    until("Alice's server does not know any longer", || {
+        assert_ne!(seen(&bob, &alice.user), "online", "it asks no more");
+        seen(&alice, &bob.user) == "unknown"
+    });
+}

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod check;
 mod keys;
 mod peers;
@@ -10,7 +11,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{check::Check, keys::Keys, peers::PeersCommand, user::User};
+use self::{backup::Backup, check::Check, keys::Keys, peers::PeersCommand, user::User};
 use super::{
     ServeError, Server,
     config::{self, Config, ConfigError, Sources},
@@ -64,6 +65,11 @@ enum Command {
     /// and LONG: until the watchdogs expire. BATCH: users in the next message. QUEUE: EDUs that wait. SENT:
     /// transactions that it acknowledged. ALIVE: since its last sign of life.
     Peers(PeersCommand),
+    /// Copy the data, with the signing keys, into another folder, whether or not the server runs.
+    ///
+    /// The copy is of one moment, and is checked. It holds password hashes and keys: keep it safe. To restore it,
+    /// stop the server and put the folder in the place of data_dir.
+    Backup(Backup),
     /// Look after this server's signing keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -111,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::User(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Peers(command) => command.run(),
+        Command::Backup(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Simulate(args) => {
             simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())

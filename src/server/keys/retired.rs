@@ -13,7 +13,7 @@ use super::{file, is_version};
 use crate::server::store::OpenError;
 
 /// The file of replaced keys, in the data folder.
-const FILE: &str = "signing.key.retired";
+pub(super) const FILE: &str = "signing.key.retired";
 
 /// A key that was replaced.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -9,6 +9,7 @@
 
 mod account_data;
 mod accounts;
+mod backup;
 mod contacts;
 mod device_keys;
 mod devices;
@@ -45,6 +46,7 @@ pub use self::{
         MAX_ACCOUNT_DATA_TOTAL,
     },
     accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
+    backup::{BackupError, backup},
     contacts::{ContactRow, ContactWrite},
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     devices::{Device, Displaced, MAX_DEVICES, NewDevice, RemovedDevice},
@@ -95,7 +97,7 @@ impl Store {
     /// [`OpenError`]: not accessible, in use, damaged, not ours, of another server, or newer than this
     /// binary.
     pub fn open(data_dir: &Path, server_name: &ServerName, access: Access) -> Result<Self, OpenError> {
-        let path = data_dir.join("pilotlight.db");
+        let path = data_dir.join(open::FILE);
         let (connection, lock) = open::prepare(data_dir, &path, server_name, access)?;
         let writer = Writer::start(connection);
         let tail = Arc::new(Tail::starting_at(writer.committed()));

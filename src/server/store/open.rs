@@ -34,6 +34,9 @@ const MIGRATIONS: &[&[&str]] = &[&[
 /// The schema version that this binary writes.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
+/// The name of the database in the data folder.
+pub(super) const FILE: &str = "pilotlight.db";
+
 /// Who else may have the data open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
@@ -114,7 +117,7 @@ fn lock(data_dir: &Path) -> Result<Option<File>, OpenError> {
 }
 
 /// Whether the file is ours and sound; its schema version, 0 for a new file.
-fn check(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let damaged = |e: rusqlite::Error| match e.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotOurs(path.to_owned()),
         Some(ErrorCode::DatabaseBusy | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {

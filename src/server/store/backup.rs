@@ -1,0 +1,111 @@
+//! A copy of the database as it is at one moment, taken beside a running server or without one.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, ErrorCode,
+    backup::{Backup, StepResult},
+};
+
+use super::open::{FILE, OpenError, check, reader};
+
+/// How long a copy that found the database busy waits before it tries again, and how often it does.
+const PAUSE: Duration = Duration::from_millis(100);
+const ATTEMPTS: usize = 100;
+
+/// Why there is no copy. Nothing is left of it.
+#[derive(Debug)]
+pub enum BackupError {
+    /// There is a database at the destination already: it is never replaced.
+    Exists(PathBuf),
+    /// The data cannot be read, or is not sound.
+    Source(OpenError),
+    /// The copy cannot be written, or is not sound.
+    Destination(PathBuf, String),
+}
+
+/// Copies the database in `data_dir` into the folder `to`, which is made when there is none. On return it is
+/// on the disk, and was found sound. A server that runs on `data_dir` goes on writing meanwhile: what it
+/// writes later is not in the copy.
+///
+/// # Errors
+/// [`BackupError`] says which side is at fault.
+pub fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
+    let (source, destination) = (data_dir.join(FILE), to.join(FILE));
+    let cannot_write =
+        |e: &dyn std::fmt::Display| BackupError::Destination(destination.clone(), e.to_string());
+    let unreadable =
+        |e: &dyn std::fmt::Display| BackupError::Source(OpenError::Access(source.clone(), e.to_string()));
+    let from = reader(&source).map_err(|e| unreadable(&e))?;
+    check(&from, &source).map_err(BackupError::Source)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(|e| cannot_write(&e))?;
+    if destination.exists() {
+        return Err(BackupError::Exists(destination));
+    }
+    // It has its name only when it is whole.
+    let unfinished = Unfinished(to.join(format!("{FILE}.new")));
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished.0)
+        .map_err(|e| cannot_write(&e))?;
+    let mut copy = Connection::open(&unfinished.0).map_err(|e| cannot_write(&e))?;
+    copy_all(&from, &mut copy).map_err(|e| cannot_write(&e))?;
+    // One file, with nothing beside it that would have to be moved along.
+    copy.pragma_update(None, "journal_mode", "DELETE").map_err(|e| cannot_write(&e))?;
+    check(&copy, &unfinished.0).map_err(|e| cannot_write(&e))?;
+    copy.close().map_err(|(_, e)| cannot_write(&e))?;
+    let finish = || {
+        File::open(&unfinished.0)?.sync_all()?;
+        std::fs::rename(&unfinished.0, &destination)?;
+        File::open(to)?.sync_all()
+    };
+    finish().map_err(|e| cannot_write(&e))
+}
+
+/// Copies every page in one step, so that all are of the same moment.
+fn copy_all(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
+    let backup = Backup::new(from, to)?;
+    for _ in 0..ATTEMPTS {
+        match backup.step(-1)? {
+            StepResult::Done => return Ok(()),
+            _ => std::thread::sleep(PAUSE),
+        }
+    }
+    Err(rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error { code: ErrorCode::DatabaseBusy, extended_code: rusqlite::ffi::SQLITE_BUSY },
+        None,
+    ))
+}
+
+/// A file that is removed when this is dropped, if it has not been given its name by then.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Err(e) = std::fs::remove_file(&self.0)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(error = %e, "an unfinished copy cannot be removed");
+        }
+    }
+}
+
+impl std::fmt::Display for BackupError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exists(path) => write!(f, "there is {} already: choose another folder", path.display()),
+            Self::Source(e) => write!(f, "{e}"),
+            Self::Destination(path, e) => write!(f, "cannot write {}: {e}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for BackupError {}
