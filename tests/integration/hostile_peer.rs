@@ -20,23 +20,24 @@ use super::{
 };
 
 /// The program with two users, a peer that behaves and one that does not; both peers' keys are known.
-struct Scene {
+pub struct Scene {
     server: Serve,
-    name: OwnedServerName,
+    pub name: OwnedServerName,
     data: TempDir,
-    alice: Client,
-    mallory: Peer,
-    honest: Peer,
+    pub alice: Client,
+    pub bob: Client,
+    pub mallory: Peer,
+    pub honest: Peer,
     _ca: Authority,
 }
 
 impl Scene {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// With further settings of the attacked server.
-    fn start_with(more: &[&str]) -> Self {
+    pub fn start_with(more: &[&str]) -> Self {
         let ca = Authority::new();
         let data = TempDir::new();
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
@@ -48,14 +49,15 @@ impl Scene {
             format!("federation.tls_private_key={}", ca.file("key.pem").display()),
             format!("federation.trusted_ca={}", ca.file("ca.pem").display()),
             "federation.allow_addresses=127.0.0.0/8,::1/128".to_owned(),
+            "presence.batch_window=100ms".to_owned(),
         ];
         let settings = settings.iter().map(String::as_str).chain(more.iter().copied());
         let settings: Vec<_> = settings.flat_map(|setting| ["--set", setting]).collect();
         let server = Serve::start(data.path(), &settings);
         let alice = server.client.clone().register("alice");
-        server.client.clone().register("bob");
+        let bob = server.client.clone().register("bob");
         let [mallory, honest] = [(); 2].map(|()| Peer::start(&ca, Duration::ZERO));
-        let scene = Self { server, name, data, alice, mallory, honest, _ca: ca };
+        let scene = Self { server, name, data, alice, bob, mallory, honest, _ca: ca };
         for peer in [&scene.mallory, &scene.honest] {
             peer.send(&scene.name, &scene.profile_query(peer)).ok();
         }
@@ -63,23 +65,23 @@ impl Scene {
     }
 
     /// A request that is answered with 200.
-    fn profile_query(&self, peer: &Peer) -> Request {
+    pub fn profile_query(&self, peer: &Peer) -> Request {
         let user = self.alice.user.replace(':', "%3A").replace('@', "%40");
         let path = format!("/_matrix/federation/v1/query/profile?user_id={user}");
         peer.signed(&self.name, "GET", &path, b"")
     }
 
     /// A transaction of the hostile peer.
-    fn transaction(&self, id: &str, edus: &[Value]) -> Request {
+    pub fn transaction(&self, id: &str, edus: &[Value]) -> Request {
         self.mallory.transaction(&self.name, id, edus)
     }
 
-    fn send(&self, request: &Request) -> Answer {
+    pub fn send(&self, request: &Request) -> Answer {
         self.mallory.send(&self.name, request)
     }
 
     /// Every row of every table, but for other servers' keys.
-    fn rows(&self) -> BTreeMap<String, Vec<String>> {
+    pub fn rows(&self) -> BTreeMap<String, Vec<String>> {
         let file = self.data.path().join("pilotlight.db");
         let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("opens");
         let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
@@ -90,7 +92,7 @@ impl Scene {
     }
 
     /// The memory that the program has, in KiB.
-    fn memory_kib(&self) -> u64 {
+    pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.child.id()));
         let status = status.expect("Linux tells");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("has memory");
@@ -110,7 +112,7 @@ fn table_rows(database: &Connection, table: &str) -> Vec<String> {
     rows
 }
 
-fn edu(kind: &str, content: Value) -> Value {
+pub fn edu(kind: &str, content: Value) -> Value {
     json!({ "edu_type": kind, "content": content })
 }
 
@@ -161,7 +163,9 @@ fn not_allowed(scene: &Scene) -> Vec<(&'static str, Request, Refusal)> {
         put(&json!({ "origin": mallory.name, "pdus": vec![json!({}); pdus], "edus": edus }))
     };
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
-    let padding = "x".repeat((10 << 20) + 1);
+    // To the byte: of what is longer the server would leave something unread, and its answer could be lost.
+    let most = (10 << 20) - json!({ "origin": mallory.name, "x": "" }).to_string().len();
+    let padding = "x".repeat(most + 1);
     let long = "t".repeat(256);
     vec![
         ("another origin inside", put(&json!({ "origin": honest.name, "edus": [] })), (403, "M_FORBIDDEN")),
@@ -195,7 +199,7 @@ fn what_is_not_proven_or_not_allowed_is_refused_and_leaves_no_trace() {
     }
     // Beyond what the HTTP library reads of a head there is no one to form a Matrix error.
     let mut heavy = scene.profile_query(&scene.mallory);
-    heavy.headers.push(("x-padding", "x".repeat(100_000)));
+    heavy.headers.push(("x-padding", "x".repeat(9_000)));
     assert_eq!(scene.send(&heavy).status, 431);
     assert_eq!(scene.rows(), before);
     scene.mallory.send(&scene.name, &scene.profile_query(&scene.mallory)).ok();

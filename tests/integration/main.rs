@@ -10,6 +10,7 @@ mod federation_lists;
 mod federation_presence;
 mod federation_send;
 mod federation_transport;
+mod hostile_edus;
 mod hostile_peer;
 mod keys;
 mod limits;
