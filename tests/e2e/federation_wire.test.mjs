@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Authority } from "./lib/authority.mjs";
 import { Homeserver } from "./lib/homeserver.mjs";
-import { Device, path, until } from "./lib/matrix.mjs";
+import { path, until } from "./lib/matrix.mjs";
 import { presenceIn } from "./lib/relay.mjs";
+import { User } from "./lib/user.mjs";
 
 const WINDOW_MS = 700;
 const SHORT_MS = 3000;
@@ -18,54 +19,6 @@ const SETTINGS = {
   "presence.offline_grace": "1s",
 };
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** A user who is there: a stream is open all the time. */
-class User extends Device {
-  static async arrive(server, name) {
-    const user = await User.register(server.baseUrl, name);
-    user.done = user.#listen();
-    return user;
-  }
-
-  static async register(baseUrl, name) {
-    const { userId, token, deviceId } = await Device.register(baseUrl, name);
-    return new User(baseUrl, { user_id: userId, access_token: token, device_id: deviceId });
-  }
-
-  leave() {
-    this.left = true;
-    return this.done;
-  }
-
-  async #listen() {
-    while (!this.left) await this.sync({ timeout: 500 });
-  }
-
-  /** Puts others on the list, who accept. */
-  async observe(...others) {
-    await this.ok("POST", path("/_matrix/client/v3/presence/list/{}", this.userId), { invite: others.map(({ userId }) => userId) });
-    for (const other of others) {
-      const answer = path("/_matrix/client/unstable/org.pilotlight/presence/requests/{}/{}", other.userId, this.userId);
-      await until("asked", async () => (await other.request("POST", answer, { answer: "accept" })).status === 200);
-    }
-  }
-
-  /** The state in which this user sees another, and the status message. */
-  async seesOf({ userId }) {
-    const { body } = await this.request("GET", path("/_matrix/client/v3/presence/{}/status", userId));
-    return [body["org.pilotlight.presence"]?.state, body.status_msg];
-  }
-
-  sees(other, state, message, timeoutMs) {
-    let seen;
-    return until(`${this.userId} sees ${other.userId} as ${state} ${message ?? ""}`, async () => {
-      seen = await this.seesOf(other);
-      return seen[0] === state && seen[1] === message;
-    }, timeoutMs).catch((error) => {
-      throw new Error(`${error.message}, but as ${seen.join(" ")}`);
-    });
-  }
-}
 
 let authority, here, there, crowd, watcher;
 

@@ -4,24 +4,28 @@ import { after, before, test } from "node:test";
 import { join } from "node:path";
 import { Authority } from "./lib/authority.mjs";
 import { Homeserver } from "./lib/homeserver.mjs";
-import { Device, path } from "./lib/matrix.mjs";
+import { path, until } from "./lib/matrix.mjs";
 import { isSignedBy, Peer } from "./lib/peer.mjs";
+import { presenceIn } from "./lib/relay.mjs";
+import { User } from "./lib/user.mjs";
 
 let authority, ours, stock, alice, bob, stranger, asStock;
 
 before(async () => {
   authority = new Authority();
-  ours = await Homeserver.start({ "presence.offline_grace": "1s" }, "pilotlight", { authority });
-  const watchers = [`@alice:${ours.name}`];
+  const settings = { "presence.offline_grace": "1s", "presence.batch_window": "500ms", "presence.short_watchdog": "3s" };
+  ours = await Homeserver.start(settings, "pilotlight", { authority });
+  const watchers = ["bob", `@alice:${ours.name}`];
   const modules = [{ module: "everybody_sees.EverybodySees", config: { watchers } }];
-  stock = await Homeserver.start({ modules }, "synapse", { authority });
-  alice = await Device.register(ours.baseUrl, "alice");
-  bob = await Device.register(stock.baseUrl, "bob");
+  stock = await Homeserver.start({ modules }, "synapse", { authority, relayed: true });
+  alice = await User.arrive(ours, "alice");
+  bob = await User.arrive(stock, "bob");
   stranger = new Peer({ name: "localhost", ca: authority.ca });
   asStock = new Peer({ name: stock.name, ca: authority.ca, keyFile: join(stock.dir, "signing.key") });
 });
 
 after(async () => {
+  await Promise.all([alice?.leave(), bob?.leave()]);
   await Promise.all([ours?.stop(), stock?.stop()]);
   authority?.remove();
 });
@@ -68,4 +72,49 @@ test("a request in Synapse's name with a wrong signature is refused, and one wit
     const { status, body } = await bad.ask(ours.name, "GET", uri);
     assert.deepEqual([status, body.errcode], [401, "M_UNAUTHORIZED"]);
   }
+});
+
+/** What Synapse knows no words for any more: who observes whom, said in its name with its key. */
+async function sayAsStock(type, observer, observed) {
+  const content = { observer_user: observer.userId, observed_user: observed.userId };
+  const { status } = await asStock.send(ours.name, `${type}${Date.now()}`, { edu_type: type, content });
+  assert.equal(status, 200);
+}
+
+test("Synapse accepts our transactions, also with what it does not know", async () => {
+  await alice.ok("POST", path("/_matrix/client/v3/presence/list/{}", alice.userId), { invite: [bob.userId] });
+  const [first] = await until("the request is there", () => stock.relay.transactions.length > 0 && stock.relay.transactions);
+  assert.equal(first.edus[0].edu_type, "m.presence_invite");
+  assert.equal(first.status, 200);
+});
+
+test("we take Synapse's transactions: our user sees its user", async () => {
+  await sayAsStock("m.presence_accept", alice, bob);
+  await bob.setPresence("online", "from Synapse");
+  await alice.sees(bob, "online", "from Synapse");
+  await bob.setPresence("unavailable", "away from Synapse");
+  await alice.sees(bob, "unavailable", "away from Synapse");
+});
+
+test("its user sees ours, in the three states that it knows", async () => {
+  await sayAsStock("m.presence_invite", bob, alice); // accepted by itself, since she observes him
+  for (const [state, shown] of [["online", "online"], ["busy", "unavailable"], ["free_for_chat", "online"], ["hidden", "offline"]]) {
+    await alice.setPresence(state, `I am ${state}`);
+    const message = state === "hidden" ? undefined : `I am ${state}`;
+    const told = () => bob.told.get(alice.userId);
+    await until(`Synapse shows ${shown}`, () => told()?.presence === shown && (message === undefined || told().status_msg === message));
+  }
+  assert.ok(stock.relay.transactions.every(({ status }) => status === 200));
+  assert.doesNotMatch(JSON.stringify(stock.relay.transactions.map(({ edus }) => edus)), /"hidden"/);
+});
+
+test("a server that did not understand a poll gets no more of them, and no reminders", async () => {
+  await new Promise((resolve) => setTimeout(resolve, 6000)); // the patience with a first poll
+  const from = stock.relay.transactions.length;
+  await alice.setPresence("online", "again");
+  await until("Synapse is told", () => bob.told.get(alice.userId)?.status_msg === "again");
+  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the short watchdog
+  const said = presenceIn(stock.relay.transactions.slice(from));
+  assert.ok(said.length >= 1 && said.length <= 2, JSON.stringify(said));
+  for (const { poll, reminder } of said) assert.deepEqual({ poll, reminder }, { poll: 0, reminder: false });
 });
