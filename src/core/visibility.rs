@@ -21,7 +21,8 @@ pub struct Ties {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Share {
-    /// With nobody: even those accepted see the user offline, as if they had never been seen.
+    /// With nobody: even those accepted are told nothing, and who could see the user before is told that
+    /// nothing is known.
     Nobody,
     /// With those accepted on the list.
     List,

@@ -254,6 +254,23 @@ fn l4_a_group_is_invited_but_for_those_who_cannot_be() {
 }
 
 #[test]
+fn l6_l7_all_devices_are_told_of_changed_settings_once() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let mut phones = Reader::new(&server.log_in("alice"));
+    let settings = format!("{OURS}/settings/{}", alice.user);
+    let tells = |reader: &mut Reader| {
+        let events = reader.now()["account_data"]["events"].as_array().cloned().unwrap_or_default();
+        events.iter().filter(|e| e["type"] == "org.pilotlight.presence_list").count()
+    };
+    for expected in [1, 0] {
+        alice.put(&settings, json!({ "share": "list", "invites": { "busy": "list" } })).ok();
+        assert_eq!(tells(&mut phones), expected);
+    }
+    assert_eq!(alice.get(&settings).ok()["share"], "list");
+}
+
+#[test]
 fn nonsense_is_refused_and_lists_are_ones_own() {
     let server = TestServer::start();
     let (alice, bob) = (server.register("alice"), server.register("bob"));

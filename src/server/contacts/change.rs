@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The type of the account data that tells a user's devices that their list or requests changed.
+/// The type of the account data that tells a user's devices that their list, requests or settings changed.
 pub const LIST_CHANGED: &str = "org.pilotlight.presence_list";
 
 /// What a change of a list leads to.
@@ -100,36 +100,62 @@ impl App {
         }
     }
 
-    /// Changes how `owner` shares presence and takes invites.
+    /// Changes how `owner` shares presence and takes invites; on the disk, with what follows for others, when
+    /// this returns.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
     pub async fn change_contact_settings(
         self: &Arc<Self>,
         owner: &UserId,
         settings: Settings,
     ) -> ApiResult<()> {
-        let auto = settings.auto_accept;
-        {
-            let _writing = self.contacts.writing.lock().await;
-            self.store.put_contact_settings(owner.to_owned(), settings.clone()).await?;
-            let after = settings.share;
-            let before = {
-                let mut users = self.contacts.lock();
-                let of_owner = of_user(&mut users, owner);
-                let before = std::mem::replace(&mut of_owner.settings, settings).share;
-                if before != after {
-                    self.contacts.note_share(owner, of_owner, before, &self.live);
-                }
-                before
-            };
+        let (app, owner) = (Arc::clone(self), owner.to_owned());
+        // What has begun is brought to its end, though whoever asked goes away meanwhile.
+        let change = async move {
+            let auto = settings.auto_accept;
+            app.take_settings(&owner, settings).await?;
+            app.change_list(&owner, |list| {
+                list.handle_auto_accept(auto);
+                Ok(())
+            })
+            .await
+        };
+        tokio::spawn(change).await.map_err(ApiError::internal)?
+    }
+
+    async fn take_settings(self: &Arc<Self>, owner: &OwnedUserId, settings: Settings) -> ApiResult<()> {
+        let _writing = self.contacts.writing.lock().await;
+        self.store.put_contact_settings(owner.clone(), settings.clone()).await?;
+        let after = settings.share;
+        let (before, changed) = {
+            let mut users = self.contacts.lock();
+            let of_owner = of_user(&mut users, owner);
+            let changed = of_owner.settings != settings;
+            let before = std::mem::replace(&mut of_owner.settings, settings).share;
             if before != after {
-                self.refresh_across(owner);
-                self.wake_observers_by(owner, before.max(after));
+                self.contacts.note_share(owner, of_owner, before, &self.live);
             }
+            (before, changed)
+        };
+        if before != after {
+            self.refresh_across(owner);
+            self.wake_observers_by(owner, before.max(after));
         }
-        self.change_list(owner, |list| {
-            list.handle_auto_accept(auto);
-            Ok(())
-        })
-        .await
+        if changed {
+            self.tell_devices([owner.clone()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells all devices of these users that their list, requests or settings changed.
+    async fn tell_devices(self: &Arc<Self>, users: impl IntoIterator<Item = OwnedUserId>) -> ApiResult<()> {
+        let content = format!(r#"{{"changed_ts":{}}}"#, self.unix_ms());
+        for user in users.into_iter().filter(|user| user.server_name() == self.server_name()) {
+            let key = AccountDataKey { user, room: None, kind: LIST_CHANGED.to_owned() };
+            self.set_account_data(key, content.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Ends every relation of a user whose account is closed: they observe nobody and nobody observes them.
@@ -159,11 +185,7 @@ impl App {
                 of_user(&mut users, observer).sight.note(observed, self.live.advance());
             }
         }
-        let content = format!(r#"{{"changed_ts":{}}}"#, self.unix_ms());
-        for user in consequences.tell.into_iter().filter(|user| user.server_name() == self.server_name()) {
-            let key = AccountDataKey { user, room: None, kind: LIST_CHANGED.to_owned() };
-            self.set_account_data(key, content.clone()).await?;
-        }
+        self.tell_devices(consequences.tell).await?;
         for (observer, _) in &consequences.sight {
             self.wakers.wake(observer);
         }
