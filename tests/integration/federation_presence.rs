@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::{
     authority::{Authority, free_address},
-    contacts::{add, answer, requests, standing},
+    contacts::{add, answer, list_path, requests, standing},
     support::{Client, TestServer},
     sync::same,
 };
@@ -150,6 +150,10 @@ fn observe(a: &TestServer, observer: &str, b: &TestServer, observed: &str) {
         Ok(())
     }))
     .expect("it can be written");
+}
+
+fn drop_from_list(who: &Client, whom: &Client) {
+    who.post(&list_path(who), json!({ "drop": [whom.user] })).ok();
 }
 
 /// Waits until `holds`, and fails the test when it does not within 20 s.
@@ -434,6 +438,13 @@ fn l8_who_has_no_client_open_asks_for_nobody_and_stops_to_know_them() {
     assert_eq!(sent(&b, &a_name).sent, before, "nobody does");
     let alice = Watcher::new(&alice);
     alice.sees(&bob.client.user, "online (does anybody care?)");
+    // Nor is anybody who was taken off the list.
+    drop_from_list(&alice.client, &bob.client);
+    quiet(&a, &a_name, &b, &b_name);
+    let before = sent(&b, &a_name).sent_edus;
+    bob.say("and now?");
+    std::thread::sleep(WINDOW * 3);
+    assert_eq!(sent(&b, &a_name).sent_edus, before, "nobody does");
 }
 
 #[test]

@@ -124,3 +124,24 @@ async fn what_could_not_be_sent_goes_out_as_soon_as_the_other_server_is_heard_of
     until("it arrives", || queue.peers()[&b_name].sent_edus == 1).await;
     assert_eq!(queue.peers()[&b_name].waiting, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brief_reminder_that_is_none_is_refused_and_a_strangers_is_of_no_consequence() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, b)) = (ca.trusting_server(), ca.trusting_server());
+    let client = &a.app().federation.as_ref().expect("federates").client;
+    let remind = async |text: &str| {
+        let path = format!("/_matrix/federation/unstable/org.pilotlight/r/{text}");
+        client.tell(&b_name, &path).await
+    };
+    for bad in ["x", "A.B.C", "A.B.C.D.E.F.G"] {
+        let refused = remind(bad).await;
+        assert!(
+            matches!(&refused, Err(RequestError::Status(status, _)) if status.as_u16() == 400),
+            "{refused:?}"
+        );
+    }
+    remind("A.B.C.D~").await.expect("is taken");
+    let presence = &b.app().federation.as_ref().expect("federates").presence;
+    assert!(!presence.peers().contains_key(a_name.as_str()), "nothing is kept of it");
+}

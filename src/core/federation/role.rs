@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::config::Config;
+use super::edu::Edu;
 use super::engine::{Engine, Outcome, Output, PeerView, Permission, Refused};
 use super::names::{BadUserId, Names};
 use super::peer::Speech;
 use super::status::{Server, Status};
-use super::wire::{BadEdu, decode, decode_brief, encode, encode_brief};
+use super::wire::{BadEdu, decode, encode, encode_brief};
 use crate::core::time::Instant;
 
 /// An [`Engine`] that speaks of users and servers by name, and of messages as JSON.
@@ -150,9 +151,9 @@ impl Federation {
         self.engine.handle_edu(now, peer, edu).map_err(Rejected::Refused)
     }
 
-    /// A reminder in the brief form came from `peer`, which has proved to be that server.
-    pub fn handle_brief(&mut self, now: Instant, peer: &str, text: &str) -> Result<(), Rejected> {
-        let edu = decode_brief(text).map_err(Rejected::Bad)?;
+    /// A reminder that came in the brief form is from `peer`, which has proved to be that server; it names
+    /// nobody.
+    pub fn handle_reminder(&mut self, now: Instant, peer: &str, edu: Edu) -> Result<(), Rejected> {
         let peer = self.names.find_server(peer).ok_or(Rejected::Refused(Refused::Unrelated))?;
         self.engine.handle_edu(now, peer, edu).map_err(Rejected::Refused)
     }

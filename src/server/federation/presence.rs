@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     core::{
-        federation::{Config, Event, Federation as Role, Outcome, PeerView, Permission, Rejected},
+        federation::{
+            BadEdu, Config, Event, Federation as Role, Outcome, PeerView, Permission, Rejected, decode_brief,
+        },
         presence::Change,
         time::Instant,
     },
@@ -175,8 +177,13 @@ impl App {
     }
 
     /// A reminder in the brief form came from `origin`.
-    pub(super) fn take_brief(&self, origin: &ServerName, text: &str) {
-        self.take_from(origin, |role, now| role.handle_brief(now, origin.as_str(), text));
+    ///
+    /// # Errors
+    /// [`BadEdu`] when it has another form.
+    pub(super) fn take_brief(&self, origin: &ServerName, text: &str) -> Result<(), BadEdu> {
+        let reminder = decode_brief(text)?;
+        self.take_from(origin, |role, now| role.handle_reminder(now, origin.as_str(), reminder));
+        Ok(())
     }
 
     fn take_from(&self, origin: &ServerName, take: impl FnOnce(&mut Role, Instant) -> Result<(), Rejected>) {

@@ -114,10 +114,11 @@ pub(super) async fn remind(
     State(app): State<Arc<App>>,
     Path(reminder): Path<String>,
     signed: Signed,
-) -> StatusCode {
-    app.take_brief(&signed.origin, &reminder);
+) -> ApiResult<StatusCode> {
+    app.take_brief(&signed.origin, &reminder)
+        .map_err(|e| ApiError::invalid_param(format!("reminder: {e}")))?;
     app.metrics.received.count(1, reminder.len());
-    StatusCode::NO_CONTENT
+    Ok(StatusCode::NO_CONTENT)
 }
 
 impl App {
