@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pilotlight::server::Config;
+use http::Method;
+use pilotlight::server::{Config, federation::client::RequestError, keys::Signer};
+use ruma::ServerName;
 use serde_json::{Value, json};
 
 use super::{
@@ -294,4 +296,37 @@ fn o2_presence_can_be_switched_off_for_one_server() {
         assert_ne!(seen(&bob, &alice.user), "online", "it asks no more");
         seen(&alice, &bob.user) == "unknown"
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn o2_after_a_rotation_requests_are_signed_with_the_new_key_and_the_former_is_published() {
+    let ca = Authority::new();
+    let ((a_name, a), (b_name, b)) = (ca.trusting_server(), ca.trusting_server());
+    async fn ask(from: &TestServer, to: &ServerName, path: &str) -> Result<Value, RequestError> {
+        let federation = from.app().federation.as_ref().expect("federates");
+        let answer = federation.client.request(to, Method::GET, path, None).await?;
+        Ok(serde_json::from_str(answer.get()).expect("JSON"))
+    }
+    let signed = format!("/_matrix/federation/v1/query/profile?user_id=%40x%3A{}", b_name.host());
+    let is_known = |answer: Result<Value, RequestError>| match answer {
+        Err(RequestError::Status(status, _)) => status == 404,
+        other => panic!("the user does not exist: {other:?}"),
+    };
+    assert!(is_known(ask(&a, &b_name, &signed).await));
+    let former = a.app().rooms.signer.key_id();
+    let (data, config) = (a.data_dir().to_owned(), a.app().config.clone());
+    let a = tokio::task::block_in_place(|| {
+        a.restart_with(|new| {
+            let key = Signer::existing(&data, &a_name).expect("can be read").expect("is there");
+            key.rotate(&data, 1_700_000_000_000).expect("is replaced");
+            *new = config;
+        })
+    });
+    let config = b.app().config.clone();
+    // The other server asked for the keys a moment ago: only a start makes it ask again within the minute.
+    let b = tokio::task::block_in_place(|| b.restart_with(|new| *new = config));
+    assert!(is_known(ask(&a, &b_name, &signed).await));
+    let keys = ask(&b, &a_name, "/_matrix/key/v2/server").await.expect("an answer");
+    assert!(keys["verify_keys"].get(&former).is_none(), "{keys}");
+    assert_eq!(keys["old_verify_keys"][&former]["expired_ts"], 1_700_000_000_000_u64, "{keys}");
 }
