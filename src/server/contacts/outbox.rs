@@ -17,14 +17,16 @@ use crate::{
     },
 };
 
-/// Denials of requests that are not kept, that wait for one server. Beyond it there is no answer.
+/// Denials of requests that are not kept, that wait for one server and for all. Beyond it there is no answer.
 const MAX_DENIALS: usize = 1_000;
+const MAX_DENIALS_OF_ALL: usize = 50_000;
 
 /// What waits beside the store.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Denials of requests that are not kept: who was asked, and who asks, for each server.
     denials: BTreeMap<OwnedServerName, BTreeSet<(OwnedUserId, OwnedUserId)>>,
+    denial_count: usize,
     /// The servers of whose messages only some are with the queue, as it is full.
     overflowed: BTreeSet<OwnedServerName>,
 }
@@ -123,21 +125,53 @@ impl Outbox {
     /// Whether there is room for one more.
     fn handle_denial(&mut self, denial: &ListMessage) -> bool {
         let waiting = self.denials.entry(denial.contact.server_name().to_owned()).or_default();
+        let is_full = waiting.len() >= MAX_DENIALS || self.denial_count >= MAX_DENIALS_OF_ALL;
         let pair = (denial.owner.clone(), denial.contact.clone());
-        if waiting.len() >= MAX_DENIALS && !waiting.contains(&pair) {
-            return false;
+        let takes = !is_full || waiting.contains(&pair);
+        if takes {
+            self.denial_count += usize::from(waiting.insert(pair));
+        } else if waiting.is_empty() {
+            self.denials.remove(denial.contact.server_name());
         }
-        waiting.insert(pair);
-        true
+        takes
     }
 
     fn handle_delivered(&mut self, message: &ListMessage) {
         let server = message.contact.server_name();
         if let Some(waiting) = self.denials.get_mut(server) {
-            waiting.remove(&(message.owner.clone(), message.contact.clone()));
+            let pair = (message.owner.clone(), message.contact.clone());
+            self.denial_count -= usize::from(waiting.remove(&pair));
             if waiting.is_empty() {
                 self.denials.remove(server);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::list::Kind;
+
+    fn denial(server: usize, asker: usize) -> ListMessage {
+        ListMessage {
+            owner: "@nobody:here".try_into().expect("a user ID"),
+            contact: format!("@u{asker}:s{server}").try_into().expect("a user ID"),
+            message: Message { kind: Kind::Deny, seq: 1 },
+        }
+    }
+
+    #[test]
+    fn denials_that_nobody_fetches_are_bounded_for_each_server_and_for_all() {
+        let mut outbox = Outbox::default();
+        for server in 0..MAX_DENIALS_OF_ALL / MAX_DENIALS {
+            assert!((0..MAX_DENIALS).all(|asker| outbox.handle_denial(&denial(server, asker))));
+            assert!(!outbox.handle_denial(&denial(server, MAX_DENIALS)));
+        }
+        assert!(!outbox.handle_denial(&denial(99, 0)));
+        assert!(outbox.handle_denial(&denial(7, 7)), "it waits already");
+        outbox.handle_delivered(&denial(7, 7));
+        assert!(outbox.handle_denial(&denial(99, 0)));
+        assert_eq!(outbox.denials.values().map(BTreeSet::len).sum::<usize>(), outbox.denial_count);
     }
 }
