@@ -1,7 +1,7 @@
 //! From the end of a request to what it was for.
 
-use super::commands::Then;
 use super::contacts::Half;
+use super::follow_up::Then;
 use super::output::{Connection, Failure, Output, RequestId, Ticket};
 use super::room::MemberList;
 use super::{Client, Dialect};

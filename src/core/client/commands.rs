@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use super::actions::CHOICE_KEY;
 use super::answers::Awaited;
-use super::contacts::privacy_of;
-use super::output::{Connection, Failure, Output, Ticket};
+use super::follow_up::Then;
+use super::output::{Failure, Output, Ticket};
 use super::room::Membership;
 use super::{Client, Dialect};
-use crate::core::notify::NotifySettings;
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::{Instant, millis};
-use crate::core::wire::event::{Event, events};
 use crate::core::wire::path::{path, push_query};
-use crate::core::wire::read::{Object, Reader};
-use crate::core::wire::write::{self, ToJson};
+use crate::core::wire::read::Object;
+use crate::core::wire::write;
 
 const V3: &str = "/_matrix/client/v3";
 /// How long a typing notice lasts on the server.
@@ -24,33 +21,6 @@ const TYPING_REPEATS: Duration = Duration::from_secs(20);
 /// The most events one scroll back asks for.
 const MAX_SCROLL_BACK: u32 = 500;
 const MESSAGES_FILTER: &str = r#"{"lazy_load_members":true}"#;
-
-/// What to do with a command's answer.
-#[derive(Debug)]
-pub(super) enum Then {
-    /// Give the body.
-    Body,
-    /// Give `null`.
-    Done,
-    /// Give the room's ID; the room is a conversation with these users.
-    Room { direct_with: Vec<String> },
-    /// The room is gone.
-    Forget(String),
-    /// More of the past.
-    ScrollBack { room_id: String, from: String },
-    /// The directory.
-    Directory,
-    /// Give the settings of privacy.
-    Privacy,
-    /// The settings of notifications were taken.
-    Notify(NotifySettings),
-    /// The choice was taken.
-    Choice { choice: Choice, words: StatusMsg },
-    /// The name was taken.
-    DisplayName(String),
-    /// The session has ended.
-    LogOut,
-}
 
 /// A room to create.
 #[derive(Debug, Default)]
@@ -266,20 +236,6 @@ impl Client {
         self.request(now, Awaited::OwnStatus, "GET", status, None);
     }
 
-    pub(super) fn conclude_command(
-        &mut self,
-        now: Instant,
-        ticket: Ticket,
-        then: Then,
-        outcome: Result<&str, Failure>,
-    ) {
-        let result = match outcome {
-            Ok(body) => self.follow_up(now, then, body),
-            Err(failure) => self.follow_failure(now, then, failure),
-        };
-        self.outputs.push_back(Output::Answer { ticket, result });
-    }
-
     pub(super) fn command(
         &mut self,
         now: Instant,
@@ -306,131 +262,4 @@ impl Client {
             (StatusMsg::Clear, _) | (StatusMsg::Keep, None) => StatusMsg::Keep,
         }
     }
-
-    fn follow_up(&mut self, now: Instant, then: Then, body: &str) -> Result<String, Failure> {
-        let null = Ok(String::from("null"));
-        match then {
-            Then::Done => return null,
-            Then::Body if body.is_empty() => return null,
-            Then::Body => {
-                let mut reader = Reader::new(body);
-                let checked = reader.raw().and_then(|raw| reader.end().map(|()| raw.to_owned()));
-                return checked.map_err(|_| Failure::not_understood());
-            }
-            Then::Room { direct_with } => {
-                let room =
-                    Object::parse_or_empty(body).string("room_id").ok_or_else(Failure::not_understood)?;
-                self.remember_direct(now, &room, direct_with);
-                return Ok(room.to_json());
-            }
-            Then::Forget(room) => self.remove_room(&room),
-            Then::ScrollBack { room_id, from } => return self.apply_older(&room_id, &from, body),
-            Then::Directory => return Ok(directory(body)),
-            Then::Privacy => return Ok(privacy_of(body)),
-            Then::Notify(settings) => self.notify = settings,
-            Then::Choice { choice, words } => self.handle_choice(choice, words),
-            Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
-            Then::LogOut => self.handle_logged_out(now),
-        }
-        null
-    }
-
-    fn follow_failure(&mut self, now: Instant, then: Then, failure: Failure) -> Result<String, Failure> {
-        match then {
-            // A server that is gone or has forgotten the session leaves nothing to end.
-            Then::LogOut if !failure.is_transient() => {
-                self.handle_logged_out(now);
-                Ok(String::from("null"))
-            }
-            _ => Err(failure),
-        }
-    }
-
-    fn handle_choice(&mut self, choice: Choice, words: StatusMsg) {
-        self.me.state = choice;
-        match words {
-            StatusMsg::Keep => (),
-            StatusMsg::Set(words) => self.me.status_msg = Some(words),
-            StatusMsg::Clear => self.me.status_msg = None,
-        }
-        if self.dialect != Dialect::Pilotlight {
-            let value = Some(choice.as_str().to_owned());
-            self.outputs.push_back(Output::Store { key: CHOICE_KEY.to_owned(), value });
-        }
-    }
-
-    fn handle_logged_out(&mut self, now: Instant) {
-        for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-            for action in self.queue.forget_room(&room) {
-                self.drop_echo(&action);
-            }
-        }
-        self.abandon(now);
-        self.show_connection(Connection::LoggedOut, None);
-    }
-
-    fn apply_older(&mut self, room_id: &str, from: &str, body: &str) -> Result<String, Failure> {
-        let body = Object::parse(body).ok_or_else(Failure::not_understood)?;
-        let current =
-            |client: &Self| client.rooms.get(room_id).and_then(|room| room.timeline.back_token()).is_some();
-        let asked = self.rooms.get(room_id).and_then(|room| room.timeline.back_token());
-        // The timeline was reset, or another answer came first: these would leave a hole.
-        if asked != Some(from) {
-            return Ok(current(self).to_string());
-        }
-        let chunk: Vec<Event<'_>> = events(body.raw("chunk").unwrap_or_default());
-        for event in &chunk {
-            if let Some(id) = self.place_echo(room_id, event)
-                && let Some(room) = self.rooms.get_mut(room_id)
-            {
-                room.timeline.remove_echo(id);
-            }
-        }
-        let Some(room) = self.rooms.get_mut(room_id) else { return Ok(String::from("false")) };
-        for event in events(body.raw("state").unwrap_or_default()) {
-            room.handle_listed_member(&event, &self.user_id);
-        }
-        // Some servers go on giving tokens at the beginning of a room.
-        let end = body.text("end").filter(|end| *end != from && !chunk.is_empty());
-        let shown = chunk.into_iter().filter(|event| &*event.kind != "m.room.redaction");
-        room.timeline.handle_older(shown, end.as_deref());
-        self.touch(room_id);
-        Ok(current(self).to_string())
-    }
-
-    fn remember_direct(&mut self, now: Instant, room: &str, users: Vec<String>) {
-        if users.is_empty() {
-            return;
-        }
-        for user in users {
-            match self.direct.iter_mut().find(|(known, _)| *known == user) {
-                Some((_, rooms)) if rooms.iter().any(|known| known == room) => (),
-                Some((_, rooms)) => rooms.push(room.to_owned()),
-                None => self.direct.push((user, vec![room.to_owned()])),
-            }
-        }
-        let path = path(V3, &["user", &self.user_id, "account_data", "m.direct"]);
-        let body = write::object(|body| {
-            self.direct.iter().for_each(|(user, rooms)| body.value(user, rooms));
-        });
-        self.request(now, Awaited::Notice, "PUT", path, Some(body));
-        self.touch(room);
-    }
-}
-
-/// The directory's answer in the application's words.
-fn directory(body: &str) -> String {
-    let rooms = Object::parse_or_empty(body).list("chunk");
-    let rooms = rooms.into_iter().filter_map(|raw| {
-        let room = Object::parse(raw)?;
-        let id = room.text("room_id")?;
-        Some(write::object(|entry| {
-            entry.text("roomId", &id);
-            entry.optional("name", room.text("name").as_deref());
-            entry.optional("alias", room.text("canonical_alias").as_deref());
-            entry.optional("topic", room.text("topic").as_deref());
-            entry.integer("members", room.integer("num_joined_members").unwrap_or(0));
-        }))
-    });
-    ["[", &rooms.collect::<Vec<_>>().join(","), "]"].concat()
 }

@@ -5,7 +5,7 @@
 //! fail with `UNSUPPORTED`.
 
 use super::answers::Awaited;
-use super::commands::Then;
+use super::follow_up::Then;
 use super::output::{Change, Failure, Output, Ticket};
 use super::{Client, Dialect};
 use crate::core::time::Instant;

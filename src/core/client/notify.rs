@@ -2,7 +2,7 @@
 //! where all devices of the user find them, on any homeserver.
 
 use super::Client;
-use super::commands::Then;
+use super::follow_up::Then;
 use super::output::Ticket;
 use crate::core::notify::{Exception, NotifySettings, Sender, Subject};
 use crate::core::presence::Choice;

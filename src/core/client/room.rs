@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::name::{self, Heroes};
+use super::power::Power;
 use super::timeline::Timeline;
 use crate::core::time::Instant;
 use crate::core::wire::event::Event;
@@ -133,22 +134,10 @@ pub struct Room {
     heroes: Option<Vec<String>>,
     joined: Option<u64>,
     invited: Option<u64>,
-    power: Option<PowerLevels>,
-    creators: Vec<String>,
-    creators_beyond_power: bool,
+    power: Power,
     typing: Vec<String>,
     changed_members: Vec<String>,
 }
-
-/// What `m.room.power_levels` says of users.
-#[derive(Debug)]
-struct PowerLevels {
-    users: Vec<(String, i64)>,
-    users_default: i64,
-}
-
-/// JavaScript's largest exact integer.
-const BEYOND_POWER: i64 = (1 << 53) - 1;
 
 impl Room {
     /// A room of which nothing is known.
@@ -234,8 +223,12 @@ impl Room {
         let (stated, field) = match &*event.kind {
             "m.room.member" => return self.handle_member(event, state_key, me),
             _ if !state_key.is_empty() => return,
-            "m.room.power_levels" => return self.handle_power_levels(&event.content()),
-            "m.room.create" => return self.handle_create(event),
+            "m.room.power_levels" => {
+                self.power.handle_levels(&event.content());
+                self.changed_members = self.members.keys().cloned().collect();
+                return;
+            }
+            "m.room.create" => return self.power.handle_create(event),
             "m.room.name" => (&mut self.name, "name"),
             "m.room.topic" => (&mut self.topic, "topic"),
             "m.room.canonical_alias" => (&mut self.alias, "alias"),
@@ -315,25 +308,6 @@ impl Room {
         note(&mut self.changed_members, user);
     }
 
-    fn handle_power_levels(&mut self, content: &Object<'_>) {
-        let level = |value: &str| value.trim_matches('"').parse::<i64>().ok();
-        let users = content.object("users");
-        let users = users.fields().filter_map(|(user, value)| Some((user.to_owned(), level(value)?)));
-        let users_default = content.raw("users_default").and_then(level).unwrap_or(0);
-        self.power = Some(PowerLevels { users: users.collect(), users_default });
-        self.changed_members = self.members.keys().cloned().collect();
-    }
-
-    fn handle_create(&mut self, event: &Event<'_>) {
-        let content = event.content();
-        let version = content.text("room_version").and_then(|version| version.parse::<u32>().ok());
-        self.creators_beyond_power = version.is_some_and(|version| version >= 12);
-        self.creators = vec![event.sender.to_string()];
-        if self.creators_beyond_power {
-            self.creators.extend(content.strings("additional_creators"));
-        }
-    }
-
     fn member(&self, user: &str) -> Member {
         let record = self.members.get(user);
         Member {
@@ -345,25 +319,10 @@ impl Room {
                 // Who types is in the room, whether its membership is loaded or not.
                 _ => String::from("join"),
             },
-            power_level: self.power_level(user),
+            power_level: self.power.of(user),
             typing: self.typing.iter().any(|typing| typing == user),
             read_up_to: record.and_then(|member| member.read_up_to.clone()),
         }
-    }
-
-    fn power_level(&self, user: &str) -> i64 {
-        let creator = self.creators.iter().any(|creator| creator == user);
-        if creator && self.creators_beyond_power {
-            return BEYOND_POWER;
-        }
-        let level = match &self.power {
-            None => i64::from(creator) * 100,
-            Some(power) => {
-                let own = power.users.iter().find(|(known, _)| known == user);
-                own.map_or(power.users_default, |(_, level)| *level)
-            }
-        };
-        level.clamp(-BEYOND_POWER, BEYOND_POWER)
     }
 
     fn compute(&self, me: &str) -> (String, u64) {
