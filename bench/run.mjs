@@ -1,8 +1,10 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node bench/run.mjs [--users 200] [--changes 100] [--messages 50] [--idle 60] [--only pilotlight]
+//   node bench/run.mjs [--parts room,peers,engine] [--users 200] [--changes 100] [--messages 50] [--idle 60]
+//     [--only pilotlight] [--peers 100] [--minutes 5]
 //
-// Prints a table next to the targets and writes everything to bench/results/DATE.json.
+// `room`: one server, N users in one room; `peers`: two of these servers, counted on the wire; `engine`: the
+// presence engine alone. Prints tables next to the targets and writes everything to bench/results/DATE.json.
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -10,6 +12,7 @@ import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { Homeserver } from "../tests/e2e/lib/homeserver.mjs";
 import { root } from "../tests/e2e/lib/paths.mjs";
+import { peerRows, twoServers } from "./peers.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -18,9 +21,13 @@ const { values: options } = parseArgs({
     messages: { type: "string", default: "50" },
     idle: { type: "string", default: "60" },
     only: { type: "string" },
+    parts: { type: "string", default: "room,peers,engine" },
+    peers: { type: "string", default: "100" },
+    minutes: { type: "string", default: "5" },
   },
 });
-const loadProgram = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/examples/load");
+const parts = options.parts.split(",");
+const programs = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/examples");
 const kinds = ["pilotlight", "synapse"].filter((kind) => !options.only || options.only === kind);
 
 // What is shown, how to find it, and what it must reach; the figures are ratios to read within one run.
@@ -43,7 +50,7 @@ async function measured(kind) {
   try {
     const load = (...more) => {
       const where = ["--address", `127.0.0.1:${server.port}`, "--users-file", join(server.dir, "users.json")];
-      return promisify(execFile)(loadProgram, [...where, ...more]);
+      return promisify(execFile)(join(programs, "load"), [...where, ...more]);
     };
     await load("prepare", "--users", options.users);
     await server.end("SIGTERM");
@@ -58,20 +65,34 @@ async function measured(kind) {
   }
 }
 
-function table(results) {
-  const shown = (value) => (value === undefined ? "" : value >= 100 ? value.toFixed(0) : value.toPrecision(2));
-  const lines = [["", "target", ...kinds], ...rows.map(([name, pick, target]) =>
-    [name, target === undefined ? "" : `≤ ${target}`, ...kinds.map((kind) => shown(pick(results[kind])))])];
+function table(lines) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   return lines.map((line) => line.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join("  ")).join("\n");
 }
 
+const shown = (value) => (value === undefined ? "" : value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(2));
+const atMost = (target) => (target === undefined ? "" : `≤ ${target}`);
+
 const results = {};
-for (const kind of kinds) {
-  console.error(`measuring ${kind} with ${options.users} users in one room`);
-  results[kind] = await measured(kind);
+if (parts.includes("room")) {
+  for (const kind of kinds) {
+    console.error(`measuring ${kind} with ${options.users} users in one room`);
+    results[kind] = await measured(kind);
+  }
+  console.log(table([["", "target", ...kinds], ...rows.map(([name, pick, target]) =>
+    [name, atMost(target), ...kinds.map((kind) => shown(pick(results[kind])))])]));
 }
-console.log(table(results));
+if (parts.includes("peers")) {
+  console.error(`measuring two servers with ${options.peers} contacts across, for about ${2 * options.minutes + 3} minutes`);
+  results.peers = await twoServers(join(programs, "peers"), options);
+  console.log(table([["", "target", "pilotlight", "synapse", "prosody"], ...peerRows.map(([name, pick, target, ...others]) =>
+    [name, atMost(target), shown(pick(results.peers)), others[0] ?? "", others[1] ?? ""])]));
+}
+if (parts.includes("engine")) {
+  console.error("measuring the presence engine alone");
+  results.engine = (await promisify(execFile)(join(programs, "engine"))).stdout.trimEnd().split("\n");
+  console.log(results.engine.join("\n"));
+}
 const folder = join(root, "bench/results");
 mkdirSync(folder, { recursive: true });
 const file = join(folder, `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.json`);

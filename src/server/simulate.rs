@@ -1,13 +1,14 @@
 //! `pilotlight simulate`: presence between many homeservers on virtual time, counted and plotted.
 
+mod plots;
+
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant as RealInstant};
 
 use clap::Args;
 
-use crate::core::fleet::plot::{Scale, Series, Words, bars, lines};
 use crate::core::fleet::scenarios::{self, Grows, Growth};
 use crate::core::fleet::{Cost, Params, Tally, World};
 use crate::core::time::Instant;
@@ -45,7 +46,8 @@ pub struct Simulate {
     /// Also run how it grows with servers, users, contacts and peers, and extrapolate.
     #[arg(long)]
     growth: bool,
-    /// Write plots as SVG files into this directory; also runs an outage and the long watchdogs.
+    /// Write plots as SVG files into this directory; also runs other rates of change, an outage and the
+    /// long watchdogs.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
 }
@@ -89,15 +91,15 @@ pub fn run(args: &Simulate, out: &mut dyn Write, progress: &mut dyn Write) -> Re
     out.write_all(table(&params, world.tally()).as_bytes())?;
     if args.growth {
         for grows in [Grows::Servers, Grows::Users, Grows::Contacts, Grows::Peers] {
-            let runs = scenarios::growth(&small(&params), grows)?;
+            let runs = scenarios::growth(&small(&params, grows), grows)?;
             out.write_all(growth_table(grows, &runs).as_bytes())?;
             if let Some(dir) = &args.plots {
-                save(dir, &format!("growth-{}.svg", word(grows)), &growth_plot(grows, &runs))?;
+                plots::growth(dir, grows, &runs)?;
             }
         }
     }
     if let Some(dir) = &args.plots {
-        plot(dir, world.tally(), args.seed)?;
+        plots::all(dir, &params, world.tally())?;
         writeln!(progress, "plots in {}", dir.display())?;
     }
     Ok(())
@@ -190,10 +192,16 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
     text.push('\n');
 }
 
-/// A base for growth that does not take long.
-fn small(params: &Params) -> Params {
+/// A base for growth that does not take long, and leaves room for forty times as many contacts.
+fn small(params: &Params, grows: Grows) -> Params {
     let servers = params.servers.min(40).max(params.peers * 4 + 2);
-    Params { servers, users: params.users.min(25), contacts: params.contacts.min(20), ..params.clone() }
+    let contacts = if grows == Grows::Contacts { 10 } else { 40 };
+    Params {
+        servers,
+        users: params.users.min(100),
+        contacts: params.contacts.min(contacts),
+        ..params.clone()
+    }
 }
 
 const fn word(grows: Grows) -> &'static str {
@@ -228,66 +236,6 @@ fn growth_table(grows: Grows, runs: &[Growth]) -> String {
         );
     }
     text
-}
-
-fn growth_plot(grows: Grows, runs: &[Growth]) -> String {
-    let names = ["Pilotlight", "one per change", "one per contact"];
-    let mut series = Vec::new();
-    for (index, name) in names.into_iter().enumerate() {
-        let point = |run: &Growth| (f64::from(size(grows, &run.params)), run.messages[index]);
-        let ran = runs.iter().filter(|run| !run.extrapolated).map(point).collect();
-        series.push(Series { name: name.to_owned(), points: ran, extrapolated: false });
-    }
-    for (index, name) in names.into_iter().enumerate().take(1) {
-        let point = |run: &Growth| (f64::from(size(grows, &run.params)), run.messages[index]);
-        let points = runs[runs.len() - 2..].iter().map(point).collect();
-        series.push(Series { name: format!("{name}, extrapolated"), points, extrapolated: true });
-    }
-    let title = format!("Messages per user-hour by {}", word(grows));
-    lines(Words { title: &title, x: word(grows), y: "messages per user-hour" }, Scale::Logarithmic, &series)
-}
-
-fn plot(dir: &Path, tally: &Tally, seed: u64) -> Result<(), SimulateError> {
-    let by_hour = |value: fn(&crate::core::fleet::Minute) -> u64| -> Vec<(f64, f64)> {
-        let minutes = tally.by_minute.iter().enumerate().step_by(5);
-        minutes.map(|(minute, counts)| (minute as f64 / 60.0, value(counts) as f64)).collect()
-    };
-    let series = |name: &str, points| Series { name: name.to_owned(), points, extrapolated: false };
-    let words =
-        Words { title: "Messages between all servers", x: "hour of the day", y: "messages per minute" };
-    let day = [
-        series("Pilotlight", by_hour(|minute| minute.ours)),
-        series("one per change", by_hour(|minute| minute.per_change)),
-    ];
-    save(dir, "day.svg", &lines(words, Scale::Linear, &day))?;
-
-    for (stagger, name) in [(0.25, "watchdogs.svg"), (0.0, "watchdogs-without-stagger.svg")] {
-        let title = format!("Long watchdogs that expired in each minute, stagger {stagger}");
-        let words = Words { title: &title, x: "minutes since all servers started", y: "reminders" };
-        save(dir, name, &bars(words, &scenarios::long_watchdogs(stagger, seed)?))?;
-    }
-
-    let minutes = scenarios::outage(seed)?;
-    let points = |value: fn(&crate::core::fleet::Minute) -> u64| -> Vec<(f64, f64)> {
-        minutes.iter().enumerate().map(|(at, minute)| (at as f64 - 15.0, value(minute) as f64)).collect()
-    };
-    let words = Words {
-        title: "A server dies at 0 and returns at 30",
-        x: "minutes",
-        y: "users known at a peer; messages a minute",
-    };
-    let outage = [
-        series("its users whose status a peer knows", points(|minute| minute.known)),
-        series("messages sent to it", points(|minute| minute.to_first)),
-    ];
-    save(dir, "outage.svg", &lines(words, Scale::Linear, &outage))
-}
-
-fn save(dir: &Path, name: &str, svg: &str) -> Result<(), SimulateError> {
-    let path = dir.join(name);
-    std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&path, svg))
-        .map_err(|error| SimulateError::Plot(path, error))
 }
 
 #[cfg(test)]

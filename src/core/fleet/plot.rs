@@ -1,4 +1,4 @@
-//! Plots as SVG text.
+//! Plots as SVG text, legible on light and on dark ground.
 
 use std::fmt::Write;
 
@@ -8,7 +8,18 @@ const LEFT: f64 = 70.0;
 const TOP: f64 = 44.0;
 const RIGHT: f64 = 20.0;
 const BOTTOM: f64 = 52.0;
-const COLOURS: [&str; 4] = ["#0b6e4f", "#c8553d", "#3d5a80", "#8d6a9f"];
+
+/// Colours for light ground, then for dark: `t` texts, `g` ground, `m` marks, `a` axes, `s` a line of a
+/// series, `f` its bars.
+const STYLE: &str = "<style>.t,text{fill:#1f2328}.g{fill:#fff}.m{stroke:#d8dee4}.a{stroke:#818b98}\
+.s0{stroke:#0b6e4f}.f0{fill:#0b6e4f}.s1{stroke:#c8553d}.f1{fill:#c8553d}.s2{stroke:#3d5a80}.f2{fill:#3d5a80}\
+.s3{stroke:#8250df}.f3{fill:#8250df}\
+@media(prefers-color-scheme:dark){.t,text{fill:#e6edf3}.g{fill:#0d1117}.m{stroke:#2a313c}.a{stroke:#9198a1}\
+.s0{stroke:#3fb68b}.f0{fill:#3fb68b}.s1{stroke:#f0883e}.f1{fill:#f0883e}.s2{stroke:#79a8e0}.f2{fill:#79a8e0}\
+.s3{stroke:#c297ff}.f3{fill:#c297ff}}</style>\n";
+
+/// How many colours there are.
+const COLOURS: usize = 4;
 
 /// A plot's words.
 #[derive(Clone, Copy, Debug)]
@@ -22,17 +33,17 @@ pub struct Words<'a> {
 }
 
 /// One line of a plot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Series {
     /// Its name.
     pub name: String,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
-    /// Drawn with dashes: computed rather than run.
-    pub extrapolated: bool,
+    /// The points after these that were computed rather than run: drawn with dashes, and said so.
+    pub extrapolated: Vec<(f64, f64)>,
 }
 
-/// How the vertical axis is divided.
+/// How the axes are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// Evenly, from zero.
@@ -43,56 +54,69 @@ pub enum Scale {
 
 /// Lines over a common axis.
 pub fn lines(words: Words<'_>, scale: Scale, series: &[Series]) -> String {
-    let frame = Frame::around(scale, series.iter().flat_map(|series| series.points.iter().copied()));
+    let points = series.iter().flat_map(|series| series.points.iter().chain(&series.extrapolated));
+    let frame = Frame::around(scale, points.copied());
     let mut svg = frame.open(words);
     for (index, series) in series.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
-        let points: Vec<String> =
-            series.points.iter().map(|&(x, y)| format!("{:.1},{:.1}", frame.x(x), frame.y(y))).collect();
-        let dashes = if series.extrapolated { " stroke-dasharray=\"6 5\"" } else { "" };
-        push(
-            &mut svg,
-            format_args!(
-                "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes} points=\"{}\"/>\n",
-                points.join(" ")
-            ),
-        );
-        let y = TOP + 14.0 + 17.0 * index as f64;
-        push(
-            &mut svg,
-            format_args!(
-                "<line x1=\"{x1}\" y1=\"{ly}\" x2=\"{x2}\" y2=\"{ly}\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>\
-             <text x=\"{tx}\" y=\"{y}\">{}</text>\n",
-                escaped(&series.name),
-                x1 = LEFT + 12.0,
-                x2 = LEFT + 36.0,
-                ly = y - 4.0,
-                tx = LEFT + 42.0,
-            ),
-        );
+        frame.line(&mut svg, index, &series.points, "");
+        if let Some(&last) = series.points.last().filter(|_| !series.extrapolated.is_empty()) {
+            let beyond: Vec<_> = std::iter::once(last).chain(series.extrapolated.iter().copied()).collect();
+            frame.line(&mut svg, index, &beyond, DASHES);
+        }
     }
+    let extrapolates = series.iter().any(|series| !series.extrapolated.is_empty());
+    let names = series.iter().map(|series| series.name.as_str());
+    legend(&mut svg, names.chain(extrapolates.then_some(EXTRAPOLATED)));
     svg.push_str("</svg>\n");
     svg
 }
 
-/// Bars, one for each number, at 0, 1, 2 …
-pub fn bars(words: Words<'_>, heights: &[u64]) -> String {
-    let corners = [(0.0, 0.0), (heights.len() as f64, heights.iter().copied().max().unwrap_or(0) as f64)];
-    let frame = Frame::around(Scale::Linear, corners.into_iter());
-    let mut svg = frame.open(words);
-    for (index, &height) in heights.iter().enumerate() {
-        let (left, right) = (frame.x(index as f64), frame.x(index as f64 + 1.0));
-        let top = frame.y(height as f64);
+/// What the legend says of dashes.
+const EXTRAPOLATED: &str = "extrapolated, not run";
+
+const DASHES: &str = " stroke-dasharray=\"6 5\"";
+
+/// Names on the right, below each other: a line that falls or stays is below them.
+fn legend<'a>(svg: &mut String, names: impl Iterator<Item = &'a str>) {
+    let x = LEFT + WIDTH - 8.0;
+    for (index, name) in names.enumerate() {
+        let y = TOP + 14.0 + 17.0 * index as f64;
+        let (class, dashes) =
+            if name == EXTRAPOLATED { ("a".to_owned(), DASHES) } else { (colour('s', index), "") };
         push(
-            &mut svg,
+            svg,
             format_args!(
-                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"/>\n",
-                (right - left - 0.5).max(0.5),
-                TOP + HEIGHT - top,
-                COLOURS[0],
+                "<path class=\"{class}\" stroke-width=\"2\"{dashes} d=\"M{} {}h26\"/>\
+                 <text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{}</text>\n",
+                x - 26.0,
+                y - 4.0,
+                x - 32.0,
+                escaped(name),
             ),
         );
     }
+}
+
+fn colour(kind: char, index: usize) -> String {
+    format!("{kind}{}", index % COLOURS)
+}
+
+/// Bars at 0, 1, 2 …, one for each number of each series; the later series before the earlier.
+pub fn bars(words: Words<'_>, series: &[(&str, &[u64])]) -> String {
+    let count = series.iter().map(|(_, heights)| heights.len()).max().unwrap_or(0);
+    let highest = series.iter().flat_map(|(_, heights)| heights.iter().copied()).max().unwrap_or(0);
+    let frame = Frame::around(Scale::Linear, [(0.0, 0.0), (count as f64, highest as f64)].into_iter());
+    let mut svg = frame.open(words);
+    for (index, (_, heights)) in series.iter().enumerate() {
+        push(&mut svg, format_args!("<path class=\"{}\" d=\"", colour('f', index)));
+        for (at, &height) in heights.iter().enumerate().filter(|&(_, &height)| height > 0) {
+            let (left, right) = (frame.x(at as f64), frame.x(at as f64 + 1.0));
+            let (top, width) = (frame.y(height as f64), (right - left - 0.4).max(0.5));
+            push(&mut svg, format_args!("M{left:.1} {:.0}V{top:.1}h{width:.1}V{0:.0}", TOP + HEIGHT));
+        }
+        svg.push_str("\"/>\n");
+    }
+    legend(&mut svg, series.iter().map(|(name, _)| *name));
     svg.push_str("</svg>\n");
     svg
 }
@@ -135,6 +159,19 @@ impl Frame {
         TOP + HEIGHT * (1.0 - self.along(value, self.y))
     }
 
+    fn line(&self, svg: &mut String, index: usize, points: &[(f64, f64)], dashes: &str) {
+        let class = colour('s', index);
+        push(
+            svg,
+            format_args!("<polyline class=\"{class}\" fill=\"none\" stroke-width=\"2\"{dashes} points=\""),
+        );
+        for (place, &(x, y)) in points.iter().enumerate() {
+            let space = if place > 0 { " " } else { "" };
+            push(svg, format_args!("{space}{:.1},{:.1}", self.x(x), self.y(y)));
+        }
+        svg.push_str("\"/>\n");
+    }
+
     /// The values at which an axis is marked.
     fn marks(&self, (low, high): (f64, f64)) -> Vec<f64> {
         match self.scale {
@@ -163,8 +200,8 @@ impl Frame {
         let (width, height) = (LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-             font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-             <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n\
+             font-family=\"sans-serif\" font-size=\"12\">\n{STYLE}\
+             <rect class=\"g\" width=\"{width}\" height=\"{height}\"/>\n\
              <text x=\"{LEFT}\" y=\"24\" font-size=\"15\" font-weight=\"bold\">{}</text>\n",
             escaped(words.title)
         );
@@ -173,7 +210,7 @@ impl Frame {
             push(
                 &mut svg,
                 format_args!(
-                    "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>\
+                    "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" class=\"m\"/>\
                  <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
                     LEFT + WIDTH,
                     LEFT - 6.0,
@@ -187,7 +224,7 @@ impl Frame {
             push(
                 &mut svg,
                 format_args!(
-                    "<line x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"#888\"/>\
+                    "<line x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" class=\"a\"/>\
                  <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
                     TOP + HEIGHT,
                     TOP + HEIGHT + 5.0,
@@ -240,9 +277,10 @@ mod tests {
     #[test]
     fn a_plot_is_well_formed_and_inside_its_frame() {
         let points = (0..50).map(|n| (f64::from(n), f64::from(n * n))).collect();
-        let series = [Series { name: "ours".into(), points, extrapolated: true }];
+        let series = [Series { name: "ours".into(), points, extrapolated: vec![(60.0, 3_600.0)] }];
         let svg = lines(WORDS, Scale::Linear, &series);
         assert!(svg.contains("a &lt; b &amp; c") && svg.contains("stroke-dasharray"));
+        assert!(svg.contains(EXTRAPOLATED));
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
         let polyline = svg.split("points=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a line");
         for point in polyline.split(' ') {
@@ -255,10 +293,11 @@ mod tests {
     #[test]
     fn nothing_at_all_can_be_plotted() {
         for scale in [Scale::Linear, Scale::Logarithmic] {
-            let series = [Series { name: String::new(), points: vec![(0.0, 0.0)], extrapolated: false }];
-            assert!(!lines(WORDS, scale, &series).contains("NaN"));
+            let series = [Series { points: vec![(0.0, 0.0)], ..Series::default() }];
+            let svg = lines(WORDS, scale, &series);
+            assert!(!svg.contains("NaN") && !svg.contains(EXTRAPOLATED));
         }
-        assert!(!bars(WORDS, &[0, 0]).contains("NaN"));
-        assert_eq!(bars(WORDS, &[1, 2, 3]).matches("<rect").count(), 4);
+        assert!(!bars(WORDS, &[("none", &[0, 0])]).contains("NaN"));
+        assert_eq!(bars(WORDS, &[("three", &[1, 0, 3]), ("two", &[1])]).matches('V').count(), 6);
     }
 }

@@ -43,6 +43,34 @@ pub fn outage(seed: u64) -> Result<Vec<Minute>, BadParams> {
     Ok(world.tally().by_minute[705..].to_vec())
 }
 
+/// A day at one rate of changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// How often a user changes in each hour online.
+    pub changes_per_hour: f64,
+    /// Per user-hour: ours, one-per-change, one-per-contact.
+    pub messages: [f64; 3],
+    /// Bytes, likewise.
+    pub bytes: [f64; 3],
+}
+
+/// How much a day of `base` costs when its users change rarely, and when they change all the time.
+pub fn rates(base: &Params) -> Result<Vec<Rate>, BadParams> {
+    let of = |changes_per_hour: f64| {
+        let mut world = World::new(Params { changes_per_hour, ..base.clone() })?;
+        world.run_until(Instant::MAX);
+        let tally = world.tally();
+        let all = [tally.ours, tally.per_change, tally.per_contact];
+        let hourly = |count: u64| count as f64 / tally.user_hours().max(f64::MIN_POSITIVE);
+        Ok(Rate {
+            changes_per_hour,
+            messages: all.map(|cost| hourly(cost.messages)),
+            bytes: all.map(|cost| hourly(cost.bytes)),
+        })
+    };
+    [1.0, 3.0, 6.0, 10.0, 20.0, 40.0, 60.0].into_iter().map(of).collect()
+}
+
 /// What grows in a run of [`growth`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grows {
