@@ -35,7 +35,8 @@ export async function twoServers(program, options) {
 }
 
 const both = ({ to_there: forth, to_here: back }, key) => forth[key] + back[key];
-const perReminder = ({ idle }, key) => both(idle, key) / both(idle, "transactions");
+const messages = ({ to_there: forth, to_here: back }) =>
+  forth.transactions + forth.reminders + back.transactions + back.reminders;
 
 /** What is shown, how to find it, what it must reach, and what Synapse and Prosody took. */
 export const peerRows = [
@@ -50,7 +51,6 @@ export const peerRows = [
   ["  messages back", (r) => r.login.to_here.transactions, 1, undefined, "100"],
   ["  bodies of both, bytes", (r) => both(r.login, "body_bytes"), 8000],
   ["  on the wire, bytes", (r) => both(r.login, "wire_bytes"), undefined, undefined, "36000"],
-  ["idle: reminders a minute", (r) => both(r.idle, "transactions") / r.idle.minutes, 1, "0", "0"],
-  ["  bodies, bytes each", (r) => perReminder(r, "body_bytes")],
-  ["  on the wire, bytes each", (r) => perReminder(r, "wire_bytes"), 400],
+  ["idle: reminders a minute", (r) => messages(r.idle) / r.idle.minutes, 1, "0", "0"],
+  ["  on the wire, bytes each", (r) => both(r.idle, "wire_bytes") / messages(r.idle), 400],
 ];

@@ -1,16 +1,17 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node bench/run.mjs [--parts room,peers,engine] [--users 200] [--changes 100] [--messages 50] [--idle 60]
-//     [--only pilotlight] [--peers 100] [--minutes 5]
+//   node bench/run.mjs [--parts room,list,peers,engine] [--users 200] [--changes 100] [--messages 50] [--idle 60]
+//     [--only pilotlight] [--contacts 1000] [--peers 100] [--minutes 5]
 //
-// `room`: one server, N users in one room; `peers`: two of these servers, counted on the wire; `engine`: the
+// `room`: one server, N users in one room; `list`: users of this server who all have each other on their
+// lists; `peers`: two of these servers, counted on the wire; `engine`: the
 // presence engine alone. Prints tables next to the targets and writes everything to bench/results/DATE.json.
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { Homeserver } from "../tests/e2e/lib/homeserver.mjs";
+import { freePort, Homeserver } from "../tests/e2e/lib/homeserver.mjs";
 import { root } from "../tests/e2e/lib/paths.mjs";
 import { peerRows, twoServers } from "./peers.mjs";
 
@@ -21,7 +22,8 @@ const { values: options } = parseArgs({
     messages: { type: "string", default: "50" },
     idle: { type: "string", default: "60" },
     only: { type: "string" },
-    parts: { type: "string", default: "room,peers,engine" },
+    parts: { type: "string", default: "room,list,peers,engine" },
+    contacts: { type: "string", default: "1000" },
     peers: { type: "string", default: "100" },
     minutes: { type: "string", default: "5" },
   },
@@ -44,6 +46,35 @@ const rows = [
   ["idle bytes per user-minute", (r) => r.idle_bytes_per_user_minute],
   ["all users connect, CPU s", (r) => r.connect_cpu_seconds],
 ];
+
+const listRows = [
+  ["all come online, CPU s", (r) => r.connect_cpu_seconds, 2],
+  ["presence events for each pair", (r) => r.connect_presences_per_pair],
+  ["memory per user, KiB", (r) => r.rss_bytes_per_user / 1024, 10],
+  ["CPU per delivered change, µs", (r) => r.presence.cpu_us_per_delivery, 20],
+  ["bytes per delivered change", (r) => r.presence.bytes_per_delivery],
+  ["change → last receiver, p50 ms", (r) => r.presence.last_receiver_ms.p50, 15],
+  ["change → last receiver, p95 ms", (r) => r.presence.last_receiver_ms.p95],
+];
+
+// Everybody on everybody's list and nobody in a room; written into the database before the server starts.
+async function listed() {
+  const server = new Homeserver(await freePort(), {}, "pilotlight");
+  try {
+    const load = (...args) => promisify(execFile)(join(programs, "load"),
+      ["--address", `127.0.0.1:${server.port}`, "--users-file", join(server.dir, "users.json"), ...args]);
+    const dataDir = join(server.dir, "data");
+    mkdirSync(dataDir);
+    await load("seed", "--data-dir", dataDir, "--server-name", server.name, "--users", options.contacts);
+    await server.up();
+    const { stdout } = await load("measure", "--pid", String(server.process.pid), "--changes", options.changes,
+      "--messages", "0", "--idle-seconds", options.idle);
+    await server.stop();
+    return JSON.parse(stdout);
+  } catch (error) {
+    throw new Error(`list: ${error.message}\n${error.stderr ?? ""}`);
+  }
+}
 
 async function measured(kind) {
   const server = await Homeserver.start({}, kind);
@@ -81,6 +112,12 @@ if (parts.includes("room")) {
   }
   console.log(table([["", "target", ...kinds], ...rows.map(([name, pick, target]) =>
     [name, atMost(target), ...kinds.map((kind) => shown(pick(results[kind])))])]));
+}
+if (parts.includes("list")) {
+  console.error(`measuring ${options.contacts} users who have each other on their lists`);
+  results.list = await listed();
+  console.log(table([["", "target", "pilotlight"], ...listRows.map(([name, pick, target]) =>
+    [name, atMost(target), shown(pick(results.list))])]));
 }
 if (parts.includes("peers")) {
   console.error(`measuring two servers with ${options.peers} contacts across, for about ${2 * options.minutes + 3} minutes`);

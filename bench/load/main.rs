@@ -1,5 +1,7 @@
 //! The load generator: N users in one room who long-poll `/sync`, and what that costs the server.
 //!
+//! With `seed` in place of `prepare` they share no room, but are on each other's lists.
+//!
 //! It speaks HTTP/1.1 by itself and on one thread, so that it takes little of the machine that it shares
 //! with the server. It is run twice on one data folder, with a restart of the server between: `prepare`
 //! makes the users, `measure` connects them to a process that has hashed no passwords. Reads the server's
@@ -10,6 +12,7 @@
 mod http;
 mod process;
 mod room;
+mod seed;
 mod user;
 
 use std::{path::PathBuf, time::Duration};
@@ -37,6 +40,18 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         users: usize,
     },
+    /// Writes users who all have each other on their lists into the data folder of a server that does not
+    /// run.
+    Seed {
+        /// The server's data folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The server's name.
+        #[arg(long)]
+        server_name: String,
+        #[arg(long, default_value_t = 1_000)]
+        users: usize,
+    },
     /// Connects the users and measures.
     Measure {
         /// The server's process.
@@ -62,6 +77,9 @@ async fn main() -> Result<(), Error> {
     let (address, file) = (arguments.address.as_str(), &arguments.users_file);
     match arguments.command {
         Command::Prepare { users } => user::prepare(address, users, file).await,
+        Command::Seed { data_dir, server_name, users } => {
+            seed::seed(&data_dir, &server_name, users, file).await
+        }
         Command::Measure { pid, changes, messages, idle_seconds } => {
             let server = Process::new(pid);
             let result = measure(address, file, &server, changes, messages, idle_seconds).await?;
@@ -85,6 +103,7 @@ async fn measure(
     let mut room = Room::connect(room, users).await?;
     room.settle(Duration::from_secs(2)).await;
     let connected = server.sample()?;
+    let connect_presences = room.presences();
 
     let idle_traffic = room.traffic();
     let idle_from = server.sample()?;
@@ -101,6 +120,7 @@ async fn measure(
         "connected_rss_bytes": connected.rss_bytes,
         "rss_bytes_per_user": connected.rss_bytes.saturating_sub(empty.rss_bytes) / count as u64,
         "connect_cpu_seconds": connected.cpu_seconds - empty.cpu_seconds,
+        "connect_presences_per_pair": connect_presences as f64 / (count * (count - 1)) as f64,
         "idle_seconds": idle_seconds,
         "idle_cpu_ms_per_user_minute":
             (idle_to.cpu_seconds - idle_from.cpu_seconds) * 1000.0 / (count as f64 * idle_seconds as f64 / 60.0),

@@ -38,6 +38,8 @@ pub struct Room {
     users: Vec<User>,
     seen: mpsc::UnboundedReceiver<Result<Seen, Error>>,
     traffic: Arc<AtomicU64>,
+    /// Presence events in all answers so far.
+    presences: Arc<AtomicU64>,
 }
 
 /// One `/sync` answer as far as it matters here.
@@ -51,19 +53,30 @@ impl Room {
     /// Every user's first `/sync`, then their long polls, each on a connection of its own.
     pub async fn connect(id: String, users: Vec<User>) -> Result<Self, Error> {
         let (sender, seen) = mpsc::unbounded_channel();
-        let traffic = Arc::new(AtomicU64::new(0));
+        let (traffic, presences) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         for (observer, user) in users.iter().cloned().enumerate() {
             let connection = Connection::open(&user.address).await?;
-            let follow =
-                Follow { observer, user, connection, seen: sender.clone(), traffic: Arc::clone(&traffic) };
+            let follow = Follow {
+                observer,
+                user,
+                connection,
+                seen: sender.clone(),
+                traffic: Arc::clone(&traffic),
+                presences: Arc::clone(&presences),
+            };
             tokio::spawn(follow.run());
         }
-        Ok(Self { id, users, seen, traffic })
+        Ok(Self { id, users, seen, traffic, presences })
     }
 
     /// Bytes received in `/sync` answers so far.
     pub fn traffic(&self) -> u64 {
         self.traffic.load(Ordering::Relaxed)
+    }
+
+    /// Presence events received in `/sync` answers so far.
+    pub fn presences(&self) -> u64 {
+        self.presences.load(Ordering::Relaxed)
     }
 
     /// Waits until no answer has come for `quiet`.
@@ -73,6 +86,9 @@ impl Room {
 
     /// `rounds` times: one user does something, and all the others have seen it before the next does.
     pub async fn rounds(&mut self, server: &Process, rounds: usize, kind: Kind) -> Result<Value, Error> {
+        if rounds == 0 {
+            return Ok(Value::Null);
+        }
         let mut connection = Connection::open(&self.users[0].address).await?;
         let (traffic, before) = (self.traffic(), server.sample()?);
         let mut last = Vec::with_capacity(rounds);
@@ -135,6 +151,7 @@ struct Follow {
     connection: Connection,
     seen: mpsc::UnboundedSender<Result<Seen, Error>>,
     traffic: Arc<AtomicU64>,
+    presences: Arc<AtomicU64>,
 }
 
 impl Follow {
@@ -166,6 +183,7 @@ impl Follow {
             }
             self.traffic.fetch_add(answer.bytes as u64, Ordering::Relaxed);
             let sync: Sync = serde_json::from_slice(&answer.body)?;
+            self.presences.fetch_add(sync.presence.events.len() as u64, Ordering::Relaxed);
             since = format!("&since={}", encoded(&sync.next_batch));
             if self.seen.send(Ok(Seen { observer: self.observer, at, tags: sync.tags() })).is_err() {
                 return Ok(());

@@ -43,6 +43,11 @@ pub async fn prepare(address: &str, count: usize, file: &Path) -> Result<(), Err
         }
         users.push(user);
     }
+    save(room, users, file)
+}
+
+/// Writes the room, if there is one, and the users down.
+pub fn save(room: String, users: Vec<User>, file: &Path) -> Result<(), Error> {
     fs::write(file, serde_json::to_vec(&File { room, users })?)?;
     Ok(())
 }

@@ -31,7 +31,7 @@ use crate::Error;
 pub struct Count {
     /// Transactions.
     pub transactions: u64,
-    /// Those of them that were reminders, with nothing else in them.
+    /// Reminders in the brief form, which are no transactions.
     pub reminders: u64,
     /// The bytes of their bodies.
     pub body: u64,
@@ -183,17 +183,12 @@ async fn message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Vec<u8>
 }
 
 fn note(request: &[u8], counters: &Counters) {
-    if !request.starts_with(b"PUT /_matrix/federation/v1/send/") {
-        return;
-    }
-    let head = request.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |end| end + 4);
-    let body = &request[head..];
-    counters.transactions.fetch_add(1, Ordering::Relaxed);
-    counters.body.fetch_add(body.len() as u64, Ordering::Relaxed);
-    let text = String::from_utf8_lossy(body);
-    let says = |key: &str| text.contains(&format!("\"{key}\":"));
-    if says("digest") && !["push", "poll", "unpoll", "withdrawn"].into_iter().any(says) {
+    if request.starts_with(b"GET /_matrix/federation/unstable/org.pilotlight/r/") {
         counters.reminders.fetch_add(1, Ordering::Relaxed);
+    } else if request.starts_with(b"PUT /_matrix/federation/v1/send/") {
+        let head = request.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |end| end + 4);
+        counters.transactions.fetch_add(1, Ordering::Relaxed);
+        counters.body.fetch_add((request.len() - head) as u64, Ordering::Relaxed);
     }
 }
 

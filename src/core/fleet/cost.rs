@@ -14,6 +14,9 @@ pub struct Cost {
 /// A transaction of Matrix's server-server API around its EDUs: TLS, HTTP, signature, frame, answer.
 const TRANSACTION: u64 = 1_010;
 
+/// A reminder in the brief form, which is no transaction.
+const REMINDER: u64 = 400;
+
 /// One change in one transaction of Synapse's.
 const SYNAPSE_CHANGE: u64 = 1_141;
 
@@ -21,6 +24,12 @@ const SYNAPSE_CHANGE: u64 = 1_141;
 const STANZA: u64 = 163;
 
 impl Cost {
+    /// Counts a reminder of ours in the brief form.
+    pub(super) const fn add_reminder(&mut self) {
+        self.messages += 1;
+        self.bytes += REMINDER;
+    }
+
     /// Counts a message of ours that has `content` bytes inside its EDU.
     pub(super) const fn add_edu(&mut self, content: usize) {
         self.messages += 1;

@@ -7,7 +7,9 @@ use super::population::Population;
 use super::schedule::{Event, Next, Schedule, Transit};
 use super::site::{Site, Surroundings, patience};
 use super::tally::Tally;
-use crate::core::federation::{Delivery, Engine, NameLengths, Outcome, Output, Server, Speech, encoded_len};
+use crate::core::federation::{
+    Delivery, Engine, NameLengths, Outcome, Output, Server, Speech, encode_brief, encoded_len,
+};
 use crate::core::rng::Rng;
 use crate::core::time::{Instant, millis};
 
@@ -201,7 +203,11 @@ impl World {
 
 fn count(tally: &mut Tally, now: Instant, delivery: &Delivery) {
     let edu = &delivery.edu;
-    tally.ours.add_edu(encoded_len(edu, delivery.speech, NAMES));
+    if delivery.speech == Speech::Extended && edu.reminder.is_some() && encode_brief(edu).is_some() {
+        tally.ours.add_reminder();
+    } else {
+        tally.ours.add_edu(encoded_len(edu, delivery.speech, NAMES));
+    }
     let minute = now.as_millis() / 60_000;
     let of_minute = tally.minute(minute);
     of_minute.ours += 1;

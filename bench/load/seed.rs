@@ -1,0 +1,65 @@
+//! Users who all have each other on their lists, and share no room: written into a server's data folder
+//! while it does not run, because a million requests and answers would take longer than what is measured.
+
+use std::{path::Path, sync::Arc};
+
+use pilotlight::{
+    core::list::{AutoAccept, Contact, Kind, List},
+    server::{
+        accounts::{Token, TokenHash},
+        store::{Access, ContactWrite, NewDevice, NewUser, Store},
+    },
+};
+use ruma::{OwnedUserId, ServerName, UserId};
+
+use crate::{
+    Error,
+    user::{self, User},
+};
+
+/// Writes `count` users and their lists into `data_dir`, and how they log in into `file`.
+pub async fn seed(data_dir: &Path, server_name: &str, count: usize, file: &Path) -> Result<(), Error> {
+    let server = ServerName::parse(server_name)?;
+    let ids: Vec<OwnedUserId> =
+        (0..count).map(|n| UserId::parse(format!("@user{n}:{server}"))).collect::<Result<_, _>>()?;
+    let store = Store::open(data_dir, &server, Access::Sole)?;
+    let mut users = Vec::with_capacity(count);
+    for id in &ids {
+        let token = Token::random();
+        let device = NewDevice {
+            id: "BENCH".into(),
+            display_name: None,
+            token_hash: TokenHash::of(token.as_str()),
+            seen_ms: 0,
+        };
+        let user = NewUser { id: id.clone(), password_hash: None, created_ms: 0, device: Some(device) };
+        store.create_user(user).await.map_err(|error| format!("{id}: {error:?}"))?;
+        users.push(User {
+            user_id: id.to_string(),
+            access_token: token.as_str().to_owned(),
+            address: String::new(),
+        });
+    }
+    let friend = friend()?;
+    for owner in &ids {
+        let others = ids.iter().filter(|id| *id != owner);
+        let contacts = others.map(|other| (owner.clone(), other.clone(), friend.clone())).collect();
+        store.put_contacts(ContactWrite { contacts, ..ContactWrite::default() }).await?;
+    }
+    store.close().await;
+    user::save(String::new(), users, file)
+}
+
+/// What is kept of somebody on the list by whom one is observed in turn.
+fn friend() -> Result<Contact, Error> {
+    let other: Arc<str> = "@other:example".into();
+    let mut list = List::restored("@owner:example".into(), AutoAccept::Reverse, []);
+    list.handle_add(&other, None)?;
+    list.handle_message(&other, Kind::Accept, None);
+    // Who is observed may observe in turn: accepted unasked.
+    list.handle_message(&other, Kind::Invite, None);
+    if !list.observers().any(|observer| *observer == other) {
+        return Err("who is observed was not accepted".into());
+    }
+    Ok(list.contact(&other).ok_or("the other is on the list")?.clone())
+}
