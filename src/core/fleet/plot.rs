@@ -5,7 +5,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 70.0;
-const TOP: f64 = 44.0;
+const TOP: f64 = 66.0;
 const RIGHT: f64 = 20.0;
 const BOTTOM: f64 = 52.0;
 
@@ -76,24 +76,25 @@ const EXTRAPOLATED: &str = "extrapolated, not run";
 
 const DASHES: &str = " stroke-dasharray=\"6 5\"";
 
-/// Names on the right, below each other: a line that falls or stays is below them.
+/// Names in a row between the title and the plot.
 fn legend<'a>(svg: &mut String, names: impl Iterator<Item = &'a str>) {
-    let x = LEFT + WIDTH - 8.0;
+    /// About the width of a character.
+    const CHARACTER: f64 = 5.9;
+    let (mut x, y) = (LEFT, TOP - 14.0);
     for (index, name) in names.enumerate() {
-        let y = TOP + 14.0 + 17.0 * index as f64;
         let (class, dashes) =
             if name == EXTRAPOLATED { ("a".to_owned(), DASHES) } else { (colour('s', index), "") };
         push(
             svg,
             format_args!(
-                "<path class=\"{class}\" stroke-width=\"2\"{dashes} d=\"M{} {}h26\"/>\
-                 <text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{}</text>\n",
-                x - 26.0,
+                "<path class=\"{class}\" stroke-width=\"2\"{dashes} d=\"M{x:.0} {}h20\"/>\
+                 <text x=\"{:.0}\" y=\"{y}\">{}</text>\n",
                 y - 4.0,
-                x - 32.0,
+                x + 25.0,
                 escaped(name),
             ),
         );
+        x += 38.0 + CHARACTER * name.chars().count() as f64;
     }
 }
 

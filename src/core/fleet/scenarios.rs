@@ -40,7 +40,7 @@ pub fn outage(seed: u64) -> Result<Vec<Minute>, BadParams> {
         Params { servers: 8, outage, duration: HOUR * 13, changes_per_hour: 6.0, seed, ..Params::default() };
     let mut world = World::new(params)?;
     world.run_until(Instant::MAX);
-    Ok(world.tally().by_minute[705..].to_vec())
+    Ok(world.tally().by_minute[705..780].to_vec())
 }
 
 /// A day at one rate of changes.

@@ -99,7 +99,7 @@ fn watchdogs(dir: &Path, seed: u64) -> Result<(), SimulateError> {
 fn outage(dir: &Path, seed: u64) -> Result<(), SimulateError> {
     let minutes = scenarios::outage(seed)?;
     let points = |value: fn(&Minute) -> u64| -> Vec<(f64, f64)> {
-        minutes.iter().enumerate().map(|(at, minute)| (at as f64 - 15.0, value(minute) as f64)).collect()
+        minutes.iter().enumerate().map(|(at, minute)| (at as f64 - 14.0, value(minute) as f64)).collect()
     };
     let words = Words {
         title: "A server dies at 0 and returns at 30",
