@@ -24,9 +24,9 @@ function alternatives(path) {
   return braces[1].split(",").flatMap((one) => alternatives(path.replace(braces[0], one.trim())));
 }
 
-/** A module or folder of src/, or `www/`, `pkg/`. */
+/** A module or folder of src/, or something in `www/` or `pkg/`. */
 function moduleExists(name) {
-  if (name.endsWith("/")) return existsSync(name);
+  if (/^(pkg|www)\//.test(name)) return existsSync(name);
   const path = join("src", ...name.split("::"));
   return [`${path}.rs`, path].some(existsSync);
 }
