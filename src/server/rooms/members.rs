@@ -24,13 +24,27 @@ pub struct Members {
 
 #[derive(Debug, Default)]
 struct Index {
-    /// By user: the rooms that they are joined to, invited to or knocking at.
-    users: HashMap<OwnedUserId, BTreeMap<OwnedRoomId, Membership>>,
+    users: HashMap<OwnedUserId, OfUser>,
     rooms: HashMap<OwnedRoomId, Present>,
+    /// How many are joined to each room, by its number.
+    sizes: Vec<usize>,
+    /// Numbers of rooms that are gone.
+    free: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
+struct OfUser {
+    /// The rooms that the user is joined to, invited to or knocking at.
+    all: BTreeMap<OwnedRoomId, Membership>,
+    /// The numbers of those that the user is joined to, in order: so that what two users share is found by
+    /// comparing numbers, for every presence change that is or is not delivered.
+    joined: Vec<u32>,
+}
+
+#[derive(Debug)]
 struct Present {
+    /// Stands for the room as long as it is here.
+    number: u32,
     joined: BTreeSet<OwnedUserId>,
     invited: usize,
     /// Where in the log the room grew beyond the limit, or shrank to it, the last time and the time before;
@@ -71,8 +85,7 @@ impl Members {
     /// must be quick.
     pub fn each_room_mate(&self, user: &UserId, mut each: impl FnMut(&OwnedUserId)) {
         let index = self.read();
-        let rooms = index.users.get(user).into_iter().flatten().filter(|(_, m)| **m == Membership::Join);
-        for (room, _) in rooms {
+        for room in index.joined_by(user) {
             if let Some(present) = index.rooms.get(room).filter(|p| self.limit.counts(p.joined.len())) {
                 present.joined.iter().for_each(&mut each);
             }
@@ -80,34 +93,28 @@ impl Members {
     }
 
     /// The size of a room that both users are joined to: of one that is small enough to make them visible
-    /// to each other, if there is one. Costs a look at each of the rooms of whoever is in fewer.
+    /// to each other, if there is one. Costs a comparison of two numbers for each of their rooms, at most.
     pub fn shared_room(&self, a: &UserId, b: &UserId) -> Option<usize> {
         let index = self.read();
-        let (of_a, of_b) = (index.users.get(a)?, index.users.get(b)?);
-        let (few, many) = if of_a.len() <= of_b.len() { (of_a, of_b) } else { (of_b, of_a) };
         let mut too_large = None;
-        for (room, m) in few {
-            if *m == Membership::Join && many.get(room) == Some(&Membership::Join) {
-                let size = index.rooms.get(room).map_or(0, |p| p.joined.len());
-                if self.limit.counts(size) {
-                    return Some(size);
-                }
-                too_large = Some(size);
+        for number in index.shared(a, b) {
+            let size = index.sizes[number as usize];
+            if self.limit.counts(size) {
+                return Some(size);
             }
+            too_large = Some(size);
         }
         too_large
     }
 
     /// The rooms that `user` is joined to, in order of their IDs.
     pub fn joined_rooms(&self, user: &UserId) -> Vec<OwnedRoomId> {
-        let index = self.read();
-        let rooms = index.users.get(user).into_iter().flatten();
-        rooms.filter(|(_, m)| **m == Membership::Join).map(|(room, _)| room.clone()).collect()
+        self.read().joined_by(user).cloned().collect()
     }
 
     /// What `user` is in `room`, if joined, invited or knocking.
     pub fn membership(&self, user: &UserId, room: &RoomId) -> Option<Membership> {
-        self.read().users.get(user)?.get(room).copied()
+        self.read().users.get(user)?.all.get(room).copied()
     }
 
     /// Whether `user` is joined to `room`.
@@ -134,20 +141,14 @@ impl Members {
 
     /// Whether two users are joined to one room. A user shares rooms with themselves.
     pub fn shares_room(&self, a: &UserId, b: &UserId) -> bool {
-        if a == b {
-            return true;
-        }
-        let index = self.read();
-        let (Some(of_a), Some(of_b)) = (index.users.get(a), index.users.get(b)) else { return false };
-        let (few, many) = if of_a.len() <= of_b.len() { (of_a, of_b) } else { (of_b, of_a) };
-        few.iter().any(|(room, m)| *m == Membership::Join && many.get(room) == Some(&Membership::Join))
+        a == b || self.read().shared(a, b).next().is_some()
     }
 
     /// Everybody who is joined to a room with `user`, themselves included if they are in a room.
     pub fn sharing_rooms_with(&self, user: &UserId) -> BTreeSet<OwnedUserId> {
         let index = self.read();
-        let rooms = index.users.get(user).into_iter().flatten().filter(|(_, m)| **m == Membership::Join);
-        rooms.filter_map(|(room, _)| index.rooms.get(room)).flat_map(|p| p.joined.iter().cloned()).collect()
+        let rooms = index.joined_by(user).filter_map(|room| index.rooms.get(room));
+        rooms.flat_map(|p| p.joined.iter().cloned()).collect()
     }
 
     /// Takes over what committed events say.
@@ -179,14 +180,40 @@ impl Index {
         self.rooms.get(room).map_or(0, |p| p.joined.len())
     }
 
+    fn joined_by(&self, user: &UserId) -> impl Iterator<Item = &OwnedRoomId> {
+        let rooms = self.users.get(user).into_iter().flat_map(|of_user| &of_user.all);
+        rooms.filter(|(_, m)| **m == Membership::Join).map(|(room, _)| room)
+    }
+
+    /// The numbers of the rooms that both are joined to.
+    fn shared(&self, a: &UserId, b: &UserId) -> impl Iterator<Item = u32> {
+        let joined = |user| self.users.get(user).map_or(&[][..], |of_user| &of_user.joined[..]);
+        let (mut of_a, mut of_b) = (joined(a), joined(b));
+        std::iter::from_fn(move || {
+            while let ([first_a, rest_a @ ..], [first_b, rest_b @ ..]) = (of_a, of_b) {
+                if first_a <= first_b {
+                    of_a = rest_a;
+                }
+                if first_b <= first_a {
+                    of_b = rest_b;
+                }
+                if first_a == first_b {
+                    return Some(*first_a);
+                }
+            }
+            None
+        })
+    }
+
     fn set(&mut self, user: &UserId, room: &RoomId, membership: Membership) {
-        let present = self.rooms.entry(room.to_owned()).or_default();
-        let rooms = self.users.entry(user.to_owned()).or_default();
+        let Self { users, rooms, sizes, free } = self;
+        let present = rooms.entry(room.to_owned()).or_insert_with(|| Present::new(sizes, free));
+        let of_user = users.entry(user.to_owned()).or_default();
         let before = match membership {
             Membership::Invite | Membership::Join | Membership::Knock => {
-                rooms.insert(room.to_owned(), membership)
+                of_user.all.insert(room.to_owned(), membership)
             }
-            Membership::Leave | Membership::Ban => rooms.remove(room),
+            Membership::Leave | Membership::Ban => of_user.all.remove(room),
         };
         if before == Some(Membership::Invite) {
             present.invited -= 1;
@@ -194,22 +221,42 @@ impl Index {
         if membership == Membership::Invite {
             present.invited += 1;
         }
-        if membership == Membership::Join {
-            present.joined.insert(user.to_owned());
-        } else {
-            present.joined.remove(user);
+        match (of_user.joined.binary_search(&present.number), membership == Membership::Join) {
+            (Err(at), true) => {
+                of_user.joined.insert(at, present.number);
+                present.joined.insert(user.to_owned());
+            }
+            (Ok(at), false) => {
+                of_user.joined.remove(at);
+                present.joined.remove(user);
+            }
+            (Ok(_), true) | (Err(_), false) => {}
         }
-        if rooms.is_empty() {
-            self.users.remove(user);
+        sizes[present.number as usize] = present.joined.len();
+        if of_user.all.is_empty() {
+            users.remove(user);
         }
         if present.joined.is_empty() && present.invited == 0 {
-            self.rooms.remove(room);
+            free.push(present.number);
+            rooms.remove(room);
         }
+    }
+}
+
+impl Present {
+    /// A room without members, with a number that no other has.
+    fn new(sizes: &mut Vec<usize>, free: &mut Vec<u32>) -> Self {
+        let number = free.pop().unwrap_or_else(|| {
+            sizes.push(0);
+            u32::try_from(sizes.len() - 1).expect("fewer than 2^32 rooms")
+        });
+        Self { number, joined: BTreeSet::new(), invited: 0, crossed: [0; 2] }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use ruma::{room_id, user_id};
 
     use super::*;
@@ -264,5 +311,39 @@ mod tests {
         set(bob, two, Membership::Leave);
         let index = members.read();
         assert!(index.users.is_empty() && index.rooms.is_empty());
+        assert_eq!(index.free.len(), index.sizes.len(), "numbers are used again");
+    }
+
+    proptest! {
+        /// Whatever happens, in whatever order: what two users share is what both are joined to.
+        #[test]
+        fn shared_rooms_are_those_that_both_are_joined_to(
+            steps in prop::collection::vec((0..3_usize, 0..6_usize, 0..5_usize), 0..60),
+        ) {
+            let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
+            let rooms: Vec<_> =
+                (0..6).map(|n| RoomId::parse(format!("!r{n}:x")).expect("a room")).collect();
+            let all = [
+                Membership::Join, Membership::Invite, Membership::Knock, Membership::Leave, Membership::Ban,
+            ];
+            let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
+            let mut expected: BTreeMap<(usize, usize), Membership> = BTreeMap::new();
+            for (user, room, membership) in steps {
+                let membership = all[membership];
+                members.index.write().expect("whole").set(users[user], &rooms[room], membership);
+                expected.insert((user, room), membership);
+                let joined = |user, room| expected.get(&(user, room)) == Some(&Membership::Join);
+                let size = |room| (0..3).filter(|user| joined(*user, room)).count();
+                for (a, b) in [(0, 1), (1, 2), (2, 0)] {
+                    let both: Vec<usize> = (0..6).filter(|r| joined(a, *r) && joined(b, *r)).collect();
+                    let smallest = both.iter().map(|room| size(*room)).min();
+                    prop_assert_eq!(members.shared_room(users[a], users[b]), smallest);
+                    prop_assert_eq!(members.shares_room(users[a], users[b]), !both.is_empty());
+                }
+                for (n, room) in rooms.iter().enumerate() {
+                    prop_assert_eq!(members.counts(room).0, size(n));
+                }
+            }
+        }
     }
 }
