@@ -127,11 +127,20 @@ impl Peer {
 
     /// Sends a request over a connection that is open, and reads the answer.
     pub fn exchange(stream: &mut Stream, to: &ServerName, request: &Request) -> Answer {
+        Self::try_exchange(stream, to, request).unwrap_or_else(|sent| panic!("no answer: {sent:?}"))
+    }
+
+    /// Sends a request; what became of the sending, if no answer comes before the connection ends.
+    pub fn try_exchange(
+        stream: &mut Stream,
+        to: &ServerName,
+        request: &Request,
+    ) -> Result<Answer, std::io::Result<()>> {
         let mut bytes = request.head(to);
         bytes.extend_from_slice(&request.body);
         // Who is refused early may find that nobody reads the rest: the answer counts.
         let sent = stream.write_all(&bytes).and_then(|()| stream.flush());
-        read_answer(stream).unwrap_or_else(|| panic!("no answer: {sent:?}"))
+        read_answer(stream).ok_or(sent)
     }
 }
 
