@@ -79,7 +79,7 @@ const DASHES: &str = " stroke-dasharray=\"6 5\"";
 /// Names in a row between the title and the plot.
 fn legend<'a>(svg: &mut String, names: impl Iterator<Item = &'a str>) {
     /// About the width of a character.
-    const CHARACTER: f64 = 5.9;
+    const CHARACTER: f64 = 6.6;
     let (mut x, y) = (LEFT, TOP - 14.0);
     for (index, name) in names.enumerate() {
         let (class, dashes) =

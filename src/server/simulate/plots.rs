@@ -9,7 +9,7 @@ use crate::core::fleet::scenarios::{self, Grows, Growth, Rate};
 use crate::core::fleet::{Minute, Params, Tally};
 
 /// What others do, as they are called in every plot.
-const OTHERS: [&str; 2] = ["one per change (as Synapse)", "one per contact (as XMPP)"];
+const OTHERS: [&str; 2] = ["one per change (Synapse)", "one per contact (XMPP)"];
 
 /// Plots the day that was run, and the scenarios.
 pub(super) fn all(dir: &Path, params: &Params, tally: &Tally) -> Result<(), SimulateError> {

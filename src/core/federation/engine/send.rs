@@ -119,6 +119,9 @@ impl Engine {
         room: &mut Room,
     ) {
         let peer = &mut self.peers[slot as usize];
+        let most = peer.dirty.len().min(room.users);
+        edu.push.reserve_exact(most);
+        flight.subs.reserve_exact(most);
         let mut taken = 0;
         while taken < peer.dirty.len() && room.is_left() {
             let sub = peer.dirty[taken];
