@@ -1,13 +1,13 @@
 //! Two homeservers and a certification authority on loopback: names, TLS, keys and signatures.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use pilotlight::server::federation::client::RequestError;
 use ruma::OwnedServerName;
 use serde_json::json;
 
-use super::{authority::Authority, support::TestServer};
+use super::{authority::Authority, peer::Peer, support::TestServer};
 
 async fn ask(from: &TestServer, to: &OwnedServerName, path: &str) -> Result<serde_json::Value, RequestError> {
     let federation = from.app().federation.as_ref().expect("federates");
@@ -134,5 +134,33 @@ fn profiles_of_another_server_are_asked_for_on_behalf_of_users_only() {
         ("@x:localhost:1".to_owned(), 502, "M_UNKNOWN"),
     ] {
         alice.get(&profile(&user)).refused(status, errcode);
+    }
+}
+
+/// What a server says in place of the document of its keys.
+type Said = fn(String) -> String;
+
+#[test]
+fn keys_that_do_not_prove_themselves_or_are_too_long_are_not_believed() {
+    let ca = Authority::new();
+    let (name, _server) = ca.trusting_server();
+    let status_of = |said: Said| {
+        let peer = Peer::start_with_keys(&ca, Duration::ZERO, said);
+        let path = format!("/_matrix/federation/v1/query/profile?user_id=%40alice%3A{}", name.host());
+        peer.send(&name, &peer.signed(&name, "GET", &path, b"")).status
+    };
+    assert_eq!(status_of(|keys| keys), 404, "the signature is good");
+    let bad: [(&str, Said); 6] = [
+        ("not JSON", |_| "keys".to_owned()),
+        ("nothing", |_| "{}".to_owned()),
+        ("another server's", |keys| {
+            keys.replace("\"server_name\":\"localhost", "\"server_name\":\"elsewhere")
+        }),
+        ("changed", |keys| keys.replace("4000000000000", "4000000000001")),
+        ("of another version", |keys| keys.replace("\"ed25519:1\":{", "\"ed25519:2\":{")),
+        ("a megabyte", |keys| keys + &" ".repeat(1 << 20)),
+    ];
+    for (what, said) in bad {
+        assert_eq!(status_of(said), 401, "{what}");
     }
 }

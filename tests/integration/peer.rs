@@ -57,11 +57,16 @@ impl Peer {
     /// Listens under a name of its own, and answers for its keys after `delay`; to everything else it
     /// answers as to a transaction that it liked. The listener ends with the process.
     pub fn start(ca: &Authority, delay: Duration) -> Self {
+        Self::start_with_keys(ca, delay, |keys| keys)
+    }
+
+    /// The same, with something else in place of the document of its keys.
+    pub fn start_with_keys(ca: &Authority, delay: Duration, said: impl FnOnce(String) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let name: OwnedServerName = format!("localhost:{port}").try_into().expect("a server name");
         let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "1".to_owned()).expect("a key");
-        let keys = Arc::<str>::from(key_document(&name, &key));
+        let keys = Arc::<str>::from(said(key_document(&name, &key)));
         let config = tls::server_config(&ca.file("cert.pem"), &ca.file("key.pem")).expect("a certificate");
         let heard = Arc::<Mutex<Vec<Heard>>>::default();
         let log = Arc::clone(&heard);

@@ -32,8 +32,9 @@ use super::{
     resolve::{ResolveError, Resolver},
 };
 
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 10 << 20;
+/// The largest answer that is read, in bytes: keys, a profile, or what became of a transaction without PDUs.
+/// Anybody can have us ask a server of theirs for its keys, so it is small.
+const MAX_ANSWER: usize = 64 << 10;
 
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
