@@ -1,13 +1,13 @@
 //! O2: `pilotlight check` against real servers over TLS, and against each thing that can be wrong.
 
-use std::{
-    net::TcpListener,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{authority::Authority, support::TempDir};
+use super::{
+    authority::{Authority, free_address},
+    support::TempDir,
+};
 
 /// Runs `pilotlight check` with the authority's settings; the exit code and what it printed.
 fn check(trusted: &Authority, server: &str, more: &[&str]) -> (Option<i32>, String) {
@@ -17,10 +17,6 @@ fn check(trusted: &Authority, server: &str, more: &[&str]) -> (Option<i32>, Stri
     let output = command.args(more).stdin(Stdio::null()).output().expect("starts");
     let text = String::from_utf8(output.stdout).expect("is text");
     (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
 }
 
 /// The first words of each line.
@@ -70,7 +66,7 @@ fn o2_a_signed_question_is_answered_while_the_asking_server_runs_and_refused_whe
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("accepted: that server can fetch the keys of this one"), "{text}");
     // The same key under a name where nobody answers.
-    let [_, elsewhere] = ours("", &format!("localhost:{}", free_port()));
+    let [_, elsewhere] = ours("", &format!("localhost:{}", free_address().port()));
     fails_at(
         "signature",
         "is this server running",
@@ -95,7 +91,7 @@ fn o2_a_strangers_certificate_and_one_for_another_name_are_told_apart() {
 #[test]
 fn o2_nothing_listening_no_address_and_a_forbidden_address_are_told_apart() {
     let ca = Authority::new();
-    let dead = format!("localhost:{}", free_port());
+    let dead = format!("localhost:{}", free_address().port());
     fails_at("tls", "refused", check(&ca, &dead, &[]));
     fails_at("addresses", "no address", check(&ca, "nowhere.invalid:8448", &[]));
     let strict = ["--set", "federation.allow_addresses="];

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     io::Write,
-    net::TcpListener,
     time::{Duration, Instant},
 };
 
@@ -13,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, types::Value as Cell};
 use serde_json::{Value, json};
 
 use super::{
-    authority::Authority,
+    authority::{Authority, free_address},
     cli::Serve,
     peer::{Peer, Request},
     support::{Answer, Client, TempDir},
@@ -40,7 +39,7 @@ impl Scene {
     pub fn start_with(more: &[&str]) -> Self {
         let ca = Authority::new();
         let data = TempDir::new();
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let free = free_address();
         let name: OwnedServerName = format!("localhost:{}", free.port()).try_into().expect("a name");
         let settings = [
             format!("server_name={name}"),

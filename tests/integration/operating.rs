@@ -16,14 +16,10 @@ use ruma::ServerName;
 use serde_json::{Value, json};
 
 use super::{
-    authority::Authority,
+    authority::{Authority, free_address},
     contacts::{add, answer, requests, standing},
     support::{Client, TempDir, TestServer},
 };
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address")
-}
 
 /// The values on the page by name and labels; every line is understood.
 fn metrics(at: SocketAddr) -> BTreeMap<String, f64> {
