@@ -232,7 +232,7 @@ export class Client {
   setPresence(state: Exclude<PresenceState, "unknown">, statusMsg?: string | null): Promise<void>;
   setDisplayName(name: string): Promise<void>;
 
-  /** Whether the server keeps presence lists; the calls down to `setPrivacy` fail with `UNSUPPORTED` if not. */
+  /** Whether the server keeps presence lists; the calls down to `deliverPresence` fail with `UNSUPPORTED` if not. */
   readonly hasPresenceList: boolean | undefined;
   /** Empty until the first `contacts` event. */
   contacts(): Contact[];
@@ -248,6 +248,8 @@ export class Client {
   privacy(): Promise<Privacy>;
   /** All of it: what is left out gets its default. */
   setPrivacy(privacy: Partial<Privacy>): Promise<void>;
+  /** Stops or starts what this device is told of others' presence; what was missed comes at the start. */
+  deliverPresence(enabled: boolean): Promise<void>;
 
   /**
    * Whether to tell the user of an event: not of their own, of edits, bots' notices and changes of state, nor

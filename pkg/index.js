@@ -54,8 +54,8 @@ Client.prototype.free = function () {
 
 const COMMANDS = [
   "logout", "setPresence", "setDisplayName", "addContact", "dropContact", "answerRequest", "setGroup", "inviteGroup",
-  "privacy", "setPrivacy", "setNotifySettings", "createRoom", "joinRoom", "leaveRoom", "forgetRoom", "invite", "kick",
-  "redact", "scrollBack", "publicRooms", "request",
+  "privacy", "setPrivacy", "deliverPresence", "setNotifySettings", "createRoom", "joinRoom", "leaveRoom", "forgetRoom",
+  "invite", "kick", "redact", "scrollBack", "publicRooms", "request",
 ];
 for (const name of COMMANDS) {
   Client.prototype[name] = function (...given) {

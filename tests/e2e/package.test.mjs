@@ -84,6 +84,7 @@ test("its types hold under tsc --strict, and refuse what is wrong", () => {
     await client.setNotifySettings({ mutedIn: ["busy"], groups: { Work: "always" } });
     use2(supported, told);
     function use2(..._: unknown[]) {}
+    await client.deliverPresence(false);
     // @ts-expect-error no such answer
     await client.answerRequest("@bob:x", "maybe");
     // @ts-expect-error hidden is not what others see
@@ -176,6 +177,18 @@ test("two clients in Node: ask, accept, group, private, revoke, each told by a c
   const steps = told.flatMap(([listed, removed]) => [...listed, ...removed]);
   const changes = steps.filter((step, i) => step !== steps[i - 1]);
   assert.deepEqual(changes, ["pending", "accepted", "denied", dee.session.userId]);
+
+  // Dee is on no list of Cy's any more: they meet in a room to see each other.
+  const roomId = await cy.createRoom({ name: "Quiet", public: true, alias: "quiet" });
+  await dee.joinRoom("#quiet:localhost");
+  await until("seen", () => cy.presenceOf(dee.session.userId)?.state === "busy");
+  await cy.deliverPresence(false);
+  await dee.setPresence("free_for_chat");
+  cy.sendText(roomId, "anybody?");
+  await until("the stream has gone on", () => cy.timeline(roomId).some((item) => item.content.body === "anybody?" && item.echo === "placed"));
+  assert.equal(cy.presenceOf(dee.session.userId).state, "busy", "nothing is told while it is stopped");
+  await cy.deliverPresence(true);
+  await until("what was missed", () => cy.presenceOf(dee.session.userId).state === "free_for_chat");
 
   const privacy = await dee.privacy();
   assert.deepEqual(privacy, { share: "shared_rooms", autoAccept: "reverse", invites: {} });

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::Client;
 use super::commands::NewRoom;
-use super::contacts::{Answer, Placement};
+use super::contacts::{Answer, Delivery, Placement};
 use super::notify::checked_settings;
 use super::output::Ticket;
 use crate::core::presence::StatusMsg;
@@ -68,16 +68,16 @@ impl Client {
                 self.answer_request(now, &given.text(0)?, answer)
             }
             "setGroup" => {
-                let placement = match given.raw(2) {
-                    Some("true") => Placement::Inside,
-                    Some("false") => Placement::Outside,
-                    _ => return Err(BadCall::Argument(3, "true or false")),
-                };
+                let placement = if given.flag(2)? { Placement::Inside } else { Placement::Outside };
                 self.place_in_group(now, &given.text(0)?, &given.text(1)?, placement)
             }
             "inviteGroup" => self.invite_group(now, &given.text(0)?, given.optional(1)?.as_deref()),
             "privacy" => self.privacy(now),
             "setPrivacy" => self.set_privacy(now, &given.object(0)?),
+            "deliverPresence" => {
+                let delivery = if given.flag(0)? { Delivery::Started } else { Delivery::Stopped };
+                self.deliver_presence(now, delivery)
+            }
             "setNotifySettings" => {
                 let settings = checked_settings(&given.object(0)?);
                 let wanted = "{ mutedIn, groups } of words that there are";
@@ -129,6 +129,14 @@ impl<'a> Arguments<'a> {
         match Reader::new(raw).text() {
             Ok(Some(text)) => Ok(Some(text)),
             _ => Err(BadCall::Argument(at + 1, "a string")),
+        }
+    }
+
+    fn flag(&self, at: usize) -> Result<bool, BadCall> {
+        match self.raw(at) {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            _ => Err(BadCall::Argument(at + 1, "true or false")),
         }
     }
 

@@ -82,6 +82,15 @@ pub enum Placement {
     Outside,
 }
 
+/// Whether a device is told of others' presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is: the default.
+    Started,
+    /// It is not.
+    Stopped,
+}
+
 /// The two answers that make up the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
@@ -225,6 +234,14 @@ impl Client {
     pub fn set_privacy(&mut self, now: Instant, privacy: &Object<'_>) -> Ticket {
         let body = renamed(privacy, ["share", "autoAccept", "invites"], ["share", "auto_accept", "invites"]);
         let path = path(OURS, &["settings", &self.user_id]);
+        self.list_command(now, Then::Done, "PUT", path, Some(body))
+    }
+
+    /// Stops or starts what this device is told of others' presence (L8); what was missed comes at the start.
+    pub fn deliver_presence(&mut self, now: Instant, delivery: Delivery) -> Ticket {
+        let enabled = if delivery == Delivery::Started { "true" } else { "false" };
+        let body = write::object(|body| body.raw("enabled", enabled));
+        let path = path(OURS, &[&self.user_id, "delivery"]);
         self.list_command(now, Then::Done, "PUT", path, Some(body))
     }
 

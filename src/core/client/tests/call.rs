@@ -27,6 +27,8 @@ fn the_table_of_names() {
         ("setGroup", json!(["@b:hs", "G", true]), "PUT groups/ /G/members", json!({})),
         ("setGroup", json!(["@b:hs", "G", false]), "DELETE groups/ /G/members", Value::Null),
         ("inviteGroup", json!(["G"]), "POST /G/invite", json!({})),
+        ("deliverPresence", json!([true]), "PUT /delivery", json!({"enabled": true})),
+        ("deliverPresence", json!([false]), "PUT /delivery", json!({"enabled": false})),
         ("privacy", json!([]), "GET settings/", Value::Null),
         ("setPrivacy", json!([{"share": "list"}]), "PUT settings/", json!({"share": "list"})),
         (
