@@ -5,6 +5,8 @@ import { Device, path, until } from "./matrix.mjs";
 export class User extends Device {
   /** What the stream told last of each user. */
   told = new Map();
+  /** `set_presence` of the stream: a stock server believes it rather than what was chosen. */
+  streamState = undefined;
 
   static async arrive(server, name) {
     const user = await User.register(server.baseUrl, name);
@@ -24,7 +26,7 @@ export class User extends Device {
 
   async #listen() {
     while (!this.left) {
-      const { presence } = await this.sync({ timeout: 500 });
+      const { presence } = await this.sync({ timeout: 500, setPresence: this.streamState });
       for (const { sender, content } of presence?.events ?? []) this.told.set(sender, content);
     }
   }
