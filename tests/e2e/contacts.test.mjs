@@ -57,6 +57,17 @@ test("the state of somebody accepted goes on being told", async () => {
   await alice.page.locator(`[data-section="group-Work"] [data-user-id="${bob.userId}"][data-state=busy]`).waitFor();
 });
 
+test("who hides is offline for others, and hidden for themselves", async () => {
+  const shown = alice.page.locator(`[data-section="group-Work"] [data-user-id="${bob.userId}"]`);
+  await bob.by("my-presence").click();
+  await bob.by("presence-option-hidden").click();
+  await bob.page.locator("[data-testid=my-presence][data-state=hidden]").waitFor();
+  await until("offline for Alice", async () => (await shown.getAttribute("data-state")) === "offline");
+  await bob.by("my-presence").click();
+  await bob.by("presence-option-busy").click();
+  await until("there again", async () => (await shown.getAttribute("data-state")) === "busy");
+});
+
 test("groups are changed in a dialog, and by dragging", async () => {
   await openPerson(alice, "group-Work", bob);
   await alice.by("edit-groups").click();

@@ -109,6 +109,31 @@ test("a choice of unavailable holds while the chooser's own client goes on synci
     await sees(bob, alice, "online");
   });
 
+test("states, lists and account data that Matrix does not have do not confuse it", { skip: stock && "it has none of them" },
+  async () => {
+    const [shown, syncs] = [new Set(), new Set()];
+    const onPresence = (_, user) => user.userId === bob.getUserId() && shown.add(user.presence);
+    const onSync = (state) => syncs.add(state);
+    alice.on("User.presence", onPresence);
+    alice.on("sync", onSync);
+    for (const [state, expected] of [["busy", "unavailable"], ["free_for_chat", "online"], ["hidden", "offline"], ["online", "online"]]) {
+      // The library refuses to set what it does not know.
+      await bob.http.authedRequest("PUT", `/presence/${encodeURIComponent(bob.getUserId())}/status`, undefined, { presence: state });
+      await sees(alice, bob, expected);
+    }
+    const list = (change) =>
+      alice.http.authedRequest("POST", `/presence/list/${encodeURIComponent(alice.getUserId())}`, undefined, change);
+    await list({ invite: [bob.getUserId()] });
+    await until("it is told that the list changed", () => alice.getAccountData("org.pilotlight.presence_list"));
+    await list({ drop: [bob.getUserId()] });
+    await twoMoreSyncs(alice);
+    alice.off("User.presence", onPresence);
+    alice.off("sync", onSync);
+    assert.deepEqual([...shown].sort(), ["offline", "online", "unavailable"]);
+    assert.deepEqual([...syncs], ["SYNCING"]);
+    assert.equal(seen(alice, bob).presence, "online", "still seen: they share a room");
+  });
+
 test("two devices of one user are merged: idle only when both are", async () => {
   const laptop = alice;
   const phone = await loggedIn("alice");
