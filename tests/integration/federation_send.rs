@@ -10,7 +10,7 @@ use pilotlight::server::federation::{
 use ruma::{OwnedServerName, OwnedUserId};
 use serde_json::{Value, json, value::to_raw_value};
 
-use super::{authority::Authority, support::TestServer};
+use super::{authority::Authority, peer::Peer, support::TestServer};
 
 /// Sends `body` as a transaction that `from` signs; the answer, or the status and error code.
 async fn put(
@@ -144,4 +144,24 @@ async fn a_brief_reminder_that_is_none_is_refused_and_a_strangers_is_of_no_conse
     remind("A.B.C.D~").await.expect("is taken");
     let presence = &b.app().federation.as_ref().expect("federates").presence;
     assert!(!presence.peers().contains_key(a_name.as_str()), "nothing is kept of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_knows_no_brief_reminder_gets_it_in_full() {
+    let ca = Authority::new();
+    let (_, a) = ca.trusting_server();
+    let other = Peer::start(&ca, Duration::ZERO);
+    let queue = &a.app().federation.as_ref().expect("federates").queue;
+    let said = json!({ "push": [], "org.pilotlight": { "at": [1, 1] } });
+    let content = to_raw_value(&said).expect("JSON");
+    let edu =
+        Edu { kind: "m.presence", content, brief: Some("A.B.C.D".to_owned()), key: Key::Presence, seq: 1 };
+    queue.push(&other.name, edu).expect("room");
+    until("it arrives", || queue.peers()[&other.name].sent_edus == 1).await;
+    let heard: Vec<_> = other.heard().into_iter().filter(|heard| !heard.path.contains("/key/")).collect();
+    let [brief, full] = &heard[..] else { panic!("two requests: {heard:?}") };
+    assert_eq!(brief.path, "/_matrix/federation/unstable/org.pilotlight/r/A.B.C.D");
+    assert!(full.path.starts_with("/_matrix/federation/v1/send/"), "{}", full.path);
+    assert_eq!(full.body["edus"], json!([{ "edu_type": "m.presence", "content": said }]));
+    assert_eq!(queue.peers()[&other.name].failures, 0);
 }

@@ -54,8 +54,9 @@ pub struct Request {
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 impl Peer {
-    /// Listens under a name of its own, and answers for its keys after `delay`; to everything else it
-    /// answers as to a transaction that it liked. The listener ends with the process.
+    /// Listens under a name of its own, and answers for its keys after `delay`; what Matrix does not have it
+    /// does not know, and to everything else it answers as to a transaction that it liked. The listener ends
+    /// with the process.
     pub fn start(ca: &Authority, delay: Duration) -> Self {
         Self::start_with_keys(ca, delay, |keys| keys)
     }
@@ -187,11 +188,18 @@ fn answer(
     let Some((head, body)) = read_message(&mut stream) else { return };
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&body).unwrap_or_default();
-    let answer = if path == "/_matrix/key/v2/server" { keys } else { r#"{"pdus":{}}"# };
+    let (status, answer) = if path == "/_matrix/key/v2/server" {
+        ("200 OK", keys)
+    } else if path.starts_with("/_matrix/federation/unstable/") {
+        ("404 Not Found", r#"{"errcode":"M_UNRECOGNIZED"}"#)
+    } else {
+        ("200 OK", r#"{"pdus":{}}"#)
+    };
     log.lock().expect("no panic").push(Heard { path, body });
     std::thread::sleep(delay);
     let length = answer.len();
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
+    let answer =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
     let sent = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
     if let Err(e) = sent {
         eprintln!("the peer could not answer: {e}");
