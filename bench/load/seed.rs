@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 use pilotlight::{
     core::list::{AutoAccept, Contact, Kind, List},
     server::{
-        accounts::{Token, TokenHash},
+        session::{Token, TokenHash},
         store::{Access, ContactWrite, NewDevice, NewUser, Store},
     },
 };

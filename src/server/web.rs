@@ -15,7 +15,7 @@ use axum::{
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::http::ApiError;
+use super::api::error::ApiError;
 
 /// The client itself.
 #[derive(RustEmbed)]

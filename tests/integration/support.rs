@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use pilotlight::server::{App, Config, Server};
+use pilotlight::server::{Config, app::App, serve::Server};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use ureq::Agent;

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::session::{Session, TokenHash};
+use crate::server::session::{Session, TokenHash};
 
 /// Entries per generation; two generations are kept.
 const GENERATION: usize = 32_768;

@@ -9,10 +9,10 @@ use ruma::{OwnedUserId, UserId, push::Ruleset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::finish;
 use crate::server::{
-    App,
-    http::{ApiError, ApiResult},
+    api::error::{ApiError, ApiResult},
+    app::App,
+    finish::finish,
     store::{AccountDataError, AccountDataKey, Store, StoreError},
 };
 

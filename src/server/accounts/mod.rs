@@ -5,10 +5,7 @@
 
 mod cache;
 mod data;
-mod device_keys;
 mod password;
-mod session;
-pub mod uia;
 mod username;
 
 use std::sync::Arc;
@@ -18,23 +15,18 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use self::{cache::SessionCache, password::Passwords};
 pub use self::{
     data::{AccountDataPositions, PUSH_RULES},
-    device_keys::DeviceKeyCounts,
     password::{MAX_PASSWORD, hash as hash_password},
-    session::{Session, Token, TokenHash},
     username::{random_username, username},
 };
 use super::{
-    App,
-    http::{ApiError, ApiResult},
+    api::error::{ApiError, ApiResult},
+    app::App,
+    finish::finish,
+    profile::{MAX_DISPLAYNAME, ProfileField, check_length},
     rooms,
-    store::{NewDevice, ProfileField, RemovedDevice},
+    session::{Session, Token, TokenHash, random_device_id},
+    store::{NewDevice, RemovedDevice},
 };
-
-/// The longest display name of a user or device, in bytes.
-pub const MAX_DISPLAYNAME: usize = 256;
-
-/// The longest avatar URL, in bytes.
-pub const MAX_AVATAR_URL: usize = 1024;
 
 /// The longest device identifier, in bytes.
 const MAX_DEVICE_ID: usize = 255;
@@ -110,7 +102,7 @@ impl App {
         id: Option<OwnedDeviceId>,
         display_name: Option<String>,
     ) -> ApiResult<(NewDevice, Token)> {
-        let id = id.unwrap_or_else(session::random_device_id);
+        let id = id.unwrap_or_else(random_device_id);
         if id.as_str().is_empty() || id.as_str().len() > MAX_DEVICE_ID {
             return Err(ApiError::invalid_param(format!("device_id must have 1 to {MAX_DEVICE_ID} bytes")));
         }
@@ -196,22 +188,4 @@ impl App {
         }
         Ok(())
     }
-}
-
-/// Refuses a name that is longer than `max` bytes.
-pub fn check_length(what: &str, value: Option<&str>, max: usize) -> ApiResult<()> {
-    match value {
-        Some(value) if value.len() > max => {
-            Err(ApiError::invalid_param(format!("{what} is longer than {max} bytes")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Runs `work` to its end, even if the client that asked for it goes away: what follows a change on the
-/// disk (a session forgotten, a reader woken) is not left out.
-async fn finish<T: Send + 'static>(
-    work: impl Future<Output = ApiResult<T>> + Send + 'static,
-) -> ApiResult<T> {
-    tokio::spawn(work).await.unwrap_or_else(|e| Err(ApiError::internal(e)))
 }

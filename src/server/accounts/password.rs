@@ -14,7 +14,7 @@ use argon2::{
 };
 use tokio::sync::Semaphore;
 
-use crate::server::http::{ApiError, ApiResult};
+use crate::server::api::error::{ApiError, ApiResult};
 
 /// The longest password, in bytes. Longer ones would only cost time.
 pub const MAX_PASSWORD: usize = 512;

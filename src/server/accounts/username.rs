@@ -2,7 +2,7 @@
 
 use ruma::{OwnedUserId, ServerName, UserId};
 
-use crate::server::http::{ApiError, ApiResult};
+use crate::server::api::error::{ApiError, ApiResult};
 
 /// The longest user identifier, with `@`, name and server, in bytes.
 const MAX_USER_ID: usize = 255;

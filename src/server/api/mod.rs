@@ -1,53 +1,11 @@
-//! The client-server API: one module per subject, one thin function per endpoint.
+//! What is asked of the server: by clients, by other servers, by the operator.
 //!
-//! A function here parses, asks a domain module, and answers; rules live in the domain modules.
+//! A function here parses, asks a service, and answers; rules live below.
 
-mod account;
-mod account_data;
-mod capabilities;
-mod contacts;
-mod devices;
-mod filter;
-mod keys;
-mod presence;
-mod profile;
-mod push_rules;
-mod receipts;
-mod register;
-mod rooms;
-mod session;
-mod sync;
-mod to_device;
-mod typing;
-mod user_directory;
-mod versions;
-
-use std::sync::Arc;
-
-use axum::Router;
-
-use super::app::App;
-
-/// Every route of the client-server API.
-pub fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .merge(account::routes())
-        .merge(account_data::routes())
-        .merge(capabilities::routes())
-        .merge(contacts::routes())
-        .merge(devices::routes())
-        .merge(filter::routes())
-        .merge(presence::routes())
-        .merge(keys::routes())
-        .merge(profile::routes())
-        .merge(push_rules::routes())
-        .merge(receipts::routes())
-        .merge(register::routes())
-        .merge(rooms::routes())
-        .merge(session::routes())
-        .merge(sync::routes())
-        .merge(to_device::routes())
-        .merge(typing::routes())
-        .merge(user_directory::routes())
-        .merge(versions::routes())
-}
+pub mod client;
+pub mod control;
+pub mod error;
+pub mod extract;
+pub mod federation;
+pub mod limit;
+mod ruma_route;

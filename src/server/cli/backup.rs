@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Failure, Settings, print};
 use crate::server::{
-    ServeError,
+    app::error::ServeError,
     keys::Signer,
     store::{BackupError, backup},
 };

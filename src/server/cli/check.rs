@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Failure, Settings, print, runtime};
 use crate::server::{
-    ServeError,
+    app::error::ServeError,
     config::Config,
     federation::check::{self, Outcome, Sign, Step},
     keys::Signer,

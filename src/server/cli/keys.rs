@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::{Failure, Settings, print, runtime};
 use crate::server::{
-    ServeError,
-    app::unix_ms,
+    app::error::ServeError,
+    clock::unix_ms,
     config::Config,
     keys::Signer,
     store::{Access, Store},

@@ -13,9 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{backup::Backup, check::Check, keys::Keys, peers::PeersCommand, user::User};
 use super::{
-    ServeError, Server,
+    app::error::ServeError,
     config::{self, Config, ConfigError, Sources},
     http, log,
+    serve::Server,
     simulate::{self, SimulateError},
 };
 

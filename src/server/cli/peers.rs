@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use clap::Args;
 
 use super::{Failure, Settings, print, runtime};
-use crate::server::control::{Peer, Peers, ask_peers};
+use crate::server::api::control::{Peer, Peers, ask_peers};
 
 /// How often `--watch` looks again.
 const EVERY: Duration = Duration::from_secs(1);

@@ -6,9 +6,10 @@ use clap::Subcommand;
 
 use super::{Failure, Settings, print, runtime};
 use crate::server::{
-    accounts::{Token, hash_password, username},
-    app::unix_ms,
+    accounts::{hash_password, username},
+    clock::unix_ms,
     config::Config,
+    session::Token,
     store::{Access, CreateUserError, NewUser, Store},
 };
 

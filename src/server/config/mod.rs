@@ -10,6 +10,7 @@ mod keys;
 mod load;
 mod nearest;
 mod render;
+pub mod servers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

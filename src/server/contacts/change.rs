@@ -12,8 +12,8 @@ use super::{Contacts, OfUser, Settings, Sight};
 use crate::{
     core::list::{Contact, Effect, Half, List, Observed, Observing, Output},
     server::{
+        api::error::{ApiError, ApiResult},
         app::App,
-        http::{ApiError, ApiResult},
         store::{AccountDataKey, ContactWrite, ListMessage},
     },
 };

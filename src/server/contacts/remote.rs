@@ -12,8 +12,8 @@ use super::{
 use crate::{
     core::list::{Kind, Message},
     server::{
+        api::error::{ApiError, ApiResult},
         app::App,
-        http::{ApiError, ApiResult},
         store::ListMessage,
     },
 };

@@ -11,7 +11,7 @@ use std::{
 use ruma::{OwnedUserId, UserId};
 
 use super::{Contacts, OfUser};
-use crate::{core::visibility::Share, server::sync::Live};
+use crate::{core::visibility::Share, server::change::position::Live};
 
 /// The changes of sight that lists led to. Bounded: one entry for each pair that ever saw each other by a list
 /// in this run, and one for each user who changed how they share.

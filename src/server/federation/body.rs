@@ -10,7 +10,7 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::server::http::{ApiError, MAX_TRANSACTION};
+use crate::server::{api::error::ApiError, router::MAX_TRANSACTION};
 
 /// How long a body may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,15 +23,16 @@ const SHARED_KIB: usize = 64 << 10;
 
 /// The memory for larger bodies.
 #[derive(Debug)]
-pub(super) struct Bodies {
+pub struct Bodies {
     free_kib: Arc<Semaphore>,
 }
 
 /// A share of the memory, given back when dropped.
-pub(super) type Share = Option<OwnedSemaphorePermit>;
+pub type Share = Option<OwnedSemaphorePermit>;
 
 impl Bodies {
-    pub(super) fn new() -> Self {
+    /// Nothing is read yet.
+    pub fn new() -> Self {
         Self { free_kib: Arc::new(Semaphore::new(SHARED_KIB)) }
     }
 
@@ -40,7 +41,7 @@ impl Bodies {
     /// # Errors
     /// 413 `M_TOO_LARGE` beyond [`MAX_TRANSACTION`], 408 after [`TIMEOUT`], 429 `M_LIMIT_EXCEEDED` when there is no
     /// memory for a large one.
-    pub(super) async fn read(&self, body: Body) -> Result<(Bytes, Share), ApiError> {
+    pub async fn read(&self, body: Body) -> Result<(Bytes, Share), ApiError> {
         tokio::time::timeout(TIMEOUT, self.collect(body)).await.unwrap_or_else(|_| {
             Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", "the body took too long"))
         })

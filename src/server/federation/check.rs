@@ -15,11 +15,14 @@ use super::{
     connect::{ADDRESSES, connect_to},
     fetch::Fetch,
     keyring::verified,
-    policy::Policy,
     resolve::{Delegation, Found, Records, Resolver, Route},
     tls,
 };
-use crate::server::{app::unix_ms, config::Config, keys::Signer};
+use crate::server::{
+    clock::unix_ms,
+    config::{Config, servers::Policy},
+    keys::Signer,
+};
 
 /// A user whom nobody has, for a question that only a server may ask.
 const NOBODY: &str = "pilotlight-check";

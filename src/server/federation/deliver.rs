@@ -23,21 +23,21 @@ use super::{
 use crate::{core::federation::Outcome, server::app::App};
 
 /// Where reminders in the brief form go.
-pub(super) const BRIEF: &str = "/_matrix/federation/unstable/org.pilotlight/r/";
+pub const BRIEF: &str = "/_matrix/federation/unstable/org.pilotlight/r/";
 
 /// How long the last transactions may take when the server stops.
 const LAST_SENDING: Duration = Duration::from_secs(1);
 
 /// The IDs of transactions: never the same again, not after a restart either.
 #[derive(Debug)]
-pub(super) struct TransactionIds {
+pub struct TransactionIds {
     epoch: u64,
     next: AtomicU64,
 }
 
 impl TransactionIds {
     /// IDs of the start with the number `epoch`, which is greater after each start.
-    pub(super) fn new(epoch: u64) -> Self {
+    pub fn new(epoch: u64) -> Self {
         Self { epoch, next: AtomicU64::new(1) }
     }
 

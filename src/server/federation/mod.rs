@@ -4,31 +4,32 @@
 //! by the engine in the core; here are names, TLS, keys and signatures.
 
 pub mod addresses;
-pub mod api;
-mod body;
+pub mod answered;
+pub mod body;
 pub mod check;
 pub mod client;
 mod connect;
 pub mod deliver;
 pub mod fetch;
 pub mod keyring;
-pub mod policy;
 pub mod presence;
 pub mod profile;
 pub mod queue;
 pub mod resolve;
-mod send;
-mod signed;
 pub mod tls;
 
 use std::sync::Arc;
 
+pub use self::tls::TlsError;
 use self::{
-    addresses::Allowed, body::Bodies, client::Client, deliver::TransactionIds, fetch::Fetch,
-    keyring::Keyring, policy::Policy, presence::Presence, queue::Queue, resolve::Resolver, send::Answered,
+    addresses::Allowed, answered::Answered, body::Bodies, client::Client, deliver::TransactionIds,
+    fetch::Fetch, keyring::Keyring, presence::Presence, queue::Queue, resolve::Resolver,
 };
-pub use self::{signed::Signed, tls::TlsError};
-use super::{config::Config, keys::Signer};
+pub use super::api::federation::signed::Signed;
+use super::{
+    config::{Config, servers::Policy},
+    keys::Signer,
+};
 
 /// How we introduce ourselves to other servers.
 const USER_AGENT: &str = concat!("pilotlight/", env!("CARGO_PKG_VERSION"));
@@ -49,8 +50,10 @@ pub struct Federation {
     /// Presence towards other servers.
     pub presence: Presence,
     transaction_ids: TransactionIds,
-    answered: Answered,
-    bodies: Bodies,
+    /// The transactions that were answered.
+    pub answered: Answered,
+    /// What bodies of requests may take.
+    pub bodies: Bodies,
 }
 
 impl Federation {

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The type of the EDU that carries presence.
-pub(super) const PRESENCE: &str = "m.presence";
+pub const PRESENCE: &str = "m.presence";
 
 /// The presence of this server towards all others.
 ///
@@ -72,7 +72,7 @@ struct Readers {
 
 impl Presence {
     /// Knows nobody yet; see [`App::load_presence_across`].
-    pub(super) fn new(own: &ServerName, epoch: u64, config: Config, grace: Duration) -> Self {
+    pub fn new(own: &ServerName, epoch: u64, config: Config, grace: Duration) -> Self {
         let inner = Inner {
             role: Role::new(own.as_str(), epoch, rand::random(), config),
             across: HashMap::new(),
@@ -172,7 +172,7 @@ impl App {
     }
 
     /// An EDU `m.presence` came from `origin`.
-    pub(super) fn take_presence(&self, origin: &ServerName, content: &RawValue) {
+    pub fn take_presence(&self, origin: &ServerName, content: &RawValue) {
         self.take_from(origin, |role, now| role.handle_edu(now, origin.as_str(), content.get()));
     }
 
@@ -180,7 +180,7 @@ impl App {
     ///
     /// # Errors
     /// [`BadEdu`] when it has another form.
-    pub(super) fn take_brief(&self, origin: &ServerName, text: &str) -> Result<(), BadEdu> {
+    pub fn take_brief(&self, origin: &ServerName, text: &str) -> Result<(), BadEdu> {
         let reminder = decode_brief(text)?;
         self.take_from(origin, |role, now| role.handle_reminder(now, origin.as_str(), reminder));
         Ok(())
@@ -198,7 +198,7 @@ impl App {
     }
 
     /// A request came that proved to be from `peer`: it lives.
-    pub(super) fn take_life_sign(&self, peer: &ServerName) {
+    pub fn take_life_sign(&self, peer: &ServerName) {
         self.across(|federation, inner, now| {
             federation.queue.handle_traffic(now, peer);
             inner.role.handle_traffic(now, peer.as_str());
@@ -206,13 +206,13 @@ impl App {
     }
 
     /// The message `seq` of the engine was acknowledged by `destination`, or failed.
-    pub(super) fn take_outcome(&self, destination: &ServerName, seq: u64, outcome: Outcome) {
+    pub fn take_outcome(&self, destination: &ServerName, seq: u64, outcome: Outcome) {
         self.across(|_, inner, now| inner.role.handle_outcome(now, destination.as_str(), seq, outcome));
     }
 
     /// Before the end: queues what waits for the end of a batch window. Nobody is said to be offline: who
     /// is back within the promise was never away, and otherwise the peers see that it has run out.
-    pub(super) fn flush_across(&self) {
+    pub fn flush_across(&self) {
         self.across(|_, inner, now| inner.role.handle_flush(now));
     }
 

@@ -7,10 +7,7 @@ use ruma::UserId;
 use serde::Deserialize;
 
 use super::{Federation, client::RequestError};
-use crate::server::{
-    accounts::{MAX_AVATAR_URL, MAX_DISPLAYNAME},
-    store::Profile,
-};
+use crate::server::profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME, Profile};
 
 /// Why there is no profile.
 #[derive(Debug)]

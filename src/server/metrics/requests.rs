@@ -1,6 +1,6 @@
 //! HTTP requests by what they are about and how they were answered: a small fixed table.
 
-use super::Counter;
+use super::counter::Counter;
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,12 +98,12 @@ impl Requests {
     }
 
     /// How many were refused because there were too many.
-    pub(super) fn limited(&self) -> u64 {
+    pub fn limited(&self) -> u64 {
         self.limited.value()
     }
 
     /// The labels and the count of each kind of request that ever came.
-    pub(super) fn table(&self) -> impl Iterator<Item = (String, u64)> {
+    pub fn table(&self) -> impl Iterator<Item = (String, u64)> {
         Class::ALL.into_iter().flat_map(move |class| {
             let row = STATUSES.iter().zip(&self.counts[class as usize]);
             row.map(move |(status, count)| {

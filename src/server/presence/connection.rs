@@ -10,11 +10,7 @@ use crate::{
         presence::{Change, DeviceType, SetPresence},
         time::Instant,
     },
-    server::{
-        app::App,
-        http::Session,
-        store::{Profile, StoreError},
-    },
+    server::{app::App, profile::Profile, session::Session, store::StoreError},
 };
 
 /// A poll or stream of a device, which counts as connected until this is dropped.
@@ -122,7 +118,7 @@ impl Presence {
         &self,
         user: &UserId,
         profile: Profile,
-        live: &crate::server::sync::Live,
+        live: &crate::server::change::position::Live,
         now: Instant,
     ) -> bool {
         let mut inner = self.lock();

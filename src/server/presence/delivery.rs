@@ -9,9 +9,9 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use crate::server::{
     app::App,
-    http::Session,
+    change::position::Live,
+    session::Session,
     store::{Store, StoreError},
-    sync::Live,
 };
 
 /// The devices that stopped the delivery of presence. Bounded by the number of devices.

@@ -5,7 +5,7 @@ use crate::{
         presence::{State, activity::coarse},
         time::{Instant, millis},
     },
-    server::sync::{append_number, append_string},
+    server::json::{append_number, append_string},
 };
 
 /// What an event tells.

@@ -31,9 +31,10 @@ pub use self::{
 };
 use self::{event::Facts, remote::Remotes, said::Waiting};
 use super::{
+    change::position::Live,
     config,
-    store::{Profile, Store, StoreError},
-    sync::Live,
+    profile::Profile,
+    store::{Store, StoreError},
 };
 use crate::core::{
     presence::{Change, Choice, DeviceKey, Engine, Output, Record, Settings, UserKey},

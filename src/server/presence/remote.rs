@@ -14,7 +14,7 @@ use crate::{
         presence::{State, activity::coarse},
         time::Instant,
     },
-    server::sync::Live,
+    server::change::position::Live,
 };
 
 /// An event for each remote user of whom something was ever known in this run of the server, which are

@@ -85,7 +85,7 @@ impl Presence {
         Ok(())
     }
 
-    fn handle_timeout(&self, live: &crate::server::sync::Live, now: Instant) -> Vec<super::Told> {
+    fn handle_timeout(&self, live: &crate::server::change::position::Live, now: Instant) -> Vec<super::Told> {
         let mut inner = self.lock();
         inner.engine.handle_timeout(now);
         self.drain(&mut inner, live, now)

@@ -20,8 +20,9 @@ use crate::{
         time::Instant,
     },
     server::{
+        api::error::{ApiError, ApiResult},
         app::App,
-        http::{ApiError, ApiResult, Session},
+        session::Session,
         store::StoreError,
     },
 };

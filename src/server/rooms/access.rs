@@ -7,8 +7,11 @@ use std::sync::Arc;
 use ruma::{RoomId, UserId};
 use serde::Deserialize;
 
-use super::{Membership, Refusal, StoredEvent};
-use crate::server::app::App;
+use super::Refusal;
+use crate::server::{
+    app::App,
+    event::stored::{Membership, StoredEvent},
+};
 
 /// How far somebody may look into a room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,7 +10,7 @@ use ruma::{
 use serde::Deserialize;
 
 use super::{
-    Membership, Refusal,
+    Refusal,
     append::{Author, Draft, append, rules},
     content,
     power::PowerLevels,
@@ -19,8 +19,10 @@ use super::{
 };
 use crate::server::{
     app::App,
-    http::Session,
-    store::{MemberProfile, MembershipRow, RoomRow, RoomWrite},
+    event::stored::Membership,
+    profile::Profile,
+    session::Session,
+    store::{MembershipRow, RoomRow, RoomWrite},
 };
 
 /// Rooms that one write changes when a user changes something in all of theirs.
@@ -108,7 +110,7 @@ pub async fn invite(
     room_id: &RoomId,
     target: &UserId,
     reason: Option<String>,
-) -> Result<MemberProfile, Refusal> {
+) -> Result<Profile, Refusal> {
     // Somebody who is alone in a room and invites begins a chat.
     if app.rooms.members.counts(room_id).0 <= 1 && !app.may_begin_chat(&session.user, target) {
         return Err(Refusal::Forbidden(NO_CHATS.into()));

@@ -18,8 +18,12 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
-use super::{MAX_PDU_BYTES, Membership, Refusal, StoredEvent, client_event::stripped_event, pdu::Pdu};
+use super::{MAX_PDU_BYTES, Refusal, pdu::Pdu};
 use crate::server::{
+    event::{
+        client::stripped_event,
+        stored::{Membership, StoredEvent},
+    },
     keys::Signer,
     store::{Extremity, NewEvent, RoomRow, RoomWrite},
 };

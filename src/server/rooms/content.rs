@@ -2,8 +2,8 @@
 
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId};
 
-use super::{MAX_ID_BYTES, Membership, Refusal};
-use crate::server::store::RoomWrite;
+use super::{MAX_ID_BYTES, Refusal};
+use crate::server::{event::stored::Membership, store::RoomWrite};
 
 /// Parses a client's event content.
 ///

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    MAX_INITIAL_STATE, MAX_INVITES, Membership, Refusal, VERSIONS,
+    MAX_INITIAL_STATE, MAX_INVITES, Refusal, VERSIONS,
     act::{NO_CHATS, invite_in},
     append::{Author, Draft, append_create, rules},
     content,
@@ -26,7 +26,8 @@ use super::{
 };
 use crate::server::{
     app::App,
-    http::Session,
+    event::stored::Membership,
+    session::Session,
     store::{RoomRow, RoomWrite},
 };
 

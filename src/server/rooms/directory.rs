@@ -9,7 +9,7 @@ use ruma::{
 use serde_json::{Map, Value};
 
 use super::{
-    Membership, Refusal, StoredEvent, access,
+    Refusal, access,
     append::{Author, Draft, rules},
     content,
     power::PowerLevels,
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::server::{
     app::App,
-    http::Session,
+    event::stored::{Membership, StoredEvent},
+    session::Session,
     store::{RoomRow, RoomWrite},
 };
 

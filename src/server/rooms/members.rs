@@ -7,10 +7,12 @@ use std::{
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
-use super::{Membership, StoredEvent};
 use crate::{
     core::visibility::RoomLimit,
-    server::store::{Store, StoreError},
+    server::{
+        event::stored::{Membership, StoredEvent},
+        store::{Store, StoreError},
+    },
 };
 
 /// The current members of every room: exact after each commit, before its position can be seen.

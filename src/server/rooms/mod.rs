@@ -7,7 +7,6 @@
 mod access;
 mod act;
 mod append;
-mod client_event;
 mod content;
 mod create;
 mod directory;
@@ -15,9 +14,10 @@ mod members;
 mod pdu;
 mod power;
 mod read;
+pub mod receipts;
 mod refusal;
 mod send;
-mod stored;
+pub mod typing;
 mod upgrade;
 
 use std::sync::Arc;
@@ -25,7 +25,6 @@ use std::sync::Arc;
 pub use self::{
     access::{Access, access, may_see_event, visible_events},
     act::{ban, forget, handle_profile_change, invite, join, kick, knock, leave, leave_everything, unban},
-    client_event::{ClientFormat, client_event, stripped_event},
     create::create,
     directory::{
         DirectoryPage, MAX_LISTED, add_alias, public_rooms, remove_alias, set_listed, visible_aliases,
@@ -37,12 +36,7 @@ pub use self::{
     },
     refusal::Refusal,
     send::{Action, Sent, redact, send_message, send_state},
-    stored::{Membership, Replaced, StoredEvent},
     upgrade::upgrade,
-};
-pub(in crate::server) use self::{
-    client_event::redacted_because,
-    stored::{Columns, content_of},
 };
 use super::{
     app::App,

@@ -9,7 +9,8 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Refusal, StoredEvent};
+use super::Refusal;
+use crate::server::event::stored::StoredEvent;
 
 /// A PDU with its ID, parsed as far as the authorisation rules need it.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, RoomId, UserId};
 
-use super::{Access, Refusal, StoredEvent, access, visible_events};
-use crate::server::{app::App, store::Order};
+use super::{Access, Refusal, access, visible_events};
+use crate::server::{app::App, event::stored::StoredEvent, store::Order};
 
 /// Events on a page, at most.
 pub const MAX_PAGE: usize = 1000;

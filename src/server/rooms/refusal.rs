@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::server::{http::ApiError, store::StoreError};
+use crate::server::{api::error::ApiError, store::StoreError};
 
 /// Why a room did not do what was asked. Nothing was changed.
 #[derive(Debug)]

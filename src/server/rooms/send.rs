@@ -10,7 +10,7 @@ use ruma::{
 };
 
 use super::{
-    Refusal, StoredEvent,
+    Refusal,
     act::check_invitable,
     append::{Author, Draft, append, canonical, rules},
     content,
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::server::{
     app::App,
-    http::Session,
+    event::stored::{Membership, StoredEvent},
+    session::Session,
     store::{RoomRow, RoomWrite},
 };
 
@@ -228,7 +229,7 @@ fn apply_redaction(
 }
 
 fn is_joined(write: &RoomWrite<'_>, author: Author<'_>, room: &RoomRow) -> Result<bool, Refusal> {
-    Ok(write.membership(room, author.sender)? == Some(super::Membership::Join))
+    Ok(write.membership(room, author.sender)? == Some(Membership::Join))
 }
 
 /// A member event that a client wrote itself says who it is about (P10), invites only whom

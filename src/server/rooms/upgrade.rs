@@ -17,7 +17,7 @@ use super::{
 };
 use crate::server::{
     app::App,
-    http::Session,
+    session::Session,
     store::{RoomRow, RoomWrite},
 };
 

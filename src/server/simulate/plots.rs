@@ -4,9 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{SimulateError, size, word};
-use crate::core::fleet::plot::{Scale, Series, Words, bars, lines};
-use crate::core::fleet::scenarios::{self, Grows, Growth, Rate};
-use crate::core::fleet::{Minute, Params, Tally};
+use crate::core::fleet::{
+    Minute, Params, Tally,
+    plot::{Scale, Series, Words, bars, lines},
+    scenarios::{self, Grows, Growth, Rate},
+};
 
 /// What others do, as they are called in every plot.
 const OTHERS: [&str; 2] = ["one per change (Synapse)", "one per contact (XMPP)"];

@@ -7,6 +7,7 @@ use super::{
     Store, StoreError,
     devices::{self, NewDevice},
 };
+use crate::server::profile::{Profile, ProfileField};
 
 /// A user to be stored.
 #[derive(Debug)]
@@ -37,24 +38,6 @@ pub struct Login {
     pub password_hash: Option<String>,
     /// The account was closed for good.
     pub deactivated: bool,
-}
-
-/// What others see of a user.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Profile {
-    /// The display name; `None`: the user has set none.
-    pub displayname: Option<String>,
-    /// The avatar, an `mxc:` URL.
-    pub avatar_url: Option<String>,
-}
-
-/// A part of a profile.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ProfileField {
-    /// `displayname`
-    Displayname,
-    /// `avatar_url`
-    AvatarUrl,
 }
 
 impl Store {

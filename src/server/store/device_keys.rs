@@ -6,7 +6,7 @@ use ruma::{DeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, StoreError, log::advance};
-use crate::server::accounts::Session;
+use crate::server::session::Session;
 
 /// One-time keys of one device, at most.
 pub const MAX_ONE_TIME_KEYS: u32 = 250;

@@ -4,7 +4,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, StoreError, device_keys::note_change};
-use crate::server::accounts::{Session, TokenHash};
+use crate::server::session::{Session, TokenHash};
 
 /// Devices of one user at most; one more displaces the one that was seen longest ago.
 pub const MAX_DEVICES: u32 = 200;

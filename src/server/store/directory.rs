@@ -5,9 +5,11 @@ use std::sync::Arc;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::rooms::{RoomRow, RoomWrite};
-use super::{Store, StoreError, events};
-use crate::server::rooms::StoredEvent;
+use super::{
+    Store, StoreError, events,
+    rooms::{RoomRow, RoomWrite},
+};
+use crate::server::event::stored::StoredEvent;
 
 /// Where an alias leads, and who made it.
 #[derive(Clone, Debug)]

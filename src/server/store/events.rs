@@ -6,7 +6,10 @@ use ruma::{EventId, OwnedEventId, RoomId};
 use rusqlite::{OptionalExtension, Row, types::Type};
 
 use super::{Store, StoreError};
-use crate::server::rooms::{Columns, Replaced, StoredEvent, content_of, redacted_because};
+use crate::server::event::{
+    prefix::redacted_because,
+    stored::{Columns, Replaced, StoredEvent, content_of},
+};
 
 /// What every query of events selects; [`event`] reads it. Add `WHERE` and `ORDER BY` over `e` and `r`.
 pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \

@@ -1,11 +1,13 @@
 //! Who is what in which room, and the names that member events carry.
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{OptionalExtension, Row};
 
-use super::rooms::{RoomRow, RoomWrite};
-use super::{Store, StoreError, events};
-use crate::server::rooms::Membership;
+use super::{
+    Store, StoreError, accounts, events,
+    rooms::{RoomRow, RoomWrite},
+};
+use crate::server::{event::stored::Membership, profile::Profile};
 
 /// One user's current relation to one room.
 #[derive(Clone, Debug)]
@@ -20,15 +22,6 @@ pub struct MembershipRow {
     pub forgotten: bool,
     /// For an invite or knock: the stripped state to show, a JSON list, without the member event itself.
     pub invite_state: Option<String>,
-}
-
-/// Name and picture of a user of this server.
-#[derive(Clone, Debug, Default)]
-pub struct MemberProfile {
-    /// The chosen name.
-    pub displayname: Option<String>,
-    /// An `mxc:` URI.
-    pub avatar_url: Option<String>,
 }
 
 impl Store {
@@ -127,17 +120,9 @@ impl RoomWrite<'_> {
     }
 
     /// Name and picture of a user with an account here; `None`: there is no such account.
-    pub fn profile(&self, user: &UserId) -> Result<Option<MemberProfile>, StoreError> {
-        Ok(profile(self.connection, user)?)
+    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
+        Ok(accounts::profile(self.connection, user)?)
     }
-}
-
-fn profile(c: &Connection, user: &UserId) -> rusqlite::Result<Option<MemberProfile>> {
-    c.prepare_cached("SELECT displayname, avatar_url FROM users WHERE user_id = ?1 AND NOT deactivated")?
-        .query_row([user.as_str()], |row| {
-            Ok(MemberProfile { displayname: row.get(0)?, avatar_url: row.get(1)? })
-        })
-        .optional()
 }
 
 fn membership(row: &Row<'_>) -> rusqlite::Result<MembershipRow> {

@@ -45,7 +45,7 @@ pub use self::{
         AccountData, AccountDataError, AccountDataKey, MAX_ACCOUNT_DATA, MAX_ACCOUNT_DATA_PIECES,
         MAX_ACCOUNT_DATA_TOTAL,
     },
-    accounts::{CreateUserError, Login, NewUser, Profile, ProfileField},
+    accounts::{CreateUserError, Login, NewUser},
     backup::{BackupError, backup},
     contacts::{ContactRow, ContactWrite},
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
@@ -54,13 +54,14 @@ pub use self::{
     events::Order,
     filters::{AddFilterError, MAX_FILTERS},
     list_outbox::ListMessage,
-    members::{MemberProfile, MembershipRow},
+    members::MembershipRow,
     open::{Access, OpenError},
     receipts::Receipt,
     rooms::{Changes, Extremity, NewEvent, RoomRow, RoomWrite},
     to_device::{Queued, ToDevice, WaitingMessages},
 };
 use self::{recent_state::RecentState, tail::Tail, writer::Writer};
+pub use super::profile::{Profile, ProfileField};
 
 /// How many idle reading connections are kept.
 const READERS: usize = 4;

@@ -11,7 +11,7 @@ use crate::{
         presence::{Choice, Record, State},
         time::UnixMillis,
     },
-    server::accounts::Session,
+    server::session::Session,
 };
 
 type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>);

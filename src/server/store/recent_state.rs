@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::server::rooms::StoredEvent;
+use crate::server::event::stored::StoredEvent;
 
 /// Answers that are kept at most; beyond it all are forgotten.
 const MAX_EVENTS: usize = 4096;

@@ -6,7 +6,7 @@ use ruma::{DeviceId, EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Store, StoreError, events, log, state};
-use crate::server::rooms::{Membership, StoredEvent};
+use crate::server::event::stored::{Membership, StoredEvent};
 
 /// How long a transaction ID is remembered, in ms: 30 days, longer than a client's queue of messages waits.
 const TRANSACTIONS_MS: i64 = 30 * 24 * 60 * 60 * 1000;

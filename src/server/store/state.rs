@@ -6,7 +6,7 @@ use ruma::RoomId;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Store, StoreError, events};
-use crate::server::rooms::StoredEvent;
+use crate::server::event::stored::StoredEvent;
 
 /// Groups in a chain before a whole state is written again; more when the state itself is larger, so
 /// that writing costs a constant on average and reading at most about twice the state.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::Store;
-use crate::server::rooms::StoredEvent;
+use crate::server::event::stored::StoredEvent;
 
 /// Events that are kept at most.
 const MAX_EVENTS: usize = 4096;
@@ -91,7 +91,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::rooms::Columns;
+    use crate::server::event::stored::Columns;
 
     fn event(position: u64, body: usize) -> Arc<StoredEvent> {
         Arc::new(StoredEvent::from(Columns {

@@ -4,7 +4,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::params;
 
 use super::{Store, StoreError, log::advance};
-use crate::server::http::Session;
+use crate::server::session::Session;
 
 /// Transaction IDs older than this, in milliseconds, are forgotten: 7 days.
 const REMEMBERED_MS: i64 = 7 * 24 * 3600 * 1000;

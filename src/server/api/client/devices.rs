@@ -1,0 +1,119 @@
+//! A user's devices: list, name, remove.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State};
+use ruma::{
+    OwnedDeviceId,
+    api::client::device::{delete_device, delete_devices, get_device, get_devices, update_device},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::uia::{Auth, Refusal, Stage};
+use crate::server::{
+    api::{
+        error::{ApiError, ApiResult},
+        extract::{Json, Path},
+        ruma_route::RumaRoute,
+    },
+    app::App,
+    limits::Origin,
+    profile::{MAX_DISPLAYNAME, check_length},
+    session::Session,
+    store::Device,
+};
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .ruma_route::<get_devices::v3::Request, _, _>(list)
+        .ruma_route::<get_device::v3::Request, _, _>(one)
+        .ruma_route::<update_device::v3::Request, _, _>(rename)
+        .ruma_route::<delete_device::v3::Request, _, _>(delete)
+        .ruma_route::<delete_devices::v3::Request, _, _>(delete_many)
+}
+
+fn wire(device: &Device) -> Value {
+    json!({
+        "device_id": device.id,
+        "display_name": device.display_name,
+        "last_seen_ts": device.last_seen_ms,
+    })
+}
+
+fn no_such_device() -> ApiError {
+    ApiError::not_found("there is no such device")
+}
+
+/// `GET /_matrix/client/v3/devices`
+async fn list(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
+    let devices: Vec<Value> = app.store.devices(&session.user)?.iter().map(wire).collect();
+    Ok(Json(json!({ "devices": devices })))
+}
+
+/// `GET /_matrix/client/v3/devices/{deviceId}`
+async fn one(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(id): Path<OwnedDeviceId>,
+) -> ApiResult<Json<Value>> {
+    let device = app.store.device(&session.user, &id)?.ok_or_else(no_such_device)?;
+    Ok(Json(wire(&device)))
+}
+
+#[derive(Deserialize)]
+struct Rename {
+    display_name: Option<String>,
+}
+
+/// `PUT /_matrix/client/v3/devices/{deviceId}`
+async fn rename(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(id): Path<OwnedDeviceId>,
+    Json(request): Json<Rename>,
+) -> ApiResult<Json<Value>> {
+    check_length("display_name", request.display_name.as_deref(), MAX_DISPLAYNAME)?;
+    let exists = match request.display_name {
+        Some(name) => app.store.rename_device(session.user, id, Some(name)).await?,
+        None => app.store.device(&session.user, &id)?.is_some(),
+    };
+    if exists { Ok(Json(json!({}))) } else { Err(no_such_device()) }
+}
+
+#[derive(Deserialize)]
+struct Delete {
+    auth: Option<Auth>,
+}
+
+/// `DELETE /_matrix/client/v3/devices/{deviceId}`
+async fn delete(
+    State(app): State<Arc<App>>,
+    session: Session,
+    origin: Origin,
+    Path(id): Path<OwnedDeviceId>,
+    Json(request): Json<Delete>,
+) -> Result<Json<Value>, Refusal> {
+    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    app.log_out(&session.user, vec![id]).await?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+struct DeleteMany {
+    devices: Vec<OwnedDeviceId>,
+    auth: Option<Auth>,
+}
+
+/// `POST /_matrix/client/v3/delete_devices`
+async fn delete_many(
+    State(app): State<Arc<App>>,
+    session: Session,
+    origin: Origin,
+    Json(request): Json<DeleteMany>,
+) -> Result<Json<Value>, Refusal> {
+    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    app.log_out(&session.user, request.devices).await?;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,54 @@
+//! The client-server API: one module per subject, one thin function per endpoint.
+//!
+//! A function here parses, asks a domain module, and answers; rules live in the domain modules.
+
+mod account;
+mod account_data;
+mod capabilities;
+mod contacts;
+mod devices;
+mod filter;
+mod keys;
+mod presence;
+mod profile;
+mod push_rules;
+mod receipts;
+mod register;
+mod rooms;
+mod session;
+mod sync;
+mod to_device;
+mod typing;
+pub mod uia;
+mod user_directory;
+mod versions;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::server::app::App;
+
+/// Every route of the client-server API.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .merge(account::routes())
+        .merge(account_data::routes())
+        .merge(capabilities::routes())
+        .merge(contacts::routes())
+        .merge(devices::routes())
+        .merge(filter::routes())
+        .merge(presence::routes())
+        .merge(keys::routes())
+        .merge(profile::routes())
+        .merge(push_rules::routes())
+        .merge(receipts::routes())
+        .merge(register::routes())
+        .merge(rooms::routes())
+        .merge(session::routes())
+        .merge(sync::routes())
+        .merge(to_device::routes())
+        .merge(typing::routes())
+        .merge(user_directory::routes())
+        .merge(versions::routes())
+}

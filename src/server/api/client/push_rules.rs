@@ -1,0 +1,167 @@
+//! Which events a user wants to be told of: `/pushrules`. The rules are evaluated by the clients.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+use ruma::{
+    api::client::push::{
+        delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
+        get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
+    },
+    push::{AnyPushRule, InsertPushRuleError, RemovePushRuleError, RuleKind, RuleNotFoundError, Ruleset},
+};
+use serde_json::{Value, json};
+
+use crate::server::{
+    api::{
+        error::{ApiError, ApiResult},
+        extract::{Json, Ruma},
+        ruma_route::RumaRoute,
+    },
+    app::App,
+    profile::check_length,
+    session::Session,
+};
+
+/// The longest identifier of a rule, in bytes.
+const MAX_RULE_ID: usize = 255;
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .ruma_route::<get_pushrules_all::v3::Request, _, _>(all)
+        .route("/_matrix/client/v3/pushrules", get(all))
+        .ruma_route::<get_pushrules_global_scope::v3::Request, _, _>(global)
+        .ruma_route::<get_pushrule::v3::Request, _, _>(one)
+        .ruma_route::<set_pushrule::v3::Request, _, _>(set)
+        .ruma_route::<delete_pushrule::v3::Request, _, _>(delete)
+        .ruma_route::<get_pushrule_enabled::v3::Request, _, _>(enabled)
+        .ruma_route::<set_pushrule_enabled::v3::Request, _, _>(set_enabled)
+        .ruma_route::<get_pushrule_actions::v3::Request, _, _>(actions)
+        .ruma_route::<set_pushrule_actions::v3::Request, _, _>(set_actions)
+}
+
+fn no_such_rule() -> ApiError {
+    ApiError::not_found("there is no such push rule")
+}
+
+fn rule(app: &App, session: &Session, kind: RuleKind, id: &str) -> ApiResult<AnyPushRule> {
+    let rules = app.push_rules(&session.user)?;
+    rules.get(kind, id).map(|rule| rule.to_owned()).ok_or_else(no_such_rule)
+}
+
+/// `GET /_matrix/client/v3/pushrules/`
+async fn all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
+    Ok(Json(json!({ "global": app.push_rules(&session.user)? })))
+}
+
+/// `GET /_matrix/client/v3/pushrules/global/`
+async fn global(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Ruleset>> {
+    Ok(Json(app.push_rules(&session.user)?))
+}
+
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+async fn one(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_pushrule::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    let rule = rule(&app, &session, request.kind, &request.rule_id)?;
+    serde_json::to_value(ruma::api::client::push::PushRule::from(rule)).map(Json).map_err(ApiError::internal)
+}
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+async fn set(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<set_pushrule::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    check_length("the rule's identifier", Some(request.rule.rule_id()), MAX_RULE_ID)?;
+    app.change_push_rules(&session.user, move |rules| {
+        rules.insert(request.rule, request.after.as_deref(), request.before.as_deref())?;
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+/// `DELETE /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+async fn delete(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<delete_pushrule::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    app.change_push_rules(&session.user, move |rules| Ok(rules.remove(request.kind, &request.rule_id)?))
+        .await?;
+    Ok(Json(json!({})))
+}
+
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`
+async fn enabled(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_pushrule_enabled::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    let rule = rule(&app, &session, request.kind, &request.rule_id)?;
+    Ok(Json(json!({ "enabled": rule.enabled() })))
+}
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`
+async fn set_enabled(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<set_pushrule_enabled::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    app.change_push_rules(&session.user, move |rules| {
+        Ok(rules.set_enabled(request.kind, &request.rule_id, request.enabled)?)
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions`
+async fn actions(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_pushrule_actions::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    let rule = rule(&app, &session, request.kind, &request.rule_id)?;
+    Ok(Json(json!({ "actions": rule.actions() })))
+}
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions`
+async fn set_actions(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<set_pushrule_actions::v3::Request>,
+) -> ApiResult<Json<Value>> {
+    app.change_push_rules(&session.user, move |rules| {
+        Ok(rules.set_actions(request.kind, &request.rule_id, request.actions)?)
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+impl From<RuleNotFoundError> for ApiError {
+    fn from(_: RuleNotFoundError) -> Self {
+        no_such_rule()
+    }
+}
+
+impl From<InsertPushRuleError> for ApiError {
+    fn from(e: InsertPushRuleError) -> Self {
+        match e {
+            InsertPushRuleError::UnknownRuleId => Self::not_found(e.to_string()),
+            e => Self::invalid_param(e.to_string()),
+        }
+    }
+}
+
+impl From<RemovePushRuleError> for ApiError {
+    fn from(e: RemovePushRuleError) -> Self {
+        match e {
+            RemovePushRuleError::NotFound => no_such_rule(),
+            e => Self::invalid_param(e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Read receipts and read markers.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State};
+use ruma::{
+    EventId, RoomId,
+    api::client::{
+        read_marker::set_read_marker::v3 as read_marker,
+        receipt::create_receipt::v3::{self as create_receipt, ReceiptType},
+    },
+    events::receipt::ReceiptThread,
+};
+use serde_json::json;
+
+use crate::server::{
+    api::{
+        error::{ApiError, ApiResult},
+        extract::Ruma,
+        ruma_route::RumaRoute,
+    },
+    app::App,
+    session::Session,
+    store::{AccountDataKey, Receipt},
+};
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .ruma_route::<create_receipt::Request, _, _>(post_receipt)
+        .ruma_route::<read_marker::Request, _, _>(post_read_markers)
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
+async fn post_receipt(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<create_receipt::Request>,
+) -> ApiResult<Ruma<create_receipt::Response>> {
+    let thread = match &request.thread {
+        ReceiptThread::Unthreaded => String::new(),
+        thread => thread.as_str().unwrap_or_default().to_owned(),
+    };
+    if request.receipt_type == ReceiptType::FullyRead && !thread.is_empty() {
+        return Err(ApiError::invalid_param("m.fully_read is not for threads"));
+    }
+    mark(&app, &session, &request.room_id, &request.event_id, &request.receipt_type, thread).await?;
+    Ok(Ruma(create_receipt::Response::new()))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/read_markers`
+async fn post_read_markers(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<read_marker::Request>,
+) -> ApiResult<Ruma<read_marker::Response>> {
+    let marks = [
+        (request.fully_read, ReceiptType::FullyRead),
+        (request.read_receipt, ReceiptType::Read),
+        (request.private_read_receipt, ReceiptType::ReadPrivate),
+    ];
+    for (event, kind) in marks {
+        if let Some(event) = event {
+            mark(&app, &session, &request.room_id, &event, &kind, String::new()).await?;
+        }
+    }
+    Ok(Ruma(read_marker::Response::new()))
+}
+
+/// Keeps one mark and tells whoever may see it.
+async fn mark(
+    app: &Arc<App>,
+    session: &Session,
+    room: &RoomId,
+    event: &EventId,
+    kind: &ReceiptType,
+    thread: String,
+) -> ApiResult<()> {
+    if !app.rooms.members.is_joined(&session.user, room) {
+        return Err(ApiError::forbidden("you are not in this room"));
+    }
+    let shown = match kind {
+        ReceiptType::FullyRead => {
+            let key = AccountDataKey {
+                user: session.user.clone(),
+                room: Some(room.to_owned()),
+                kind: "m.fully_read".to_owned(),
+            };
+            return app.set_account_data(key, json!({ "event_id": event }).to_string()).await;
+        }
+        ReceiptType::Read => !app.is_hidden(&session.user),
+        ReceiptType::ReadPrivate => false,
+        _ => return Err(ApiError::invalid_param("a receipt is m.read, m.read.private or m.fully_read")),
+    };
+    let receipt = Receipt {
+        room: room.to_owned(),
+        user: session.user.clone(),
+        kind: kind.as_str().to_owned(),
+        thread,
+        event: event.to_string(),
+        ts_ms: app.unix_ms(),
+        shown,
+    };
+    app.receipts.put(&app.store, receipt).await?;
+    app.unread.forget(&session.user, room);
+    if shown {
+        app.wake_room(room);
+    } else {
+        app.wakers.wake(&session.user);
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Joining, inviting, leaving and the rest; who is in a room.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State};
+use ruma::{
+    OwnedRoomId, RoomAliasId, RoomId, RoomOrAliasId,
+    api::client::{
+        knock::knock_room,
+        membership::{
+            ban_user, forget_room, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_rooms,
+            kick_user, leave_room, unban_user,
+        },
+    },
+};
+use serde::Serialize;
+
+use crate::server::{
+    api::{
+        error::{ApiError, ApiResult},
+        extract::{Json, Ruma},
+        ruma_route::RumaRoute,
+    },
+    app::App,
+    rooms,
+    session::Session,
+};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .ruma_route::<join_room_by_id::v3::Request, _, _>(join)
+        .ruma_route::<join_room_by_id_or_alias::v3::Request, _, _>(join_by_alias)
+        .ruma_route::<knock_room::v3::Request, _, _>(knock)
+        .ruma_route::<invite_user::v3::Request, _, _>(invite)
+        .ruma_route::<leave_room::v3::Request, _, _>(leave)
+        .ruma_route::<forget_room::v3::Request, _, _>(forget)
+        .ruma_route::<kick_user::v3::Request, _, _>(kick)
+        .ruma_route::<ban_user::v3::Request, _, _>(ban)
+        .ruma_route::<unban_user::v3::Request, _, _>(unban)
+        .ruma_route::<joined_rooms::v3::Request, _, _>(joined)
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`
+async fn join(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<join_room_by_id::v3::Request>,
+) -> ApiResult<Ruma<join_room_by_id::v3::Response>> {
+    rooms::join(&app, &session, &request.room_id, request.reason).await?;
+    Ok(Ruma(join_room_by_id::v3::Response::new(request.room_id)))
+}
+
+/// `POST /_matrix/client/v3/join/{roomIdOrAlias}`
+async fn join_by_alias(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<join_room_by_id_or_alias::v3::Request>,
+) -> ApiResult<Ruma<join_room_by_id_or_alias::v3::Response>> {
+    let room_id = resolve(&app, &request.room_id_or_alias)?;
+    rooms::join(&app, &session, &room_id, request.reason).await?;
+    Ok(Ruma(join_room_by_id_or_alias::v3::Response::new(room_id)))
+}
+
+/// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
+async fn knock(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<knock_room::v3::Request>,
+) -> ApiResult<Ruma<knock_room::v3::Response>> {
+    let room_id = resolve(&app, &request.room_id_or_alias)?;
+    rooms::knock(&app, &session, &room_id, request.reason).await?;
+    Ok(Ruma(knock_room::v3::Response::new(room_id)))
+}
+
+/// Whom one has invited, as far as they say (M12).
+#[derive(Serialize)]
+struct Invited {
+    #[serde(rename = "org.pilotlight.displayname", skip_serializing_if = "Option::is_none")]
+    displayname: Option<String>,
+    #[serde(rename = "org.pilotlight.avatar_url", skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`
+async fn invite(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<invite_user::v3::Request>,
+) -> ApiResult<Json<Invited>> {
+    let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
+        return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
+    };
+    let (room, user) = (&request.room_id, &recipient.user_id);
+    let profile = rooms::invite(&app, &session, room, user, recipient.reason).await?;
+    Ok(Json(Invited { displayname: profile.displayname, avatar_url: profile.avatar_url }))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/leave`
+async fn leave(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<leave_room::v3::Request>,
+) -> ApiResult<Ruma<leave_room::v3::Response>> {
+    rooms::leave(&app, &session, &request.room_id, request.reason).await?;
+    Ok(Ruma(leave_room::v3::Response::new()))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/forget`
+async fn forget(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<forget_room::v3::Request>,
+) -> ApiResult<Ruma<forget_room::v3::Response>> {
+    rooms::forget(&app, &session, &request.room_id).await?;
+    Ok(Ruma(forget_room::v3::Response::new()))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/kick`
+async fn kick(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<kick_user::v3::Request>,
+) -> ApiResult<Ruma<kick_user::v3::Response>> {
+    rooms::kick(&app, &session, &request.room_id, &request.user_id, request.reason).await?;
+    Ok(Ruma(kick_user::v3::Response::new()))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`
+async fn ban(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<ban_user::v3::Request>,
+) -> ApiResult<Ruma<ban_user::v3::Response>> {
+    rooms::ban(&app, &session, &request.room_id, &request.user_id, request.reason).await?;
+    Ok(Ruma(ban_user::v3::Response::new()))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/unban`
+async fn unban(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<unban_user::v3::Request>,
+) -> ApiResult<Ruma<unban_user::v3::Response>> {
+    rooms::unban(&app, &session, &request.room_id, &request.user_id, request.reason).await?;
+    Ok(Ruma(unban_user::v3::Response::new()))
+}
+
+/// `GET /_matrix/client/v3/joined_rooms`
+async fn joined(
+    State(app): State<Arc<App>>,
+    session: Session,
+    _: Ruma<joined_rooms::v3::Request>,
+) -> Ruma<joined_rooms::v3::Response> {
+    Ruma(joined_rooms::v3::Response::new(app.rooms.members.joined_rooms(&session.user)))
+}
+
+/// The room that an ID or alias means.
+fn resolve(app: &App, id_or_alias: &RoomOrAliasId) -> ApiResult<OwnedRoomId> {
+    if let Ok(alias) = <&RoomAliasId>::try_from(id_or_alias) {
+        let found = app.store.alias(alias)?;
+        return found.map(|row| row.room_id).ok_or_else(|| ApiError::not_found("there is no such alias"));
+    }
+    <&RoomId>::try_from(id_or_alias)
+        .map(RoomId::to_owned)
+        .map_err(|_| ApiError::invalid_param("neither a room ID nor an alias"))
+}

@@ -1,0 +1,268 @@
+//! Reading timelines: scrolling back and forth, single events, context, relations, times.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use ruma::{
+    EventId, OwnedEventId, OwnedRoomId, UInt,
+    api::{
+        Direction,
+        client::{
+            context::get_context,
+            filter::RoomEventFilter,
+            message::get_message_events,
+            room::{get_event_by_timestamp, get_room_event},
+        },
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{client_json, position, token};
+use crate::server::{
+    api::{
+        error::ApiResult,
+        extract::{Json, Path, Query, Ruma},
+        ruma_route::RumaRoute,
+    },
+    app::App,
+    event::stored::StoredEvent,
+    rooms::{self, MAX_PAGE, Wanted},
+    session::Session,
+    store::Order,
+    stream::{Seen, wants_event},
+};
+
+/// Events on a page when the client does not say.
+const DEFAULT_PAGE: usize = 10;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    let mut router = Router::new()
+        .ruma_route::<get_message_events::v3::Request, _, _>(messages)
+        .ruma_route::<get_room_event::v3::Request, _, _>(event)
+        .ruma_route::<get_context::v3::Request, _, _>(context)
+        .ruma_route::<get_event_by_timestamp::v1::Request, _, _>(at_time);
+    for version in ["r0", "v3"] {
+        let path = format!("/_matrix/client/{version}/rooms/{{room_id}}/initialSync");
+        router = router.route(&path, get(initial_sync));
+    }
+    for version in ["v1", "unstable"] {
+        let path = format!("/_matrix/client/{version}/rooms/{{room_id}}/relations/{{event_id}}");
+        router = router
+            .route(&path, get(relations))
+            .route(&format!("{path}/{{rel_type}}"), get(relations))
+            .route(&format!("{path}/{{rel_type}}/{{kind}}"), get(relations));
+    }
+    router
+}
+
+#[derive(Serialize)]
+struct MessagesAnswer {
+    chunk: Vec<Box<RawValue>>,
+    start: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    state: Vec<Box<RawValue>>,
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/messages`
+async fn messages(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_message_events::v3::Request>,
+) -> ApiResult<Response> {
+    let room = &request.room_id;
+    let wanted = Wanted {
+        from: request.from.as_deref().map(position).transpose()?,
+        to: request.to.as_deref().map(position).transpose()?,
+        order: order(request.dir),
+        limit: request.filter.limit.map_or(usize::MAX, size).min(size(request.limit)),
+    };
+    let page = rooms::messages(&app, &session.user, room, wanted, keep(&request.filter, room))?;
+    let state = if request.filter.lazy_load_options.is_disabled() {
+        Vec::new()
+    } else {
+        rooms::senders_of(&app, room, &page.events)?
+    };
+    let answer = MessagesAnswer {
+        chunk: encode(&app, &session, &page.events),
+        start: token(page.start),
+        end: page.end.map(token),
+        state: encode(&app, &session, &state),
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
+async fn event(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_room_event::v3::Request>,
+) -> ApiResult<Json<Box<RawValue>>> {
+    let event = rooms::event(&app, &session.user, &request.room_id, &request.event_id)?;
+    Ok(Json(client_json(&app, &session, &event)))
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
+async fn context(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_context::v3::Request>,
+) -> ApiResult<Response> {
+    #[derive(Serialize)]
+    struct Answer {
+        start: String,
+        end: String,
+        events_before: Vec<Box<RawValue>>,
+        event: Box<RawValue>,
+        events_after: Vec<Box<RawValue>>,
+        state: Vec<Box<RawValue>>,
+    }
+    let room = &request.room_id;
+    let limit = size(request.limit).min(MAX_PAGE);
+    let keep = keep(&request.filter, room);
+    let mut found = rooms::context(&app, &session.user, room, &request.event_id, limit, keep)?;
+    if !request.filter.lazy_load_options.is_disabled() {
+        let shown = found.before.events.iter().chain([&found.event]).chain(&found.after.events);
+        let senders: Vec<_> = shown.map(|event| event.sender.to_string()).collect();
+        found.state.retain(|event| {
+            event.membership().is_none_or(|(user, _)| senders.iter().any(|sender| sender == user))
+        });
+    }
+    let last = found.after.events.last().map_or(found.event.position, |event| event.position);
+    let first = found.before.events.last().map_or(found.event.position, |event| event.position);
+    let answer = Answer {
+        start: token(first - 1),
+        end: token(last),
+        events_before: encode(&app, &session, &found.before.events),
+        event: client_json(&app, &session, &found.event),
+        events_after: encode(&app, &session, &found.after.events),
+        state: encode(&app, &session, &found.state),
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
+async fn at_time(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<get_event_by_timestamp::v1::Request>,
+) -> ApiResult<Ruma<get_event_by_timestamp::v1::Response>> {
+    let (unix_ms, order) = (request.ts.get().into(), order(request.dir));
+    let event = rooms::event_at_time(&app, &session.user, &request.room_id, unix_ms, order)?;
+    let time = UInt::try_from(event.origin_server_ts).unwrap_or(UInt::MAX);
+    let time = ruma::MilliSecondsSinceUnixEpoch(time);
+    Ok(Ruma(get_event_by_timestamp::v1::Response::new(event.event_id.clone(), time)))
+}
+
+#[derive(Deserialize)]
+struct RelationsPath {
+    room_id: OwnedRoomId,
+    event_id: OwnedEventId,
+    rel_type: Option<String>,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RelationsQuery {
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<usize>,
+    dir: Option<Direction>,
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}[/{relType}[/{eventType}]]`
+async fn relations(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(path): Path<RelationsPath>,
+    Query(query): Query<RelationsQuery>,
+) -> ApiResult<Response> {
+    #[derive(Serialize)]
+    struct Answer {
+        chunk: Vec<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_batch: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prev_batch: Option<String>,
+    }
+    let wanted = Wanted {
+        from: query.from.as_deref().map(position).transpose()?,
+        to: query.to.as_deref().map(position).transpose()?,
+        order: order(query.dir.unwrap_or(Direction::Backward)),
+        limit: query.limit.unwrap_or(DEFAULT_PAGE),
+    };
+    let event_id: &EventId = &path.event_id;
+    let kinds = (path.rel_type.as_deref(), path.kind.as_deref());
+    let page = rooms::relations(&app, &session.user, &path.room_id, event_id, kinds, wanted)?;
+    let answer = Answer {
+        chunk: encode(&app, &session, &page.events),
+        next_batch: page.end.map(token),
+        prev_batch: query.from,
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/initialSync`
+async fn initial_sync(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(room): Path<OwnedRoomId>,
+) -> ApiResult<Response> {
+    #[derive(Serialize)]
+    struct Answer {
+        room_id: OwnedRoomId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        membership: Option<&'static str>,
+        visibility: &'static str,
+        messages: MessagesAnswer,
+        state: Vec<Box<RawValue>>,
+    }
+    let state = rooms::state(&app, &session.user, &room)?;
+    let wanted = Wanted { from: None, to: None, order: Order::NewestFirst, limit: DEFAULT_PAGE };
+    let mut page = rooms::messages(&app, &session.user, &room, wanted, |_| true)?;
+    page.events.reverse();
+    let membership = app.store.membership(&session.user, &room)?;
+    let listed = app.store.room(&room)?.is_some_and(|room| room.listed);
+    let answer = Answer {
+        membership: membership.map(|row| row.membership.as_str()),
+        visibility: if listed { "public" } else { "private" },
+        messages: MessagesAnswer {
+            chunk: encode(&app, &session, &page.events),
+            start: token(page.end.unwrap_or(0)),
+            end: Some(token(page.start)),
+            state: Vec::new(),
+        },
+        state: encode(&app, &session, &state),
+        room_id: room,
+    };
+    Ok(Json(answer).into_response())
+}
+
+fn encode(app: &App, session: &Session, events: &[Arc<StoredEvent>]) -> Vec<Box<RawValue>> {
+    events.iter().map(|event| client_json(app, session, event)).collect()
+}
+
+fn order(direction: Direction) -> Order {
+    match direction {
+        Direction::Forward => Order::OldestFirst,
+        Direction::Backward => Order::NewestFirst,
+    }
+}
+
+fn size(limit: UInt) -> usize {
+    usize::try_from(u64::from(limit)).unwrap_or(usize::MAX)
+}
+
+fn keep<'a>(filter: &'a RoomEventFilter, room: &'a ruma::RoomId) -> impl Fn(&StoredEvent) -> bool + 'a {
+    move |event| {
+        let seen = Seen { kind: &event.kind, sender: event.sender.as_str(), json: &event.pdu };
+        wants_event(filter, room, seen)
+    }
+}

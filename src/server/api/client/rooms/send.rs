@@ -1,0 +1,68 @@
+//! Sending messages and redactions.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State};
+use ruma::{
+    OwnedEventId,
+    api::client::{message::send_message_event, redact::redact_event},
+};
+use serde::Serialize;
+
+use super::token;
+use crate::server::{
+    api::{
+        error::ApiResult,
+        extract::{Json, Ruma},
+        ruma_route::RumaRoute,
+    },
+    app::App,
+    rooms,
+    session::Session,
+};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .ruma_route::<send_message_event::v3::Request, _, _>(send)
+        .ruma_route::<redact_event::v3::Request, _, _>(redact)
+}
+
+/// The event that was sent, and from where its stream goes on (M12).
+#[derive(Serialize)]
+struct Sent {
+    event_id: OwnedEventId,
+    #[serde(rename = "org.pilotlight.position")]
+    position: String,
+}
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
+async fn send(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<send_message_event::v3::Request>,
+) -> ApiResult<Json<Sent>> {
+    app.typing.stop(&request.room_id, &session.user, &app.live);
+    let sent = rooms::send_message(
+        &app,
+        &session,
+        &request.room_id,
+        &request.event_type.to_string(),
+        &request.txn_id,
+        request.body.json().get(),
+    )
+    .await?;
+    app.handle_pro_active(&session.user)?;
+    Ok(Json(Sent { event_id: sent.event_id, position: token(sent.position) }))
+}
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
+async fn redact(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Ruma(request): Ruma<redact_event::v3::Request>,
+) -> ApiResult<Ruma<redact_event::v3::Response>> {
+    let event_id =
+        rooms::redact(&app, &session, &request.room_id, &request.event_id, &request.txn_id, request.reason)
+            .await?;
+    Ok(Ruma(redact_event::v3::Response::new(event_id)))
+}

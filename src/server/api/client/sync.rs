@@ -1,0 +1,84 @@
+//! `/sync`: the stream of everything that concerns a user, by long polling.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+
+use crate::{
+    core::presence::{DeviceType, SetPresence},
+    server::{
+        api::{
+            error::{ApiError, ApiResult},
+            extract::Query,
+        },
+        app::App,
+        session::Session,
+        stream::{Poll, Token},
+    },
+};
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route("/_matrix/client/v3/sync", get(sync)).route("/_matrix/client/r0/sync", get(sync))
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    since: Option<String>,
+    filter: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    timeout: Option<u64>,
+    set_presence: Option<String>,
+    #[serde(rename = "org.pilotlight.device_type")]
+    device_type: Option<String>,
+}
+
+/// `GET /_matrix/client/v3/sync`
+async fn sync(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Query(parameters): Query<Parameters>,
+) -> ApiResult<Response> {
+    let poll = parse(&app, &session, parameters)?;
+    let body = poll.answer(&app, &session).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResult<Poll> {
+    let since = match parameters.since.as_deref() {
+        None | Some("") => None,
+        Some(since) => Some(
+            since
+                .parse::<Token>()
+                .map_err(|_| ApiError::invalid_param("since is not a token of this server"))?,
+        ),
+    };
+    let set_presence = match parameters.set_presence.as_deref() {
+        None => Some(SetPresence::Absent),
+        Some("online") => Some(SetPresence::Online),
+        Some("unavailable") => Some(SetPresence::Unavailable),
+        Some("offline") => None,
+        Some(_) => {
+            return Err(ApiError::invalid_param("set_presence is online, unavailable or offline"));
+        }
+    };
+    let device_type = parameters.device_type.as_deref().map(str::parse::<DeviceType>).transpose();
+    let device_type =
+        device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))?;
+    Ok(Poll {
+        since,
+        filter: app.filter(session, parameters.filter.as_deref())?,
+        full_state: parameters.full_state,
+        timeout: Duration::from_millis(parameters.timeout.unwrap_or(0)),
+        set_presence,
+        device_type,
+    })
+}

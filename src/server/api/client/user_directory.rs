@@ -1,0 +1,82 @@
+//! Finding people: `/user_directory/search`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{Router, extract::State};
+use ruma::{OwnedUserId, api::client::user_directory::search_users};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::server::{
+    accounts::username,
+    api::{error::ApiResult, extract::Json, ruma_route::RumaRoute},
+    app::App,
+    profile::Profile,
+    session::Session,
+};
+
+/// People in one answer, at most.
+const MAX_RESULTS: usize = 50;
+
+/// People that are looked at for one answer, at most.
+const MAX_CANDIDATES: usize = 2_000;
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().ruma_route::<search_users::v3::Request, _, _>(search)
+}
+
+#[derive(Deserialize)]
+struct Search {
+    search_term: String,
+    limit: Option<usize>,
+}
+
+/// `POST /_matrix/client/v3/user_directory/search`: among those who share a room with the user, and
+/// whoever's whole name the user knows.
+async fn search(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Json(request): Json<Search>,
+) -> ApiResult<Json<Value>> {
+    let term = request.search_term.trim().to_lowercase();
+    let limit = request.limit.unwrap_or(10).clamp(1, MAX_RESULTS);
+    let mut found = Vec::new();
+    for user in candidates(&app, &session, &term) {
+        let profile = app.store.profile(&user)?;
+        if user == session.user || !matches(&term, &user, profile.as_ref()) {
+            continue;
+        }
+        // Somebody who knows the name of an account that does not exist finds nothing.
+        if profile.is_none() && user.server_name() == app.server_name() {
+            continue;
+        }
+        found.push((user, profile.unwrap_or_default()));
+        if found.len() > limit {
+            break;
+        }
+    }
+    let limited = found.len() > limit;
+    let results: Vec<Value> = found
+        .into_iter()
+        .take(limit)
+        .map(|(user, profile)| {
+            json!({ "user_id": user, "display_name": profile.displayname, "avatar_url": profile.avatar_url })
+        })
+        .collect();
+    Ok(Json(json!({ "results": results, "limited": limited })))
+}
+
+fn candidates(app: &App, session: &Session, term: &str) -> BTreeSet<OwnedUserId> {
+    let sharing = app.rooms.members.sharing_rooms_with(&session.user);
+    let mut candidates: BTreeSet<_> = sharing.into_iter().take(MAX_CANDIDATES).collect();
+    let name = term.strip_prefix('@').unwrap_or(term);
+    let name = name.strip_suffix(&format!(":{}", app.server_name())).unwrap_or(name);
+    candidates.extend(username(name, app.server_name()));
+    candidates
+}
+
+fn matches(term: &str, user: &OwnedUserId, profile: Option<&Profile>) -> bool {
+    let name = profile.and_then(|profile| profile.displayname.as_deref()).unwrap_or_default();
+    user.as_str().to_lowercase().contains(term) || name.to_lowercase().contains(term)
+}

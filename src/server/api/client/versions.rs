@@ -1,0 +1,26 @@
+//! What this server speaks: `/_matrix/client/versions`, and whether it is up: `/health`.
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+use serde_json::{Value, json};
+
+use crate::server::{api::extract::Json, app::App};
+
+/// The routes of this module.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route("/_matrix/client/versions", get(versions)).route("/health", get(health))
+}
+
+/// `GET /_matrix/client/versions`
+async fn versions() -> Json<Value> {
+    Json(json!({
+        "versions": ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"],
+        "unstable_features": { "org.pilotlight.presence": true, "org.pilotlight.presence_list": true, "org.pilotlight.presence_delivery": true },
+    }))
+}
+
+/// `GET /health`: 200 while the server answers at all.
+async fn health() -> &'static str {
+    "OK"
+}

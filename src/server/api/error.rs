@@ -1,0 +1,135 @@
+//! The one error of the client API: a Matrix error code, a sentence, and an HTTP status.
+
+use std::{borrow::Cow, time::Duration};
+
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+use crate::server::{limits::TooMany, store::StoreError};
+
+/// What a handler answers: a body, or a Matrix error.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+/// An error as the Matrix specification's "standard error response" has it.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The machine's word, such as `M_FORBIDDEN`.
+    pub errcode: &'static str,
+    /// The person's sentence. Says what was wrong, never whose secret it was.
+    pub error: Cow<'static, str>,
+    /// Further keys of the answer (`retry_after_ms`, `soft_logout`, user-interactive flows).
+    pub extra: Map<String, Value>,
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident = $status:ident $errcode:literal;)*) => {
+        impl ApiError {
+            $($(#[$doc])* pub fn $name(error: impl Into<Cow<'static, str>>) -> Self {
+                Self::new(StatusCode::$status, $errcode, error)
+            })*
+        }
+    };
+}
+
+constructors! {
+    /// 403: the user may not do this.
+    forbidden = FORBIDDEN "M_FORBIDDEN";
+    /// 404: what was named does not exist, or the user may not know that it does.
+    not_found = NOT_FOUND "M_NOT_FOUND";
+    /// 400: JSON, but not of the right shape.
+    bad_json = BAD_REQUEST "M_BAD_JSON";
+    /// 400: not JSON at all.
+    not_json = BAD_REQUEST "M_NOT_JSON";
+    /// 400: a parameter has a value that is not allowed.
+    invalid_param = BAD_REQUEST "M_INVALID_PARAM";
+    /// 400: a parameter is absent.
+    missing_param = BAD_REQUEST "M_MISSING_PARAM";
+    /// 413: the body, event or value is larger than allowed.
+    too_large = PAYLOAD_TOO_LARGE "M_TOO_LARGE";
+    /// 401: no access token where one is needed.
+    missing_token = UNAUTHORIZED "M_MISSING_TOKEN";
+    /// 401: an access token that is not valid (any longer).
+    unknown_token = UNAUTHORIZED "M_UNKNOWN_TOKEN";
+    /// 400: the user name is taken.
+    user_in_use = BAD_REQUEST "M_USER_IN_USE";
+    /// 400: not a user name that can be registered.
+    invalid_username = BAD_REQUEST "M_INVALID_USERNAME";
+    /// 400: the room alias is taken.
+    room_in_use = BAD_REQUEST "M_ROOM_IN_USE";
+    /// 400: the state that the room would begin with is not allowed.
+    invalid_room_state = BAD_REQUEST "M_INVALID_ROOM_STATE";
+    /// 400: rooms of that version cannot be made or joined here.
+    unsupported_room_version = BAD_REQUEST "M_UNSUPPORTED_ROOM_VERSION";
+    /// 400: the request cannot be understood in some other way.
+    unknown = BAD_REQUEST "M_UNKNOWN";
+}
+
+impl ApiError {
+    /// An error of the given kind; the named constructors are shorter.
+    pub fn new(status: StatusCode, errcode: &'static str, error: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, errcode, error: error.into(), extra: Map::new() }
+    }
+
+    /// 404: no such endpoint.
+    pub fn unrecognized() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "there is no such endpoint")
+    }
+
+    /// 405: the endpoint exists, with another method.
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "this endpoint does not take this method")
+    }
+
+    /// 429: come again after `retry_after`.
+    pub fn limit_exceeded(retry_after: Duration) -> Self {
+        let ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", "too many requests")
+            .with("retry_after_ms", ms)
+    }
+
+    /// 500: our fault. The cause goes to the log, never to the client.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "internal server error")
+    }
+
+    /// The same error with one more key in its body.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "errcode": self.errcode, "error": self.error });
+        if let Some(object) = body.as_object_mut() {
+            object.extend(self.extra);
+        }
+        let retry_after = body.get("retry_after_ms").and_then(Value::as_u64).map(|ms| ms.div_ceil(1000));
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(e: StoreError) -> Self {
+        Self::internal(e)
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(TooMany(wait): TooMany) -> Self {
+        Self::limit_exceeded(wait)
+    }
+}

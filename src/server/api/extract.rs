@@ -1,0 +1,201 @@
+//! How a request becomes types: the session of its token, ruma's request types, and our own bodies.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::BytesMut;
+use ruma::api::{
+    IncomingRequest, IncomingRequestExt, OutgoingResponse, OutgoingResponseExt,
+    error::{DeserializationError, FromHttpRequestError},
+};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use crate::server::{app::App, json::json_depth, limits::Origin, session::Session};
+
+/// What became of the access token; in the extensions of every request to the API.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// There was none.
+    None,
+    /// It is nobody's.
+    Unknown,
+    /// It is somebody's.
+    Known(Session),
+}
+
+impl FromRequestParts<Arc<App>> for Session {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Credentials>() {
+            Some(Credentials::Known(session)) => Ok(session.clone()),
+            Some(Credentials::Unknown) => {
+                Err(ApiError::unknown_token("this access token is not valid").with("soft_logout", false))
+            }
+            Some(Credentials::None) => Err(ApiError::missing_token("this endpoint needs an access token")),
+            None => Err(ApiError::internal("a route outside the API asks who sends the request")),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let origin = parts.extensions.get::<Self>().copied();
+        origin.ok_or_else(|| ApiError::internal("a route outside the API asks where the request came from"))
+    }
+}
+
+/// The token from the `Authorization` header or, as older clients send it, from the query.
+pub fn access_token(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    if let Some(value) = headers.get(axum::http::header::AUTHORIZATION) {
+        return value.to_str().ok()?.strip_prefix("Bearer ").map(|token| token.trim().to_owned());
+    }
+    let pairs: Vec<(String, String)> = serde_html_form::from_str(query?).ok()?;
+    pairs.into_iter().find(|(key, _)| key == "access_token").map(|(_, token)| token)
+}
+
+/// A request or an answer that ruma has a type for.
+///
+/// As an argument it is parsed from path, query and body; as a result it is written as JSON.
+#[derive(Debug)]
+pub struct Ruma<T>(pub T);
+
+impl<T: IncomingRequest + Send> FromRequest<Arc<App>> for Ruma<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let path_args = RawPathParams::from_request_parts(&mut parts, app)
+            .await
+            .map_err(|_| ApiError::invalid_param("the path is not valid UTF-8"))?;
+        let path_args: Vec<&str> = path_args.iter().map(|(_, value)| value).collect();
+        let body = read_body(Request::from_parts(parts.clone(), body), app).await?;
+        // Old clients send an empty body where an empty object is meant.
+        let body: &[u8] =
+            if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { &body };
+        let request = axum::http::Request::from_parts(parts.clone(), body);
+        check_depth(request.body())?;
+        T::try_from_http_request(request, &path_args).map(Ruma).map_err(request_error)
+    }
+}
+
+impl<T: OutgoingResponse> IntoResponse for Ruma<T> {
+    fn into_response(self) -> Response {
+        match self.0.try_into_http_response::<BytesMut>() {
+            Ok(response) => response.map(|body| axum::body::Body::from(body.freeze())).into_response(),
+            Err(e) => ApiError::internal(e).into_response(),
+        }
+    }
+}
+
+/// A JSON body of our own type; as a result, written as JSON.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = read_body(request, state).await?;
+        let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        check_depth(body)?;
+        serde_json::from_slice(body).map(Json).map_err(json_error)
+    }
+}
+
+impl<T: serde::Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// A query string of our own type.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        serde_html_form::from_str(parts.uri.query().unwrap_or_default())
+            .map(Query)
+            .map_err(|e| ApiError::invalid_param(format!("query: {e}")))
+    }
+}
+
+/// The variable parts of the path, in their order.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Path(value))
+            .map_err(|e| ApiError::invalid_param(format!("path: {}", e.body_text())))
+    }
+}
+
+/// The largest request body that is read, in bytes. Larger ones are refused with `M_TOO_LARGE`.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+        Ok(body) => body.map_err(body_error),
+        Err(_) => {
+            let error = "the body did not come in time";
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", error))
+        }
+    }
+}
+
+/// Objects and lists within each other in a body, at most.
+pub const MAX_DEPTH: usize = 64;
+
+fn check_depth(body: &[u8]) -> Result<(), ApiError> {
+    if json_depth(body) > MAX_DEPTH {
+        return Err(ApiError::bad_json(format!("the body is more than {MAX_DEPTH} objects or lists deep")));
+    }
+    Ok(())
+}
+
+/// The Matrix error of a body that could not be read.
+fn body_error(rejection: BytesRejection) -> ApiError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        ApiError::too_large(format!("the body is larger than {} bytes", MAX_BODY))
+    } else {
+        ApiError::unknown("the body could not be read")
+    }
+}
+
+/// The Matrix error of a body that is not the JSON it should be.
+pub(in crate::server) fn json_error(e: serde_json::Error) -> ApiError {
+    match e.classify() {
+        serde_json::error::Category::Data => ApiError::bad_json(e.to_string()),
+        _ => ApiError::not_json(e.to_string()),
+    }
+}
+
+fn request_error(e: FromHttpRequestError) -> ApiError {
+    match e {
+        FromHttpRequestError::MethodMismatch { .. } => ApiError::method_not_allowed(),
+        FromHttpRequestError::Deserialization(DeserializationError::Json(e)) => json_error(e),
+        FromHttpRequestError::Deserialization(DeserializationError::Utf8(e)) => {
+            ApiError::not_json(e.to_string())
+        }
+        FromHttpRequestError::Deserialization(e) => ApiError::invalid_param(e.to_string()),
+        e => ApiError::bad_json(e.to_string()),
+    }
+}

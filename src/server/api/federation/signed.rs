@@ -1,0 +1,79 @@
+//! Requests of other servers: who sends them, proven by the signature over method, path and body.
+//!
+//! Source: Matrix server-server API, "Request authentication".
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, OriginalUri, Request},
+    http::StatusCode,
+};
+use ruma::{OwnedServerName, api::federation::authentication::XMatrix};
+use serde::de::DeserializeOwned;
+
+use crate::server::{
+    api::{error::ApiError, extract::json_error},
+    app::App,
+    federation::body::Share,
+    limits::Origin,
+};
+
+/// The sender of a request that proved itself, and what it sent.
+#[derive(Debug)]
+pub struct Signed {
+    /// The server that signed the request.
+    pub origin: OwnedServerName,
+    /// The body as it came.
+    pub body: Bytes,
+    _share: Share,
+}
+
+impl Signed {
+    /// The body as JSON of the type `T`.
+    ///
+    /// # Errors
+    /// `M_NOT_JSON` or `M_BAD_JSON`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.body).map_err(json_error)
+    }
+}
+
+impl FromRequest<Arc<App>> for Signed {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let federation = app.federation.as_ref().ok_or_else(ApiError::unrecognized)?;
+        let signature = XMatrix::extract_from_http_headers(request.headers())
+            .map_err(|e| unauthorized(format!("the request is not signed: {e}")))?;
+        if !federation.policy.speaks_with(&signature.origin) {
+            return Err(ApiError::forbidden("this server does not federate with yours"));
+        }
+        if signature.destination.as_deref().is_some_and(|destination| destination != app.server_name()) {
+            return Err(unauthorized("the request is signed for another server"));
+        }
+        let (mut parts, body) = request.into_parts();
+        // The signature covers the path as it was sent, before any routing.
+        if let Some(OriginalUri(uri)) = parts.extensions.get::<OriginalUri>() {
+            parts.uri = uri.clone();
+        }
+        let keys = federation
+            .keyring
+            .keys(&app.store, &signature.origin, signature.key.as_str(), app.unix_ms())
+            .await
+            .map_err(|e| unauthorized(e.to_string()))?;
+        let (body, share) = federation.bodies.read(body).await?;
+        let request = axum::http::Request::from_parts(parts, &body[..]);
+        signature
+            .verify_http_request(&request, app.server_name(), &keys)
+            .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
+        app.take_life_sign(&signature.origin);
+        let origin = request.extensions().get::<Origin>().copied();
+        app.limits.server(&signature.origin, origin, app.unix_ms())?;
+        Ok(Self { origin: signature.origin, body, _share: share })
+    }
+}
+
+fn unauthorized(error: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", error)
+}

@@ -1,0 +1,164 @@
+//! What other servers send: `PUT /_matrix/federation/v1/send/{txnId}`.
+//!
+//! A transaction has an effect once, however often it comes. What cannot be read or is not allowed in one
+//! EDU refuses that EDU only. Source: Matrix server-server API, "Transactions".
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
+    room_version_rules::RoomVersionRules,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use crate::server::{
+    api::{
+        error::{ApiError, ApiResult},
+        extract::{Path, json_error},
+    },
+    app::App,
+    contacts,
+    federation::{Signed, presence::PRESENCE},
+};
+
+/// The PDUs and EDUs in one transaction at most, by the specification.
+const MAX_PDUS: usize = 50;
+const MAX_EDUS: usize = 100;
+
+/// The longest ID of a transaction or an event, in bytes.
+const MAX_ID: usize = 255;
+
+/// Answers that are remembered of one server, which sends one transaction after the other.
+const REMEMBERED: usize = 8;
+
+/// The longest answer that is remembered whole, in bytes. A longer one says no more than that each event is
+/// refused, and is made again.
+const LONGEST_REMEMBERED: usize = 2_048;
+
+#[derive(Deserialize)]
+struct Transaction<'a> {
+    origin: OwnedServerName,
+    #[serde(borrow, default)]
+    pdus: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    edus: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Edu<'a> {
+    edu_type: String,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// `PUT /_matrix/federation/v1/send/{txnId}`
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    Path(transaction_id): Path<String>,
+    signed: Signed,
+) -> ApiResult<Response> {
+    let federation = app.federation.as_ref().ok_or_else(ApiError::unrecognized)?;
+    if transaction_id.len() > MAX_ID {
+        return Err(ApiError::invalid_param(format!("the transaction's ID has more than {MAX_ID} bytes")));
+    }
+    let transaction: Transaction<'_> = serde_json::from_slice(&signed.body).map_err(json_error)?;
+    if transaction.origin != signed.origin {
+        return Err(ApiError::forbidden("the transaction is of another server than the request"));
+    }
+    if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {
+        return Err(ApiError::too_large(format!("more than {MAX_PDUS} PDUs or {MAX_EDUS} EDUs")));
+    }
+    let turn = federation.answered.of(&signed.origin);
+    let mut answered = turn.lock().await;
+    let known = answered.iter().find(|(id, _)| *id == transaction_id);
+    let answer = || -> Arc<str> { json!({ "pdus": refused(&transaction.pdus) }).to_string().into() };
+    let answer = match known {
+        Some((_, remembered)) => remembered.clone().unwrap_or_else(answer),
+        None => {
+            let edus = transaction.edus.len();
+            app.handle_edus(&signed.origin, &transaction.edus).await?;
+            app.metrics.received.count(edus, signed.body.len());
+            let answer = answer();
+            if answered.len() == REMEMBERED {
+                answered.pop_front();
+            }
+            let remembered = (answer.len() <= LONGEST_REMEMBERED).then(|| Arc::clone(&answer));
+            answered.push_back((transaction_id, remembered));
+            answer
+        }
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], answer.to_string()).into_response())
+}
+
+/// `GET /_matrix/federation/unstable/org.pilotlight/r/{reminder}`: a reminder in the brief form. What it
+/// leads to, if anything, is sent like everything else.
+pub(super) async fn remind(
+    State(app): State<Arc<App>>,
+    Path(reminder): Path<String>,
+    signed: Signed,
+) -> ApiResult<StatusCode> {
+    app.take_brief(&signed.origin, &reminder)
+        .map_err(|e| ApiError::invalid_param(format!("reminder: {e}")))?;
+    app.metrics.received.count(1, reminder.len());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl App {
+    /// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then the presence
+    /// that it lets through. That one cannot be read, says what it may not, or is of an unknown type is the
+    /// end of it alone.
+    ///
+    /// # Errors
+    /// Only for what is not the sender's fault, so that it sends the transaction again.
+    async fn handle_edus(self: &Arc<Self>, origin: &ServerName, edus: &[&RawValue]) -> ApiResult<()> {
+        let (mut lists, mut presence) = (Vec::new(), Vec::new());
+        for edu in edus {
+            match serde_json::from_str(edu.get()) {
+                Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
+                Ok(Edu { edu_type, content }) if contacts::is_list_edu(&edu_type) => {
+                    lists.push((edu_type, content));
+                }
+                Ok(Edu { edu_type, .. }) => {
+                    tracing::trace!(%origin, edu_type, "an EDU of a type that is not known");
+                }
+                Err(error) => tracing::debug!(%origin, %error, "an EDU cannot be read"),
+            }
+        }
+        if !lists.is_empty() {
+            self.handle_list_edus(origin, &lists).await?;
+        }
+        presence.into_iter().for_each(|content| self.take_presence(origin, content));
+        Ok(())
+    }
+}
+
+/// The answer for each PDU: rooms do not travel between servers here.
+fn refused(pdus: &[&RawValue]) -> Map<String, Value> {
+    let ids = pdus.iter().filter_map(|pdu| event_id(pdu.get()));
+    ids.map(|id| (id, json!({ "error": "this server does not take part in rooms of others" }))).collect()
+}
+
+/// The ID of a PDU: told in it in the oldest room versions, else the hash. As the version of the room is
+/// not known, the hash is that of version 12 where the room's ID has its form, and of version 10 elsewhere.
+fn event_id(pdu: &str) -> Option<String> {
+    let pdu: CanonicalJsonObject = serde_json::from_str(pdu).ok()?;
+    let text = |key| match pdu.get(key) {
+        Some(CanonicalJsonValue::String(text)) => Some(text),
+        _ => None,
+    };
+    if let Some(id) = text("event_id") {
+        return (id.len() <= MAX_ID).then(|| id.clone());
+    }
+    let rules = if text("room_id").is_some_and(|id| id.contains(':')) {
+        RoomVersionRules::V10
+    } else {
+        RoomVersionRules::V12
+    };
+    Some(format!("${}", ruma::signatures::reference_hash(&pdu, &rules).ok()?))
+}

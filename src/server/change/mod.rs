@@ -1,0 +1,4 @@
+//! What happened, in order: positions, and who waits for news.
+
+pub mod position;
+pub mod wakers;

@@ -1,0 +1,198 @@
+//! Events as clients see them: "client event format", with `unsigned` made for the reader.
+//!
+//! Everything that is the same for all readers is encoded once per event and kept with it.
+
+use ruma::EventId;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::stored::{Membership, StoredEvent};
+use crate::server::session::Session;
+
+/// Which keys the place where the event stands makes superfluous.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientFormat {
+    /// With `room_id`: in answers that can hold events of several rooms, or one event alone.
+    Full,
+    /// Without `room_id`: inside a room of `/sync`.
+    InRoom,
+}
+
+#[derive(Serialize)]
+struct Unsigned<'a> {
+    age: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_content: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_sender: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces_state: Option<&'a EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted_because: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<&'a str>,
+}
+
+/// The event for `viewer` at `now_ms` (Unix time).
+///
+/// `transaction_id` only goes to the device that sent the event. `membership` is what the viewer was
+/// at the time of the event, when the caller knows.
+pub fn client_event(
+    event: &StoredEvent,
+    viewer: &Session,
+    now_ms: u64,
+    format: ClientFormat,
+    membership: Option<Membership>,
+) -> Box<RawValue> {
+    let transaction_id = event
+        .transaction
+        .as_ref()
+        .filter(|(device, _)| event.sender == viewer.user && *device == viewer.device)
+        .map(|(_, transaction)| transaction.as_str());
+    let replaced = event.replaces.as_ref();
+    let unsigned = Unsigned {
+        age: now_ms.saturating_sub(event.origin_server_ts),
+        membership: membership.map(Membership::as_str),
+        prev_content: replaced.map(|r| &*r.content),
+        prev_sender: replaced.map(|r| r.sender.as_str()),
+        replaces_state: replaced.map(|r| &*r.event_id),
+        redacted_because: event.redacted_because.as_deref(),
+        transaction_id,
+    };
+    let prefix = event.client_prefix();
+    let mut json = String::with_capacity(prefix.len() + 192);
+    json.push_str(prefix);
+    if format == ClientFormat::Full {
+        json.push_str(",\"room_id\":");
+        json.push_str(&encode(event.room_id.as_str()));
+    }
+    json.push_str(",\"unsigned\":");
+    json.push_str(&encode(&unsigned));
+    json.push('}');
+    RawValue::from_string(json).expect("is made of whole JSON values")
+}
+
+/// The event as it shows among the stripped state of an invite: no IDs, no times.
+pub fn stripped_event(event: &StoredEvent) -> Box<RawValue> {
+    #[derive(Serialize)]
+    struct Stripped<'a> {
+        content: &'a RawValue,
+        sender: &'a str,
+        state_key: &'a str,
+        #[serde(rename = "type")]
+        kind: &'a str,
+    }
+    let stripped = Stripped {
+        content: event.content(),
+        sender: event.sender.as_str(),
+        state_key: event.state_key.as_deref().unwrap_or_default(),
+        kind: &event.kind,
+    };
+    to_raw_value(&stripped).expect("strings and JSON can be written as JSON")
+}
+
+fn encode(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("strings, numbers and JSON can be written as JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{OwnedDeviceId, event_id, room_id, user_id};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::server::event::stored::{Columns, Replaced};
+
+    fn stored(pdu: &Value, change: impl FnOnce(&mut Columns)) -> StoredEvent {
+        let mut columns = Columns {
+            position: 7,
+            event_id: event_id!("$e").to_owned(),
+            room_id: room_id!("!r:x").to_owned(),
+            kind: pdu["type"].as_str().expect("text").to_owned(),
+            state_key: pdu["state_key"].as_str().map(str::to_owned),
+            sender: user_id!("@a:x").to_owned(),
+            origin_server_ts: 1000,
+            depth: 3,
+            pdu: pdu.to_string().into(),
+            replaces: None,
+            redacted_because: None,
+            transaction: None,
+        };
+        change(&mut columns);
+        columns.into()
+    }
+
+    fn pdu(kind: &str) -> Value {
+        json!({ "type": kind, "sender": "@a:x", "origin_server_ts": 1000, "content": { "k": [1] }, "depth": 3,
+                "hashes": {}, "signatures": {}, "auth_events": [], "prev_events": [], "room_id": "!r:x" })
+    }
+
+    fn session(user: &str, device: &str) -> Session {
+        Session { user: user.try_into().expect("an ID"), device: device.into() }
+    }
+
+    fn seen(event: &StoredEvent, by: &Session, format: ClientFormat) -> Value {
+        let json = client_event(event, by, 1500, format, Some(Membership::Join));
+        serde_json::from_str(json.get()).expect("is JSON")
+    }
+
+    #[test]
+    fn the_client_format_has_what_the_specification_lists_and_nothing_of_the_pdu() {
+        let event = stored(&pdu("m.room.message"), |_| {});
+        let expected = json!({
+            "type": "m.room.message", "sender": "@a:x", "origin_server_ts": 1000, "content": { "k": [1] },
+            "event_id": "$e", "room_id": "!r:x", "unsigned": { "age": 500, "membership": "join" },
+        });
+        let viewer = session("@b:x", "D");
+        assert_eq!(seen(&event, &viewer, ClientFormat::Full), expected);
+        let inside = seen(&event, &viewer, ClientFormat::InRoom);
+        assert!(inside.get("room_id").is_none());
+        assert_eq!(inside["event_id"], "$e");
+    }
+
+    #[test]
+    fn the_transaction_id_goes_to_the_sending_device_of_the_sender_only() {
+        let device = OwnedDeviceId::from("D1");
+        let event = stored(&pdu("m.room.message"), |c| c.transaction = Some((device, "42".into())));
+        let rows = [("@a:x", "D1", Some("42")), ("@a:x", "D2", None), ("@b:x", "D1", None)];
+        for (user, device, expected) in rows {
+            let seen = seen(&event, &session(user, device), ClientFormat::InRoom);
+            assert_eq!(seen["unsigned"]["transaction_id"].as_str(), expected, "{user} {device}");
+        }
+    }
+
+    #[test]
+    fn state_says_what_it_replaced() {
+        let mut pdu = pdu("m.room.name");
+        pdu["state_key"] = "".into();
+        let event = stored(&pdu, |c| {
+            c.replaces = Some(Replaced {
+                event_id: event_id!("$before").to_owned(),
+                sender: user_id!("@b:x").to_owned(),
+                content: to_raw_value(&json!({ "name": "old" })).expect("is JSON"),
+            });
+        });
+        let seen = seen(&event, &session("@c:x", "D"), ClientFormat::InRoom);
+        assert_eq!(seen["state_key"], "");
+        let expected = json!({ "age": 500, "membership": "join", "prev_content": { "name": "old" },
+            "prev_sender": "@b:x", "replaces_state": "$before" });
+        assert_eq!(seen["unsigned"], expected);
+    }
+
+    #[test]
+    fn redactions_name_their_target_where_old_and_new_clients_look() {
+        let mut old = pdu("m.room.redaction");
+        old["redacts"] = "$target".into();
+        let mut new = pdu("m.room.redaction");
+        new["content"]["redacts"] = "$target".into();
+        for pdu in [old, new] {
+            let seen = seen(&stored(&pdu, |_| {}), &session("@c:x", "D"), ClientFormat::InRoom);
+            assert_eq!(
+                (&seen["redacts"], &seen["content"]["redacts"]),
+                (&json!("$target"), &json!("$target"))
+            );
+        }
+    }
+}

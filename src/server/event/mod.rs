@@ -1,0 +1,5 @@
+//! Events: as they are kept, and as clients read them.
+
+pub mod client;
+pub mod prefix;
+pub mod stored;

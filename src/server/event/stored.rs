@@ -1,0 +1,183 @@
+//! An event as it lies in the log, with what readers need beside the PDU itself.
+
+use std::sync::OnceLock;
+
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedTransactionId, OwnedUserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::prefix;
+
+/// A user's relation to a room.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Membership {
+    /// Asked to join, and did not answer yet.
+    Invite,
+    /// In the room.
+    Join,
+    /// Asks to be let in.
+    Knock,
+    /// Was in the room or invited, and left, declined or was kicked.
+    Leave,
+    /// May not come in.
+    Ban,
+}
+
+impl Membership {
+    /// The word in `m.room.member` events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invite => "invite",
+            Self::Join => "join",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+        }
+    }
+
+    /// The membership that a word in an `m.room.member` event means.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Invite, Self::Join, Self::Knock, Self::Leave, Self::Ban]
+            .into_iter()
+            .find(|membership| membership.as_str() == word)
+    }
+}
+
+/// An event of the log. Immutable: a redaction makes a new one in its place.
+#[derive(Debug)]
+pub struct StoredEvent {
+    /// Where in the log.
+    pub position: u64,
+    /// The reference hash of the PDU, with a `$`.
+    pub event_id: OwnedEventId,
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// The event type.
+    pub kind: String,
+    /// `None`: not a state event.
+    pub state_key: Option<String>,
+    /// Who sent it.
+    pub sender: OwnedUserId,
+    /// When the sender's server says it was sent, in ms since the Unix epoch.
+    pub origin_server_ts: u64,
+    /// The PDU's depth.
+    pub depth: u64,
+    /// The PDU as canonical JSON; the redacted form once it is redacted.
+    pub pdu: Box<str>,
+    /// The state event of the same type and key that this one replaced.
+    pub replaces: Option<Replaced>,
+    /// The redaction that emptied it, in client format.
+    pub redacted_because: Option<Box<RawValue>>,
+    /// The device of ours that sent it, and the transaction ID it used.
+    pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
+    client: OnceLock<Box<str>>,
+}
+
+/// A state event that another one replaced.
+#[derive(Debug)]
+pub struct Replaced {
+    /// Its ID.
+    pub event_id: OwnedEventId,
+    /// Who had sent it.
+    pub sender: OwnedUserId,
+    /// Its content.
+    pub content: Box<RawValue>,
+}
+
+/// The columns of an event that are not parsed further.
+#[derive(Debug)]
+pub(in crate::server) struct Columns {
+    pub position: u64,
+    pub event_id: OwnedEventId,
+    pub room_id: OwnedRoomId,
+    pub kind: String,
+    pub state_key: Option<String>,
+    pub sender: OwnedUserId,
+    pub origin_server_ts: u64,
+    pub depth: u64,
+    pub pdu: Box<str>,
+    pub replaces: Option<Replaced>,
+    pub redacted_because: Option<Box<RawValue>>,
+    pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
+}
+
+impl From<Columns> for StoredEvent {
+    fn from(c: Columns) -> Self {
+        Self {
+            position: c.position,
+            event_id: c.event_id,
+            room_id: c.room_id,
+            kind: c.kind,
+            state_key: c.state_key,
+            sender: c.sender,
+            origin_server_ts: c.origin_server_ts,
+            depth: c.depth,
+            pdu: c.pdu,
+            replaces: c.replaces,
+            redacted_because: c.redacted_because,
+            transaction: c.transaction,
+            client: OnceLock::new(),
+        }
+    }
+}
+
+impl StoredEvent {
+    /// The event's content.
+    pub fn content(&self) -> &RawValue {
+        content_of(&self.pdu).unwrap_or(RawValue::NULL)
+    }
+
+    /// The content as a type of the caller; `None` when it does not have that shape.
+    pub fn content_as<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_str(self.content().get()).ok()
+    }
+
+    /// Whether it is the state event of this type and key.
+    pub fn is_state(&self, kind: &str, state_key: &str) -> bool {
+        self.kind == kind && self.state_key.as_deref() == Some(state_key)
+    }
+
+    /// For a member event: whose, and what they are by it.
+    pub fn membership(&self) -> Option<(&str, Membership)> {
+        if self.kind != "m.room.member" {
+            return None;
+        }
+        Some((self.state_key.as_deref()?, membership_of(self.content())?))
+    }
+
+    /// For a member event: what they were before it, if anything.
+    pub fn membership_before(&self) -> Option<Membership> {
+        membership_of(&self.replaces.as_ref()?.content)
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(in crate::server) fn weight(&self) -> usize {
+        2 * self.pdu.len() + self.replaces.as_ref().map_or(0, |r| r.content.get().len()) + 512
+    }
+
+    /// The part of the client format that is the same for every reader, encoded once:
+    /// `{"content":…,…,"type":…` without `room_id`, `unsigned` and the closing brace.
+    pub(super) fn client_prefix(&self) -> &str {
+        self.client.get_or_init(|| prefix::prefix(&self.event_id, &self.pdu).into())
+    }
+}
+
+/// The membership that the content of a member event says.
+fn membership_of(content: &RawValue) -> Option<Membership> {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        membership: std::borrow::Cow<'a, str>,
+    }
+    Membership::parse(&serde_json::from_str::<Content<'_>>(content.get()).ok()?.membership)
+}
+
+/// The `content` of a PDU.
+pub(in crate::server) fn content_of(pdu: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    serde_json::from_str::<Content<'_>>(pdu).ok().map(|pdu| pdu.content)
+}

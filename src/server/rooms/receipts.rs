@@ -1,0 +1,119 @@
+//! Read receipts: who has read how far, durable, and shown to the room or to the reader alone.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde::Serialize;
+
+use crate::server::store::{Receipt, Store, StoreError};
+
+/// Where in the log each room's last receipt is, so that readers ask the store only for news.
+/// Bounded by the rooms that
+/// have a receipt, and the private receipts.
+#[derive(Clone, Debug)]
+pub struct Receipts(Arc<Mutex<Positions>>);
+
+#[derive(Debug, Default)]
+struct Positions {
+    /// Of receipts that everybody in the room may see.
+    shown: HashMap<OwnedRoomId, u64>,
+    /// Of those that only their user may see.
+    own: HashMap<OwnedUserId, HashMap<OwnedRoomId, u64>>,
+    latest: u64,
+}
+
+impl Receipts {
+    /// Reads the positions from the store.
+    pub fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut positions = Positions::default();
+        for (room, viewer, position) in store.receipt_positions()? {
+            positions.put(room, viewer, position);
+        }
+        Ok(Self(Arc::new(Mutex::new(positions))))
+    }
+
+    /// The position of the last receipt anywhere.
+    pub fn latest(&self) -> u64 {
+        self.lock().latest
+    }
+
+    /// The position of the last receipt in `room` that `viewer`, who is in it, may see; 0: there is none.
+    pub fn position(&self, room: &RoomId, viewer: &UserId) -> u64 {
+        let positions = self.lock();
+        let shown = positions.shown.get(room).copied().unwrap_or(0);
+        let own = positions.own.get(viewer).and_then(|rooms| rooms.get(room)).copied().unwrap_or(0);
+        shown.max(own)
+    }
+
+    /// Keeps a receipt.
+    pub async fn put(&self, store: &Store, receipt: Receipt) -> Result<(), StoreError> {
+        let positions = self.clone();
+        let (room, viewer) = (receipt.room.clone(), (!receipt.shown).then(|| receipt.user.clone()));
+        store
+            .put_receipt(receipt, move |position| positions.lock().put(room, viewer, position))
+            .await
+            .map(|_| ())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Positions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Positions {
+    fn put(&mut self, room: OwnedRoomId, viewer: Option<OwnedUserId>, position: u64) {
+        match viewer {
+            Some(viewer) => self.own.entry(viewer).or_default().insert(room, position),
+            None => self.shown.insert(room, position),
+        };
+        self.latest = self.latest.max(position);
+    }
+}
+
+/// The `m.receipt` event for some receipts of one room, as JSON text.
+pub fn event(receipts: &[Receipt]) -> String {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        ts: u64,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        thread_id: &'a str,
+    }
+    let mut content: BTreeMap<&str, BTreeMap<&str, BTreeMap<&str, Data<'_>>>> = BTreeMap::new();
+    for r in receipts {
+        let readers = content.entry(&r.event).or_default().entry(&r.kind).or_default();
+        readers.insert(r.user.as_str(), Data { ts: r.ts_ms, thread_id: &r.thread });
+    }
+    let content = serde_json::to_string(&content).expect("maps of strings and numbers are JSON");
+    format!(r#"{{"type":"m.receipt","content":{content}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_are_grouped_by_event_kind_and_user() {
+        let receipt = |user: &str, kind: &str, thread: &str, event: &str| Receipt {
+            room: "!r:x".try_into().expect("is a room ID"),
+            user: user.try_into().expect("is a user ID"),
+            kind: kind.into(),
+            thread: thread.into(),
+            event: event.into(),
+            ts_ms: 7,
+            shown: true,
+        };
+        let json = event(&[
+            receipt("@a:x", "m.read", "", "$1"),
+            receipt("@b:x", "m.read", "main", "$1"),
+            receipt("@a:x", "m.read.private", "", "$2"),
+        ]);
+        let expected = concat!(
+            r#"{"type":"m.receipt","content":{"$1":{"m.read":{"@a:x":{"ts":7},"@b:x":{"ts":7,"thread_id":"main"}}},"#,
+            r#""$2":{"m.read.private":{"@a:x":{"ts":7}}}}}"#
+        );
+        assert_eq!(json, expected);
+    }
+}

@@ -1,0 +1,93 @@
+//! Which path goes to which function, with what goes around every route.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, Method, header},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{Any, CorsLayer},
+};
+
+use crate::server::{
+    api::{self, error::ApiError, limit},
+    app::App,
+    web,
+};
+
+/// The largest body that is read from another server, in bytes: a full transaction of 50 events and 100 EDUs.
+pub const MAX_TRANSACTION: usize = 10 << 20;
+
+/// Every route of the client API and the web client beside it, with everything that goes around a route.
+pub fn router(app: Arc<App>) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&app), limit::count);
+    around(api::client::routes().layer(counted)).with_state(app)
+}
+
+/// Every route of the server-server API.
+pub fn federation_router(app: Arc<App>) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&app), limit::count_stranger);
+    api::federation::routes()
+        .fallback(|| async { ApiError::unrecognized() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(counted)
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(app)
+}
+
+/// CORS everywhere, Matrix errors for what is not there, and an answer even when a handler panics.
+fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static("x-requested-with"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .max_age(Duration::from_secs(86_400));
+    routes
+        .fallback(web::serve)
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(DefaultBodyLimit::max(api::extract::MAX_BODY))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors)
+}
+
+/// A handler panicked, and the panic was logged: the client is told, the server goes on.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    ApiError::internal("a request handler panicked").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn broken() -> &'static str {
+        panic!("a bug")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_matrix_error_with_cors_and_without_the_cause() {
+        let router = around(Router::new().route("/broken", get(broken)));
+        for _ in 0..2 {
+            let request = Request::get("/broken").header("origin", "https://example.org");
+            let request = request.body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(response.status(), 500);
+            assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+            let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+            assert_eq!(&body[..], br#"{"errcode":"M_UNKNOWN","error":"internal server error"}"#);
+        }
+    }
+}

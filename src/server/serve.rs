@@ -1,0 +1,141 @@
+//! The running homeserver: listeners, tasks, and the order of stopping.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{net::TcpListener, sync::watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    api::control,
+    app::{App, error::ServeError},
+    config::{self, Config},
+    federation, http, presence, router,
+};
+
+/// A homeserver that is listening, but does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+    federation: Option<(TcpListener, Arc<rustls::ServerConfig>)>,
+    metrics: Option<TcpListener>,
+    control: Option<control::Control>,
+}
+
+impl Server {
+    /// Opens the store and takes the addresses.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the store cannot be opened or an address cannot be taken.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        let app = App::open(config).await?;
+        let (listener, address) = listen(app.config.listen).await?;
+        let federation = match &app.config.federation {
+            config::Federation {
+                listen: Some(at),
+                tls_certificate: Some(chain),
+                tls_private_key: Some(key),
+                ..
+            } => {
+                let tls = federation::tls::server_config(chain, key)?;
+                Some((listen(*at).await?.0, tls))
+            }
+            _ => None,
+        };
+        let metrics = match app.config.metrics.listen {
+            Some(at) => Some(listen(at).await?.0),
+            None => None,
+        };
+        let control = control::Control::bind(&app.config.data_dir);
+        let control = control
+            .inspect_err(|e| tracing::warn!(error = %e, "no control socket: `pilotlight peers` cannot ask"))
+            .ok();
+        Ok(Self { app, listener, address, federation, metrics, control })
+    }
+
+    /// The address at which other servers are answered, if they are.
+    pub fn federation_address(&self) -> Option<SocketAddr> {
+        self.federation.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// The address at which Prometheus is answered, if it is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// The address it listens at; the actual one, when port 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The parts that handle requests.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Answers requests until `shutdown` completes, finishes those in flight, and closes the store.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        tracing::info!(address = %self.address, server_name = %self.app.server_name(), "serving");
+        let (stop, stopped) = watch::channel(false);
+        let until_stopped = || {
+            let mut stopped = stopped.clone();
+            async move {
+                if stopped.wait_for(|stop| *stop).await.is_err() {
+                    tracing::trace!("nobody is left to say when to stop: this is when");
+                }
+            }
+        };
+        let requests = || Arc::clone(&self.app.metrics.requests);
+        let clients = http::serve(
+            self.listener,
+            None,
+            router::router(Arc::clone(&self.app)),
+            requests(),
+            until_stopped(),
+        );
+        let servers = async {
+            if let Some((listener, tls)) = self.federation {
+                let router = router::federation_router(Arc::clone(&self.app));
+                let tls = Some(TlsAcceptor::from(tls));
+                http::serve(listener, tls, router, requests(), until_stopped()).await;
+            }
+        };
+        let metrics = async {
+            if let Some(listener) = self.metrics {
+                // Counted apart: what is read here is not changed by the reading.
+                let router = control::metrics::router(Arc::clone(&self.app));
+                http::serve(listener, None, router, Arc::default(), until_stopped()).await;
+            }
+        };
+        let control = async {
+            if let Some(control) = self.control {
+                control.serve(Arc::clone(&self.app), until_stopped()).await;
+            }
+        };
+        let stop = async {
+            shutdown.await;
+            // Long polls answer at once with what they have.
+            self.app.wakers.close();
+            stop.send_replace(true);
+        };
+        let timers = tokio::spawn(presence::run(Arc::clone(&self.app)));
+        let across = tokio::spawn(federation::presence::run(Arc::clone(&self.app)));
+        let deliveries = tokio::spawn(federation::deliver::run(Arc::clone(&self.app)));
+        tokio::join!(clients, servers, metrics, control, stop);
+        self.app.send_rest().await;
+        timers.abort();
+        across.abort();
+        deliveries.abort();
+        self.app.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Takes an address; with port 0 the system chooses the port.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let cannot_bind = |source| ServeError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
+    let actual = listener.local_addr().map_err(cannot_bind)?;
+    Ok((listener, actual))
+}

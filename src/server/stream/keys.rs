@@ -1,0 +1,42 @@
+//! Encryption, as far as a sync tells of it: whose devices changed, and how many keys are left.
+
+use std::collections::BTreeSet;
+
+use ruma::OwnedUserId;
+use serde_json::json;
+
+use super::{encounters::Encounters, reader::Reader};
+use crate::server::{api::error::ApiResult, json::Writer};
+
+impl Reader<'_> {
+    /// Writes both. Of whom the reader met, the devices are to be asked for; of whom they share no room
+    /// with any longer, to be forgotten. Only that is news: the counts come along.
+    pub(super) fn write_keys(&self, out: &mut Writer, encounters: &Encounters) -> ApiResult<bool> {
+        let counts = self.app.key_counts(self.session)?;
+        let part = out.open("device_one_time_keys_count");
+        for (algorithm, count) in &counts.one_time {
+            out.number(algorithm, *count);
+        }
+        out.end_even_if_empty(part);
+        let part = out.open_array("device_unused_fallback_key_types");
+        for algorithm in &counts.unused_fallback {
+            out.string_element(algorithm);
+        }
+        out.end_even_if_empty(part);
+        // At first a client asks for the devices of everybody it wants to write to anyway.
+        let Some(since) = self.since else { return Ok(false) };
+        let (me, members) = (&self.session.user, &self.app.rooms.members);
+        let mut changed = encounters.met.clone();
+        if since.log < self.upto.log {
+            changed.extend(self.app.device_lists_changed(me, since.log, self.upto.log)?);
+        }
+        let left: BTreeSet<&OwnedUserId> =
+            encounters.parted.iter().filter(|user| !members.shares_room(me, user)).collect();
+        changed.retain(|user| !left.contains(user));
+        if changed.is_empty() && left.is_empty() {
+            return Ok(false);
+        }
+        out.raw("device_lists", &json!({ "changed": changed, "left": left }).to_string());
+        Ok(true)
+    }
+}

@@ -1,0 +1,84 @@
+//! Which members a device with lazily loaded members has been told of.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, RoomId};
+
+use crate::server::session::Session;
+
+/// Devices whose members are kept at most; beyond it all are forgotten, and told again.
+const MAX_DEVICES: usize = 50_000;
+
+/// Members that are kept of one device at most; beyond it all of it are forgotten, and told again.
+const MAX_MEMBERS: usize = 5_000;
+
+/// By device: the members told of, each with the log position up to which the device was told when it was
+/// told of them. A device that comes back with an earlier token may not have got that answer.
+#[derive(Debug, Default)]
+pub struct LazyMembers(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Told>>);
+
+type Told = BTreeMap<OwnedRoomId, HashMap<OwnedUserId, u64>>;
+
+impl LazyMembers {
+    /// Of `members` of a room, those that the device at the position `since` is to be told of.
+    pub(super) fn untold(
+        &self,
+        session: &Session,
+        room: &RoomId,
+        since: u64,
+        mut members: Vec<OwnedUserId>,
+    ) -> Vec<OwnedUserId> {
+        let key = (session.user.clone(), session.device.clone());
+        let devices = self.lock();
+        let told = devices.get(&key).and_then(|told| told.get(room));
+        members.retain(|member| told.and_then(|t| t.get(member)).is_none_or(|at| *at > since));
+        members
+    }
+
+    /// The device is told of `members` of a room in an answer that goes up to the position `upto`.
+    pub(super) fn note(&self, session: &Session, room: &RoomId, upto: u64, members: Vec<OwnedUserId>) {
+        if members.is_empty() {
+            return;
+        }
+        let mut devices = self.lock();
+        let key = (session.user.clone(), session.device.clone());
+        if devices.len() >= MAX_DEVICES && !devices.contains_key(&key) {
+            devices.clear();
+        }
+        let told = devices.entry(key).or_default();
+        if told.values().map(HashMap::len).sum::<usize>() + members.len() > MAX_MEMBERS {
+            told.clear();
+        }
+        let of_room = told.entry(room.to_owned()).or_default();
+        of_room.extend(members.into_iter().map(|member| (member, upto)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(OwnedUserId, OwnedDeviceId), Told>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{room_id, user_id};
+
+    use super::*;
+
+    #[test]
+    fn a_member_is_told_once_unless_the_answer_was_lost() {
+        let lazy = LazyMembers::default();
+        let session = Session { user: user_id!("@a:x").to_owned(), device: "A".into() };
+        let (room, bob, carol) = (room_id!("!r:x"), user_id!("@b:x").to_owned(), user_id!("@c:x").to_owned());
+        let both = || vec![bob.clone(), carol.clone()];
+        assert_eq!(lazy.untold(&session, room, 5, both()), both());
+        lazy.note(&session, room, 8, vec![bob.clone()]);
+        assert_eq!(lazy.untold(&session, room, 8, both()), std::slice::from_ref(&carol));
+        assert_eq!(lazy.untold(&session, room, 5, both()), both(), "the answer up to 8 was lost");
+        assert_eq!(lazy.untold(&session, room_id!("!other:x"), 8, both()), both());
+        let other = Session { device: "B".into(), ..session };
+        assert_eq!(lazy.untold(&other, room, 8, both()), both());
+    }
+}

@@ -1,0 +1,349 @@
+//! How many messages a user has not read in a room, and how many of them call for them: push rules.
+//!
+//! Counted as events come by, from where the user has read; nothing of it is stored. What the default
+//! rules say about a plain message that names nobody is decided without evaluating them all.
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
+    events::{
+        AnySyncTimelineEvent,
+        room::power_levels::{RoomPowerLevels, RoomPowerLevelsEventContent},
+    },
+    push::{Action, PushConditionRoomCtx, Ruleset},
+    serde::Raw,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::reader::Reader;
+use crate::server::{
+    accounts::PUSH_RULES, api::error::ApiResult, app::App, event::stored::StoredEvent, json::Writer,
+    store::Order,
+};
+
+/// Users whose counters are kept at most; beyond it all are forgotten, and counted again when asked for.
+const MAX_USERS: usize = 100_000;
+
+/// Unread events that are counted at most.
+const MAX_UNREAD: usize = 1000;
+
+/// The counters of all users.
+#[derive(Debug, Default)]
+pub struct Unread(Mutex<HashMap<OwnedUserId, OfUser>>);
+
+#[derive(Debug, Default)]
+struct OfUser {
+    rooms: HashMap<OwnedRoomId, Counter>,
+    rules: OwnRules,
+}
+
+/// The push rules that a user made instead of the default ones, as they were at some position.
+#[derive(Clone, Debug, Default)]
+struct OwnRules {
+    position: u64,
+    /// Their JSON, and what it says.
+    rules: Option<Arc<(String, Ruleset)>>,
+}
+
+/// What one user has not read in one room.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Counter {
+    /// Everything up to here is counted.
+    upto: u64,
+    notifications: u64,
+    highlights: u64,
+}
+
+/// What the push rules want done for an event.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Verdict {
+    notify: bool,
+    highlight: bool,
+}
+
+impl Unread {
+    /// The user has read further in `room`: counted anew when asked for.
+    pub fn forget(&self, user: &UserId, room: &RoomId) {
+        if let Some(of_user) = self.lock().get_mut(user) {
+            of_user.rooms.remove(room);
+        }
+    }
+
+    /// The rules that the user made, if any. When they are others than before, everything is counted anew.
+    fn own_rules(&self, app: &App, user: &UserId) -> ApiResult<Option<Arc<(String, Ruleset)>>> {
+        let known = self.lock().get(user).map(|of_user| of_user.rules.clone()).unwrap_or_default();
+        if !app.account_data.has_news(user, known.position) {
+            return Ok(known.rules);
+        }
+        let position = app.store.log_position();
+        let json = app.store.account_data(user, None, PUSH_RULES)?;
+        let rules = match (json, known.rules) {
+            (Some(json), Some(known)) if json == known.0 => Some(known),
+            (None, None) => None,
+            (Some(json), _) => Some(Arc::new((json, app.push_rules(user)?))),
+            (None, Some(_)) => None,
+        };
+        let mut counters = self.lock();
+        let of_user = counters.entry(user.to_owned()).or_default();
+        let same = match (&of_user.rules.rules, &rules) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.0 == b.0,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !same {
+            of_user.rooms.clear();
+        }
+        of_user.rules = OwnRules { position, rules: rules.clone() };
+        Ok(rules)
+    }
+
+    fn counter(&self, user: &UserId, room: &RoomId) -> Option<Counter> {
+        self.lock().get(user)?.rooms.get(room).copied()
+    }
+
+    fn put(&self, user: &UserId, room: &RoomId, counter: Counter) {
+        let mut counters = self.lock();
+        if counters.len() >= MAX_USERS && !counters.contains_key(user) {
+            counters.clear();
+        }
+        if !counters.contains_key(user) {
+            counters.insert(user.to_owned(), OfUser::default());
+        }
+        let rooms = &mut counters.get_mut(user).expect("was inserted above").rooms;
+        match rooms.get_mut(room) {
+            Some(kept) => *kept = counter,
+            None => {
+                rooms.insert(room.to_owned(), counter);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader<'_> {
+    /// Writes `unread_notifications` of a room.
+    pub(super) fn write_unread(&self, out: &mut Writer, room: &RoomId) -> ApiResult<()> {
+        let counter = self.unread(room)?;
+        let part = out.open("unread_notifications");
+        out.number("highlight_count", counter.highlights);
+        out.number("notification_count", counter.notifications);
+        out.end(part);
+        Ok(())
+    }
+
+    fn unread(&self, room: &RoomId) -> ApiResult<Counter> {
+        let (app, user) = (self.app, &self.session.user);
+        let own_rules = app.unread.own_rules(app, user)?;
+        let mut counter = match app.unread.counter(user, room) {
+            Some(counter) => counter,
+            None => Counter { upto: read_position(app, user, room)?, ..Counter::default() },
+        };
+        if counter.upto >= self.upto.log {
+            return Ok(counter);
+        }
+        let recent = app.store.recent_events(counter.upto, |e| e.room_id == *room);
+        let events = match recent {
+            Some(events) => events,
+            None => {
+                let mut events = app.store.room_events(
+                    room,
+                    counter.upto,
+                    self.upto.log,
+                    Order::NewestFirst,
+                    MAX_UNREAD,
+                )?;
+                events.reverse();
+                events
+            }
+        };
+        let mut rules = Rules { app, user, room, own: own_rules, made: None };
+        for event in events.iter().filter(|e| e.position <= self.upto.log) {
+            if event.sender == *user {
+                // Who answers has read what is above.
+                (counter.notifications, counter.highlights) = (0, 0);
+                continue;
+            }
+            let verdict = rules.verdict(event)?;
+            counter.notifications += u64::from(verdict.notify);
+            counter.highlights += u64::from(verdict.highlight);
+        }
+        counter.upto = self.upto.log;
+        app.unread.put(user, room, counter);
+        Ok(counter)
+    }
+}
+
+/// Where unread begins: after the last event that the user has read, or after their join.
+fn read_position(app: &App, user: &UserId, room: &RoomId) -> ApiResult<u64> {
+    let mut read = 0;
+    for event in app.store.read_up_to(room, user)? {
+        let Ok(event) = ruma::EventId::parse(event) else { continue };
+        read = read.max(app.store.event(&event)?.filter(|e| e.room_id == *room).map_or(0, |e| e.position));
+    }
+    if read == 0 {
+        read = app.store.state_event(room, "m.room.member", user.as_str())?.map_or(0, |e| e.position);
+    }
+    Ok(read)
+}
+
+/// One user's push rules in one room.
+struct Rules<'a> {
+    app: &'a App,
+    user: &'a UserId,
+    room: &'a RoomId,
+    /// Those that the user made.
+    own: Option<Arc<(String, Ruleset)>>,
+    /// The default rules if there are no own ones, and what rules have to know; made when first needed.
+    made: Option<Box<(Ruleset, PushConditionRoomCtx)>>,
+}
+
+impl Rules<'_> {
+    fn verdict(&mut self, event: &StoredEvent) -> ApiResult<Verdict> {
+        if self.own.is_none() && is_plain_message(event) {
+            return Ok(Verdict { notify: true, highlight: false });
+        }
+        if self.made.is_none() {
+            let default =
+                if self.own.is_some() { Ruleset::new() } else { Ruleset::server_default(self.user) };
+            self.made = Some(Box::new((default, self.context()?)));
+        }
+        let Some(made) = &self.made else { return Ok(Verdict::default()) };
+        let rules = self.own.as_ref().map_or(&made.0, |own| &own.1);
+        Ok(evaluate(rules, event, &made.1))
+    }
+
+    fn displayname(&self) -> String {
+        self.app.presence.displayname(self.user).unwrap_or_default()
+    }
+
+    fn context(&self) -> ApiResult<PushConditionRoomCtx> {
+        let (joined, _) = self.app.rooms.members.counts(self.room);
+        let mut context = PushConditionRoomCtx::new(
+            self.room.to_owned(),
+            UInt::try_from(joined as u64).unwrap_or(UInt::MAX),
+            self.user.to_owned(),
+            self.displayname(),
+        );
+        let create = self.app.store.state_event(self.room, "m.room.create", "")?;
+        let levels = self.app.store.state_event(self.room, "m.room.power_levels", "")?;
+        let row = self.app.store.room(self.room)?;
+        let rules = row.and_then(|row| row.version.rules()).map(|rules| rules.authorization);
+        if let (Some(create), Some(rules)) = (create, rules) {
+            let levels = levels.and_then(|e| e.content_as::<RoomPowerLevelsEventContent>());
+            context.power_levels =
+                Some(RoomPowerLevels::new(levels.into(), &rules, creators(&create)).into());
+        }
+        Ok(context)
+    }
+}
+
+fn creators(create: &StoredEvent) -> Vec<OwnedUserId> {
+    #[derive(Default, Deserialize)]
+    struct Create {
+        #[serde(default)]
+        additional_creators: Vec<OwnedUserId>,
+    }
+    let mut creators = create.content_as::<Create>().unwrap_or_default().additional_creators;
+    creators.push(create.sender.clone());
+    creators
+}
+
+fn evaluate(rules: &Ruleset, event: &StoredEvent, context: &PushConditionRoomCtx) -> Verdict {
+    let Ok(json) = RawValue::from_string(event.pdu.to_string()) else { return Verdict::default() };
+    let raw = Raw::<AnySyncTimelineEvent>::from_json(json);
+    // The rules are asynchronous only for the sake of thread subscriptions, which are not used here.
+    let mut actions = pin!(rules.get_actions(&raw, context));
+    match actions.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(actions) => Verdict {
+            notify: actions.iter().any(Action::should_notify),
+            highlight: actions.iter().any(Action::is_highlight),
+        },
+        Poll::Pending => Verdict::default(),
+    }
+}
+
+/// Whether an event is a message of which the default rules say "notify, without highlight": the rule
+/// for messages applies, and nothing in the event could make an earlier rule apply. A `false` only
+/// means that the rules have to be asked.
+fn is_plain_message(event: &StoredEvent) -> bool {
+    if event.state_key.is_some() || event.kind != "m.room.message" {
+        return false;
+    }
+    let count = |what: &str| event.pdu.matches(what).count();
+    // Clients say that a message mentions nobody.
+    count("m.notice") == 0 && count("m.replace") == 0 && count("m.mentions") == count(r#""m.mentions":{}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ruma::{event_id, room_id, user_id};
+
+    use super::*;
+    use crate::server::event::stored::Columns;
+
+    fn message(kind: &str, content: &str) -> StoredEvent {
+        let sender = user_id!("@bob:x");
+        StoredEvent::from(Columns {
+            position: 1,
+            event_id: event_id!("$e").to_owned(),
+            room_id: room_id!("!r:x").to_owned(),
+            kind: kind.to_owned(),
+            state_key: None,
+            sender: sender.to_owned(),
+            origin_server_ts: 0,
+            depth: 1,
+            pdu: format!(r#"{{"content":{content},"room_id":"!r:x","sender":"{sender}","type":"{kind}"}}"#)
+                .into(),
+            replaces: None,
+            redacted_because: None,
+            transaction: None,
+        })
+    }
+
+    fn context(members: u32) -> PushConditionRoomCtx {
+        let user = user_id!("@alice:x").to_owned();
+        PushConditionRoomCtx::new(room_id!("!r:x").to_owned(), members.into(), user, "Alice".into())
+    }
+
+    #[test]
+    fn the_short_way_never_differs_from_the_rules() {
+        let bodies = ["hello", "Alice: hi", "@room", "m.mentions", "m.notice", ""];
+        let mut taken = BTreeSet::new();
+        let rules = Ruleset::server_default(user_id!("@alice:x"));
+        for kind in ["m.room.message", "m.room.encrypted", "m.reaction", "org.x"] {
+            for body in bodies {
+                for more in [
+                    r#""msgtype":"m.text""#,
+                    r#""msgtype":"m.notice""#,
+                    r#""m.mentions":{},"msgtype":"m.text""#,
+                    r#""m.mentions":{"user_ids":["@alice:x"]},"msgtype":"m.text""#,
+                    r#""m.relates_to":{"rel_type":"m.replace"},"msgtype":"m.text""#,
+                ] {
+                    let event = message(kind, &format!(r#"{{"body":"{body}",{more}}}"#));
+                    for members in [2, 3] {
+                        let verdict = evaluate(&rules, &event, &context(members));
+                        let plain = is_plain_message(&event);
+                        if plain {
+                            assert_eq!(verdict, Verdict { notify: true, highlight: false }, "{}", event.pdu);
+                        }
+                        taken.insert((plain, verdict.notify, verdict.highlight));
+                    }
+                }
+            }
+        }
+        let all = [(false, false, false), (false, true, false), (false, true, true), (true, true, false)];
+        assert_eq!(taken.into_iter().collect::<Vec<_>>(), all);
+    }
+}
