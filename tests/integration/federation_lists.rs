@@ -1,9 +1,6 @@
 //! Presence lists across two homeservers: asking, answering, taking back, and what is lost on the way.
 
-use std::{
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::Method;
 use pilotlight::{
@@ -15,8 +12,8 @@ use pilotlight::{
 };
 use ruma::OwnedServerName;
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
+use super::support::runtime;
 use super::{
     authority::Authority,
     cli::Serve,
@@ -71,14 +68,15 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// How many messages of a server wait for an acknowledgement.
 fn outbox(server: &TestServer, names: &[OwnedServerName]) -> usize {
-    let waiting =
-        |name: &OwnedServerName| server.app().store.list_outbox(name, 1_000).expect("can be read").len();
+    let waiting = |name: &OwnedServerName| {
+        runtime().block_on(server.app().store.list_outbox(name, 1_000)).expect("can be read").len()
+    };
     names.iter().map(waiting).sum()
 }
 
 /// Everything that a server keeps of contacts.
 fn kept(server: &TestServer) -> Vec<String> {
-    let contacts = server.app().store.contacts().expect("can be read");
+    let contacts = runtime().block_on(server.app().store.contacts()).expect("can be read");
     contacts.iter().map(|contact| format!("{contact:?}")).collect()
 }
 
@@ -100,12 +98,6 @@ fn send(from: &TestServer, to: &OwnedServerName, edus: &[Value]) {
     let client = &app.federation.as_ref().expect("federates").client;
     let request = client.request(to, Method::PUT, &path, Some(body.to_string().into()));
     runtime().block_on(request).expect("an answer");
-}
-
-/// Of the whole process: connections of a server's client outlive a request.
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
 }
 
 fn edu(word: &str, observer: &str, observed: &str, seq: Option<u64>) -> Value {
@@ -382,7 +374,12 @@ fn l2_more_than_the_queue_holds_is_told_all_the_same() {
     runtime().block_on(a.app().store.put_contacts(write)).expect("is written");
     let (a, b) = (a.stop().start(), b.start());
     add(&same(&b, &bob), &alice);
-    let left = || a.app().store.list_outbox(&names[1], queue::MAX_WAITING * 2).expect("can be read").len();
+    let left = || {
+        runtime()
+            .block_on(a.app().store.list_outbox(&names[1], queue::MAX_WAITING * 2))
+            .expect("can be read")
+            .len()
+    };
     until("all of it is there", || left() == 0);
 }
 

@@ -11,7 +11,7 @@ use ruma::{
 };
 use serde_json::json;
 
-use crate::support::TestServer;
+use crate::support::{TestServer, runtime};
 
 /// Every PDU of a room: format, signature, content hash, reference hash, and the graph they form.
 fn verify_room(server: &TestServer, room: &str, version: &RoomVersionId) {
@@ -21,7 +21,9 @@ fn verify_room(server: &TestServer, room: &str, version: &RoomVersionId) {
     let keys: PublicKeyMap =
         BTreeMap::from([("localhost".to_owned(), BTreeMap::from([(app.rooms.signer.key_id(), key)]))]);
     let room = OwnedRoomId::try_from(room).expect("is a room ID");
-    let events = app.store.room_events(&room, 0, u64::MAX, Order::OldestFirst, 1000).expect("reads");
+    let events = runtime()
+        .block_on(app.store.room_events(&room, 0, u64::MAX, Order::OldestFirst, 1000))
+        .expect("reads");
     assert!(events.len() > 8, "{}", events.len());
     let mut before: Option<(String, u64)> = None;
     for event in events {

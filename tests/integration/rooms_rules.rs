@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::support::runtime;
 use crate::{
     rooms_life::{bodies, create, say},
     support::TestServer,
@@ -199,7 +200,9 @@ fn events_of_a_room_are_in_one_order_whoever_sends_at_once() {
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     let room_id = ruma::RoomId::parse(room.rsplit('/').next().expect("an ID")).expect("an ID");
     let order = pilotlight::server::store::Order::OldestFirst;
-    let events = server.app().store.room_events(&room_id, 0, u64::MAX, order, 1000).expect("reads");
+    let events = runtime()
+        .block_on(server.app().store.room_events(&room_id, 0, u64::MAX, order, 1000))
+        .expect("reads");
     assert!(events.len() > 70);
     for (n, pair) in events.windows(2).enumerate() {
         let pdu: Value = serde_json::from_str(&pair[1].pdu).expect("is JSON");
@@ -221,10 +224,11 @@ fn the_state_before_every_event_can_be_told() {
     let room_id = ruma::RoomId::parse(room.rsplit('/').next().expect("an ID")).expect("an ID");
     let app = server.app();
     let order = pilotlight::server::store::Order::OldestFirst;
-    let events = app.store.room_events(&room_id, 0, u64::MAX, order, 1000).expect("reads");
+    let events =
+        runtime().block_on(app.store.room_events(&room_id, 0, u64::MAX, order, 1000)).expect("reads");
     let mut expected = std::collections::BTreeMap::new();
     for event in &events {
-        let state = app.store.state_before(event.position).expect("reads");
+        let state = runtime().block_on(app.store.state_before(event.position)).expect("reads");
         let found: std::collections::BTreeMap<_, _> =
             state.iter().map(|e| ((e.kind.clone(), e.state_key.clone()), e.event_id.clone())).collect();
         assert_eq!(found, expected, "before {}", event.position);
@@ -233,7 +237,7 @@ fn the_state_before_every_event_can_be_told() {
             expected.insert((event.kind.clone(), event.state_key.clone()), event.event_id.clone());
         }
     }
-    let current = app.store.current_state(&room_id).expect("reads");
+    let current = runtime().block_on(app.store.current_state(&room_id)).expect("reads");
     assert_eq!(current.len(), expected.len());
     assert!(current.iter().all(|e| expected[&(e.kind.clone(), e.state_key.clone())] == e.event_id));
 }
@@ -452,7 +456,8 @@ fn what_is_in_memory_is_what_is_on_the_disk() {
     let app = server.app();
     let order = pilotlight::server::store::Order::OldestFirst;
     let recent = app.store.recent_events(0, |event| event.room_id == room_id).expect("the log is short");
-    let stored = app.store.room_events(&room_id, 0, u64::MAX, order, 1000).expect("reads");
+    let stored =
+        runtime().block_on(app.store.room_events(&room_id, 0, u64::MAX, order, 1000)).expect("reads");
     assert!(stored.len() > 10);
     assert_eq!(format!("{recent:?}"), format!("{stored:?}"));
     let (alice_id, bob_id) =

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     thread::JoinHandle,
@@ -13,7 +13,7 @@ use std::{
 
 use pilotlight::server::{Config, app::App, serve::Server};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 use ureq::Agent;
 pub use ureq::http;
 
@@ -297,4 +297,10 @@ impl Answer {
         assert!(self.body["error"].is_string(), "an error has a sentence: {}", self.text);
         self.body
     }
+}
+
+/// Of the whole process: connections of a server's client outlive a request.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
 }

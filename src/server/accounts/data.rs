@@ -26,8 +26,8 @@ pub struct AccountDataPositions(Arc<Mutex<HashMap<OwnedUserId, u64>>>);
 
 impl AccountDataPositions {
     /// Reads the positions from the store.
-    pub fn load(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Mutex::new(store.account_data_positions()?.into_iter().collect()))))
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Mutex::new(store.account_data_positions().await?.into_iter().collect()))))
     }
 
     /// Whether something of `user` changed after position `since`.
@@ -95,8 +95,8 @@ impl App {
     }
 
     /// The push rules in effect: those that the user made, or Matrix's defaults.
-    pub fn push_rules(&self, user: &UserId) -> ApiResult<Ruleset> {
-        rules(user, self.store.account_data(user, None, PUSH_RULES)?.as_deref())
+    pub async fn push_rules(&self, user: &UserId) -> ApiResult<Ruleset> {
+        rules(user, self.store.account_data(user, None, PUSH_RULES).await?.as_deref())
     }
 
     /// Changes the push rules.

@@ -25,7 +25,7 @@ use super::{
     profile::{MAX_DISPLAYNAME, ProfileField, check_length},
     rooms,
     session::{Session, Token, TokenHash, random_device_id},
-    store::{NewDevice, RemovedDevice},
+    store::{NewDevice, RemovedDevice, StoreError},
 };
 
 /// The longest device identifier, in bytes.
@@ -56,18 +56,24 @@ pub struct LoggedIn {
 }
 
 impl App {
-    /// Whose access token this is. `None`: nobody's, or not any longer.
-    pub fn session(&self, token: &str) -> ApiResult<Option<Session>> {
-        let hash = TokenHash::of(token);
+    /// Whose access token this is, if it was used lately.
+    pub fn recent_session(&self, token: &str) -> Option<Session> {
         let now = self.unix_ms();
-        if let Some(found) = self.accounts.sessions.find(&hash, now) {
-            if found.seen_long_ago {
-                self.store.note_device_seen(found.session.user.clone(), found.session.device.clone(), now);
-            }
-            return Ok(Some(found.session));
+        let found = self.accounts.sessions.find(&TokenHash::of(token), now)?;
+        if found.seen_long_ago {
+            self.store.note_device_seen(found.session.user.clone(), found.session.device.clone(), now);
         }
+        Some(found.session)
+    }
+
+    /// Whose access token this is. `None`: nobody's, or not any longer.
+    pub async fn session(&self, token: &str) -> Result<Option<Session>, StoreError> {
+        if let Some(session) = self.recent_session(token) {
+            return Ok(Some(session));
+        }
+        let (hash, now) = (TokenHash::of(token), self.unix_ms());
         let epoch = self.accounts.sessions.epoch();
-        let Some(session) = self.store.session(&hash)? else { return Ok(None) };
+        let Some(session) = self.store.session(&hash).await? else { return Ok(None) };
         self.accounts.sessions.insert(hash, &session, now, epoch);
         self.store.note_device_seen(session.user.clone(), session.device.clone(), now);
         Ok(Some(session))
@@ -150,7 +156,7 @@ impl App {
         finish(async move {
             app.store.set_profile_field(user.clone(), field, value).await?;
             // Also when it was so already: mends what a crash between the two left behind.
-            app.handle_profile(&user)?;
+            app.handle_profile(&user).await?;
             rooms::handle_profile_change(&app, &user).await?;
             Ok(())
         })
@@ -168,9 +174,7 @@ impl App {
         }
         tracing::debug!(%user, devices = removed.len(), "logged out");
         for device in removed {
-            if let Err(e) = self.presence_device_removed(user, &device.id) {
-                tracing::error!(error = %e, "a device that was logged out still counts as connected");
-            }
+            self.presence_device_removed(user, &device.id);
         }
         // A long poll of a device that is gone ends.
         self.wakers.wake(user);
@@ -181,7 +185,7 @@ impl App {
         for device in removed {
             self.to_device.acknowledge(&self.store, user, &device.id, i64::MAX.cast_unsigned()).await?;
         }
-        if !removed.is_empty() && self.store.devices(user)?.is_empty() {
+        if !removed.is_empty() && self.store.devices(user).await?.is_empty() {
             for room in self.typing.stop_everywhere(user, &self.live) {
                 self.wake_room(&room);
             }

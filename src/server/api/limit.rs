@@ -1,6 +1,6 @@
 //! Around every route: who sends the request, and whether they may ask as often.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -10,34 +10,60 @@ use axum::{
 };
 
 use super::{
-    error::{ApiError, ApiResult},
+    error::ApiError,
     extract::{Credentials, access_token},
 };
 use crate::server::{app::App, http::PeerAddress, limits::Origin};
 
 /// Finds out who sends the request, and counts it. Around every route of the API.
 ///
-/// Not an `async fn`: that would hold the request a second time for as long as a long poll waits.
+/// Not an `async fn`: that would hold the request a second time for as long as a long poll waits. Only who
+/// was not seen lately is looked for in the store.
 pub fn count(
     State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+    let token = match access_token(request.headers(), request.uri().query()) {
+        None => return pass(&app, request, next, Credentials::None),
+        Some(token) => token,
+    };
+    if let Some(session) = app.recent_session(&token) {
+        return pass(&app, request, next, Credentials::Known(session));
+    }
+    Box::pin(async move {
+        match app.session(&token).await {
+            Ok(session) => {
+                let credentials = session.map_or(Credentials::Unknown, Credentials::Known);
+                pass(&app, request, next, credentials).await
+            }
+            Err(e) => ApiError::from(e).into_response(),
+        }
+    })
+}
+
+/// Counts the request and passes it on, unless there were too many.
+fn pass(
+    app: &App,
     mut request: Request,
     next: Next,
-) -> impl Future<Output = Response> + Send {
+    credentials: Credentials,
+) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
     let origin = Origin::of(peer, request.headers());
-    let answer = match admit(&app, &request, origin) {
-        Ok(credentials) => {
+    let now_ms = app.unix_ms();
+    let counted = match &credentials {
+        Credentials::Known(_) if is_counted_elsewhere(&request) => Ok(()),
+        Credentials::Known(session) => app.limits.user(&session.user, now_ms),
+        Credentials::Unknown | Credentials::None => app.limits.address(origin, now_ms),
+    };
+    match counted {
+        Ok(()) => {
             request.extensions_mut().insert(credentials);
             request.extensions_mut().insert(origin);
-            Ok(Box::pin(next.run(request)))
+            Box::pin(next.run(request))
         }
-        Err(e) => Err(Box::new(e.into_response())),
-    };
-    async move {
-        match answer {
-            Ok(answer) => answer.await,
-            Err(refused) => *refused,
-        }
+        Err(e) => Box::pin(std::future::ready(ApiError::from(e).into_response())),
     }
 }
 
@@ -53,23 +79,6 @@ pub async fn count_stranger(State(app): State<Arc<App>>, mut request: Request, n
         }
         Err(e) => ApiError::from(e).into_response(),
     }
-}
-
-fn admit(app: &App, request: &Request, origin: Origin) -> ApiResult<Credentials> {
-    let now_ms = app.unix_ms();
-    let credentials = match access_token(request.headers(), request.uri().query()) {
-        None => Credentials::None,
-        Some(token) => match app.session(&token)? {
-            Some(session) => Credentials::Known(session),
-            None => Credentials::Unknown,
-        },
-    };
-    match &credentials {
-        Credentials::Known(_) if is_counted_elsewhere(request) => {}
-        Credentials::Known(session) => app.limits.user(&session.user, now_ms)?,
-        Credentials::Unknown | Credentials::None => app.limits.address(origin, now_ms)?,
-    }
-    Ok(credentials)
 }
 
 /// Whether the request says something of presence, which counts when it is taken.

@@ -80,8 +80,8 @@ impl App {
     pub async fn open(config: Config) -> Result<Arc<Self>, ServeError> {
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole)?;
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
-        let account_data = AccountDataPositions::load(&store).map_err(damaged)?;
-        let rooms = Rooms::open(&config, &store)?;
+        let account_data = AccountDataPositions::load(&store).await.map_err(damaged)?;
+        let rooms = Rooms::open(&config, &store).await?;
         let limits = RateLimits::new(config.rate_limits);
         let started_unix_ms = unix_ms();
         let federation = match config.federation.listen {
@@ -93,10 +93,10 @@ impl App {
         };
         let live = Live::new(started_unix_ms * 1000);
         let now = crate::core::time::Instant::from_millis(started_unix_ms);
-        let presence = Presence::load(&store, &config.presence, &live, now).map_err(damaged)?;
-        let contacts = Contacts::load(&store).map_err(damaged)?;
-        let receipts = Receipts::load(&store).map_err(damaged)?;
-        let to_device = ToDevice::load(&store).map_err(damaged)?;
+        let presence = Presence::load(&store, &config.presence, &live, now).await.map_err(damaged)?;
+        let contacts = Contacts::load(&store).await.map_err(damaged)?;
+        let receipts = Receipts::load(&store).await.map_err(damaged)?;
+        let to_device = ToDevice::load(&store).await.map_err(damaged)?;
         let app = Arc::new(Self {
             config,
             store,

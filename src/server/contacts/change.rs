@@ -61,7 +61,13 @@ impl App {
             let write = write(&users, &consequences);
             (result, consequences, write)
         };
-        let result = result.inspect_err(|_| self.take_back(&consequences))?;
+        let result = match result {
+            Ok(result) => result,
+            Err(e) => {
+                self.take_back(&consequences).await;
+                return Err(e);
+            }
+        };
         if write.is_empty() {
             return Ok(result);
         }
@@ -80,7 +86,7 @@ impl App {
     async fn finish(self: &Arc<Self>, consequences: Consequences, write: ContactWrite) -> ApiResult<()> {
         let outbox = write.outbox.clone();
         if let Err(e) = self.store.put_contacts(write).await {
-            self.take_back(&consequences);
+            self.take_back(&consequences).await;
             return Err(e.into());
         }
         for message in &outbox {
@@ -90,10 +96,10 @@ impl App {
     }
 
     /// Reads what was refused, or could not be written, from the disk again, so that nobody relies on it.
-    fn take_back(&self, consequences: &Consequences) {
+    async fn take_back(&self, consequences: &Consequences) {
         let owners: BTreeSet<&OwnedUserId> = consequences.rows.iter().map(|(owner, _)| owner).collect();
         for owner in owners {
-            match self.store.contacts_of(owner) {
+            match self.store.contacts_of(owner).await {
                 Ok(stored) => self.contacts.restore(owner, stored),
                 Err(e) => tracing::error!(error = %e, "a presence list in memory is ahead of the disk"),
             }

@@ -77,11 +77,12 @@ impl OfUser {
 
 impl Contacts {
     /// Reads all lists and settings from the store.
-    pub fn load(store: &Store) -> Result<Self, StoreError> {
-        let mut settings: BTreeMap<OwnedUserId, Settings> = store.contact_settings()?.into_iter().collect();
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut settings: BTreeMap<OwnedUserId, Settings> =
+            store.contact_settings().await?.into_iter().collect();
         let mut contacts: BTreeMap<OwnedUserId, Vec<(Arc<str>, Contact)>> =
             settings.keys().map(|owner| (owner.clone(), Vec::new())).collect();
-        for (owner, contact, data) in store.contacts()? {
+        for (owner, contact, data) in store.contacts().await? {
             contacts.entry(owner).or_default().push((Arc::from(contact.as_str()), data));
         }
         let mut users = HashMap::new();

@@ -36,8 +36,11 @@ impl App {
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read.
-    pub fn resume_list_messages(&self) -> Result<(), StoreError> {
-        self.store.list_outbox_servers()?.iter().try_for_each(|server| self.refill(server))
+    pub async fn resume_list_messages(&self) -> Result<(), StoreError> {
+        for server in self.store.list_outbox_servers().await? {
+            self.refill(&server).await?;
+        }
+        Ok(())
     }
 
     /// Has the contact's server told, unless the operator wants no presence shared with it; then the message waits
@@ -69,7 +72,10 @@ impl App {
         }
         let mut done = self.store.acknowledge_list_messages(messages).await;
         if self.is_to_refill(server) {
-            done = done.and_then(|()| self.refill(server));
+            done = match done {
+                Ok(()) => self.refill(server).await,
+                Err(e) => Err(e),
+            };
         }
         if let Err(e) = done {
             tracing::warn!(error = %e, "messages about presence lists will be sent (again) after a restart");
@@ -84,8 +90,8 @@ impl App {
     }
 
     /// Gives as many messages to the queue as it holds; those that it holds already are the same.
-    fn refill(&self, server: &ServerName) -> Result<(), StoreError> {
-        let messages = self.store.list_outbox(server, MAX_WAITING)?;
+    async fn refill(&self, server: &ServerName) -> Result<(), StoreError> {
+        let messages = self.store.list_outbox(server, MAX_WAITING).await?;
         if messages.len() == MAX_WAITING {
             locked(&self.contacts.outbox).overflowed.insert(server.to_owned());
         }

@@ -24,9 +24,9 @@ impl App {
     ///
     /// # Errors
     /// 404: there is no such user here; 403: this server shares no presence with theirs.
-    pub fn listable(&self, user: &UserId) -> ApiResult<Arc<str>> {
+    pub async fn listable(&self, user: &UserId) -> ApiResult<Arc<str>> {
         if user.server_name() == self.server_name() {
-            if self.store.profile(user)?.is_none() {
+            if self.store.profile(user).await?.is_none() {
                 return Err(ApiError::not_found("there is no such user on this server"));
             }
         } else if !self.shares_presence_with(user.server_name()) {
@@ -55,7 +55,7 @@ impl App {
         let mut taken = Vec::new();
         for (edu_type, content) in edus {
             match self.check_list_edu(origin, edu_type, content) {
-                Ok(edu) => taken.push((self.store.profile(edu.addressee())?.is_some(), edu)),
+                Ok(edu) => taken.push((self.store.profile(edu.addressee()).await?.is_some(), edu)),
                 Err(why) => tracing::debug!(%origin, edu_type, why, "an EDU was refused"),
             }
         }

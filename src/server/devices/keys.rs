@@ -40,10 +40,19 @@ struct DeviceLists {
 }
 
 impl DeviceKeyCounts {
-    fn lists_changed(&self, store: &Store, since: u64, upto: u64) -> Result<Vec<OwnedUserId>, StoreError> {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn lists_changed(
+        &self,
+        store: &Store,
+        since: u64,
+        upto: u64,
+    ) -> Result<Vec<OwnedUserId>, StoreError> {
+        let read = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = read().upto;
+        let news = if from < upto { store.device_lists_changed(from, upto).await? } else { Vec::new() };
+        let mut lists = read();
+        // Whoever read the same stretch meanwhile took the same from it, and perhaps more.
         if lists.upto < upto {
-            for (position, user) in store.device_lists_changed(lists.upto, upto)? {
+            for (position, user) in news {
                 if let Some(before) = lists.position_of.insert(user.clone(), position) {
                     lists.by_position.remove(&before);
                 }
@@ -68,13 +77,14 @@ impl DeviceKeyCounts {
 
 impl App {
     /// How many keys the session's device has left.
-    pub fn key_counts(&self, session: &Session) -> Result<Arc<KeyCounts>, StoreError> {
+    pub async fn key_counts(&self, session: &Session) -> Result<Arc<KeyCounts>, StoreError> {
         let key = (session.user.clone(), session.device.clone());
         let epoch = self.device_keys.epoch.load(Ordering::Acquire);
-        if let Some(counts) = self.device_keys.lock().get(&key) {
-            return Ok(Arc::clone(counts));
+        let known = self.device_keys.lock().get(&key).cloned();
+        if let Some(counts) = known {
+            return Ok(counts);
         }
-        let counts = Arc::new(self.store.key_counts(&session.user, &session.device)?);
+        let counts = Arc::new(self.store.key_counts(&session.user, &session.device).await?);
         let mut kept = self.device_keys.lock();
         if self.device_keys.epoch.load(Ordering::Acquire) == epoch {
             if kept.len() >= MAX_COUNTS {
@@ -151,13 +161,13 @@ impl App {
 
     /// Those whose devices or keys changed between two positions, as far as it concerns `reader`: the
     /// reader, and whoever shares a room.
-    pub fn device_lists_changed(
+    pub async fn device_lists_changed(
         &self,
         reader: &UserId,
         since: u64,
         upto: u64,
     ) -> Result<Vec<OwnedUserId>, StoreError> {
-        let mut changed = self.device_keys.lists_changed(&self.store, since, upto)?;
+        let mut changed = self.device_keys.lists_changed(&self.store, since, upto).await?;
         changed.retain(|user| user == reader || self.rooms.members.shares_room(reader, user));
         Ok(changed)
     }

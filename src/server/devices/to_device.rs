@@ -26,8 +26,8 @@ struct Waiting {
 
 impl ToDevice {
     /// Reads from the store which devices have messages.
-    pub fn load(store: &Store) -> Result<Self, StoreError> {
-        let waiting = store.to_device_waiting()?.into_iter();
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let waiting = store.to_device_waiting().await?.into_iter();
         let waiting = waiting.map(|(user, device, first, last)| ((user, device), Waiting { first, last }));
         Ok(Self(Arc::new(Mutex::new(waiting.collect()))))
     }

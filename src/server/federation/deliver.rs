@@ -70,7 +70,7 @@ impl<'a> From<&'a Edu> for BodyEdu<'a> {
 /// Sends what is queued for other servers, until the task is dropped.
 pub async fn run(app: Arc<App>) {
     let Some(federation) = &app.federation else { return };
-    if let Err(error) = app.resume_list_messages() {
+    if let Err(error) = app.resume_list_messages().await {
         tracing::error!(%error, "messages about presence lists cannot be read");
     }
     let mut under_way = JoinSet::new();

@@ -84,7 +84,7 @@ impl Keyring {
         key_id: &str,
         now_ms: u64,
     ) -> Result<PublicKeyMap, KeyError> {
-        let entry = self.server(store, server)?;
+        let entry = self.server(store, server).await?;
         let usable = || {
             let known = entry.known();
             let usable = now_ms < known.valid_until_ms && known.keys.contains_key(key_id);
@@ -120,12 +120,12 @@ impl Keyring {
         Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: Some(now_ms) })
     }
 
-    fn server(&self, store: &Store, server: &ServerName) -> Result<Arc<Server>, KeyError> {
+    async fn server(&self, store: &Store, server: &ServerName) -> Result<Arc<Server>, KeyError> {
         let remembered = || self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = remembered().get(server) {
             return Ok(Arc::clone(known));
         }
-        let known = Mutex::new(restore(store, server)?);
+        let known = Mutex::new(restore(store, server).await?);
         let mut all = remembered();
         if all.len() >= REMEMBERED {
             all.clear();
@@ -141,8 +141,8 @@ impl Server {
     }
 }
 
-fn restore(store: &Store, server: &ServerName) -> Result<Known, KeyError> {
-    let (rows, valid_until_ms) = store.server_keys(server).map_err(KeyError::Store)?;
+async fn restore(store: &Store, server: &ServerName) -> Result<Known, KeyError> {
+    let (rows, valid_until_ms) = store.server_keys(server).await.map_err(KeyError::Store)?;
     let keys = rows.into_iter().map(|(id, key)| (id, Base64::new(key))).collect();
     Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: None })
 }

@@ -34,7 +34,7 @@ impl App {
     }
 
     /// A poll or stream of the device begins (P12); it may say what kind of device it is (P7).
-    pub fn connect(
+    pub async fn connect(
         self: &Arc<Self>,
         session: &Session,
         says: SetPresence,
@@ -43,12 +43,13 @@ impl App {
         let device = device_key(&session.device);
         let now = self.now();
         let connected = Connected { app: Arc::clone(self), session: session.clone() };
+        self.presence.introduce(&session.user, &self.store, now).await?;
         self.presence_input(&session.user, |engine, user| {
             engine.handle_connected(user, device, says, now);
             if device_type.is_some() {
                 engine.handle_device_type(user, device, device_type);
             }
-        })?;
+        });
         Ok(connected)
     }
 
@@ -63,23 +64,23 @@ impl App {
     }
 
     /// The device was logged out.
-    pub fn presence_device_removed(&self, user: &UserId, device: &DeviceId) -> Result<(), StoreError> {
+    pub fn presence_device_removed(&self, user: &UserId, device: &DeviceId) {
         self.presence.deliveries.forget(user, device);
         let (device, now) = (device_key(device), self.now());
-        self.presence_input(user, |engine, user| engine.handle_device_removed(user, device, now))?;
-        Ok(())
+        self.presence_input(user, |engine, user| engine.handle_device_removed(user, device, now));
     }
 
     /// The user did something that counts as being active (P8): sent a message.
-    pub fn handle_pro_active(&self, user: &UserId) -> Result<(), StoreError> {
+    pub async fn handle_pro_active(&self, user: &UserId) -> Result<(), StoreError> {
         let now = self.now();
-        self.presence_input(user, |engine, user| engine.handle_pro_active(user, now))?;
+        self.presence.introduce(user, &self.store, now).await?;
+        self.presence_input(user, |engine, user| engine.handle_pro_active(user, now));
         Ok(())
     }
 
     /// The user changed name or picture: one event tells it with the presence (P10).
-    pub fn handle_profile(&self, user: &UserId) -> Result<(), StoreError> {
-        let profile = self.store.profile(user)?.unwrap_or_default();
+    pub async fn handle_profile(&self, user: &UserId) -> Result<(), StoreError> {
+        let profile = self.store.profile(user).await?.unwrap_or_default();
         if self.presence.replace_profile(user, profile, &self.live, self.now()) {
             self.tell(&[Told { user: Arc::new(user.to_owned()), change: Change::Visible }]);
         }
@@ -90,10 +91,10 @@ impl App {
         &self,
         user: &UserId,
         input: impl FnOnce(&mut crate::core::presence::Engine, crate::core::presence::UserKey),
-    ) -> Result<Ticket, StoreError> {
-        let ((), told, ticket) = self.presence.input(user, &self.store, &self.live, self.now(), input)?;
+    ) -> Option<Ticket> {
+        let (told, ticket) = self.presence.input(user, &self.live, self.now(), input)?;
         self.tell(&told);
-        Ok(ticket)
+        Some(ticket)
     }
 
     /// Wakes those who are to be told now: for a change that others see, everybody who may see it.
@@ -133,12 +134,9 @@ impl Presence {
 impl Drop for Connected {
     fn drop(&mut self) {
         let (device, now) = (device_key(&self.session.device), self.app.now());
-        let ended = self.app.presence_input(&self.session.user, |engine, user| {
+        self.app.presence_input(&self.session.user, |engine, user| {
             engine.handle_disconnected(user, device, now);
         });
-        if let Err(e) = ended {
-            tracing::error!(error = %e, "a connection's end could not be noted");
-        }
     }
 }
 

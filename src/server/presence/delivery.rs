@@ -26,9 +26,9 @@ struct Inner {
 }
 
 impl Deliveries {
-    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
         let mut inner = Inner::default();
-        for Session { user, device } in store.presence_stopped()? {
+        for Session { user, device } in store.presence_stopped().await? {
             inner.stopped.entry(user).or_default().insert(device);
         }
         Ok(Self(Mutex::new(inner)))

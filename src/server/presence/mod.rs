@@ -100,7 +100,7 @@ pub(super) struct Ticket(u64);
 
 impl Presence {
     /// The engine with every user whose presence the store has.
-    pub fn load(
+    pub async fn load(
         store: &Store,
         config: &config::Presence,
         live: &Live,
@@ -120,14 +120,14 @@ impl Presence {
             queued: 0,
             armed: None,
         };
-        for (user, record) in store.presence_records()? {
-            let profile = store.profile(&user)?.unwrap_or_default();
+        for (user, record) in store.presence_records().await? {
+            let profile = store.profile(&user).await?.unwrap_or_default();
             let key = inner.insert(&user, record, profile, now);
             inner.publish(key, live.advance(), now);
         }
         Ok(Self {
             inner: Mutex::new(inner),
-            deliveries: Deliveries::load(store)?,
+            deliveries: Deliveries::load(store).await?,
             waiting: Waiting::default(),
             remotes: Mutex::default(),
             earlier: Notify::new(),
@@ -186,26 +186,38 @@ impl Presence {
         written.wait_for(|upto| *upto >= ticket.0).await.map(|_| ()).map_err(|_| StoreError::Closed)
     }
 
-    /// Runs one input through the engine, and takes what follows from it. What others are to be told is
-    /// returned, for the caller to wake them when the lock is gone.
-    fn input<T>(
+    /// Takes a user up whom nobody has heard of yet.
+    pub(super) async fn introduce(
         &self,
         user: &UserId,
         store: &Store,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        if self.lock().keys.contains_key(user) {
+            return Ok(());
+        }
+        let profile = store.profile(user).await?.unwrap_or_default();
+        let mut inner = self.lock();
+        if !inner.keys.contains_key(user) {
+            inner.insert(user, Record::default(), profile, now);
+        }
+        Ok(())
+    }
+
+    /// Runs one input of a known user through the engine, and takes what follows from it. What others are to
+    /// be told is returned, for the caller to wake them when the lock is gone. `None`: nobody knows the user.
+    fn input(
+        &self,
+        user: &UserId,
         live: &Live,
         now: Instant,
-        input: impl FnOnce(&mut Engine, UserKey) -> T,
-    ) -> Result<(T, Vec<Told>, Ticket), StoreError> {
-        let known = self.lock().keys.contains_key(user);
-        let profile = if known { None } else { store.profile(user)? };
+        input: impl FnOnce(&mut Engine, UserKey),
+    ) -> Option<(Vec<Told>, Ticket)> {
         let mut inner = self.lock();
-        let key = match (inner.keys.get(user), profile) {
-            (Some(key), _) => *key,
-            (None, profile) => inner.insert(user, Record::default(), profile.unwrap_or_default(), now),
-        };
-        let value = input(&mut inner.engine, key);
+        let key = *inner.keys.get(user)?;
+        input(&mut inner.engine, key);
         let told = self.drain(&mut inner, live, now);
-        Ok((value, told, Ticket(inner.queued)))
+        Some((told, Ticket(inner.queued)))
     }
 
     /// Takes the engine's outputs: records to the disk, changes to their positions.

@@ -210,14 +210,18 @@ impl App {
 
     async fn apply_said(&self, user: &OwnedUserId, said: Said) -> Result<(), StoreError> {
         let (now, hides, is_choice) = (self.now(), said.hides(), said.choice.is_some());
-        let ticket = self.presence_input(user, |engine, user| said.apply(engine, user, now))?;
+        self.presence.introduce(user, &self.store, now).await?;
+        let ticket = self.presence_input(user, |engine, user| said.apply(engine, user, now));
         if hides {
             for room in self.typing.stop_everywhere(user, &self.live) {
                 self.wake_room(&room);
             }
         }
         // What a device reports is not kept over a restart: nobody waits for the disk.
-        if is_choice { self.presence.written(ticket).await } else { Ok(()) }
+        match ticket {
+            Some(ticket) if is_choice => self.presence.written(ticket).await,
+            _ => Ok(()),
+        }
     }
 }
 

@@ -53,21 +53,21 @@ impl Visibility {
 ///
 /// # Errors
 /// [`Refusal::Forbidden`]: not at all; the same for a room that does not exist.
-pub fn access(app: &App, user: &UserId, room: &RoomId) -> Result<Access, Refusal> {
+pub async fn access(app: &App, user: &UserId, room: &RoomId) -> Result<Access, Refusal> {
     if app.rooms.members.is_joined(user, room) {
         return Ok(Access::Joined);
     }
-    let current = app.store.state_event(room, "m.room.history_visibility", "")?;
+    let current = app.store.state_event(room, "m.room.history_visibility", "").await?;
     if current.is_some_and(|event| Visibility::of(&event) == Visibility::WorldReadable) {
         return Ok(Access::Peek);
     }
     let forbidden = || Refusal::Forbidden("you are not in this room".into());
-    let row = app.store.membership(user, room)?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
+    let row = app.store.membership(user, room).await?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
     let was_in_it = |membership: Membership| match membership {
         Membership::Leave | Membership::Ban => Some(Access::Until(row.position)),
         Membership::Join | Membership::Invite | Membership::Knock => None,
     };
-    let joined_once = app.store.last_join(user, room)?.is_some();
+    let joined_once = app.store.last_join(user, room).await?.is_some();
     was_in_it(row.membership).filter(|_| joined_once).ok_or_else(forbidden)
 }
 
@@ -78,7 +78,7 @@ pub fn access(app: &App, user: &UserId, room: &RoomId) -> Result<Access, Refusal
 ///
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
-pub fn visible_events(
+pub async fn visible_events(
     app: &App,
     user: &UserId,
     room: &RoomId,
@@ -90,17 +90,19 @@ pub fn visible_events(
     let range = (first - 1, last);
     let visibilities: Vec<(u64, Visibility)> = app
         .store
-        .state_event_between(room, "m.room.history_visibility", "", range)?
+        .state_event_between(room, "m.room.history_visibility", "", range)
+        .await?
         .iter()
         .map(|event| (event.position, Visibility::of(event)))
         .collect();
     let memberships: Vec<(u64, Membership)> = app
         .store
-        .state_event_between(room, "m.room.member", user.as_str(), range)?
+        .state_event_between(room, "m.room.member", user.as_str(), range)
+        .await?
         .iter()
         .filter_map(|event| Some((event.position, event.membership()?.1)))
         .collect();
-    let last_join = app.store.last_join(user, room)?;
+    let last_join = app.store.last_join(user, room).await?;
     // Before an event and after it, so that an event that changes either is seen from both sides.
     let around = |position: u64| {
         [position - 1, position].map(|at| {
@@ -118,8 +120,8 @@ pub fn visible_events(
 ///
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
-pub fn may_see_event(app: &App, user: &UserId, event: &Arc<StoredEvent>) -> Result<bool, Refusal> {
-    Ok(!visible_events(app, user, &event.room_id, vec![Arc::clone(event)])?.is_empty())
+pub async fn may_see_event(app: &App, user: &UserId, event: &Arc<StoredEvent>) -> Result<bool, Refusal> {
+    Ok(!visible_events(app, user, &event.room_id, vec![Arc::clone(event)]).await?.is_empty())
 }
 
 /// The rule itself, for the setting and the user's membership at the time of the event.

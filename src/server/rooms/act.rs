@@ -186,7 +186,7 @@ pub async fn forget(app: &Arc<App>, session: &Session, room_id: &RoomId) -> Resu
     if app.store.forget_room(&session.user, room_id).await? {
         return Ok(());
     }
-    match app.store.membership(&session.user, room_id)? {
+    match app.store.membership(&session.user, room_id).await? {
         Some(_) => Err(Refusal::InvalidParam("leave the room before forgetting it".into())),
         None => Err(Refusal::NotFound("you were never in this room".into())),
     }
@@ -225,7 +225,7 @@ pub async fn leave_everything(app: &Arc<App>, user: &UserId) -> Result<(), Refus
         Membership::Join | Membership::Invite | Membership::Knock => true,
         Membership::Leave | Membership::Ban => false,
     };
-    let rows = app.store.memberships(user)?.into_iter().filter(present);
+    let rows = app.store.memberships(user).await?.into_iter().filter(present);
     in_rooms(app, user, rows.map(|row| row.room_id).collect(), |write, author, room| {
         let user = author.sender;
         let content = content::member(write, user, Membership::Leave, None)?;

@@ -132,18 +132,27 @@ pub async fn set_listed(
 ///
 /// # Errors
 /// [`Refusal::Forbidden`].
-pub fn visible_aliases(app: &App, user: &UserId, room: &RoomId) -> Result<Vec<OwnedRoomAliasId>, Refusal> {
-    access(app, user, room)?;
-    Ok(app.store.aliases(room)?)
+pub async fn visible_aliases(
+    app: &App,
+    user: &UserId,
+    room: &RoomId,
+) -> Result<Vec<OwnedRoomAliasId>, Refusal> {
+    access(app, user, room).await?;
+    Ok(app.store.aliases(room).await?)
 }
 
 /// A page of the public directory, from the `skip`th room on.
 ///
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
-pub fn public_rooms(app: &App, filter: &Filter, skip: usize, limit: usize) -> Result<DirectoryPage, Refusal> {
+pub async fn public_rooms(
+    app: &App,
+    filter: &Filter,
+    skip: usize,
+    limit: usize,
+) -> Result<DirectoryPage, Refusal> {
     let mut rooms: BTreeMap<OwnedRoomId, Vec<Arc<StoredEvent>>> = BTreeMap::new();
-    for event in app.store.listed_state(&SHOWN)? {
+    for event in app.store.listed_state(&SHOWN).await? {
         rooms.entry(event.room_id.clone()).or_default().push(event);
     }
     let mut rooms: Vec<PublicRoomsChunk> = rooms

@@ -55,9 +55,9 @@ struct Present {
 }
 
 impl Members {
-    pub(super) fn load(store: &Store, limit: RoomLimit) -> Result<Self, StoreError> {
+    pub(super) async fn load(store: &Store, limit: RoomLimit) -> Result<Self, StoreError> {
         let mut index = Index::default();
-        store.present_members(|user, room, membership| index.set(&user, &room, membership))?;
+        store.present_members(|user, room, membership| index.set(&user, &room, membership)).await?;
         Ok(Self { index: RwLock::new(index), limit })
     }
 

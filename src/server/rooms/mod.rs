@@ -74,9 +74,10 @@ impl Rooms {
     ///
     /// # Errors
     /// [`OpenError`] when either cannot be read.
-    pub fn open(config: &super::Config, store: &Store) -> Result<Self, OpenError> {
+    pub async fn open(config: &super::Config, store: &Store) -> Result<Self, OpenError> {
         let signer = Arc::new(Signer::open(&config.data_dir, &config.server_name)?);
         let members = Members::load(store, config.presence.room_limit())
+            .await
             .map_err(|e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string()))?;
         Ok(Self { members, signer })
     }

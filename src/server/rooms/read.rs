@@ -58,10 +58,10 @@ pub struct Context {
 ///
 /// # Errors
 /// [`Refusal::Forbidden`] for somebody who may not look into the room.
-pub fn state(app: &App, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    match access(app, user, room)? {
-        Access::Joined | Access::Peek => Ok(app.store.current_state(room)?),
-        Access::Until(position) => state_at(app, room, position),
+pub async fn state(app: &App, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    match access(app, user, room).await? {
+        Access::Joined | Access::Peek => Ok(app.store.current_state(room).await?),
+        Access::Until(position) => state_at(app, room, position).await,
     }
 }
 
@@ -69,16 +69,16 @@ pub fn state(app: &App, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEv
 ///
 /// # Errors
 /// [`Refusal::NotFound`] when there is none of this type and key.
-pub fn state_event(
+pub async fn state_event(
     app: &App,
     user: &UserId,
     room: &RoomId,
     kind: &str,
     key: &str,
 ) -> Result<Arc<StoredEvent>, Refusal> {
-    let found = match access(app, user, room)? {
-        Access::Joined | Access::Peek => app.store.state_event(room, kind, key)?,
-        Access::Until(position) => app.store.state_event_at(room, kind, key, position)?,
+    let found = match access(app, user, room).await? {
+        Access::Joined | Access::Peek => app.store.state_event(room, kind, key).await?,
+        Access::Until(position) => app.store.state_event_at(room, kind, key, position).await?,
     };
     found.ok_or_else(|| Refusal::NotFound("the room has no such state".into()))
 }
@@ -87,19 +87,19 @@ pub fn state_event(
 ///
 /// # Errors
 /// As for [`state`].
-pub fn members(
+pub async fn members(
     app: &App,
     user: &UserId,
     room: &RoomId,
     at: Option<u64>,
 ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let at = match (access(app, user, room)?, at) {
+    let at = match (access(app, user, room).await?, at) {
         (Access::Until(left), Some(at)) => Some(at.min(left)),
         (Access::Until(left), None) => Some(left),
         (Access::Joined | Access::Peek, at) => at.filter(|at| *at < app.store.log_position()),
     };
-    let Some(at) = at else { return Ok(app.store.current_state_of_type(room, "m.room.member")?) };
-    let mut state = state_at(app, room, at)?;
+    let Some(at) = at else { return Ok(app.store.current_state_of_type(room, "m.room.member").await?) };
+    let mut state = state_at(app, room, at).await?;
     state.retain(|event| event.kind == "m.room.member");
     Ok(state)
 }
@@ -108,10 +108,10 @@ pub fn members(
 ///
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
-pub fn state_at(app: &App, room: &RoomId, position: u64) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let last = app.store.room_events(room, 0, position, Order::NewestFirst, 1)?;
+pub async fn state_at(app: &App, room: &RoomId, position: u64) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    let last = app.store.room_events(room, 0, position, Order::NewestFirst, 1).await?;
     let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
-    let mut state = app.store.state_before(last.position)?;
+    let mut state = app.store.state_before(last.position).await?;
     if let Some(key) = &last.state_key {
         state.retain(|event| !event.is_state(&last.kind, key));
         state.push(last);
@@ -123,14 +123,14 @@ pub fn state_at(app: &App, room: &RoomId, position: u64) -> Result<Vec<Arc<Store
 ///
 /// # Errors
 /// [`Refusal::NotFound`] when there is none, or the user may not see it.
-pub fn event(
+pub async fn event(
     app: &App,
     user: &UserId,
     room: &RoomId,
     event_id: &EventId,
 ) -> Result<Arc<StoredEvent>, Refusal> {
     let absent = || Refusal::NotFound("there is no such event, or you may not see it".into());
-    let until = match access(app, user, room) {
+    let until = match access(app, user, room).await {
         Ok(Access::Joined | Access::Peek) => u64::MAX,
         Ok(Access::Until(position)) => position,
         Err(Refusal::Forbidden(_)) => return Err(absent()),
@@ -138,24 +138,25 @@ pub fn event(
     };
     let event = app
         .store
-        .event(event_id)?
+        .event(event_id)
+        .await?
         .filter(|event| *event.room_id == *room && event.position <= until)
         .ok_or_else(absent)?;
-    visible_events(app, user, room, vec![event])?.pop().ok_or_else(absent)
+    visible_events(app, user, room, vec![event]).await?.pop().ok_or_else(absent)
 }
 
 /// A page of a room's timeline, of the events that are `wanted`.
 ///
 /// # Errors
 /// As for [`state`].
-pub fn messages(
+pub async fn messages(
     app: &App,
     user: &UserId,
     room: &RoomId,
     page: Wanted,
     keep: impl Fn(&StoredEvent) -> bool,
 ) -> Result<Page, Refusal> {
-    let last = match access(app, user, room)? {
+    let last = match access(app, user, room).await? {
         Access::Joined | Access::Peek => app.store.log_position(),
         Access::Until(position) => position,
     };
@@ -174,11 +175,11 @@ pub fn messages(
             break (low < high).then_some(at);
         }
         let batch = (limit - events.len()).max(50);
-        let found = app.store.room_events(room, low, high, page.order, batch)?;
+        let found = app.store.room_events(room, low, high, page.order, batch).await?;
         scanned += found.len();
         let more = found.len() == batch;
         let Some(last_found) = found.last().map(|event| event.position) else { break None };
-        let visible = visible_events(app, user, room, found)?;
+        let visible = visible_events(app, user, room, found).await?;
         let mut full = None;
         for event in visible.into_iter().filter(|event| keep(event)) {
             let position = event.position;
@@ -203,7 +204,7 @@ pub fn messages(
 ///
 /// # Errors
 /// As for [`event`].
-pub fn context(
+pub async fn context(
     app: &App,
     user: &UserId,
     room: &RoomId,
@@ -211,17 +212,17 @@ pub fn context(
     limit: usize,
     keep: impl Fn(&StoredEvent) -> bool,
 ) -> Result<Context, Refusal> {
-    let event = event(app, user, room, event_id)?;
-    let side = |order, from, limit: usize| {
+    let event = event(app, user, room, event_id).await?;
+    let side = async |order, from, limit: usize| {
         if limit == 0 {
             return Ok(Page { events: Vec::new(), start: from, end: Some(from) });
         }
-        messages(app, user, room, Wanted { from: Some(from), to: None, order, limit }, &keep)
+        messages(app, user, room, Wanted { from: Some(from), to: None, order, limit }, &keep).await
     };
-    let before = side(Order::NewestFirst, event.position - 1, limit / 2)?;
-    let after = side(Order::OldestFirst, event.position, limit - limit / 2)?;
+    let before = side(Order::NewestFirst, event.position - 1, limit / 2).await?;
+    let after = side(Order::OldestFirst, event.position, limit - limit / 2).await?;
     let last = after.events.last().unwrap_or(&event).position;
-    let state = state_at(app, room, last)?;
+    let state = state_at(app, room, last).await?;
     Ok(Context { event, before, after, state })
 }
 
@@ -229,7 +230,7 @@ pub fn context(
 ///
 /// # Errors
 /// As for [`event`].
-pub fn relations(
+pub async fn relations(
     app: &App,
     user: &UserId,
     room: &RoomId,
@@ -237,8 +238,8 @@ pub fn relations(
     (rel_type, kind): (Option<&str>, Option<&str>),
     page: Wanted,
 ) -> Result<Page, Refusal> {
-    event(app, user, room, event_id)?;
-    let last = match access(app, user, room)? {
+    event(app, user, room, event_id).await?;
+    let last = match access(app, user, room).await? {
         Access::Joined | Access::Peek => app.store.log_position(),
         Access::Until(position) => position,
     };
@@ -247,9 +248,10 @@ pub fn relations(
         Order::NewestFirst => (page.to.unwrap_or(0), page.from.unwrap_or(last).min(last)),
         Order::OldestFirst => (page.from.unwrap_or(0), page.to.unwrap_or(last).min(last)),
     };
-    let found = app.store.relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1)?;
+    let found =
+        app.store.relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1).await?;
     let end = found.get(limit).map(|_| past(found[limit - 1].position, page.order));
-    let mut events = visible_events(app, user, room, found.into_iter().take(limit).collect())?;
+    let mut events = visible_events(app, user, room, found.into_iter().take(limit).collect()).await?;
     // A redacted event relates to nothing.
     events.retain(|event| event.redacted_because.is_none());
     let start = if page.order == Order::NewestFirst { high } else { low };
@@ -260,16 +262,16 @@ pub fn relations(
 ///
 /// # Errors
 /// [`Refusal::NotFound`] when there is none; else as for [`state`].
-pub fn event_at_time(
+pub async fn event_at_time(
     app: &App,
     user: &UserId,
     room: &RoomId,
     unix_ms: u64,
     order: Order,
 ) -> Result<Arc<StoredEvent>, Refusal> {
-    access(app, user, room)?;
-    let near = app.store.events_near(room, unix_ms, order, 100)?;
-    visible_first(visible_events(app, user, room, near)?)
+    access(app, user, room).await?;
+    let near = app.store.events_near(room, unix_ms, order, 100).await?;
+    visible_first(visible_events(app, user, room, near).await?)
 }
 
 fn visible_first(events: Vec<Arc<StoredEvent>>) -> Result<Arc<StoredEvent>, Refusal> {
@@ -280,7 +282,7 @@ fn visible_first(events: Vec<Arc<StoredEvent>>) -> Result<Arc<StoredEvent>, Refu
 ///
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
-pub fn senders_of(
+pub async fn senders_of(
     app: &App,
     room: &RoomId,
     events: &[Arc<StoredEvent>],
@@ -288,7 +290,7 @@ pub fn senders_of(
     let senders: BTreeSet<&UserId> = events.iter().map(|event| &*event.sender).collect();
     let mut members = Vec::new();
     for sender in senders {
-        members.extend(app.store.state_event(room, "m.room.member", sender.as_str())?);
+        members.extend(app.store.state_event(room, "m.room.member", sender.as_str()).await?);
     }
     Ok(members)
 }

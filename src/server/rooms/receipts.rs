@@ -27,9 +27,9 @@ struct Positions {
 
 impl Receipts {
     /// Reads the positions from the store.
-    pub fn load(store: &Store) -> Result<Self, StoreError> {
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
         let mut positions = Positions::default();
-        for (room, viewer, position) in store.receipt_positions()? {
+        for (room, viewer, position) in store.receipt_positions().await? {
             positions.put(room, viewer, position);
         }
         Ok(Self(Arc::new(Mutex::new(positions))))

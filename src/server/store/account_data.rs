@@ -79,32 +79,34 @@ impl Store {
     }
 
     /// The content of one piece.
-    pub fn account_data(
+    pub async fn account_data(
         &self,
         user: &UserId,
         room: Option<&RoomId>,
         kind: &str,
     ) -> Result<Option<String>, StoreError> {
-        self.read(|c| content(c, user, room.map_or("", RoomId::as_str), kind))
+        self.read(|c| content(c, user, room.map_or("", RoomId::as_str), kind)).await
     }
 
     /// The pieces that were written after position `since`, up to and including `upto`, in that order.
-    pub fn account_data_since(
+    pub async fn account_data_since(
         &self,
         user: &UserId,
         since: u64,
         upto: u64,
     ) -> Result<Vec<AccountData>, StoreError> {
-        let rows: Vec<(String, String, String)> = self.read(|c| {
-            c.prepare_cached(
-                "SELECT room_id, kind, content FROM account_data
+        let rows: Vec<(String, String, String)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT room_id, kind, content FROM account_data
                  WHERE user_id = ?1 AND position > ?2 AND position <= ?3 ORDER BY position",
-            )?
-            .query_map(params![user.as_str(), since.cast_signed(), upto.cast_signed()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?
-            .collect()
-        })?;
+                )?
+                .query_map(params![user.as_str(), since.cast_signed(), upto.cast_signed()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?
+                .collect()
+            })
+            .await?;
         rows.into_iter()
             .map(|(room, kind, content)| {
                 let room = match room.as_str() {
@@ -119,12 +121,14 @@ impl Store {
     }
 
     /// The position of each user's last change.
-    pub fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, u64)>, StoreError> {
-        let rows: Vec<(String, i64)> = self.read(|c| {
-            c.prepare("SELECT user_id, max(position) FROM account_data GROUP BY user_id")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
+    pub async fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, u64)>, StoreError> {
+        let rows: Vec<(String, i64)> = self
+            .read(|c| {
+                c.prepare("SELECT user_id, max(position) FROM account_data GROUP BY user_id")?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect()
+            })
+            .await?;
         rows.into_iter()
             .map(|(user, position)| {
                 let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;

@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// How `user` logs in; `None` when there is no such account here.
-    pub fn login(&self, user: &UserId) -> Result<Option<Login>, StoreError> {
+    pub async fn login(&self, user: &UserId) -> Result<Option<Login>, StoreError> {
         self.read(|c| {
             c.prepare_cached("SELECT password_hash, deactivated FROM users WHERE user_id = ?1")?
                 .query_row([user.as_str()], |row| {
@@ -63,6 +63,7 @@ impl Store {
                 })
                 .optional()
         })
+        .await
     }
 
     /// Replaces the password.
@@ -89,8 +90,8 @@ impl Store {
     }
 
     /// The profile of an account of this server; `None` when there is no such account (any longer).
-    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
-        self.read(|c| profile(c, user))
+    pub async fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
+        self.read(|c| profile(c, user)).await
     }
 
     /// Sets or removes one part of a profile. `false`: it was so already.

@@ -61,37 +61,43 @@ impl Store {
     }
 
     /// Every contact of every user.
-    pub fn contacts(&self) -> Result<Vec<ContactRow>, StoreError> {
-        let rows: Vec<(OwnedUserId, OwnedUserId, String)> = self.read(|c| {
-            c.prepare("SELECT owner, contact, data FROM contacts")?
-                .query_map([], |row| {
-                    let id = |column| events::parse(column, row.get_ref(column)?.as_str()?);
-                    Ok((id(0)?, id(1)?, row.get(2)?))
-                })?
-                .collect()
-        })?;
+    pub async fn contacts(&self) -> Result<Vec<ContactRow>, StoreError> {
+        let rows: Vec<(OwnedUserId, OwnedUserId, String)> = self
+            .read(|c| {
+                c.prepare("SELECT owner, contact, data FROM contacts")?
+                    .query_map([], |row| {
+                        let id = |column| events::parse(column, row.get_ref(column)?.as_str()?);
+                        Ok((id(0)?, id(1)?, row.get(2)?))
+                    })?
+                    .collect()
+            })
+            .await?;
         rows.into_iter().map(|(owner, contact, data)| Ok((owner, contact, parse(&data)?))).collect()
     }
 
     /// Every contact of one user.
-    pub fn contacts_of(&self, owner: &UserId) -> Result<Vec<(OwnedUserId, Contact)>, StoreError> {
-        let rows: Vec<(OwnedUserId, String)> = self.read(|c| {
-            c.prepare_cached("SELECT contact, data FROM contacts WHERE owner = ?1")?
-                .query_map([owner.as_str()], |row| {
-                    Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))
-                })?
-                .collect()
-        })?;
+    pub async fn contacts_of(&self, owner: &UserId) -> Result<Vec<(OwnedUserId, Contact)>, StoreError> {
+        let rows: Vec<(OwnedUserId, String)> = self
+            .read(|c| {
+                c.prepare_cached("SELECT contact, data FROM contacts WHERE owner = ?1")?
+                    .query_map([owner.as_str()], |row| {
+                        Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))
+                    })?
+                    .collect()
+            })
+            .await?;
         rows.into_iter().map(|(contact, data)| Ok((contact, parse(&data)?))).collect()
     }
 
     /// Every user's settings that are not the default.
-    pub fn contact_settings(&self) -> Result<Vec<(OwnedUserId, Settings)>, StoreError> {
-        let rows: Vec<(OwnedUserId, String)> = self.read(|c| {
-            c.prepare("SELECT owner, data FROM contact_settings")?
-                .query_map([], |row| Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?)))?
-                .collect()
-        })?;
+    pub async fn contact_settings(&self) -> Result<Vec<(OwnedUserId, Settings)>, StoreError> {
+        let rows: Vec<(OwnedUserId, String)> = self
+            .read(|c| {
+                c.prepare("SELECT owner, data FROM contact_settings")?
+                    .query_map([], |row| Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?)))?
+                    .collect()
+            })
+            .await?;
         rows.into_iter().map(|(owner, data)| Ok((owner, parse(&data)?))).collect()
     }
 }

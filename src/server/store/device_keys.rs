@@ -104,8 +104,8 @@ impl Store {
     }
 
     /// The keys that a device has left.
-    pub fn key_counts(&self, user: &UserId, device: &DeviceId) -> Result<KeyCounts, StoreError> {
-        let of = params![user.as_str(), device.as_str()];
+    pub async fn key_counts(&self, user: &UserId, device: &DeviceId) -> Result<KeyCounts, StoreError> {
+        let of = (user.as_str(), device.as_str());
         self.read(|c| {
             let one_time = c
                 .prepare_cached(
@@ -123,6 +123,7 @@ impl Store {
                 .collect::<rusqlite::Result<_>>()?;
             Ok(KeyCounts { one_time, unused_fallback })
         })
+        .await
     }
 
     /// Takes one key of a device for good: the oldest one-time key, else the fallback key, which stays.
@@ -158,7 +159,7 @@ impl Store {
     }
 
     /// The keys of all devices of `user` that have some.
-    pub fn device_keys(&self, user: &UserId) -> Result<Vec<DeviceKeys>, StoreError> {
+    pub async fn device_keys(&self, user: &UserId) -> Result<Vec<DeviceKeys>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT device_id, keys, display_name FROM device_keys JOIN devices USING (user_id, device_id)
@@ -169,6 +170,7 @@ impl Store {
             })?
             .collect()
         })
+        .await
     }
 
     /// Replaces the given cross-signing keys: pairs of usage and JSON.
@@ -188,12 +190,13 @@ impl Store {
     }
 
     /// The cross-signing keys of `user`, as JSON, by usage.
-    pub fn cross_signing_keys(&self, user: &UserId) -> Result<BTreeMap<String, String>, StoreError> {
+    pub async fn cross_signing_keys(&self, user: &UserId) -> Result<BTreeMap<String, String>, StoreError> {
         self.read(|c| {
             c.prepare_cached("SELECT usage, key FROM cross_signing_keys WHERE user_id = ?1")?
                 .query_map([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })
+        .await
     }
 
     /// Adds signatures to keys that are stored.
@@ -212,17 +215,23 @@ impl Store {
     }
 
     /// The later signatures on keys of `user` that `reader` may see: the user's and the reader's own.
-    pub fn key_signatures(&self, user: &UserId, reader: &UserId) -> Result<Vec<KeySignature>, StoreError> {
-        let rows: Vec<(String, String, String, String)> = self.read(|c| {
-            c.prepare_cached(
-                "SELECT key_id, signer, signer_key, signature FROM key_signatures
+    pub async fn key_signatures(
+        &self,
+        user: &UserId,
+        reader: &UserId,
+    ) -> Result<Vec<KeySignature>, StoreError> {
+        let rows: Vec<(String, String, String, String)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT key_id, signer, signer_key, signature FROM key_signatures
                  WHERE user_id = ?1 AND signer IN (?1, ?2) ORDER BY key_id, signer, signer_key",
-            )?
-            .query_map([user.as_str(), reader.as_str()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?
-            .collect()
-        })?;
+                )?
+                .query_map([user.as_str(), reader.as_str()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })?
+                .collect()
+            })
+            .await?;
         rows.into_iter()
             .map(|(key, signer, signer_key, signature)| {
                 let signer = signer.try_into().map_err(|e| StoreError::Corrupt(format!("signer: {e}")))?;
@@ -232,14 +241,20 @@ impl Store {
     }
 
     /// The users whose devices or keys changed after position `since`, up to and including `upto`.
-    pub fn device_lists_changed(&self, since: u64, upto: u64) -> Result<Vec<(u64, OwnedUserId)>, StoreError> {
-        let rows: Vec<(i64, String)> = self.read(|c| {
-            c.prepare_cached(
-                "SELECT position, user_id FROM device_lists WHERE position > ?1 AND position <= ?2",
-            )?
-            .query_map([since.cast_signed(), upto.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-        })?;
+    pub async fn device_lists_changed(
+        &self,
+        since: u64,
+        upto: u64,
+    ) -> Result<Vec<(u64, OwnedUserId)>, StoreError> {
+        let rows: Vec<(i64, String)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT position, user_id FROM device_lists WHERE position > ?1 AND position <= ?2",
+                )?
+                .query_map([since.cast_signed(), upto.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+            })
+            .await?;
         let parse = |(position, user): (i64, String)| {
             let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
             Ok((position.cast_unsigned(), user))

@@ -60,12 +60,14 @@ impl Displaced {
 
 impl Store {
     /// Whose access token has this hash.
-    pub fn session(&self, hash: &TokenHash) -> Result<Option<Session>, StoreError> {
-        let row = self.read(|c| {
-            c.prepare_cached("SELECT user_id, device_id FROM devices WHERE token_hash = ?1")?
-                .query_row([&hash.0[..]], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-                .optional()
-        })?;
+    pub async fn session(&self, hash: &TokenHash) -> Result<Option<Session>, StoreError> {
+        let row = self
+            .read(|c| {
+                c.prepare_cached("SELECT user_id, device_id FROM devices WHERE token_hash = ?1")?
+                    .query_row([&hash.0[..]], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+                    .optional()
+            })
+            .await?;
         row.map(|(user, device)| {
             let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
             Ok(Session { user, device: device.into() })
@@ -94,25 +96,25 @@ impl Store {
     }
 
     /// The devices of `user`, in the order of their identifiers.
-    pub fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
+    pub async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT device_id, display_name, last_seen_ms FROM devices WHERE user_id = ?1 ORDER BY device_id",
             )?
             .query_map([user.as_str()], device)?
             .collect()
-        })
+        }).await
     }
 
     /// One device of `user`.
-    pub fn device(&self, user: &UserId, id: &DeviceId) -> Result<Option<Device>, StoreError> {
+    pub async fn device(&self, user: &UserId, id: &DeviceId) -> Result<Option<Device>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT device_id, display_name, last_seen_ms FROM devices WHERE user_id = ?1 AND device_id = ?2",
             )?
             .query_row([user.as_str(), id.as_str()], device)
             .optional()
-        })
+        }).await
     }
 
     /// Names a device. `false`: there is no such device.

@@ -22,24 +22,24 @@ pub struct AliasRow {
 
 impl Store {
     /// Where an alias leads.
-    pub fn alias(&self, alias: &RoomAliasId) -> Result<Option<AliasRow>, StoreError> {
-        self.read(|c| find(c, alias))
+    pub async fn alias(&self, alias: &RoomAliasId) -> Result<Option<AliasRow>, StoreError> {
+        self.read(|c| find(c, alias)).await
     }
 
     /// The aliases of a room, in order.
-    pub fn aliases(&self, room: &RoomId) -> Result<Vec<OwnedRoomAliasId>, StoreError> {
+    pub async fn aliases(&self, room: &RoomId) -> Result<Vec<OwnedRoomAliasId>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT a.alias FROM aliases a JOIN rooms r ON r.room = a.room WHERE r.room_id = ?1 ORDER BY a.alias",
             )?
             .query_map([room.as_str()], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
             .collect()
-        })
+        }).await
     }
 
     /// The state without a key (name, topic, …) of every room that the public directory lists, room by
     /// room: what the directory shows of them.
-    pub fn listed_state(&self, kinds: &[&str]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+    pub async fn listed_state(&self, kinds: &[&str]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let kinds = serde_json::to_string(kinds).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let sql = format!(
             "{} WHERE e.position IN (SELECT s.position FROM rooms l CROSS JOIN current_state s \
@@ -47,7 +47,7 @@ impl Store {
              AND s.type IN (SELECT value FROM json_each(?1))) ORDER BY e.room",
             events::SELECT
         );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([kinds], events::event)?.collect())
+        self.read(|c| c.prepare_cached(&sql)?.query_map([kinds], events::event)?.collect()).await
     }
 }
 

@@ -82,16 +82,17 @@ where
 
 impl Store {
     /// The event of this ID that was accepted in a room.
-    pub fn event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+    pub async fn event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.read(|c| {
             c.prepare_cached(&format!("{SELECT} WHERE e.event_id = ?1 AND e.standing = 0"))?
                 .query_row([event_id.as_str()], event)
                 .optional()
         })
+        .await
     }
 
     /// Up to `limit` accepted events of a room with positions after `from`, up to and including `to`.
-    pub fn room_events(
+    pub async fn room_events(
         &self,
         room: &RoomId,
         from: u64,
@@ -107,10 +108,11 @@ impl Store {
         let (from, to) = (clamp(from), clamp(to));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
+            .await
     }
 
     /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of positions.
-    pub fn relations(
+    pub async fn relations(
         &self,
         room: &RoomId,
         event_id: &EventId,
@@ -127,12 +129,12 @@ impl Store {
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let bound = (event_id.as_str(), room.as_str(), rel_type, kind, clamp(from), clamp(to), limit);
-        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect())
+        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect()).await
     }
 
     /// Up to `limit` accepted events of a room from a time on (oldest first) or up to it (newest
     /// first), nearest first.
-    pub fn events_near(
+    pub async fn events_near(
         &self,
         room: &RoomId,
         unix_ms: u64,
@@ -151,11 +153,12 @@ impl Store {
         self.read(|c| {
             c.prepare_cached(&sql)?.query_map((room.as_str(), clamp(unix_ms), limit), event)?.collect()
         })
+        .await
     }
 
     /// The state events of a room that were accepted at positions after `from`, up to and including
     /// `to`: for each type and key the last of them, in the order of the log.
-    pub fn state_changes(
+    pub async fn state_changes(
         &self,
         room: &RoomId,
         from: u64,
@@ -170,6 +173,7 @@ impl Store {
         self.read(|c| {
             c.prepare_cached(&sql)?.query_map((room.as_str(), clamp(from), clamp(to)), event)?.collect()
         })
+        .await
     }
 }
 

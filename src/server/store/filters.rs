@@ -45,12 +45,13 @@ impl Store {
     }
 
     /// The text of a filter that `user` stored.
-    pub fn filter(&self, user: &UserId, id: u64) -> Result<Option<String>, StoreError> {
+    pub async fn filter(&self, user: &UserId, id: u64) -> Result<Option<String>, StoreError> {
         self.read(|c| {
             c.prepare_cached("SELECT filter FROM filters WHERE user_id = ?1 AND filter_id = ?2")?
                 .query_row(params![user.as_str(), id.cast_signed()], |row| row.get(0))
                 .optional()
         })
+        .await
     }
 }
 

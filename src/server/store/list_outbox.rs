@@ -19,24 +19,33 @@ pub struct ListMessage {
 
 impl Store {
     /// The servers that are to be told something.
-    pub fn list_outbox_servers(&self) -> Result<Vec<OwnedServerName>, StoreError> {
+    pub async fn list_outbox_servers(&self) -> Result<Vec<OwnedServerName>, StoreError> {
         self.read(|c| {
             c.prepare("SELECT DISTINCT server FROM list_outbox")?
                 .query_map([], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
                 .collect()
         })
+        .await
     }
 
     /// What `server` is still to be told; at most `limit` messages.
-    pub fn list_outbox(&self, server: &ServerName, limit: usize) -> Result<Vec<ListMessage>, StoreError> {
-        let rows: Vec<(OwnedUserId, OwnedUserId, String, i64)> = self.read(|c| {
-            c.prepare_cached("SELECT owner, contact, kind, seq FROM list_outbox WHERE server = ?1 LIMIT ?2")?
+    pub async fn list_outbox(
+        &self,
+        server: &ServerName,
+        limit: usize,
+    ) -> Result<Vec<ListMessage>, StoreError> {
+        let rows: Vec<(OwnedUserId, OwnedUserId, String, i64)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT owner, contact, kind, seq FROM list_outbox WHERE server = ?1 LIMIT ?2",
+                )?
                 .query_map(params![server.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
                     let id = |column| events::parse(column, row.get_ref(column)?.as_str()?);
                     Ok((id(0)?, id(1)?, row.get(2)?, row.get(3)?))
                 })?
                 .collect()
-        })?;
+            })
+            .await?;
         let read = |(owner, contact, kind, seq): (_, _, String, i64)| {
             let message = Message { kind: parse_kind(&kind)?, seq: seq.cast_unsigned() };
             Ok(ListMessage { owner, contact, message })

@@ -26,7 +26,7 @@ pub struct MembershipRow {
 
 impl Store {
     /// Every room that `user` is or was something in, forgotten ones too.
-    pub fn memberships(&self, user: &UserId) -> Result<Vec<MembershipRow>, StoreError> {
+    pub async fn memberships(&self, user: &UserId) -> Result<Vec<MembershipRow>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
@@ -35,10 +35,15 @@ impl Store {
             .query_map([user.as_str()], membership)?
             .collect()
         })
+        .await
     }
 
     /// What `user` is in one room; `None`: never was anything.
-    pub fn membership(&self, user: &UserId, room: &RoomId) -> Result<Option<MembershipRow>, StoreError> {
+    pub async fn membership(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+    ) -> Result<Option<MembershipRow>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
@@ -47,10 +52,11 @@ impl Store {
             .query_row((user.as_str(), room.as_str()), membership)
             .optional()
         })
+        .await
     }
 
     /// The position of the last event by which `user` was in a room; `None`: they never were.
-    pub fn last_join(&self, user: &UserId, room: &RoomId) -> Result<Option<u64>, StoreError> {
+    pub async fn last_join(&self, user: &UserId, room: &RoomId) -> Result<Option<u64>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT position FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
@@ -60,10 +66,11 @@ impl Store {
             .query_row([room.as_str(), user.as_str()], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
             .optional()
         })
+        .await
     }
 
     /// Everybody who is in a room or on the way in, for filling the memory at start.
-    pub fn present_members(
+    pub async fn present_members(
         &self,
         mut each: impl FnMut(OwnedUserId, OwnedRoomId, Membership),
     ) -> Result<(), StoreError> {
@@ -79,7 +86,7 @@ impl Store {
                 each(user, room, word(row, 2)?);
             }
             Ok(())
-        })
+        }).await
     }
 
     /// Takes a room that `user` left off their lists. False: the user is still something in it.

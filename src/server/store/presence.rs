@@ -38,12 +38,14 @@ impl Store {
     }
 
     /// The devices to which presence is not delivered.
-    pub fn presence_stopped(&self) -> Result<Vec<Session>, StoreError> {
-        let rows: Vec<(String, String)> = self.read(|c| {
-            c.prepare_cached("SELECT user_id, device_id FROM presence_stopped")?
-                .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
-                .collect()
-        })?;
+    pub async fn presence_stopped(&self) -> Result<Vec<Session>, StoreError> {
+        let rows: Vec<(String, String)> = self
+            .read(|c| {
+                c.prepare_cached("SELECT user_id, device_id FROM presence_stopped")?
+                    .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+                    .collect()
+            })
+            .await?;
         let session = |(user, device): (String, String)| {
             let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
             Ok(Session { user, device: device.into() })
@@ -52,9 +54,10 @@ impl Store {
     }
 
     /// The presence of every user that is kept.
-    pub fn presence_records(&self) -> Result<Vec<(OwnedUserId, Record)>, StoreError> {
-        let rows: Vec<Row> = self.read(|c| {
-            c.prepare_cached(
+    pub async fn presence_records(&self) -> Result<Vec<(OwnedUserId, Record)>, StoreError> {
+        let rows: Vec<Row> = self
+            .read(|c| {
+                c.prepare_cached(
                 "SELECT user_id, choice, status_msg, shown, shown_status_msg, last_active_ms, last_seen_ms
                  FROM presence",
             )?
@@ -62,7 +65,8 @@ impl Store {
                 Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?))
             })?
             .collect()
-        })?;
+            })
+            .await?;
         rows.into_iter().map(record).collect()
     }
 }

@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// The receipts in `room` after `since`, up to and including `upto`, that `viewer` may see.
-    pub fn receipts(
+    pub async fn receipts(
         &self,
         room: &RoomId,
         viewer: &UserId,
@@ -76,22 +76,25 @@ impl Store {
             )?
             .collect()
         })
+        .await
     }
 
     /// The events up to which `user` has read in `room`, outside of threads.
-    pub fn read_up_to(&self, room: &RoomId, user: &UserId) -> Result<Vec<String>, StoreError> {
+    pub async fn read_up_to(&self, room: &RoomId, user: &UserId) -> Result<Vec<String>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT event_id FROM receipts WHERE room_id = ?1 AND user_id = ?2 AND thread IN ('', 'main')",
             )?
             .query_map([room.as_str(), user.as_str()], |row| row.get(0))?
             .collect()
-        })
+        }).await
     }
 
     /// For filling the memory at start: room, the user where only they may see it, and the position of
     /// the last such receipt.
-    pub fn receipt_positions(&self) -> Result<Vec<(OwnedRoomId, Option<OwnedUserId>, u64)>, StoreError> {
+    pub async fn receipt_positions(
+        &self,
+    ) -> Result<Vec<(OwnedRoomId, Option<OwnedUserId>, u64)>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT room_id, iif(shown, NULL, user_id) AS viewer, max(position) FROM receipts GROUP BY 1, 2",
@@ -103,7 +106,7 @@ impl Store {
                 Ok((room, viewer, row.get::<_, i64>(2)?.cast_unsigned()))
             })?
             .collect()
-        })
+        }).await
     }
 }
 

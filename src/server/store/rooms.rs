@@ -107,8 +107,8 @@ impl Store {
     }
 
     /// The room of this ID.
-    pub fn room(&self, room_id: &RoomId) -> Result<Option<RoomRow>, StoreError> {
-        self.read(|c| room(c, room_id))
+    pub async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRow>, StoreError> {
+        self.read(|c| room(c, room_id)).await
     }
 }
 

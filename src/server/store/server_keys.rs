@@ -10,12 +10,16 @@ pub type ServerKey = (String, Vec<u8>);
 
 impl Store {
     /// The keys of `server` by their IDs, and until when they hold (Unix ms; 0 when there are none).
-    pub fn server_keys(&self, server: &ServerName) -> Result<(Vec<ServerKey>, u64), StoreError> {
-        let rows: Vec<(String, Vec<u8>, i64)> = self.read(|c| {
-            c.prepare_cached("SELECT key_id, public_key, valid_until_ms FROM server_keys WHERE server = ?1")?
+    pub async fn server_keys(&self, server: &ServerName) -> Result<(Vec<ServerKey>, u64), StoreError> {
+        let rows: Vec<(String, Vec<u8>, i64)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT key_id, public_key, valid_until_ms FROM server_keys WHERE server = ?1",
+                )?
                 .query_map([server.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect()
-        })?;
+            })
+            .await?;
         let until = rows.iter().map(|(_, _, until)| until.cast_unsigned()).min().unwrap_or(0);
         Ok((rows.into_iter().map(|(id, key, _)| (id, key)).collect(), until))
     }

@@ -14,7 +14,7 @@ const CHAIN: i64 = 100;
 
 impl Store {
     /// The current state event of this type and key in a room.
-    pub fn state_event(
+    pub async fn state_event(
         &self,
         room: &RoomId,
         kind: &str,
@@ -30,25 +30,25 @@ impl Store {
              WHERE room_id = ?1) AND s.type = ?2 AND s.state_key = ?3",
             events::SELECT
         );
-        let found = self.read(|c| {
-            c.prepare_cached(&sql)?.query_row((room.as_str(), kind, key), events::event).optional()
-        })?;
+        let found = self
+            .read(|c| c.prepare_cached(&sql)?.query_row((room.as_str(), kind, key), events::event).optional())
+            .await?;
         self.recent_state.keep(name, position, found.clone());
         Ok(found)
     }
 
     /// The whole current state of a room, in the order of the log.
-    pub fn current_state(&self, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+    pub async fn current_state(&self, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
              WHERE room_id = ?1) ORDER BY e.position",
             events::SELECT
         );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([room.as_str()], events::event)?.collect())
+        self.read(|c| c.prepare_cached(&sql)?.query_map([room.as_str()], events::event)?.collect()).await
     }
 
     /// The current state events of one type in a room, in the order of the log.
-    pub fn current_state_of_type(
+    pub async fn current_state_of_type(
         &self,
         room: &RoomId,
         kind: &str,
@@ -59,10 +59,11 @@ impl Store {
             events::SELECT
         );
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), kind), events::event)?.collect())
+            .await
     }
 
     /// The whole state of a room right before the event at `position`, in the order of the log.
-    pub fn state_before(&self, position: u64) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+    pub async fn state_before(&self, position: u64) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{} WHERE e.position IN (\
                WITH RECURSIVE chain (state_group, previous, hops) AS (\
@@ -77,23 +78,24 @@ impl Store {
             events::SELECT
         );
         self.read(|c| c.prepare_cached(&sql)?.query_map([events::clamp(position)], events::event)?.collect())
+            .await
     }
 
     /// The state event of one type and key that a room had at a position.
-    pub fn state_event_at(
+    pub async fn state_event_at(
         &self,
         room: &RoomId,
         kind: &str,
         key: &str,
         position: u64,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
-        let mut found = self.state_event_between(room, kind, key, (position, position))?;
+        let mut found = self.state_event_between(room, kind, key, (position, position)).await?;
         Ok(found.pop())
     }
 
     /// The state events of one type and key that a room had at the first position or later, up to the
     /// second, in the order of the log: what the value was at each position between them.
-    pub fn state_event_between(
+    pub async fn state_event_between(
         &self,
         room: &RoomId,
         kind: &str,
@@ -108,7 +110,7 @@ impl Store {
             events::SELECT
         );
         let bound = (room.as_str(), kind, key, events::clamp(first), events::clamp(last));
-        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, events::event)?.collect())
+        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, events::event)?.collect()).await
     }
 }
 

@@ -81,31 +81,33 @@ impl Store {
     }
 
     /// The messages for a device after `since`, up to and including `upto`, oldest first, at most 100.
-    pub fn to_device(
+    pub async fn to_device(
         &self,
         user: &UserId,
         device: &DeviceId,
         since: u64,
         upto: u64,
     ) -> Result<WaitingMessages, StoreError> {
-        let mut events: Vec<(u64, String)> = self.read(|c| {
-            c.prepare_cached(
-                "SELECT position, event FROM to_device
+        let mut events: Vec<(u64, String)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT position, event FROM to_device
                  WHERE user_id = ?1 AND device_id = ?2 AND position > ?3 AND position <= ?4
                  ORDER BY position LIMIT ?5",
-            )?
-            .query_map(
-                params![
-                    user.as_str(),
-                    device.as_str(),
-                    since.cast_signed(),
-                    upto.cast_signed(),
-                    BATCH as i64 + 1
-                ],
-                |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)),
-            )?
-            .collect()
-        })?;
+                )?
+                .query_map(
+                    params![
+                        user.as_str(),
+                        device.as_str(),
+                        since.cast_signed(),
+                        upto.cast_signed(),
+                        BATCH as i64 + 1
+                    ],
+                    |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)),
+                )?
+                .collect()
+            })
+            .await?;
         let truncated = events.len() > BATCH;
         events.truncate(BATCH);
         Ok(WaitingMessages { events, truncated })
@@ -129,14 +131,16 @@ impl Store {
     }
 
     /// Each device with messages waiting, with the positions of the first and the last of them.
-    pub fn to_device_waiting(&self) -> Result<Vec<(OwnedUserId, OwnedDeviceId, u64, u64)>, StoreError> {
-        let rows: Vec<(String, String, i64, i64)> = self.read(|c| {
-            c.prepare_cached(
-                "SELECT user_id, device_id, min(position), max(position) FROM to_device GROUP BY 1, 2",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-            .collect()
-        })?;
+    pub async fn to_device_waiting(&self) -> Result<Vec<(OwnedUserId, OwnedDeviceId, u64, u64)>, StoreError> {
+        let rows: Vec<(String, String, i64, i64)> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT user_id, device_id, min(position), max(position) FROM to_device GROUP BY 1, 2",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect()
+            })
+            .await?;
         rows.into_iter()
             .map(|(user, device, first, last)| {
                 let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;

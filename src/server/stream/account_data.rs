@@ -19,11 +19,11 @@ pub(super) type RoomAccountData = BTreeMap<OwnedRoomId, Vec<AccountData>>;
 
 impl Reader<'_> {
     /// What changed, for all rooms and for single ones.
-    pub(super) fn account_data(&self) -> ApiResult<(Vec<AccountData>, RoomAccountData)> {
+    pub(super) async fn account_data(&self) -> ApiResult<(Vec<AccountData>, RoomAccountData)> {
         let (mut global, mut of_rooms) = (Vec::new(), RoomAccountData::new());
         let (user, since) = (&self.session.user, self.log_since());
         if self.app.account_data.has_news(user, since) {
-            for data in self.app.store.account_data_since(user, since, self.upto.log)? {
+            for data in self.app.store.account_data_since(user, since, self.upto.log).await? {
                 match &data.room {
                     None => global.push(data),
                     Some(room) => of_rooms.entry(room.clone()).or_default().push(data),
@@ -34,7 +34,7 @@ impl Reader<'_> {
     }
 
     /// What is to be told with `room`: all of it to a reader who was not in the room before.
-    pub(super) fn account_data_of(
+    pub(super) async fn account_data_of(
         &self,
         room: &RoomId,
         passage: Passage,
@@ -44,7 +44,7 @@ impl Reader<'_> {
         if passage.was == Some(Membership::Join) || !self.app.account_data.has_news(user, 0) {
             return Ok(changed.get(room).cloned().unwrap_or_default());
         }
-        let mut all = self.app.store.account_data_since(user, 0, self.upto.log)?;
+        let mut all = self.app.store.account_data_since(user, 0, self.upto.log).await?;
         all.retain(|data| data.room.as_deref() == Some(room));
         Ok(all)
     }

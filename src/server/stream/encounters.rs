@@ -30,7 +30,7 @@ pub(super) struct Encounters {
 
 impl Reader<'_> {
     /// Takes note of what happened among the members of `room`.
-    pub(super) fn encounter(
+    pub(super) async fn encounter(
         &self,
         room: &RoomId,
         window: &Window,
@@ -50,7 +50,7 @@ impl Reader<'_> {
                     None => {
                         encounters.take(
                             self.app,
-                            &self.app.store.state_changes(room, since, self.upto.log)?,
+                            &self.app.store.state_changes(room, since, self.upto.log).await?,
                             since,
                         );
                     }
@@ -64,7 +64,7 @@ impl Reader<'_> {
                 encounters.crossed.extend(crossed);
             }
             (true, false) => {
-                let state = self.app.store.state_before(passage.position)?;
+                let state = self.app.store.state_before(passage.position).await?;
                 let there = state.iter().filter_map(|event| {
                     let (user, membership) = event.membership()?;
                     let was_there = membership == Membership::Join || event.position > since;

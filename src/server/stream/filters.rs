@@ -39,7 +39,7 @@ impl App {
     ///
     /// # Errors
     /// `M_INVALID_PARAM`: not a filter, or no filter of this ID.
-    pub fn filter(&self, session: &Session, named: Option<&str>) -> ApiResult<Arc<Filter>> {
+    pub async fn filter(&self, session: &Session, named: Option<&str>) -> ApiResult<Arc<Filter>> {
         let named = named.unwrap_or_default();
         let inline = named.starts_with('{');
         let name =
@@ -59,7 +59,7 @@ impl App {
         } else {
             let no_filter = || ApiError::invalid_param("there is no filter of this ID");
             let id = named.parse().map_err(|_| no_filter())?;
-            stored = self.store.filter(&session.user, id)?.ok_or_else(no_filter)?;
+            stored = self.store.filter(&session.user, id).await?.ok_or_else(no_filter)?;
             &stored
         };
         let filter = Filter::parse(json).map_err(|e| ApiError::invalid_param(format!("filter: {e}")))?;

@@ -11,8 +11,8 @@ use crate::server::{api::error::ApiResult, json::Writer};
 impl Reader<'_> {
     /// Writes both. Of whom the reader met, the devices are to be asked for; of whom they share no room
     /// with any longer, to be forgotten. Only that is news: the counts come along.
-    pub(super) fn write_keys(&self, out: &mut Writer, encounters: &Encounters) -> ApiResult<bool> {
-        let counts = self.app.key_counts(self.session)?;
+    pub(super) async fn write_keys(&self, out: &mut Writer, encounters: &Encounters) -> ApiResult<bool> {
+        let counts = self.app.key_counts(self.session).await?;
         let part = out.open("device_one_time_keys_count");
         for (algorithm, count) in &counts.one_time {
             out.number(algorithm, *count);
@@ -28,7 +28,7 @@ impl Reader<'_> {
         let (me, members) = (&self.session.user, &self.app.rooms.members);
         let mut changed = encounters.met.clone();
         if since.log < self.upto.log {
-            changed.extend(self.app.device_lists_changed(me, since.log, self.upto.log)?);
+            changed.extend(self.app.device_lists_changed(me, since.log, self.upto.log).await?);
         }
         let left: BTreeSet<&OwnedUserId> =
             encounters.parted.iter().filter(|user| !members.shares_room(me, user)).collect();

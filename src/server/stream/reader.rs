@@ -30,14 +30,14 @@ pub(super) struct Answer {
 
 impl Reader<'_> {
     /// Puts the answer together.
-    pub(super) fn answer(mut self) -> ApiResult<Answer> {
+    pub(super) async fn answer(mut self) -> ApiResult<Answer> {
         let mut out = Writer::object();
         let mut encounters = Encounters::default();
-        let (global, of_rooms) = self.account_data()?;
+        let (global, of_rooms) = self.account_data().await?;
         let mut has_news = self.write_account_data(&mut out, &global);
-        has_news |= self.write_to_device(&mut out)?;
-        has_news |= self.write_rooms(&mut out, &of_rooms, &mut encounters)?;
-        has_news |= self.write_keys(&mut out, &encounters)?;
+        has_news |= self.write_to_device(&mut out).await?;
+        has_news |= self.write_rooms(&mut out, &of_rooms, &mut encounters).await?;
+        has_news |= self.write_keys(&mut out, &encounters).await?;
         has_news |= self.write_presence(&mut out, encounters);
         out.text("next_batch", &self.upto.to_string());
         Ok(Answer { body: out.finish(), has_news })
@@ -55,13 +55,13 @@ impl Reader<'_> {
     }
 
     /// Messages for the reader's device. When there are more than fit, the token says where to go on.
-    fn write_to_device(&mut self, out: &mut Writer) -> ApiResult<bool> {
+    async fn write_to_device(&mut self, out: &mut Writer) -> ApiResult<bool> {
         let since = self.since.map_or(0, |t| t.to_device);
         let Session { user, device } = self.session;
         if !self.app.to_device.has_news(user, device, since) {
             return Ok(false);
         }
-        let messages = self.app.store.to_device(user, device, since, self.upto.log)?;
+        let messages = self.app.store.to_device(user, device, since, self.upto.log).await?;
         if messages.truncated {
             self.upto.to_device = messages.events.last().map_or(since, |(position, _)| *position);
         }

@@ -27,15 +27,18 @@ const HEROES: usize = 5;
 
 impl Reader<'_> {
     /// Writes what is new in rooms. `encounters` gets whom the reader met there, and parted from.
-    pub(super) fn write_rooms(
+    pub(super) async fn write_rooms(
         &self,
         out: &mut Writer,
         account_data: &RoomAccountData,
         encounters: &mut Encounters,
     ) -> ApiResult<bool> {
         let since = self.log_since();
-        let mut windows =
-            if self.since.is_some() && !self.full_state { self.windows(since)? } else { self.every_room()? };
+        let mut windows = if self.since.is_some() && !self.full_state {
+            self.windows(since).await?
+        } else {
+            self.every_room().await?
+        };
         for room in self.rooms_with_ephemeral_news(since) {
             windows
                 .entry(room)
@@ -51,20 +54,20 @@ impl Reader<'_> {
         let part = out.open("rooms");
         let join = out.open("join");
         for (room, window) in windows {
-            let passage = self.passage_through(&room, &window, since)?;
-            self.encounter(&room, &window, passage, encounters)?;
+            let passage = self.passage_through(&room, &window, since).await?;
+            self.encounter(&room, &window, passage, encounters).await?;
             if !self.filter.room(&room) {
                 continue;
             }
             if passage.is == Some(Membership::Join) {
-                let data = self.account_data_of(&room, passage, account_data)?;
-                self.write_joined(out, &room, window, passage, &data)?;
+                let data = self.account_data_of(&room, passage, account_data).await?;
+                self.write_joined(out, &room, window, passage, &data).await?;
             } else {
                 elsewhere.push((room, passage));
             }
         }
         out.end(join);
-        self.write_elsewhere(out, &elsewhere)?;
+        self.write_elsewhere(out, &elsewhere).await?;
         Ok(out.end(part))
     }
 
@@ -73,18 +76,18 @@ impl Reader<'_> {
     }
 
     /// Where the reader comes from and stands. Costs a query only when something about it changed.
-    fn passage_through(&self, room: &RoomId, window: &Window, since: u64) -> ApiResult<Passage> {
+    async fn passage_through(&self, room: &RoomId, window: &Window, since: u64) -> ApiResult<Passage> {
         if self.since.is_some() && !window.own_member_event && self.is_joined(room) {
             let joined = Some(Membership::Join);
             return Ok(Passage { was: joined, is: joined, position: 0 });
         }
-        self.passage(room, since)
+        self.passage(room, since).await
     }
 
     /// For a first sync, or one with full state: every room the reader is in or on the way into.
-    fn every_room(&self) -> ApiResult<std::collections::BTreeMap<OwnedRoomId, Window>> {
+    async fn every_room(&self) -> ApiResult<std::collections::BTreeMap<OwnedRoomId, Window>> {
         let mut windows = std::collections::BTreeMap::new();
-        for row in self.app.store.memberships(&self.session.user)? {
+        for row in self.app.store.memberships(&self.session.user).await? {
             let wanted = match row.membership {
                 Membership::Join | Membership::Invite | Membership::Knock => true,
                 Membership::Leave | Membership::Ban => {
@@ -115,7 +118,7 @@ impl Reader<'_> {
         rooms
     }
 
-    fn write_joined(
+    async fn write_joined(
         &self,
         out: &mut Writer,
         room: &RoomId,
@@ -126,24 +129,24 @@ impl Reader<'_> {
         let is_new = passage.was != Some(Membership::Join);
         let from = if is_new { 0 } else { self.log_since() };
         let known = if is_new { None } else { window.events };
-        let mut timeline = self.timeline(room, known, from, self.upto.log)?;
+        let mut timeline = self.timeline(room, known, from, self.upto.log).await?;
         if is_new {
-            timeline.events = visible_events(self.app, &self.session.user, room, timeline.events)?;
+            timeline.events = visible_events(self.app, &self.session.user, room, timeline.events).await?;
         }
-        let mut state = self.state(room, &timeline, is_new, from)?;
+        let mut state = self.state(room, &timeline, is_new, from).await?;
         let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
         if self.filter.lazy_members() {
             let known_at = if self.full_state { 0 } else { from };
-            self.make_members_lazy(room, &timeline, known_at, &mut state)?;
+            self.make_members_lazy(room, &timeline, known_at, &mut state).await?;
         }
 
         let object = out.open(room.as_str());
         if is_new || self.full_state || members_changed {
-            self.write_summary(out, room)?;
+            self.write_summary(out, room).await?;
         }
         self.write_events(out, "state", &state);
         self.write_timeline(out, &timeline);
-        self.write_ephemeral(out, room, if is_new { 0 } else { self.log_since() }, is_new)?;
+        self.write_ephemeral(out, room, if is_new { 0 } else { self.log_since() }, is_new).await?;
         let part = out.open("account_data");
         let events = out.open_array("events");
         for data in account_data.iter().filter(|data| self.filter.room_account_data(room, &data.kind)) {
@@ -151,13 +154,13 @@ impl Reader<'_> {
         }
         out.end_even_if_empty(events);
         out.end_even_if_empty(part);
-        self.write_unread(out, room)?;
+        self.write_unread(out, room).await?;
         out.end(object);
         Ok(())
     }
 
     /// The state that the reader needs before the timeline makes sense, with all its members.
-    fn state(
+    async fn state(
         &self,
         room: &RoomId,
         timeline: &Timeline,
@@ -168,11 +171,11 @@ impl Reader<'_> {
         let first = timeline.events.first();
         let mut state = if is_new || self.full_state {
             match first {
-                Some(first) => store.state_before(first.position)?,
-                None => store.current_state(room)?,
+                Some(first) => store.state_before(first.position).await?,
+                None => store.current_state(room).await?,
             }
         } else if timeline.limited {
-            store.state_changes(room, from, first.map_or(self.upto.log, |e| e.position - 1))?
+            store.state_changes(room, from, first.map_or(self.upto.log, |e| e.position - 1)).await?
         } else {
             Vec::new()
         };
@@ -186,7 +189,7 @@ impl Reader<'_> {
 
     /// Of the members only those who say something in the timeline, and the reader; and of changes also
     /// those of members that the reader was told of before.
-    fn make_members_lazy(
+    async fn make_members_lazy(
         &self,
         room: &RoomId,
         timeline: &Timeline,
@@ -208,7 +211,7 @@ impl Reader<'_> {
             needed.retain(|user| event.state_key.as_deref() != Some(user.as_str()));
         }
         for user in &needed {
-            let member = self.app.store.state_event(room, "m.room.member", user.as_str())?;
+            let member = self.app.store.state_event(room, "m.room.member", user.as_str()).await?;
             state.extend(member.filter(|e| e.position <= self.upto.log && self.filter.state(room, seen(e))));
         }
         let members = state.iter().filter(|e| e.kind == "m.room.member");
@@ -245,7 +248,13 @@ impl Reader<'_> {
         out.end_even_if_empty(part);
     }
 
-    fn write_ephemeral(&self, out: &mut Writer, room: &RoomId, since: u64, is_new: bool) -> ApiResult<()> {
+    async fn write_ephemeral(
+        &self,
+        out: &mut Writer,
+        room: &RoomId,
+        since: u64,
+        is_new: bool,
+    ) -> ApiResult<()> {
         let part = out.open("ephemeral");
         let events = out.open_array("events");
         if self.filter.ephemeral(room, "m.typing") && (is_new || self.typing_changed(room)) {
@@ -258,7 +267,7 @@ impl Reader<'_> {
         if self.filter.ephemeral(room, "m.receipt")
             && self.app.receipts.position(room, &self.session.user) > since
         {
-            let receipts = self.app.store.receipts(room, &self.session.user, since, self.upto.log)?;
+            let receipts = self.app.store.receipts(room, &self.session.user, since, self.upto.log).await?;
             if !receipts.is_empty() {
                 out.element(&receipts::event(&receipts));
             }
@@ -274,16 +283,16 @@ impl Reader<'_> {
     }
 
     /// How many are in the room, and who they are when it has no name to call it by.
-    fn write_summary(&self, out: &mut Writer, room: &RoomId) -> ApiResult<()> {
+    async fn write_summary(&self, out: &mut Writer, room: &RoomId) -> ApiResult<()> {
         let (joined, invited) = self.app.rooms.members.counts(room);
         let part = out.open("summary");
         out.number("m.joined_member_count", joined as u64);
         out.number("m.invited_member_count", invited as u64);
-        let has_name = self.app.store.state_event(room, "m.room.name", "")?.is_some()
-            || self.app.store.state_event(room, "m.room.canonical_alias", "")?.is_some();
+        let has_name = self.app.store.state_event(room, "m.room.name", "").await?.is_some()
+            || self.app.store.state_event(room, "m.room.canonical_alias", "").await?.is_some();
         if !has_name {
             let heroes = out.open_array("m.heroes");
-            for user in self.heroes(room)? {
+            for user in self.heroes(room).await? {
                 out.string_element(user.as_str());
             }
             out.end_even_if_empty(heroes);
@@ -293,8 +302,8 @@ impl Reader<'_> {
     }
 
     /// Those who are in the room or invited, without the reader; if there are none, those who left.
-    fn heroes(&self, room: &RoomId) -> ApiResult<Vec<OwnedUserId>> {
-        let members = self.app.store.current_state_of_type(room, "m.room.member")?;
+    async fn heroes(&self, room: &RoomId) -> ApiResult<Vec<OwnedUserId>> {
+        let members = self.app.store.current_state_of_type(room, "m.room.member").await?;
         let of = |wanted: &dyn Fn(Membership) -> bool| -> Vec<OwnedUserId> {
             let them = members.iter().filter_map(|e| e.membership()).filter(|(_, m)| wanted(*m));
             let ids = them.filter_map(|(user, _)| UserId::parse(user).ok());
@@ -309,38 +318,38 @@ impl Reader<'_> {
     }
 
     /// Invites, knocks, and rooms that the reader is no longer in.
-    fn write_elsewhere(&self, out: &mut Writer, rooms: &[(OwnedRoomId, Passage)]) -> ApiResult<()> {
+    async fn write_elsewhere(&self, out: &mut Writer, rooms: &[(OwnedRoomId, Passage)]) -> ApiResult<()> {
         let kinds =
             [("invite", "invite_state", Membership::Invite), ("knock", "knock_state", Membership::Knock)];
         for (key, state_key, membership) in kinds {
             let part = out.open(key);
             for (room, _) in rooms.iter().filter(|(_, p)| p.is == Some(membership)) {
-                self.write_stripped(out, room, state_key)?;
+                self.write_stripped(out, room, state_key).await?;
             }
             out.end(part);
         }
         let part = out.open("leave");
         for (room, passage) in rooms {
             if matches!(passage.is, Some(Membership::Leave | Membership::Ban)) {
-                self.write_left(out, room, *passage)?;
+                self.write_left(out, room, *passage).await?;
             }
         }
         out.end(part);
         Ok(())
     }
 
-    fn write_stripped(&self, out: &mut Writer, room: &RoomId, key: &str) -> ApiResult<()> {
+    async fn write_stripped(&self, out: &mut Writer, room: &RoomId, key: &str) -> ApiResult<()> {
         let object = out.open(room.as_str());
         let part = out.open(key);
         let events = out.open_array("events");
-        let row = self.app.store.membership(&self.session.user, room)?;
+        let row = self.app.store.membership(&self.session.user, room).await?;
         let stripped = row.and_then(|row| row.invite_state);
         let list: Vec<Box<serde_json::value::RawValue>> =
             stripped.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default();
         for event in &list {
             out.element(event.get());
         }
-        let own = self.app.store.state_event(room, "m.room.member", self.session.user.as_str())?;
+        let own = self.app.store.state_event(room, "m.room.member", self.session.user.as_str()).await?;
         if let Some(own) = own {
             out.element(stripped_event(&own).get());
         }
@@ -351,13 +360,13 @@ impl Reader<'_> {
     }
 
     /// A room that the reader left: what happened up to that, if they could see it.
-    fn write_left(&self, out: &mut Writer, room: &RoomId, passage: Passage) -> ApiResult<()> {
+    async fn write_left(&self, out: &mut Writer, room: &RoomId, passage: Passage) -> ApiResult<()> {
         let since = if passage.was == Some(Membership::Join) { self.log_since() } else { 0 };
-        let mut timeline = self.timeline(room, None, since, passage.position)?;
-        timeline.events = visible_events(self.app, &self.session.user, room, timeline.events)?;
+        let mut timeline = self.timeline(room, None, since, passage.position).await?;
+        timeline.events = visible_events(self.app, &self.session.user, room, timeline.events).await?;
         let mut state = match timeline.events.first() {
             Some(first) if timeline.limited => {
-                self.app.store.state_changes(room, since, first.position - 1)?
+                self.app.store.state_changes(room, since, first.position - 1).await?
             }
             Some(_) | None => Vec::new(),
         };

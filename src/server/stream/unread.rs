@@ -77,17 +77,17 @@ impl Unread {
     }
 
     /// The rules that the user made, if any. When they are others than before, everything is counted anew.
-    fn own_rules(&self, app: &App, user: &UserId) -> ApiResult<Option<Arc<(String, Ruleset)>>> {
+    async fn own_rules(&self, app: &App, user: &UserId) -> ApiResult<Option<Arc<(String, Ruleset)>>> {
         let known = self.lock().get(user).map(|of_user| of_user.rules.clone()).unwrap_or_default();
         if !app.account_data.has_news(user, known.position) {
             return Ok(known.rules);
         }
         let position = app.store.log_position();
-        let json = app.store.account_data(user, None, PUSH_RULES)?;
+        let json = app.store.account_data(user, None, PUSH_RULES).await?;
         let rules = match (json, known.rules) {
             (Some(json), Some(known)) if json == known.0 => Some(known),
             (None, None) => None,
-            (Some(json), _) => Some(Arc::new((json, app.push_rules(user)?))),
+            (Some(json), _) => Some(Arc::new((json, app.push_rules(user).await?))),
             (None, Some(_)) => None,
         };
         let mut counters = self.lock();
@@ -132,8 +132,8 @@ impl Unread {
 
 impl Reader<'_> {
     /// Writes `unread_notifications` of a room.
-    pub(super) fn write_unread(&self, out: &mut Writer, room: &RoomId) -> ApiResult<()> {
-        let counter = self.unread(room)?;
+    pub(super) async fn write_unread(&self, out: &mut Writer, room: &RoomId) -> ApiResult<()> {
+        let counter = self.unread(room).await?;
         let part = out.open("unread_notifications");
         out.number("highlight_count", counter.highlights);
         out.number("notification_count", counter.notifications);
@@ -141,12 +141,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn unread(&self, room: &RoomId) -> ApiResult<Counter> {
+    async fn unread(&self, room: &RoomId) -> ApiResult<Counter> {
         let (app, user) = (self.app, &self.session.user);
-        let own_rules = app.unread.own_rules(app, user)?;
+        let own_rules = app.unread.own_rules(app, user).await?;
         let mut counter = match app.unread.counter(user, room) {
             Some(counter) => counter,
-            None => Counter { upto: read_position(app, user, room)?, ..Counter::default() },
+            None => Counter { upto: read_position(app, user, room).await?, ..Counter::default() },
         };
         if counter.upto >= self.upto.log {
             return Ok(counter);
@@ -155,13 +155,10 @@ impl Reader<'_> {
         let events = match recent {
             Some(events) => events,
             None => {
-                let mut events = app.store.room_events(
-                    room,
-                    counter.upto,
-                    self.upto.log,
-                    Order::NewestFirst,
-                    MAX_UNREAD,
-                )?;
+                let mut events = app
+                    .store
+                    .room_events(room, counter.upto, self.upto.log, Order::NewestFirst, MAX_UNREAD)
+                    .await?;
                 events.reverse();
                 events
             }
@@ -173,7 +170,7 @@ impl Reader<'_> {
                 (counter.notifications, counter.highlights) = (0, 0);
                 continue;
             }
-            let verdict = rules.verdict(event)?;
+            let verdict = rules.verdict(event).await?;
             counter.notifications += u64::from(verdict.notify);
             counter.highlights += u64::from(verdict.highlight);
         }
@@ -184,14 +181,15 @@ impl Reader<'_> {
 }
 
 /// Where unread begins: after the last event that the user has read, or after their join.
-fn read_position(app: &App, user: &UserId, room: &RoomId) -> ApiResult<u64> {
+async fn read_position(app: &App, user: &UserId, room: &RoomId) -> ApiResult<u64> {
     let mut read = 0;
-    for event in app.store.read_up_to(room, user)? {
+    for event in app.store.read_up_to(room, user).await? {
         let Ok(event) = ruma::EventId::parse(event) else { continue };
-        read = read.max(app.store.event(&event)?.filter(|e| e.room_id == *room).map_or(0, |e| e.position));
+        read =
+            read.max(app.store.event(&event).await?.filter(|e| e.room_id == *room).map_or(0, |e| e.position));
     }
     if read == 0 {
-        read = app.store.state_event(room, "m.room.member", user.as_str())?.map_or(0, |e| e.position);
+        read = app.store.state_event(room, "m.room.member", user.as_str()).await?.map_or(0, |e| e.position);
     }
     Ok(read)
 }
@@ -208,14 +206,14 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn verdict(&mut self, event: &StoredEvent) -> ApiResult<Verdict> {
+    async fn verdict(&mut self, event: &StoredEvent) -> ApiResult<Verdict> {
         if self.own.is_none() && is_plain_message(event) {
             return Ok(Verdict { notify: true, highlight: false });
         }
         if self.made.is_none() {
             let default =
                 if self.own.is_some() { Ruleset::new() } else { Ruleset::server_default(self.user) };
-            self.made = Some(Box::new((default, self.context()?)));
+            self.made = Some(Box::new((default, self.context().await?)));
         }
         let Some(made) = &self.made else { return Ok(Verdict::default()) };
         let rules = self.own.as_ref().map_or(&made.0, |own| &own.1);
@@ -226,7 +224,7 @@ impl Rules<'_> {
         self.app.presence.displayname(self.user).unwrap_or_default()
     }
 
-    fn context(&self) -> ApiResult<PushConditionRoomCtx> {
+    async fn context(&self) -> ApiResult<PushConditionRoomCtx> {
         let (joined, _) = self.app.rooms.members.counts(self.room);
         let mut context = PushConditionRoomCtx::new(
             self.room.to_owned(),
@@ -234,9 +232,9 @@ impl Rules<'_> {
             self.user.to_owned(),
             self.displayname(),
         );
-        let create = self.app.store.state_event(self.room, "m.room.create", "")?;
-        let levels = self.app.store.state_event(self.room, "m.room.power_levels", "")?;
-        let row = self.app.store.room(self.room)?;
+        let create = self.app.store.state_event(self.room, "m.room.create", "").await?;
+        let levels = self.app.store.state_event(self.room, "m.room.power_levels", "").await?;
+        let row = self.app.store.room(self.room).await?;
         let rules = row.and_then(|row| row.version.rules()).map(|rules| rules.authorization);
         if let (Some(create), Some(rules)) = (create, rules) {
             let levels = levels.and_then(|e| e.content_as::<RoomPowerLevelsEventContent>());

@@ -47,7 +47,7 @@ impl Poll {
         let deadline = Instant::now() + self.timeout.min(MAX_WAIT);
         let reading = if self.filter.any_presence() { app.read_presence(session) } else { None };
         let connected = match self.set_presence {
-            Some(says) => Some(app.connect(session, says, self.device_type)?),
+            Some(says) => Some(app.connect(session, says, self.device_type).await?),
             None => None,
         };
         self.acknowledge(app, session).await?;
@@ -59,7 +59,7 @@ impl Poll {
                 break body;
             }
             if app.accounts.sessions_ended() != sessions_ended
-                && app.store.device(&session.user, &session.device)?.is_none()
+                && app.store.device(&session.user, &session.device).await?.is_none()
             {
                 return Err(ApiError::unknown_token("this device was logged out").with("soft_logout", false));
             }
@@ -79,7 +79,8 @@ impl Poll {
         // Registered before the look: what happens in between still wakes.
         let mut woken = pin!(notify.notified());
         woken.as_mut().enable();
-        let answer = self.look(app, session)?;
+        // Boxed: what it takes to look is not kept while the poll waits.
+        let answer = Box::pin(self.look(app, session)).await?;
         let is_last_look = Instant::now() >= deadline || app.wakers.is_closed();
         if answer.has_news || self.since.is_none() || self.full_state || is_last_look {
             return Ok(Some(answer.body));
@@ -93,7 +94,7 @@ impl Poll {
         Ok(None)
     }
 
-    fn look(&self, app: &App, session: &Session) -> ApiResult<Answer> {
+    async fn look(&self, app: &App, session: &Session) -> ApiResult<Answer> {
         // Where the reader will be is read before what they are told: later things come with the next.
         let log = app.store.log_position();
         let upto = Token { log, live: app.live.position(), to_device: log };
@@ -109,6 +110,7 @@ impl Poll {
             now: app.now(),
         }
         .answer()
+        .await
     }
 
     /// What the device was told up to its token it has: its messages need not be kept any longer.

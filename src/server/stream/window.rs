@@ -53,7 +53,7 @@ pub(super) struct Passage {
 
 impl Reader<'_> {
     /// The rooms in which something happened after the position `since`.
-    pub(super) fn windows(&self, since: u64) -> ApiResult<BTreeMap<OwnedRoomId, Window>> {
+    pub(super) async fn windows(&self, since: u64) -> ApiResult<BTreeMap<OwnedRoomId, Window>> {
         if since >= self.upto.log {
             return Ok(BTreeMap::new());
         }
@@ -61,7 +61,7 @@ impl Reader<'_> {
         let joined: BTreeSet<OwnedRoomId> = self.app.rooms.members.joined_rooms(user).into_iter().collect();
         let is_own = |e: &StoredEvent| e.is_state("m.room.member", user.as_str());
         let recent = self.app.store.recent_events(since, |e| joined.contains(&e.room_id) || is_own(e));
-        let Some(recent) = recent else { return self.windows_from_store(since, joined) };
+        let Some(recent) = recent else { return self.windows_from_store(since, joined).await };
         let mut windows: BTreeMap<OwnedRoomId, Window> = BTreeMap::new();
         for event in recent.into_iter().filter(|e| e.position <= self.upto.log) {
             if !windows.contains_key(&event.room_id) {
@@ -78,13 +78,13 @@ impl Reader<'_> {
     }
 
     /// The same for a token that is older than what is held in memory: every room may have news.
-    fn windows_from_store(
+    async fn windows_from_store(
         &self,
         since: u64,
         joined: BTreeSet<OwnedRoomId>,
     ) -> ApiResult<BTreeMap<OwnedRoomId, Window>> {
         let mut windows: BTreeMap<_, _> = joined.into_iter().map(|room| (room, Window::default())).collect();
-        for row in self.app.store.memberships(&self.session.user)? {
+        for row in self.app.store.memberships(&self.session.user).await? {
             if row.position > since && row.position <= self.upto.log {
                 windows.entry(row.room_id).or_default().own_member_event = true;
             }
@@ -93,9 +93,9 @@ impl Reader<'_> {
     }
 
     /// What the reader was in `room` at `since`, and is.
-    pub(super) fn passage(&self, room: &RoomId, since: u64) -> ApiResult<Passage> {
+    pub(super) async fn passage(&self, room: &RoomId, since: u64) -> ApiResult<Passage> {
         let (user, range) = (self.session.user.as_str(), (since, self.upto.log));
-        let history = self.app.store.state_event_between(room, "m.room.member", user, range)?;
+        let history = self.app.store.state_event_between(room, "m.room.member", user, range).await?;
         let mut passage = Passage::default();
         for event in &history {
             let membership = event.membership().map(|(_, membership)| membership);
@@ -109,7 +109,7 @@ impl Reader<'_> {
     }
 
     /// The last events of a room in `from..=to` that the filter lets into a timeline.
-    pub(super) fn timeline(
+    pub(super) async fn timeline(
         &self,
         room: &RoomId,
         known: Option<Vec<Arc<StoredEvent>>>,
@@ -125,7 +125,7 @@ impl Reader<'_> {
         } else {
             let (mut to, batch) = (to, BATCH.max(limit + 1));
             for round in 1.. {
-                let events = self.app.store.room_events(room, from, to, Order::NewestFirst, batch)?;
+                let events = self.app.store.room_events(room, from, to, Order::NewestFirst, batch).await?;
                 let (count, oldest) = (events.len(), events.last().map(|e| e.position));
                 for event in events {
                     timeline.take(self, room, event, limit);

@@ -65,8 +65,8 @@ fn key(
     Ok(AccountDataKey { user, room, kind: kind.to_owned() })
 }
 
-fn read(app: &App, key: &AccountDataKey) -> ApiResult<Json<Box<RawValue>>> {
-    let content = app.store.account_data(&key.user, key.room.as_deref(), &key.kind)?;
+async fn read(app: &App, key: &AccountDataKey) -> ApiResult<Json<Box<RawValue>>> {
+    let content = app.store.account_data(&key.user, key.room.as_deref(), &key.kind).await?;
     let content = content.ok_or_else(|| ApiError::not_found("there is no such account data"))?;
     RawValue::from_string(content).map(Json).map_err(ApiError::internal)
 }
@@ -93,10 +93,10 @@ async fn global(
 ) -> ApiResult<Json<Box<RawValue>>> {
     let key = key(&session, user, None, &kind)?;
     if kind == PUSH_RULES {
-        let rules = json!({ "global": app.push_rules(&session.user)? });
+        let rules = json!({ "global": app.push_rules(&session.user).await? });
         return RawValue::from_string(rules.to_string()).map(Json).map_err(ApiError::internal);
     }
-    read(&app, &key)
+    read(&app, &key).await
 }
 
 /// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`
@@ -115,7 +115,7 @@ async fn in_room(
     session: Session,
     Path((user, room, kind)): Path<(OwnedUserId, OwnedRoomId, String)>,
 ) -> ApiResult<Json<Box<RawValue>>> {
-    read(&app, &key(&session, user, Some(room), &kind)?)
+    read(&app, &key(&session, user, Some(room), &kind)?).await
 }
 
 /// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
@@ -135,7 +135,7 @@ async fn tags(
     Path((user, room)): Path<(OwnedUserId, OwnedRoomId)>,
 ) -> ApiResult<Json<Value>> {
     let key = key(&session, user, Some(room), TAGS)?;
-    let content = app.store.account_data(&key.user, key.room.as_deref(), TAGS)?;
+    let content = app.store.account_data(&key.user, key.room.as_deref(), TAGS).await?;
     let content: Value = content
         .map_or_else(|| Ok(Value::Null), |content| serde_json::from_str(&content))
         .map_err(ApiError::internal)?;

@@ -115,7 +115,7 @@ async fn post_list(
                 (user_id, Some(AclPointer::new(&acl).map_err(bad)?))
             }
         };
-        added.push((app.listable(&contact)?, acl));
+        added.push((app.listable(&contact).await?, acl));
     }
     app.change_list(&user, |list| {
         for (contact, acl) in added {

@@ -48,7 +48,7 @@ fn no_such_device() -> ApiError {
 
 /// `GET /_matrix/client/v3/devices`
 async fn list(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    let devices: Vec<Value> = app.store.devices(&session.user)?.iter().map(wire).collect();
+    let devices: Vec<Value> = app.store.devices(&session.user).await?.iter().map(wire).collect();
     Ok(Json(json!({ "devices": devices })))
 }
 
@@ -58,7 +58,7 @@ async fn one(
     session: Session,
     Path(id): Path<OwnedDeviceId>,
 ) -> ApiResult<Json<Value>> {
-    let device = app.store.device(&session.user, &id)?.ok_or_else(no_such_device)?;
+    let device = app.store.device(&session.user, &id).await?.ok_or_else(no_such_device)?;
     Ok(Json(wire(&device)))
 }
 
@@ -77,7 +77,7 @@ async fn rename(
     check_length("display_name", request.display_name.as_deref(), MAX_DISPLAYNAME)?;
     let exists = match request.display_name {
         Some(name) => app.store.rename_device(session.user, id, Some(name)).await?,
-        None => app.store.device(&session.user, &id)?.is_some(),
+        None => app.store.device(&session.user, &id).await?.is_some(),
     };
     if exists { Ok(Json(json!({}))) } else { Err(no_such_device()) }
 }

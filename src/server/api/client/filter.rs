@@ -71,7 +71,7 @@ async fn one(
     own(&session, &user)?;
     let none = || ApiError::not_found("there is no such filter");
     let id = id.parse().map_err(|_| none())?;
-    let filter = app.store.filter(&user, id)?.ok_or_else(none)?;
+    let filter = app.store.filter(&user, id).await?.ok_or_else(none)?;
     RawValue::from_string(filter).map(Json).map_err(ApiError::internal)
 }
 

@@ -73,7 +73,7 @@ async fn upload(
         fallback_keys: named_keys(request.fallback_keys)?,
     };
     app.upload_keys(&session, upload).await?;
-    let KeyCounts { one_time, .. } = app.store.key_counts(&session.user, &session.device)?;
+    let KeyCounts { one_time, .. } = app.store.key_counts(&session.user, &session.device).await?;
     Ok(Json(json!({ "one_time_key_counts": one_time })))
 }
 
@@ -128,9 +128,9 @@ async fn query(
         if user.server_name() != app.server_name() {
             continue;
         }
-        let signatures = app.store.key_signatures(user, &session.user)?;
+        let signatures = app.store.key_signatures(user, &session.user).await?;
         let mut devices = Object::new();
-        for device in app.store.device_keys(user)? {
+        for device in app.store.device_keys(user).await? {
             if wanted.is_empty() || wanted.contains(&device.device) {
                 let mut keys = signed(&device.keys, &device.device, &signatures)?;
                 if let Some(name) = device.display_name {
@@ -140,7 +140,7 @@ async fn query(
             }
         }
         put("device_keys", user, devices.into());
-        for (usage, key) in app.store.cross_signing_keys(user)? {
+        for (usage, key) in app.store.cross_signing_keys(user).await? {
             let part = match usage.as_str() {
                 "master" => "master_keys",
                 "self_signing" => "self_signing_keys",
@@ -219,7 +219,7 @@ async fn changes(
         Ok(token.log)
     };
     let upto = query.to.as_deref().map_or(Ok(u64::MAX >> 1), position)?;
-    let changed = app.device_lists_changed(&session.user, position(&query.from)?, upto)?;
+    let changed = app.device_lists_changed(&session.user, position(&query.from)?, upto).await?;
     Ok(Json(json!({ "changed": changed, "left": [] })))
 }
 
@@ -251,7 +251,7 @@ async fn upload_cross_signing(
         }
         keys.push((usage, bounded(key)?));
     }
-    let stored = app.store.cross_signing_keys(&session.user)?;
+    let stored = app.store.cross_signing_keys(&session.user).await?;
     let same = keys.iter().all(|(usage, key)| stored.get(*usage) == Some(key));
     if same {
         return Ok(Json(json!({})));
@@ -274,7 +274,7 @@ async fn upload_signatures(
     let me = session.user.as_str();
     let (mut good, mut failures) = (Vec::new(), BTreeMap::<OwnedUserId, Object>::new());
     for (user, objects) in request {
-        let known = known_keys(&app, &user)?;
+        let known = known_keys(&app, &user).await?;
         for (key, object) in objects {
             let mine = object.get("signatures").and_then(|all| all.get(me)).and_then(Value::as_object);
             let mine: Vec<_> =
@@ -302,9 +302,9 @@ async fn upload_signatures(
 }
 
 /// The names of a user's keys that can be signed.
-fn known_keys(app: &App, user: &UserId) -> ApiResult<Vec<String>> {
-    let devices = app.store.device_keys(user)?.into_iter().map(|device| device.device);
-    let keys = app.store.cross_signing_keys(user)?;
+async fn known_keys(app: &App, user: &UserId) -> ApiResult<Vec<String>> {
+    let devices = app.store.device_keys(user).await?.into_iter().map(|device| device.device);
+    let keys = app.store.cross_signing_keys(user).await?;
     Ok(devices.chain(keys.values().filter_map(|key| public_part(key))).collect())
 }
 

@@ -33,7 +33,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
 /// behalf of a user of this one (`asked_by`).
 async fn known(app: &App, user: &OwnedUserId, asked_by: Result<Session, ApiError>) -> ApiResult<Profile> {
     if user.server_name() == app.server_name() {
-        return app.store.profile(user)?.ok_or_else(|| ApiError::not_found("there is no such user here"));
+        return app
+            .store
+            .profile(user)
+            .await?
+            .ok_or_else(|| ApiError::not_found("there is no such user here"));
     }
     let federation = app.federation.as_ref();
     let federation = federation.ok_or_else(|| ApiError::not_found("there is no such user here"))?;

@@ -45,19 +45,19 @@ fn no_such_rule() -> ApiError {
     ApiError::not_found("there is no such push rule")
 }
 
-fn rule(app: &App, session: &Session, kind: RuleKind, id: &str) -> ApiResult<AnyPushRule> {
-    let rules = app.push_rules(&session.user)?;
+async fn rule(app: &App, session: &Session, kind: RuleKind, id: &str) -> ApiResult<AnyPushRule> {
+    let rules = app.push_rules(&session.user).await?;
     rules.get(kind, id).map(|rule| rule.to_owned()).ok_or_else(no_such_rule)
 }
 
 /// `GET /_matrix/client/v3/pushrules/`
 async fn all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    Ok(Json(json!({ "global": app.push_rules(&session.user)? })))
+    Ok(Json(json!({ "global": app.push_rules(&session.user).await? })))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/`
 async fn global(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Ruleset>> {
-    Ok(Json(app.push_rules(&session.user)?))
+    Ok(Json(app.push_rules(&session.user).await?))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
@@ -66,7 +66,7 @@ async fn one(
     session: Session,
     Ruma(request): Ruma<get_pushrule::v3::Request>,
 ) -> ApiResult<Json<Value>> {
-    let rule = rule(&app, &session, request.kind, &request.rule_id)?;
+    let rule = rule(&app, &session, request.kind, &request.rule_id).await?;
     serde_json::to_value(ruma::api::client::push::PushRule::from(rule)).map(Json).map_err(ApiError::internal)
 }
 
@@ -102,7 +102,7 @@ async fn enabled(
     session: Session,
     Ruma(request): Ruma<get_pushrule_enabled::v3::Request>,
 ) -> ApiResult<Json<Value>> {
-    let rule = rule(&app, &session, request.kind, &request.rule_id)?;
+    let rule = rule(&app, &session, request.kind, &request.rule_id).await?;
     Ok(Json(json!({ "enabled": rule.enabled() })))
 }
 
@@ -125,7 +125,7 @@ async fn actions(
     session: Session,
     Ruma(request): Ruma<get_pushrule_actions::v3::Request>,
 ) -> ApiResult<Json<Value>> {
-    let rule = rule(&app, &session, request.kind, &request.rule_id)?;
+    let rule = rule(&app, &session, request.kind, &request.rule_id).await?;
     Ok(Json(json!({ "actions": rule.actions() })))
 }
 

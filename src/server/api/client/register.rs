@@ -79,7 +79,7 @@ async fn register(
         Registration::Closed => return Err(ApiError::forbidden("registration is closed").into()),
     };
     let user = match &request.username {
-        Some(name) => free_username(&app, name)?,
+        Some(name) => free_username(&app, name).await?,
         None => username(&random_username(), app.server_name())?,
     };
     app.authenticate(stage, request.auth, None, origin).await?;
@@ -102,9 +102,9 @@ async fn register(
 }
 
 /// The identifier for `name`, unless it is taken.
-fn free_username(app: &App, name: &str) -> ApiResult<OwnedUserId> {
+async fn free_username(app: &App, name: &str) -> ApiResult<OwnedUserId> {
     let user = username(name, app.server_name())?;
-    match app.store.login(&user)? {
+    match app.store.login(&user).await? {
         Some(_) => Err(CreateUserError::InUse.into()),
         None => Ok(user),
     }
@@ -117,7 +117,7 @@ struct Available {
 
 /// `GET /_matrix/client/v3/register/available`
 async fn available(State(app): State<Arc<App>>, Query(query): Query<Available>) -> ApiResult<Json<Value>> {
-    free_username(&app, &query.username)?;
+    free_username(&app, &query.username).await?;
     Ok(Json(json!({ "available": true })))
 }
 

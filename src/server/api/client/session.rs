@@ -69,7 +69,7 @@ async fn login(
         .ok_or_else(|| ApiError::missing_param("identifier must be of type m.id.user and name a user"))?;
     let user = local_user(&app, named)?;
     app.limits.login(user.as_str(), origin, app.unix_ms())?;
-    let login = app.store.login(&user)?;
+    let login = app.store.login(&user).await?;
     if login.as_ref().is_some_and(|login| login.deactivated) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", "this account was closed"));
     }

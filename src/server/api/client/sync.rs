@@ -47,12 +47,12 @@ async fn sync(
     session: Session,
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Response> {
-    let poll = parse(&app, &session, parameters)?;
+    let poll = parse(&app, &session, parameters).await?;
     let body = poll.answer(&app, &session).await?;
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResult<Poll> {
+async fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResult<Poll> {
     let since = match parameters.since.as_deref() {
         None | Some("") => None,
         Some(since) => Some(
@@ -75,7 +75,7 @@ fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResult<Poll
         device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))?;
     Ok(Poll {
         since,
-        filter: app.filter(session, parameters.filter.as_deref())?,
+        filter: app.filter(session, parameters.filter.as_deref()).await?,
         full_state: parameters.full_state,
         timeout: Duration::from_millis(parameters.timeout.unwrap_or(0)),
         set_presence,

@@ -53,7 +53,7 @@ async fn put_to_device(
             let devices = match device {
                 DeviceIdOrAllDevices::DeviceId(device) => vec![device.clone()],
                 DeviceIdOrAllDevices::AllDevices => {
-                    app.store.devices(user)?.into_iter().map(|d| d.id).collect()
+                    app.store.devices(user).await?.into_iter().map(|d| d.id).collect()
                 }
             };
             let to = devices.into_iter().map(|device| ToDevice {

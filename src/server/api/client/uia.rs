@@ -117,7 +117,7 @@ impl App {
         if named.is_some_and(|name| !is_name_of(name, user)) {
             return Ok(false);
         }
-        let stored = self.store.login(user)?.and_then(|login| login.password_hash);
+        let stored = self.store.login(user).await?.and_then(|login| login.password_hash);
         Ok(self.accounts.passwords.verify(password, stored).await?)
     }
 }

@@ -43,7 +43,7 @@ async fn search(
     let limit = request.limit.unwrap_or(10).clamp(1, MAX_RESULTS);
     let mut found = Vec::new();
     for user in candidates(&app, &session, &term) {
-        let profile = app.store.profile(&user)?;
+        let profile = app.store.profile(&user).await?;
         if user == session.user || !matches(&term, &user, profile.as_ref()) {
             continue;
         }

@@ -66,8 +66,11 @@ async fn profile(
     if query.user_id.server_name() != app.server_name() {
         return Err(ApiError::not_found("this user is not of this server"));
     }
-    let profile =
-        app.store.profile(&query.user_id)?.ok_or_else(|| ApiError::not_found("there is no such user"))?;
+    let profile = app
+        .store
+        .profile(&query.user_id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("there is no such user"))?;
     let fields = [
         (ProfileFieldName::DisplayName, profile.displayname),
         (ProfileFieldName::AvatarUrl, profile.avatar_url),

@@ -69,7 +69,7 @@ async fn resolve(
     State(app): State<Arc<App>>,
     Ruma(request): Ruma<get_alias::v3::Request>,
 ) -> ApiResult<Ruma<get_alias::v3::Response>> {
-    let found = app.store.alias(&request.room_alias)?;
+    let found = app.store.alias(&request.room_alias).await?;
     let row = found.ok_or_else(|| ApiError::not_found("there is no such alias"))?;
     Ok(Ruma(get_alias::v3::Response::new(row.room_id, vec![app.server_name().to_owned()])))
 }
@@ -80,7 +80,7 @@ async fn of_room(
     session: Session,
     Ruma(request): Ruma<aliases::v3::Request>,
 ) -> ApiResult<Ruma<aliases::v3::Response>> {
-    let found = rooms::visible_aliases(&app, &session.user, &request.room_id)?;
+    let found = rooms::visible_aliases(&app, &session.user, &request.room_id).await?;
     Ok(Ruma(aliases::v3::Response::new(found)))
 }
 
@@ -89,7 +89,7 @@ async fn visibility(
     State(app): State<Arc<App>>,
     Ruma(request): Ruma<get_room_visibility::v3::Request>,
 ) -> ApiResult<Ruma<get_room_visibility::v3::Response>> {
-    let room = app.store.room(&request.room_id)?;
+    let room = app.store.room(&request.room_id).await?;
     let room = room.ok_or_else(|| ApiError::not_found("there is no such room"))?;
     let visibility = if room.listed { Visibility::Public } else { Visibility::Private };
     Ok(Ruma(get_room_visibility::v3::Response::new(visibility)))
@@ -112,7 +112,7 @@ async fn public(
     Ruma(request): Ruma<get_public_rooms::v3::Request>,
 ) -> ApiResult<Json<Directory>> {
     let (limit, since) = (request.limit, request.since.as_deref());
-    list(&app, request.server.as_deref(), &Filter::new(), limit, since)
+    list(&app, request.server.as_deref(), &Filter::new(), limit, since).await
 }
 
 /// `POST /_matrix/client/v3/publicRooms`
@@ -122,7 +122,7 @@ async fn search(
     Ruma(request): Ruma<get_public_rooms_filtered::v3::Request>,
 ) -> ApiResult<Json<Directory>> {
     let (limit, since) = (request.limit, request.since.as_deref());
-    list(&app, request.server.as_deref(), &request.filter, limit, since)
+    list(&app, request.server.as_deref(), &request.filter, limit, since).await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
@@ -145,7 +145,7 @@ struct Directory {
     total_room_count_estimate: usize,
 }
 
-fn list(
+async fn list(
     app: &App,
     server: Option<&ServerName>,
     filter: &Filter,
@@ -160,7 +160,7 @@ fn list(
         number.ok_or_else(|| ApiError::invalid_param("since is not a token of this server"))
     })?;
     let limit = limit.map_or(rooms::MAX_LISTED, |n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
-    let page = rooms::public_rooms(app, filter, skip as usize, limit)?;
+    let page = rooms::public_rooms(app, filter, skip as usize, limit).await?;
     Ok(Json(Directory {
         chunk: page.chunk,
         next_batch: page.next.map(|skip| format!("n{skip}")),

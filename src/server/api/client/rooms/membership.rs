@@ -56,7 +56,7 @@ async fn join_by_alias(
     session: Session,
     Ruma(request): Ruma<join_room_by_id_or_alias::v3::Request>,
 ) -> ApiResult<Ruma<join_room_by_id_or_alias::v3::Response>> {
-    let room_id = resolve(&app, &request.room_id_or_alias)?;
+    let room_id = resolve(&app, &request.room_id_or_alias).await?;
     rooms::join(&app, &session, &room_id, request.reason).await?;
     Ok(Ruma(join_room_by_id_or_alias::v3::Response::new(room_id)))
 }
@@ -67,7 +67,7 @@ async fn knock(
     session: Session,
     Ruma(request): Ruma<knock_room::v3::Request>,
 ) -> ApiResult<Ruma<knock_room::v3::Response>> {
-    let room_id = resolve(&app, &request.room_id_or_alias)?;
+    let room_id = resolve(&app, &request.room_id_or_alias).await?;
     rooms::knock(&app, &session, &room_id, request.reason).await?;
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
@@ -155,9 +155,9 @@ async fn joined(
 }
 
 /// The room that an ID or alias means.
-fn resolve(app: &App, id_or_alias: &RoomOrAliasId) -> ApiResult<OwnedRoomId> {
+async fn resolve(app: &App, id_or_alias: &RoomOrAliasId) -> ApiResult<OwnedRoomId> {
     if let Ok(alias) = <&RoomAliasId>::try_from(id_or_alias) {
-        let found = app.store.alias(alias)?;
+        let found = app.store.alias(alias).await?;
         return found.map(|row| row.room_id).ok_or_else(|| ApiError::not_found("there is no such alias"));
     }
     <&RoomId>::try_from(id_or_alias)

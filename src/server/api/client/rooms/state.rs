@@ -70,7 +70,7 @@ async fn one(
     Ruma(request): Ruma<get_state_event_for_key::v3::Request>,
 ) -> ApiResult<Json<Box<RawValue>>> {
     let kind = request.event_type.to_string();
-    let event = rooms::state_event(&app, &session.user, &request.room_id, &kind, &request.state_key)?;
+    let event = rooms::state_event(&app, &session.user, &request.room_id, &kind, &request.state_key).await?;
     Ok(Json(match request.format {
         StateEventFormat::Event => client_json(&app, &session, &event),
         _ => event.content().to_owned(),
@@ -83,7 +83,7 @@ async fn all(
     session: Session,
     Ruma(request): Ruma<get_state_events::v3::Request>,
 ) -> ApiResult<Json<Vec<Box<RawValue>>>> {
-    let state = rooms::state(&app, &session.user, &request.room_id)?;
+    let state = rooms::state(&app, &session.user, &request.room_id).await?;
     Ok(Json(state.iter().map(|event| client_json(&app, &session, event)).collect()))
 }
 
@@ -101,7 +101,7 @@ async fn members(
     let is = |event: &StoredEvent, wanted: &Option<MembershipState>| {
         wanted.as_ref().map(|m| event.membership().is_some_and(|(_, is)| is.as_str() == m.as_str()))
     };
-    let mut events = rooms::members(&app, &session.user, &request.room_id, at)?;
+    let mut events = rooms::members(&app, &session.user, &request.room_id, at).await?;
     events.retain(|event| {
         is(event, &request.membership) != Some(false) && is(event, &request.not_membership) != Some(true)
     });
@@ -118,7 +118,7 @@ async fn joined(
     if !app.rooms.members.is_joined(&session.user, &request.room_id) {
         return Err(ApiError::forbidden("you are not in this room"));
     }
-    let events = rooms::members(&app, &session.user, &request.room_id, None)?;
+    let events = rooms::members(&app, &session.user, &request.room_id, None).await?;
     let joined = events.iter().filter_map(|event| {
         let (user, membership) = event.membership()?;
         let user = OwnedUserId::try_from(user).ok()?;
