@@ -160,7 +160,7 @@ fn those_who_share_a_room_are_told_whose_devices_changed() {
     ben.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
     let since = server.app().store.log_position();
     ann.post(UPLOAD, json!({ "device_keys": device_keys(&ann) })).ok();
-    let changes = format!("/_matrix/client/v3/keys/changes?from=p{since}_0&to=p{}_0", since + 50);
+    let changes = format!("/_matrix/client/v3/keys/changes?from=p{since}_0&to=p{}_0", since.get() + 50);
     for (reader, expected) in
         [(&ben, json!(["@ann:localhost"])), (&ann, json!(["@ann:localhost"])), (&eve, json!([]))]
     {

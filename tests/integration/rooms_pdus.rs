@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pilotlight::server::store::Order;
+use pilotlight::server::{change::position::LogPosition, store::Order};
 use ruma::{
     CanonicalJsonObject, OwnedRoomId, RoomVersionId,
     serde::Base64,
@@ -22,7 +22,13 @@ fn verify_room(server: &TestServer, room: &str, version: &RoomVersionId) {
         BTreeMap::from([("localhost".to_owned(), BTreeMap::from([(app.rooms.signer.key_id(), key)]))]);
     let room = OwnedRoomId::try_from(room).expect("is a room ID");
     let events = runtime()
-        .block_on(app.store.room_events(&room, 0, u64::MAX, Order::OldestFirst, 1000))
+        .block_on(app.store.room_events(
+            &room,
+            LogPosition::START,
+            LogPosition::END,
+            Order::OldestFirst,
+            1000,
+        ))
         .expect("reads");
     assert!(events.len() > 8, "{}", events.len());
     let mut before: Option<(String, u64)> = None;

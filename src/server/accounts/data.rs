@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::server::{
     api::error::{ApiError, ApiResult},
     app::App,
+    change::position::LogPosition,
     finish::finish,
     store::{AccountDataError, AccountDataKey, Store, StoreError},
 };
@@ -22,7 +23,7 @@ pub const PUSH_RULES: &str = "m.push_rules";
 /// The position of each user's last change, so that readers ask the store only when there is something.
 /// Bounded by the number of users.
 #[derive(Clone, Debug, Default)]
-pub struct AccountDataPositions(Arc<Mutex<HashMap<OwnedUserId, u64>>>);
+pub struct AccountDataPositions(Arc<Mutex<HashMap<OwnedUserId, LogPosition>>>);
 
 impl AccountDataPositions {
     /// Reads the positions from the store.
@@ -31,11 +32,11 @@ impl AccountDataPositions {
     }
 
     /// Whether something of `user` changed after position `since`.
-    pub fn has_news(&self, user: &UserId, since: u64) -> bool {
+    pub fn has_news(&self, user: &UserId, since: LogPosition) -> bool {
         self.lock().get(user).is_some_and(|position| *position > since)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, u64>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, LogPosition>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,6 +27,7 @@ use super::{
     session::{Session, Token, TokenHash, random_device_id},
     store::{NewDevice, RemovedDevice, StoreError},
 };
+use crate::server::change::position::LogPosition;
 
 /// The longest device identifier, in bytes.
 const MAX_DEVICE_ID: usize = 255;
@@ -183,7 +184,7 @@ impl App {
     /// Drops the messages that wait for devices that are gone.
     async fn forget_messages(&self, user: &UserId, removed: &[RemovedDevice]) -> ApiResult<()> {
         for device in removed {
-            self.to_device.acknowledge(&self.store, user, &device.id, i64::MAX.cast_unsigned()).await?;
+            self.to_device.acknowledge(&self.store, user, &device.id, LogPosition::END).await?;
         }
         if !removed.is_empty() && self.store.devices(user).await?.is_empty() {
             for room in self.typing.stop_everywhere(user, &self.live) {

@@ -11,25 +11,28 @@ use std::{
 use ruma::{OwnedUserId, UserId};
 
 use super::{Contacts, OfUser};
-use crate::{core::visibility::Share, server::change::position::Live};
+use crate::{
+    core::visibility::Share,
+    server::change::position::{Live, LivePosition},
+};
 
 /// The changes of sight that lists led to. Bounded: one entry for each pair that ever saw each other by a list
 /// in this run, and one for each user who changed how they share.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     /// Those who changed with whom they share, at the position of the last change.
-    changed: BTreeMap<u64, OwnedUserId>,
+    changed: BTreeMap<LivePosition, OwnedUserId>,
 }
 
 /// What one user can see by lists, and is seen by.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
     /// Those whom the user came to see or ceased to, each at the last position of that.
-    observed: BTreeMap<u64, OwnedUserId>,
+    observed: BTreeMap<LivePosition, OwnedUserId>,
     /// Those who may see the user by the user's list.
     observers: BTreeSet<Arc<str>>,
     /// By the value of [`Share`]: up to which position it was the user's; 0: not before this run's value.
-    share_until: [u64; 3],
+    share_until: [LivePosition; 3],
 }
 
 impl Sight {
@@ -49,7 +52,7 @@ impl Sight {
     }
 
     /// What the user can see of `other` is different from `position` on.
-    pub(super) fn note(&mut self, other: &UserId, position: u64) {
+    pub(super) fn note(&mut self, other: &UserId, position: LivePosition) {
         self.observed.retain(|_, user| user != other);
         self.observed.insert(position, other.to_owned());
     }
@@ -58,26 +61,31 @@ impl Sight {
 impl Contacts {
     /// Those whom `observer` came to see by a list, or ceased to, after the live position `since` up to
     /// `upto`.
-    pub fn sight_changes(&self, observer: &UserId, since: u64, upto: u64) -> Vec<OwnedUserId> {
+    pub fn sight_changes(
+        &self,
+        observer: &UserId,
+        since: LivePosition,
+        upto: LivePosition,
+    ) -> Vec<OwnedUserId> {
         if since >= upto {
             return Vec::new();
         }
         let users = self.lock();
         let Some(of_user) = users.get(observer) else { return Vec::new() };
-        of_user.sight.observed.range(since + 1..=upto).map(|(_, user)| user.clone()).collect()
+        of_user.sight.observed.range(since.next()..=upto).map(|(_, user)| user.clone()).collect()
     }
 
     /// Those who changed with whom they share after the live position `since` up to `upto`.
-    pub fn share_changes(&self, since: u64, upto: u64) -> Vec<OwnedUserId> {
+    pub fn share_changes(&self, since: LivePosition, upto: LivePosition) -> Vec<OwnedUserId> {
         if since >= upto {
             return Vec::new();
         }
         let shares = self.shares();
-        shares.changed.range(since + 1..=upto).map(|(_, user)| user.clone()).collect()
+        shares.changed.range(since.next()..=upto).map(|(_, user)| user.clone()).collect()
     }
 
     /// With whom `user` shared at the live position `since`.
-    pub fn share_at(&self, user: &UserId, since: u64) -> Share {
+    pub fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
         let users = self.lock();
         let Some(of_user) = users.get(user) else { return Share::default() };
         let ended = [Share::Nobody, Share::List, Share::SharedRooms].into_iter();
@@ -120,10 +128,21 @@ mod tests {
         contacts.lock().insert(alice.to_owned(), of_alice);
         let at = |since| contacts.share_at(alice, since);
         assert_eq!(
-            [at(100), at(101), at(102), at(103)],
+            [
+                at(LivePosition::new(100)),
+                at(LivePosition::new(101)),
+                at(LivePosition::new(102)),
+                at(LivePosition::new(103))
+            ],
             [Share::SharedRooms, Share::List, Share::Nobody, Share::List]
         );
-        assert_eq!(contacts.share_changes(100, 103), [alice.to_owned()]);
-        assert_eq!(contacts.share_changes(103, 110), Vec::<OwnedUserId>::new());
+        assert_eq!(
+            contacts.share_changes(LivePosition::new(100), LivePosition::new(103)),
+            [alice.to_owned()]
+        );
+        assert_eq!(
+            contacts.share_changes(LivePosition::new(103), LivePosition::new(110)),
+            Vec::<OwnedUserId>::new()
+        );
     }
 }

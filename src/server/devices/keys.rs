@@ -13,6 +13,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use crate::server::{
     api::error::ApiResult,
     app::App,
+    change::position::LogPosition,
     finish::finish,
     session::Session,
     store::{KeyCounts, KeySignature, KeyUpload, Store, StoreError},
@@ -34,17 +35,17 @@ pub struct DeviceKeyCounts {
 /// once and not by every reader. Bounded by the number of users.
 #[derive(Debug, Default)]
 struct DeviceLists {
-    upto: u64,
-    by_position: BTreeMap<u64, OwnedUserId>,
-    position_of: HashMap<OwnedUserId, u64>,
+    upto: LogPosition,
+    by_position: BTreeMap<LogPosition, OwnedUserId>,
+    position_of: HashMap<OwnedUserId, LogPosition>,
 }
 
 impl DeviceKeyCounts {
     async fn lists_changed(
         &self,
         store: &Store,
-        since: u64,
-        upto: u64,
+        since: LogPosition,
+        upto: LogPosition,
     ) -> Result<Vec<OwnedUserId>, StoreError> {
         let read = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let from = read().upto;
@@ -60,7 +61,7 @@ impl DeviceKeyCounts {
             }
             lists.upto = upto;
         }
-        let range = since.saturating_add(1)..=upto.max(since.saturating_add(1));
+        let range = since.next()..=upto.max(since.next());
         Ok(lists.by_position.range(range).map(|(_, user)| user.clone()).collect())
     }
 
@@ -164,8 +165,8 @@ impl App {
     pub async fn device_lists_changed(
         &self,
         reader: &UserId,
-        since: u64,
-        upto: u64,
+        since: LogPosition,
+        upto: LogPosition,
     ) -> Result<Vec<OwnedUserId>, StoreError> {
         let mut changed = self.device_keys.lists_changed(&self.store, since, upto).await?;
         changed.retain(|user| user == reader || self.rooms.members.shares_room(reader, user));

@@ -8,6 +8,7 @@ use std::{
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use crate::server::{
+    change::position::LogPosition,
     session::Session,
     store::{self, Store, StoreError},
 };
@@ -20,8 +21,8 @@ pub struct ToDevice(Arc<Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Waiting>>>);
 /// The positions of the first and the last message that wait for one device.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    first: u64,
-    last: u64,
+    first: LogPosition,
+    last: LogPosition,
 }
 
 impl ToDevice {
@@ -57,7 +58,7 @@ impl ToDevice {
     }
 
     /// Whether something waits for a device after the position `since`.
-    pub fn has_news(&self, user: &UserId, device: &DeviceId, since: u64) -> bool {
+    pub fn has_news(&self, user: &UserId, device: &DeviceId, since: LogPosition) -> bool {
         self.lock().get(&(user.to_owned(), device.to_owned())).is_some_and(|w| w.last > since)
     }
 
@@ -67,7 +68,7 @@ impl ToDevice {
         store: &Store,
         user: &UserId,
         device: &DeviceId,
-        upto: u64,
+        upto: LogPosition,
     ) -> Result<(), StoreError> {
         let key = (user.to_owned(), device.to_owned());
         {
@@ -75,7 +76,7 @@ impl ToDevice {
             match waiting.get_mut(&key) {
                 None => return Ok(()),
                 Some(w) if w.first > upto => return Ok(()),
-                Some(w) if w.last > upto => w.first = upto + 1,
+                Some(w) if w.last > upto => w.first = upto.next(),
                 Some(_) => {
                     waiting.remove(&key);
                 }

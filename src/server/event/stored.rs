@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::prefix;
+use crate::server::change::position::LogPosition;
 
 /// A user's relation to a room.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -47,7 +48,7 @@ impl Membership {
 #[derive(Debug)]
 pub struct StoredEvent {
     /// Where in the log.
-    pub position: u64,
+    pub position: LogPosition,
     /// The reference hash of the PDU, with a `$`.
     pub event_id: OwnedEventId,
     /// The room.
@@ -87,7 +88,7 @@ pub struct Replaced {
 /// The columns of an event that are not parsed further.
 #[derive(Debug)]
 pub(in crate::server) struct Columns {
-    pub position: u64,
+    pub position: LogPosition,
     pub event_id: OwnedEventId,
     pub room_id: OwnedRoomId,
     pub kind: String,

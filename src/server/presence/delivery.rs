@@ -9,7 +9,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use crate::server::{
     app::App,
-    change::position::Live,
+    change::position::{Live, LivePosition},
     session::Session,
     store::{Store, StoreError},
 };
@@ -22,7 +22,7 @@ pub struct Deliveries(Mutex<Inner>);
 struct Inner {
     stopped: HashMap<OwnedUserId, BTreeSet<OwnedDeviceId>>,
     /// Devices that started it again in this run: from before this live position they were told nothing.
-    started: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
+    started: HashMap<(OwnedUserId, OwnedDeviceId), LivePosition>,
 }
 
 impl Deliveries {
@@ -41,7 +41,7 @@ impl Deliveries {
 
     /// From which live position on presence is news for the device, when it was told everything else up to
     /// `since`. `None`: it wants none.
-    pub fn since(&self, session: &Session, since: u64) -> Option<u64> {
+    pub fn since(&self, session: &Session, since: LivePosition) -> Option<LivePosition> {
         let inner = self.lock();
         if !inner.is_on(session) {
             return None;
@@ -50,7 +50,7 @@ impl Deliveries {
             return Some(since);
         }
         let started = inner.started.get(&(session.user.clone(), session.device.clone()));
-        Some(if started.is_some_and(|started| *started > since) { 0 } else { since })
+        Some(if started.is_some_and(|started| *started > since) { LivePosition::START } else { since })
     }
 
     /// The device is gone, and its wish with it.
@@ -115,13 +115,25 @@ mod tests {
         let (live, deliveries) = (Live::new(100), Deliveries(Mutex::default()));
         let of = |device: &str| Session { user: user_id!("@a:x").to_owned(), device: device.into() };
         let (desk, phone) = (of("DESK"), of("PHONE"));
-        assert_eq!(deliveries.since(&desk, 100), Some(100));
+        assert_eq!(deliveries.since(&desk, LivePosition::new(100)), Some(LivePosition::new(100)));
         deliveries.set(&desk, false, &live);
-        assert_eq!((deliveries.since(&desk, 100), deliveries.since(&phone, 100)), (None, Some(100)));
+        assert_eq!(
+            (
+                deliveries.since(&desk, LivePosition::new(100)),
+                deliveries.since(&phone, LivePosition::new(100))
+            ),
+            (None, Some(LivePosition::new(100)))
+        );
         deliveries.set(&desk, true, &live);
         deliveries.set(&desk, true, &live);
-        assert_eq!((deliveries.since(&desk, 100), deliveries.since(&desk, 101)), (Some(0), Some(101)));
-        assert_eq!(deliveries.since(&phone, 100), Some(100));
+        assert_eq!(
+            (
+                deliveries.since(&desk, LivePosition::new(100)),
+                deliveries.since(&desk, LivePosition::new(101))
+            ),
+            (Some(LivePosition::START), Some(LivePosition::new(101)))
+        );
+        assert_eq!(deliveries.since(&phone, LivePosition::new(100)), Some(LivePosition::new(100)));
         deliveries.set(&phone, false, &live);
         deliveries.forget(&phone.user, &phone.device);
         deliveries.forget(&desk.user, &desk.device);

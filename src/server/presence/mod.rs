@@ -36,9 +36,12 @@ use super::{
     profile::Profile,
     store::{Store, StoreError},
 };
-use crate::core::{
-    presence::{Change, Choice, DeviceKey, Engine, Output, Record, Settings, UserKey},
-    time::Instant,
+use crate::{
+    core::{
+        presence::{Change, Choice, DeviceKey, Engine, Output, Record, Settings, UserKey},
+        time::Instant,
+    },
+    server::change::position::LivePosition,
 };
 
 /// The presence of all users of this server.
@@ -66,7 +69,7 @@ struct Inner {
     /// By key.
     users: Vec<Entry>,
     /// Each user at the live position of their last change, for others to see.
-    changed: BTreeMap<u64, UserKey>,
+    changed: BTreeMap<LivePosition, UserKey>,
     /// Records that wait to be written: the last one of each user.
     unwritten: BTreeMap<UserKey, Record>,
     /// Counts the records that were ever queued.
@@ -81,9 +84,9 @@ struct Entry {
     profile: Profile,
     last_seen: Option<Instant>,
     /// Of the last change that others can see.
-    position: u64,
+    position: LivePosition,
     /// Of the last change that the user's own devices can see.
-    own_position: u64,
+    own_position: LivePosition,
     event: Option<Arc<PresenceEvent>>,
 }
 
@@ -152,12 +155,16 @@ impl Presence {
 
     /// Those whose presence changed after the live position `since`, up to and including `upto`, each
     /// once. Whether the reader may see them is still to be asked.
-    pub(super) fn changed(&self, since: u64, upto: u64) -> Vec<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
+    pub(super) fn changed(
+        &self,
+        since: LivePosition,
+        upto: LivePosition,
+    ) -> Vec<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
         if since >= upto {
             return Vec::new();
         }
         let inner = self.lock();
-        let range = inner.changed.range(since + 1..=upto).map(|(_, key)| &inner.users[key.0 as usize]);
+        let range = inner.changed.range(since.next()..=upto).map(|(_, key)| &inner.users[key.0 as usize]);
         let own =
             range.filter_map(|entry| Some((Arc::clone(&entry.user), Arc::clone(entry.event.as_ref()?))));
         own.chain(self.remotes().changed(since, upto)).collect()
@@ -174,7 +181,12 @@ impl Presence {
     }
 
     /// The user's own event, for their own devices, when it changed after the live position `since`.
-    pub(super) fn own_event(&self, user: &UserId, since: u64, now: Instant) -> Option<PresenceEvent> {
+    pub(super) fn own_event(
+        &self,
+        user: &UserId,
+        since: LivePosition,
+        now: Instant,
+    ) -> Option<PresenceEvent> {
         let inner = self.lock();
         let key = *inner.keys.get(user)?;
         (inner.users[key.0 as usize].own_position > since).then(|| inner.own_event(key, now))
@@ -260,12 +272,19 @@ impl Inner {
         let key = self.engine.insert_user(record, now);
         self.keys.insert(user.to_owned(), key);
         let user = Arc::new(user.to_owned());
-        self.users.push(Entry { user, profile, last_seen, position: 0, own_position: 0, event: None });
+        self.users.push(Entry {
+            user,
+            profile,
+            last_seen,
+            position: LivePosition::START,
+            own_position: LivePosition::START,
+            event: None,
+        });
         key
     }
 
     /// Gives a user the last position, with a new event.
-    fn publish(&mut self, key: UserKey, position: u64, now: Instant) {
+    fn publish(&mut self, key: UserKey, position: LivePosition, now: Instant) {
         let view = self.engine.view(key, now);
         let entry = &mut self.users[key.0 as usize];
         let event = PresenceEvent::encode(&Facts {

@@ -14,7 +14,7 @@ use crate::{
         presence::{State, activity::coarse},
         time::Instant,
     },
-    server::change::position::Live,
+    server::change::position::{Live, LivePosition},
 };
 
 /// An event for each remote user of whom something was ever known in this run of the server, which are
@@ -23,12 +23,12 @@ use crate::{
 pub(super) struct Remotes {
     users: HashMap<OwnedUserId, Remote>,
     /// Each at the live position of their last change.
-    changed: BTreeMap<u64, Arc<OwnedUserId>>,
+    changed: BTreeMap<LivePosition, Arc<OwnedUserId>>,
 }
 
 #[derive(Debug)]
 struct Remote {
-    position: u64,
+    position: LivePosition,
     event: Arc<PresenceEvent>,
 }
 
@@ -80,10 +80,10 @@ impl Remotes {
     /// Those who changed after the live position `since`, up to and including `upto`.
     pub(super) fn changed(
         &self,
-        since: u64,
-        upto: u64,
+        since: LivePosition,
+        upto: LivePosition,
     ) -> impl Iterator<Item = (Arc<OwnedUserId>, Arc<PresenceEvent>)> {
-        let range = self.changed.range(since + 1..=upto);
+        let range = self.changed.range(since.next()..=upto);
         range.filter_map(|(_, user)| Some((Arc::clone(user), self.event(user)?)))
     }
 }

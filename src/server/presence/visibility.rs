@@ -7,7 +7,7 @@ use crate::{
         presence::State,
         visibility::{self, Share, Ties},
     },
-    server::app::App,
+    server::{app::App, change::position::LivePosition},
 };
 
 impl App {
@@ -72,7 +72,7 @@ impl App {
         let now = self.now();
         let mut out = Vec::new();
         if observer == user
-            && let Some(own) = self.presence.own_event(user, 0, now)
+            && let Some(own) = self.presence.own_event(user, LivePosition::START, now)
         {
             own.write_content(&mut out, now);
         } else if let Some(event) = self.presence.event(user) {

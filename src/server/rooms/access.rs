@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::Refusal;
 use crate::server::{
     app::App,
+    change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
 };
 
@@ -19,7 +20,7 @@ pub enum Access {
     /// Is in the room: the current state, and the events that [`visible_events`] lets through.
     Joined,
     /// Was in the room until this position: the state of then, and events up to it.
-    Until(u64),
+    Until(LogPosition),
     /// Is not in the room, which anybody may look into.
     Peek,
 }
@@ -87,15 +88,15 @@ pub async fn visible_events(
     let positions = events.iter().map(|event| event.position);
     let Some((first, last)) = positions.clone().min().zip(positions.max()) else { return Ok(events) };
     // The value before the first event counts as well.
-    let range = (first - 1, last);
-    let visibilities: Vec<(u64, Visibility)> = app
+    let range = (first.before(), last);
+    let visibilities: Vec<(LogPosition, Visibility)> = app
         .store
         .state_event_between(room, "m.room.history_visibility", "", range)
         .await?
         .iter()
         .map(|event| (event.position, Visibility::of(event)))
         .collect();
-    let memberships: Vec<(u64, Membership)> = app
+    let memberships: Vec<(LogPosition, Membership)> = app
         .store
         .state_event_between(room, "m.room.member", user.as_str(), range)
         .await?
@@ -104,8 +105,8 @@ pub async fn visible_events(
         .collect();
     let last_join = app.store.last_join(user, room).await?;
     // Before an event and after it, so that an event that changes either is seen from both sides.
-    let around = |position: u64| {
-        [position - 1, position].map(|at| {
+    let around = |position: LogPosition| {
+        [position.before(), position].map(|at| {
             (at_position(&visibilities, at).unwrap_or(Visibility::Shared), at_position(&memberships, at))
         })
     };
@@ -135,7 +136,7 @@ fn may_see(visibility: Visibility, membership: Option<Membership>, joined_later:
 }
 
 /// The last value that was set at or before a position.
-fn at_position<T: Copy>(history: &[(u64, T)], position: u64) -> Option<T> {
+fn at_position<T: Copy>(history: &[(LogPosition, T)], position: LogPosition) -> Option<T> {
     let after = history.partition_point(|(set, _)| *set <= position);
     after.checked_sub(1).map(|last| history[last].1)
 }
@@ -167,10 +168,10 @@ mod tests {
 
     #[test]
     fn the_value_at_a_position_is_the_last_one_set() {
-        let history = [(3, 'a'), (7, 'b')];
+        let history = [(LogPosition::new(3), 'a'), (LogPosition::new(7), 'b')];
         let rows = [(2, None), (3, Some('a')), (6, Some('a')), (7, Some('b')), (99, Some('b'))];
         for (position, value) in rows {
-            assert_eq!(at_position(&history, position), value);
+            assert_eq!(at_position(&history, LogPosition::new(position)), value);
         }
     }
 }

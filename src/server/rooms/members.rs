@@ -10,6 +10,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use crate::{
     core::visibility::RoomLimit,
     server::{
+        change::position::LogPosition,
         event::stored::{Membership, StoredEvent},
         store::{Store, StoreError},
     },
@@ -51,7 +52,7 @@ struct Present {
     invited: usize,
     /// Where in the log the room grew beyond the limit, or shrank to it, the last time and the time before;
     /// 0: not in this run.
-    crossed: [u64; 2],
+    crossed: [LogPosition; 2],
 }
 
 impl Members {
@@ -68,7 +69,7 @@ impl Members {
 
     /// Whether the members of `room` were visible to each other at the position `since` of the log. If the
     /// size crossed the limit more than twice after it, the answer is yes.
-    pub fn counted_at(&self, room: &RoomId, since: u64) -> bool {
+    pub fn counted_at(&self, room: &RoomId, since: LogPosition) -> bool {
         let index = self.read();
         let Some(present) = index.rooms.get(room) else { return true };
         let counts = self.limit.counts(present.joined.len());
@@ -77,7 +78,7 @@ impl Members {
     }
 
     /// Everybody joined to `room`, if its size crossed the limit after the position `since` of the log.
-    pub fn crossed_since(&self, room: &RoomId, since: u64) -> Vec<OwnedUserId> {
+    pub fn crossed_since(&self, room: &RoomId, since: LogPosition) -> Vec<OwnedUserId> {
         let index = self.read();
         let crossed = index.rooms.get(room).filter(|p| p.crossed[0] > since);
         crossed.map_or_else(Vec::new, |p| p.joined.iter().cloned().collect())
@@ -252,7 +253,7 @@ impl Present {
             sizes.push(0);
             u32::try_from(sizes.len() - 1).expect("fewer than 2^32 rooms")
         });
-        Self { number, joined: BTreeSet::new(), invited: 0, crossed: [0; 2] }
+        Self { number, joined: BTreeSet::new(), invited: 0, crossed: [LogPosition::START; 2] }
     }
 }
 
@@ -281,13 +282,13 @@ mod tests {
         }
         let [a, b, c] = users;
         assert_eq!((members.shared_room(a, b), mates(a)), (Some(3), Vec::new()));
-        assert!(!members.counted_at(large, 5));
+        assert!(!members.counted_at(large, LogPosition::new(5)));
         set(a, small, Membership::Join);
         set(b, small, Membership::Join);
         assert_eq!((members.shared_room(a, b), mates(a)), (Some(2), vec![a.to_string(), b.to_string()]));
         assert_eq!((members.shared_room(a, c), mates(c)), (Some(3), Vec::new()));
         set(c, large, Membership::Leave);
-        assert_eq!((members.shared_room(a, c), members.counted_at(large, 5)), (None, true));
+        assert_eq!((members.shared_room(a, c), members.counted_at(large, LogPosition::new(5))), (None, true));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use ruma::{EventId, RoomId, UserId};
 
 use super::{Access, Refusal, access, visible_events};
-use crate::server::{app::App, event::stored::StoredEvent, store::Order};
+use crate::server::{app::App, change::position::LogPosition, event::stored::StoredEvent, store::Order};
 
 /// Events on a page, at most.
 pub const MAX_PAGE: usize = 1000;
@@ -23,18 +23,18 @@ pub struct Page {
     /// In the order that was asked for.
     pub events: Vec<Arc<StoredEvent>>,
     /// Where the page begins.
-    pub start: u64,
+    pub start: LogPosition,
     /// Where to go on; `None`: there is nothing further.
-    pub end: Option<u64>,
+    pub end: Option<LogPosition>,
 }
 
 /// What a page is to hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// Where to begin; `None`: at the end of the timeline that the order begins at.
-    pub from: Option<u64>,
+    pub from: Option<LogPosition>,
     /// Where to end, when this comes before the limit.
-    pub to: Option<u64>,
+    pub to: Option<LogPosition>,
     /// Which way to go.
     pub order: Order,
     /// Events on the page, at most [`MAX_PAGE`].
@@ -91,7 +91,7 @@ pub async fn members(
     app: &App,
     user: &UserId,
     room: &RoomId,
-    at: Option<u64>,
+    at: Option<LogPosition>,
 ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
     let at = match (access(app, user, room).await?, at) {
         (Access::Until(left), Some(at)) => Some(at.min(left)),
@@ -108,8 +108,12 @@ pub async fn members(
 ///
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
-pub async fn state_at(app: &App, room: &RoomId, position: u64) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let last = app.store.room_events(room, 0, position, Order::NewestFirst, 1).await?;
+pub async fn state_at(
+    app: &App,
+    room: &RoomId,
+    position: LogPosition,
+) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    let last = app.store.room_events(room, LogPosition::START, position, Order::NewestFirst, 1).await?;
     let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
     let mut state = app.store.state_before(last.position).await?;
     if let Some(key) = &last.state_key {
@@ -131,7 +135,7 @@ pub async fn event(
 ) -> Result<Arc<StoredEvent>, Refusal> {
     let absent = || Refusal::NotFound("there is no such event, or you may not see it".into());
     let until = match access(app, user, room).await {
-        Ok(Access::Joined | Access::Peek) => u64::MAX,
+        Ok(Access::Joined | Access::Peek) => LogPosition::END,
         Ok(Access::Until(position)) => position,
         Err(Refusal::Forbidden(_)) => return Err(absent()),
         Err(e) => return Err(e),
@@ -162,13 +166,13 @@ pub async fn messages(
     };
     let from = match page.order {
         Order::NewestFirst => page.from.unwrap_or(last).min(last),
-        Order::OldestFirst => page.from.unwrap_or(0),
+        Order::OldestFirst => page.from.unwrap_or_default(),
     };
     let limit = page.limit.clamp(1, MAX_PAGE);
     let (mut events, mut at, mut scanned) = (Vec::new(), from, 0);
     let end = loop {
         let (low, high) = match page.order {
-            Order::NewestFirst => (page.to.unwrap_or(0), at),
+            Order::NewestFirst => (page.to.unwrap_or_default(), at),
             Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
         };
         if low >= high || scanned >= MAX_SCANNED {
@@ -219,7 +223,7 @@ pub async fn context(
         }
         messages(app, user, room, Wanted { from: Some(from), to: None, order, limit }, &keep).await
     };
-    let before = side(Order::NewestFirst, event.position - 1, limit / 2).await?;
+    let before = side(Order::NewestFirst, event.position.before(), limit / 2).await?;
     let after = side(Order::OldestFirst, event.position, limit - limit / 2).await?;
     let last = after.events.last().unwrap_or(&event).position;
     let state = state_at(app, room, last).await?;
@@ -245,8 +249,8 @@ pub async fn relations(
     };
     let limit = page.limit.clamp(1, MAX_PAGE);
     let (low, high) = match page.order {
-        Order::NewestFirst => (page.to.unwrap_or(0), page.from.unwrap_or(last).min(last)),
-        Order::OldestFirst => (page.from.unwrap_or(0), page.to.unwrap_or(last).min(last)),
+        Order::NewestFirst => (page.to.unwrap_or_default(), page.from.unwrap_or(last).min(last)),
+        Order::OldestFirst => (page.from.unwrap_or_default(), page.to.unwrap_or(last).min(last)),
     };
     let found =
         app.store.relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1).await?;
@@ -296,9 +300,9 @@ pub async fn senders_of(
 }
 
 /// The position on the far side of an event.
-fn past(position: u64, order: Order) -> u64 {
+fn past(position: LogPosition, order: Order) -> LogPosition {
     match order {
-        Order::NewestFirst => position - 1,
+        Order::NewestFirst => position.before(),
         Order::OldestFirst => position,
     }
 }

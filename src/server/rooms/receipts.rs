@@ -8,7 +8,10 @@ use std::{
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 
-use crate::server::store::{Receipt, Store, StoreError};
+use crate::server::{
+    change::position::LogPosition,
+    store::{Receipt, Store, StoreError},
+};
 
 /// Where in the log each room's last receipt is, so that readers ask the store only for news.
 /// Bounded by the rooms that
@@ -19,10 +22,10 @@ pub struct Receipts(Arc<Mutex<Positions>>);
 #[derive(Debug, Default)]
 struct Positions {
     /// Of receipts that everybody in the room may see.
-    shown: HashMap<OwnedRoomId, u64>,
+    shown: HashMap<OwnedRoomId, LogPosition>,
     /// Of those that only their user may see.
-    own: HashMap<OwnedUserId, HashMap<OwnedRoomId, u64>>,
-    latest: u64,
+    own: HashMap<OwnedUserId, HashMap<OwnedRoomId, LogPosition>>,
+    latest: LogPosition,
 }
 
 impl Receipts {
@@ -36,15 +39,15 @@ impl Receipts {
     }
 
     /// The position of the last receipt anywhere.
-    pub fn latest(&self) -> u64 {
+    pub fn latest(&self) -> LogPosition {
         self.lock().latest
     }
 
     /// The position of the last receipt in `room` that `viewer`, who is in it, may see; 0: there is none.
-    pub fn position(&self, room: &RoomId, viewer: &UserId) -> u64 {
+    pub fn position(&self, room: &RoomId, viewer: &UserId) -> LogPosition {
         let positions = self.lock();
-        let shown = positions.shown.get(room).copied().unwrap_or(0);
-        let own = positions.own.get(viewer).and_then(|rooms| rooms.get(room)).copied().unwrap_or(0);
+        let shown = positions.shown.get(room).copied().unwrap_or_default();
+        let own = positions.own.get(viewer).and_then(|rooms| rooms.get(room)).copied().unwrap_or_default();
         shown.max(own)
     }
 
@@ -64,7 +67,7 @@ impl Receipts {
 }
 
 impl Positions {
-    fn put(&mut self, room: OwnedRoomId, viewer: Option<OwnedUserId>, position: u64) {
+    fn put(&mut self, room: OwnedRoomId, viewer: Option<OwnedUserId>, position: LogPosition) {
         match viewer {
             Some(viewer) => self.own.entry(viewer).or_default().insert(room, position),
             None => self.shown.insert(room, position),

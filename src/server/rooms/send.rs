@@ -19,6 +19,7 @@ use super::{
 };
 use crate::server::{
     app::App,
+    change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
     session::Session,
     store::{RoomRow, RoomWrite},
@@ -39,7 +40,7 @@ pub struct Sent {
     /// Its ID.
     pub event_id: OwnedEventId,
     /// Its position.
-    pub position: u64,
+    pub position: LogPosition,
 }
 
 /// Sends a message event (one without a state key) and answers with its ID and place.

@@ -9,7 +9,7 @@ use std::{
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::server::change::position::Live;
+use crate::server::change::position::{Live, LivePosition};
 
 /// A typing notice lasts this long at most, whatever its sender asks for.
 pub const MAX_TYPING: Duration = Duration::from_secs(120);
@@ -29,13 +29,13 @@ pub struct Typing {
 struct Inner {
     rooms: HashMap<OwnedRoomId, Room>,
     /// Each room at its last change only.
-    changed: BTreeMap<u64, OwnedRoomId>,
+    changed: BTreeMap<LivePosition, OwnedRoomId>,
     ends: BTreeSet<(Instant, OwnedRoomId, OwnedUserId)>,
 }
 
 #[derive(Debug, Default)]
 struct Room {
-    position: u64,
+    position: LivePosition,
     typing: BTreeMap<OwnedUserId, Instant>,
 }
 
@@ -76,11 +76,11 @@ impl Typing {
     }
 
     /// The rooms whose notices changed after the live position `since`, up to and including `upto`.
-    pub fn changed(&self, since: u64, upto: u64) -> Vec<OwnedRoomId> {
+    pub fn changed(&self, since: LivePosition, upto: LivePosition) -> Vec<OwnedRoomId> {
         if since >= upto {
             return Vec::new();
         }
-        self.lock().changed.range(since + 1..=upto).map(|(_, room)| room.clone()).collect()
+        self.lock().changed.range(since.next()..=upto).map(|(_, room)| room.clone()).collect()
     }
 
     /// Who types in `room`.
@@ -89,8 +89,8 @@ impl Typing {
     }
 
     /// The live position of the last change in `room`; 0 when there was none since the start.
-    pub fn position(&self, room: &RoomId) -> u64 {
-        self.lock().rooms.get(room).map_or(0, |r| r.position)
+    pub fn position(&self, room: &RoomId) -> LivePosition {
+        self.lock().rooms.get(room).map_or(LivePosition::START, |r| r.position)
     }
 
     /// Waits until a notice has ended, and returns the rooms where one has.
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn changes(typing: &Typing, live: &Live, since: u64) -> Vec<(String, Vec<OwnedUserId>)> {
+    fn changes(typing: &Typing, live: &Live, since: LivePosition) -> Vec<(String, Vec<OwnedUserId>)> {
         let rooms = typing.changed(since, live.position());
         rooms.into_iter().map(|room| (room.to_string(), typing.in_room(&room))).collect()
     }
@@ -164,7 +164,10 @@ mod tests {
         assert!(typing.start(room, a, begin + Duration::from_secs(5), &live));
         assert!(!typing.start(room, a, begin + Duration::from_secs(9), &live), "prolonged: nothing to see");
         assert!(typing.start(room, b, begin + Duration::from_secs(3), &live));
-        assert_eq!(changes(&typing, &live, 0), [(room.to_string(), vec![a.to_owned(), b.to_owned()])]);
+        assert_eq!(
+            changes(&typing, &live, LivePosition::new(0)),
+            [(room.to_string(), vec![a.to_owned(), b.to_owned()])]
+        );
         let before = live.position();
         assert_eq!(typing.ended(&live).await, [room]);
         assert_eq!(begin.elapsed().as_secs(), 3);

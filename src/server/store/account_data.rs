@@ -4,6 +4,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, StoreError, log::advance};
+use crate::server::change::position::LogPosition;
 
 /// Bytes of one piece, at most.
 pub const MAX_ACCOUNT_DATA: usize = 64 * 1024;
@@ -54,7 +55,7 @@ impl Store {
         &self,
         key: AccountDataKey,
         change: impl FnOnce(Option<&str>) -> Result<Option<String>, E> + Send + 'static,
-        apply: impl FnOnce(u64) + Send + 'static,
+        apply: impl FnOnce(LogPosition) + Send + 'static,
     ) -> Result<(), E>
     where
         E: From<AccountDataError> + From<StoreError> + Send + 'static,
@@ -92,8 +93,8 @@ impl Store {
     pub async fn account_data_since(
         &self,
         user: &UserId,
-        since: u64,
-        upto: u64,
+        since: LogPosition,
+        upto: LogPosition,
     ) -> Result<Vec<AccountData>, StoreError> {
         let rows: Vec<(String, String, String)> = self
             .read(|c| {
@@ -101,7 +102,7 @@ impl Store {
                     "SELECT room_id, kind, content FROM account_data
                  WHERE user_id = ?1 AND position > ?2 AND position <= ?3 ORDER BY position",
                 )?
-                .query_map(params![user.as_str(), since.cast_signed(), upto.cast_signed()], |row| {
+                .query_map(params![user.as_str(), since, upto], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?
                 .collect()
@@ -121,8 +122,8 @@ impl Store {
     }
 
     /// The position of each user's last change.
-    pub async fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, u64)>, StoreError> {
-        let rows: Vec<(String, i64)> = self
+    pub async fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, LogPosition)>, StoreError> {
+        let rows: Vec<(String, LogPosition)> = self
             .read(|c| {
                 c.prepare("SELECT user_id, max(position) FROM account_data GROUP BY user_id")?
                     .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -132,7 +133,7 @@ impl Store {
         rows.into_iter()
             .map(|(user, position)| {
                 let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
-                Ok((user, position.cast_unsigned()))
+                Ok((user, position))
             })
             .collect()
     }
@@ -144,7 +145,13 @@ fn content(c: &Connection, user: &UserId, room: &str, kind: &str) -> rusqlite::R
         .optional()
 }
 
-fn put(c: &Connection, user: &UserId, room: &str, kind: &str, new: &str) -> Result<u64, AccountDataError> {
+fn put(
+    c: &Connection,
+    user: &UserId,
+    room: &str,
+    kind: &str,
+    new: &str,
+) -> Result<LogPosition, AccountDataError> {
     if new.len() > MAX_ACCOUNT_DATA {
         return Err(AccountDataError::TooLarge);
     }
@@ -164,7 +171,7 @@ fn put(c: &Connection, user: &UserId, room: &str, kind: &str, new: &str) -> Resu
         room,
         kind,
         new,
-        position.cast_signed()
+        position
     ])?;
     Ok(position)
 }

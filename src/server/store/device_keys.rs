@@ -6,7 +6,7 @@ use ruma::{DeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, StoreError, log::advance};
-use crate::server::session::Session;
+use crate::server::{change::position::LogPosition, session::Session};
 
 /// One-time keys of one device, at most.
 pub const MAX_ONE_TIME_KEYS: u32 = 250;
@@ -243,21 +243,21 @@ impl Store {
     /// The users whose devices or keys changed after position `since`, up to and including `upto`.
     pub async fn device_lists_changed(
         &self,
-        since: u64,
-        upto: u64,
-    ) -> Result<Vec<(u64, OwnedUserId)>, StoreError> {
-        let rows: Vec<(i64, String)> = self
+        since: LogPosition,
+        upto: LogPosition,
+    ) -> Result<Vec<(LogPosition, OwnedUserId)>, StoreError> {
+        let rows: Vec<(LogPosition, String)> = self
             .read(|c| {
                 c.prepare_cached(
                     "SELECT position, user_id FROM device_lists WHERE position > ?1 AND position <= ?2",
                 )?
-                .query_map([since.cast_signed(), upto.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map([since, upto], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
             })
             .await?;
-        let parse = |(position, user): (i64, String)| {
+        let parse = |(position, user): (LogPosition, String)| {
             let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
-            Ok((position.cast_unsigned(), user))
+            Ok((position, user))
         };
         rows.into_iter().map(parse).collect()
     }
@@ -267,7 +267,7 @@ impl Store {
 pub(super) fn note_change(c: &Connection, user: &UserId) -> rusqlite::Result<()> {
     let position = advance(c)?;
     c.prepare_cached("INSERT OR REPLACE INTO device_lists VALUES (?1, ?2)")?
-        .execute(params![user.as_str(), position.cast_signed()])?;
+        .execute(params![user.as_str(), position])?;
     Ok(())
 }
 

@@ -6,9 +6,12 @@ use ruma::{EventId, OwnedEventId, RoomId};
 use rusqlite::{OptionalExtension, Row, types::Type};
 
 use super::{Store, StoreError};
-use crate::server::event::{
-    prefix::redacted_because,
-    stored::{Columns, Replaced, StoredEvent, content_of},
+use crate::server::{
+    change::position::LogPosition,
+    event::{
+        prefix::redacted_because,
+        stored::{Columns, Replaced, StoredEvent, content_of},
+    },
 };
 
 /// What every query of events selects; [`event`] reads it. Add `WHERE` and `ORDER BY` over `e` and `r`.
@@ -57,7 +60,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
         _ => None,
     };
     Ok(Arc::new(StoredEvent::from(Columns {
-        position: row.get::<_, i64>(0)?.cast_unsigned(),
+        position: row.get(0)?,
         event_id: parse(1, text(1)?)?,
         room_id: parse(2, text(2)?)?,
         kind: text(3)?.to_owned(),
@@ -95,8 +98,8 @@ impl Store {
     pub async fn room_events(
         &self,
         room: &RoomId,
-        from: u64,
-        to: u64,
+        from: LogPosition,
+        to: LogPosition,
         order: Order,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
@@ -105,7 +108,7 @@ impl Store {
              AND e.position > ?2 AND e.position <= ?3 ORDER BY e.position {} LIMIT ?4",
             order.sql()
         );
-        let (from, to) = (clamp(from), clamp(to));
+        let (from, to) = (from, to);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
             .await
@@ -117,7 +120,7 @@ impl Store {
         room: &RoomId,
         event_id: &EventId,
         (rel_type, kind): (Option<&str>, Option<&str>),
-        (from, to): (u64, u64),
+        (from, to): (LogPosition, LogPosition),
         order: Order,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
@@ -128,7 +131,7 @@ impl Store {
             order.sql()
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let bound = (event_id.as_str(), room.as_str(), rel_type, kind, clamp(from), clamp(to), limit);
+        let bound = (event_id.as_str(), room.as_str(), rel_type, kind, from, to, limit);
         self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect()).await
     }
 
@@ -161,8 +164,8 @@ impl Store {
     pub async fn state_changes(
         &self,
         room: &RoomId,
-        from: u64,
-        to: u64,
+        from: LogPosition,
+        to: LogPosition,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE e.position IN (SELECT max(position) FROM events \
@@ -170,14 +173,11 @@ impl Store {
              AND state_key IS NOT NULL AND position > ?2 AND position <= ?3 GROUP BY type, state_key) \
              ORDER BY e.position"
         );
-        self.read(|c| {
-            c.prepare_cached(&sql)?.query_map((room.as_str(), clamp(from), clamp(to)), event)?.collect()
-        })
-        .await
+        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to), event)?.collect()).await
     }
 }
 
-/// A position as SQLite takes it; "no upper bound" may be given as `u64::MAX`.
-pub(super) fn clamp(position: u64) -> i64 {
-    i64::try_from(position).unwrap_or(i64::MAX)
+/// A number as SQLite takes it.
+pub(super) fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -6,26 +6,39 @@
 
 use rusqlite::Connection;
 
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
 use super::Store;
+use crate::server::change::position::LogPosition;
 
 /// Takes the next position, inside a write.
-pub(super) fn advance(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn advance(connection: &Connection) -> rusqlite::Result<LogPosition> {
     connection
         .prepare_cached("UPDATE log SET position = position + 1 RETURNING position")?
-        .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+        .query_row([], |row| row.get(0))
 }
 
 /// The last position, as this connection sees it.
-pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached("SELECT position FROM log")?
-        .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+pub(super) fn position(connection: &Connection) -> rusqlite::Result<LogPosition> {
+    connection.prepare_cached("SELECT position FROM log")?.query_row([], |row| row.get(0))
 }
 
 impl Store {
     /// The last position that is on the disk, with what is held in memory up to date. 0: nothing was
     /// ever written. Costs no query.
-    pub fn log_position(&self) -> u64 {
+    pub fn log_position(&self) -> LogPosition {
         self.writer.committed()
+    }
+}
+
+impl ToSql for LogPosition {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(i64::try_from(self.get()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl FromSql for LogPosition {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(|number| Self::new(number.cast_unsigned()))
     }
 }

@@ -7,7 +7,7 @@ use super::{
     Store, StoreError, accounts, events,
     rooms::{RoomRow, RoomWrite},
 };
-use crate::server::{event::stored::Membership, profile::Profile};
+use crate::server::{change::position::LogPosition, event::stored::Membership, profile::Profile};
 
 /// One user's current relation to one room.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct MembershipRow {
     /// What the user is in it.
     pub membership: Membership,
     /// The position of the member event that made it so.
-    pub position: u64,
+    pub position: LogPosition,
     /// Whether the user asked to forget the room after leaving it.
     pub forgotten: bool,
     /// For an invite or knock: the stripped state to show, a JSON list, without the member event itself.
@@ -56,14 +56,14 @@ impl Store {
     }
 
     /// The position of the last event by which `user` was in a room; `None`: they never were.
-    pub async fn last_join(&self, user: &UserId, room: &RoomId) -> Result<Option<u64>, StoreError> {
+    pub async fn last_join(&self, user: &UserId, room: &RoomId) -> Result<Option<LogPosition>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT position FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
                  AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 \
                  AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY position DESC LIMIT 1",
             )?
-            .query_row([room.as_str(), user.as_str()], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+            .query_row([room.as_str(), user.as_str()], |row| row.get(0))
             .optional()
         })
         .await
@@ -136,7 +136,7 @@ fn membership(row: &Row<'_>) -> rusqlite::Result<MembershipRow> {
     Ok(MembershipRow {
         room_id: events::parse(0, row.get_ref(0)?.as_str()?)?,
         membership: word(row, 1)?,
-        position: row.get::<_, i64>(2)?.cast_unsigned(),
+        position: row.get(2)?,
         forgotten: row.get(3)?,
         invite_state: row.get(4)?,
     })

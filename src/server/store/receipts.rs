@@ -4,6 +4,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Row, params};
 
 use super::{Store, StoreError, events, log::advance};
+use crate::server::change::position::LogPosition;
 
 /// One receipt, as it is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,8 +30,8 @@ impl Store {
     pub async fn put_receipt(
         &self,
         receipt: Receipt,
-        apply: impl FnOnce(u64) + Send + 'static,
-    ) -> Result<u64, StoreError> {
+        apply: impl FnOnce(LogPosition) + Send + 'static,
+    ) -> Result<LogPosition, StoreError> {
         self.write_then(
             move |c| {
                 let position = advance(c)?;
@@ -47,7 +48,7 @@ impl Store {
                     receipt.event,
                     receipt.ts_ms.cast_signed(),
                     receipt.shown,
-                    position.cast_signed()
+                    position
                 ])?;
                 Ok(position)
             },
@@ -61,8 +62,8 @@ impl Store {
         &self,
         room: &RoomId,
         viewer: &UserId,
-        since: u64,
-        upto: u64,
+        since: LogPosition,
+        upto: LogPosition,
     ) -> Result<Vec<Receipt>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
@@ -70,10 +71,7 @@ impl Store {
                  WHERE room_id = ?1 AND position > ?2 AND position <= ?3 AND (shown OR user_id = ?4)
                  ORDER BY position",
             )?
-            .query_map(
-                params![room.as_str(), since.cast_signed(), upto.cast_signed(), viewer.as_str()],
-                |row| receipt(room, row),
-            )?
+            .query_map(params![room.as_str(), since, upto, viewer.as_str()], |row| receipt(room, row))?
             .collect()
         })
         .await
@@ -94,7 +92,7 @@ impl Store {
     /// the last such receipt.
     pub async fn receipt_positions(
         &self,
-    ) -> Result<Vec<(OwnedRoomId, Option<OwnedUserId>, u64)>, StoreError> {
+    ) -> Result<Vec<(OwnedRoomId, Option<OwnedUserId>, LogPosition)>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
                 "SELECT room_id, iif(shown, NULL, user_id) AS viewer, max(position) FROM receipts GROUP BY 1, 2",
@@ -103,7 +101,7 @@ impl Store {
                 let viewer = row.get_ref(1)?.as_str_or_null()?;
                 let viewer = viewer.map(|viewer| events::parse(1, viewer)).transpose()?;
                 let room = events::parse(0, row.get_ref(0)?.as_str()?)?;
-                Ok((room, viewer, row.get::<_, i64>(2)?.cast_unsigned()))
+                Ok((room, viewer, row.get(2)?))
             })?
             .collect()
         }).await

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::server::event::stored::StoredEvent;
+use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
 
 /// Answers that are kept at most; beyond it all are forgotten.
 const MAX_EVENTS: usize = 4096;
@@ -22,19 +22,19 @@ pub(super) struct RecentState(Mutex<Answers>);
 
 #[derive(Debug, Default)]
 struct Answers {
-    position: u64,
+    position: LogPosition,
     events: HashMap<Name, Option<Arc<StoredEvent>>>,
 }
 
 impl RecentState {
     /// What was answered while the log stood at `position`.
-    pub(super) fn find(&self, name: &Name, position: u64) -> Option<Option<Arc<StoredEvent>>> {
+    pub(super) fn find(&self, name: &Name, position: LogPosition) -> Option<Option<Arc<StoredEvent>>> {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.position == position { answers.events.get(name).cloned() } else { None }
     }
 
     /// Keeps what was read while the log stood at `position`, and forgets what was read before.
-    pub(super) fn keep(&self, name: Name, position: u64, event: Option<Arc<StoredEvent>>) {
+    pub(super) fn keep(&self, name: Name, position: LogPosition, event: Option<Arc<StoredEvent>>) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.position > position {
             return;
@@ -58,14 +58,17 @@ mod tests {
     #[test]
     fn an_answer_holds_until_the_log_grows() {
         let recent = RecentState::default();
-        assert!(recent.find(&name("@a:x"), 7).is_none());
-        recent.keep(name("@a:x"), 7, None);
-        assert!(recent.find(&name("@a:x"), 7).is_some_and(|event| event.is_none()));
-        assert!(recent.find(&name("@b:x"), 7).is_none());
-        assert!(recent.find(&name("@a:x"), 8).is_none());
-        recent.keep(name("@b:x"), 8, None);
-        assert!(recent.find(&name("@a:x"), 8).is_none());
-        recent.keep(name("@a:x"), 7, None);
-        assert!(recent.find(&name("@a:x"), 8).is_none(), "a late reader brings nothing old");
+        assert!(recent.find(&name("@a:x"), LogPosition::new(7)).is_none());
+        recent.keep(name("@a:x"), LogPosition::new(7), None);
+        assert!(recent.find(&name("@a:x"), LogPosition::new(7)).is_some_and(|event| event.is_none()));
+        assert!(recent.find(&name("@b:x"), LogPosition::new(7)).is_none());
+        assert!(recent.find(&name("@a:x"), LogPosition::new(8)).is_none());
+        recent.keep(name("@b:x"), LogPosition::new(8), None);
+        assert!(recent.find(&name("@a:x"), LogPosition::new(8)).is_none());
+        recent.keep(name("@a:x"), LogPosition::new(7), None);
+        assert!(
+            recent.find(&name("@a:x"), LogPosition::new(8)).is_none(),
+            "a late reader brings nothing old"
+        );
     }
 }

@@ -6,7 +6,10 @@ use ruma::{DeviceId, EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Store, StoreError, events, log, state};
-use crate::server::event::stored::{Membership, StoredEvent};
+use crate::server::{
+    change::position::LogPosition,
+    event::stored::{Membership, StoredEvent},
+};
 
 /// How long a transaction ID is remembered, in ms: 30 days, longer than a client's queue of messages waits.
 const TRANSACTIONS_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -63,7 +66,7 @@ pub struct NewEvent<'a> {
 /// An event that no other event follows yet.
 #[derive(Clone, Debug)]
 pub struct Extremity {
-    pub(super) position: u64,
+    pub(super) position: LogPosition,
     /// Its ID.
     pub event_id: OwnedEventId,
     /// Its depth.
@@ -142,7 +145,7 @@ impl RoomWrite<'_> {
             )?
             .query_map([room.number], |row| {
                 Ok(Extremity {
-                    position: row.get::<_, i64>(0)?.cast_unsigned(),
+                    position: row.get(0)?,
                     event_id: events::parse(1, row.get_ref(1)?.as_str()?)?,
                     depth: row.get::<_, i64>(2)?.cast_unsigned(),
                 })
@@ -170,7 +173,7 @@ impl RoomWrite<'_> {
     /// Appends an event to the log and to its room: timeline, state, memberships, extremities.
     pub fn append(&self, room: &RoomRow, new: &NewEvent<'_>) -> Result<Arc<StoredEvent>, StoreError> {
         let c = self.connection;
-        let position = log::advance(c)?.cast_signed();
+        let position = log::advance(c)?;
         let before = state::group_of(c, room.number)?;
         let replaces = match new.state_key {
             Some(key) => state::current_position(c, room.number, new.kind, key)?,
@@ -212,7 +215,7 @@ impl RoomWrite<'_> {
         let mut followed =
             c.prepare_cached("DELETE FROM forward_extremities WHERE room = ?1 AND position = ?2")?;
         for extremity in new.follows {
-            followed.execute((room.number, extremity.position.cast_signed()))?;
+            followed.execute((room.number, extremity.position))?;
         }
         c.prepare_cached("INSERT INTO forward_extremities VALUES (?1, ?2)")?
             .execute((room.number, position))?;
@@ -224,13 +227,13 @@ impl RoomWrite<'_> {
     /// Empties `target`: from here on it reads as `pdu`, its redacted form, because of `by`.
     pub fn redact(&self, target: &StoredEvent, pdu: &str, by: &StoredEvent) -> Result<(), StoreError> {
         let c = self.connection;
-        let position = target.position.cast_signed();
+        let position = target.position;
         c.prepare_cached("UPDATE events SET pdu = ?2, redacted_by = ?3 WHERE position = ?1")?.execute((
             position,
             pdu,
-            by.position.cast_signed(),
+            by.position,
         ))?;
-        let next: Option<i64> = c
+        let next: Option<LogPosition> = c
             .prepare_cached(
                 "SELECT n.position FROM events t JOIN events n ON n.room = t.room AND n.type = t.type \
                  AND n.state_key = t.state_key AND n.standing = 0 AND n.replaces = t.position \
@@ -275,14 +278,7 @@ impl RoomWrite<'_> {
     ) -> Result<(), StoreError> {
         let sent_ms = event.origin_server_ts.cast_signed();
         self.connection.prepare_cached("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-            (
-                user.as_str(),
-                device.as_str(),
-                endpoint,
-                transaction.as_str(),
-                event.position.cast_signed(),
-                sent_ms,
-            ),
+            (user.as_str(), device.as_str(), endpoint, transaction.as_str(), event.position, sent_ms),
         )?;
         self.connection
             .prepare_cached("DELETE FROM transactions WHERE sent_ms < ?1")?
@@ -290,7 +286,7 @@ impl RoomWrite<'_> {
         Ok(())
     }
 
-    fn at(&self, position: i64) -> rusqlite::Result<Arc<StoredEvent>> {
+    fn at(&self, position: LogPosition) -> rusqlite::Result<Arc<StoredEvent>> {
         let sql = format!("{} WHERE e.position = ?1", events::SELECT);
         self.connection.prepare_cached(&sql)?.query_row([position], events::event)
     }

@@ -6,7 +6,7 @@ use ruma::RoomId;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Store, StoreError, events};
-use crate::server::event::stored::StoredEvent;
+use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
 
 /// Groups in a chain before a whole state is written again; more when the state itself is larger, so
 /// that writing costs a constant on average and reading at most about twice the state.
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// The whole state of a room right before the event at `position`, in the order of the log.
-    pub async fn state_before(&self, position: u64) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+    pub async fn state_before(&self, position: LogPosition) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{} WHERE e.position IN (\
                WITH RECURSIVE chain (state_group, previous, hops) AS (\
@@ -77,8 +77,7 @@ impl Store {
              ORDER BY e.position",
             events::SELECT
         );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([events::clamp(position)], events::event)?.collect())
-            .await
+        self.read(|c| c.prepare_cached(&sql)?.query_map([position], events::event)?.collect()).await
     }
 
     /// The state event of one type and key that a room had at a position.
@@ -87,7 +86,7 @@ impl Store {
         room: &RoomId,
         kind: &str,
         key: &str,
-        position: u64,
+        position: LogPosition,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         let mut found = self.state_event_between(room, kind, key, (position, position)).await?;
         Ok(found.pop())
@@ -100,7 +99,7 @@ impl Store {
         room: &RoomId,
         kind: &str,
         key: &str,
-        (first, last): (u64, u64),
+        (first, last): (LogPosition, LogPosition),
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.type = ?2 \
@@ -109,7 +108,7 @@ impl Store {
                 AND f.state_key = ?3 AND f.standing = 0 AND f.position <= ?4), 0) ORDER BY e.position",
             events::SELECT
         );
-        let bound = (room.as_str(), kind, key, events::clamp(first), events::clamp(last));
+        let bound = (room.as_str(), kind, key, first, last);
         self.read(|c| c.prepare_cached(&sql)?.query_map(bound, events::event)?.collect()).await
     }
 }
@@ -135,7 +134,7 @@ pub(super) fn current_position(
     room: i64,
     kind: &str,
     key: &str,
-) -> rusqlite::Result<Option<i64>> {
+) -> rusqlite::Result<Option<LogPosition>> {
     c.prepare_cached("SELECT position FROM current_state WHERE room = ?1 AND type = ?2 AND state_key = ?3")?
         .query_row((room, kind, key), |row| row.get(0))
         .optional()
@@ -152,8 +151,8 @@ pub(super) fn put(
     room: i64,
     before: Option<i64>,
     (kind, key): (&str, &str),
-    position: i64,
-    replaces: Option<i64>,
+    position: LogPosition,
+    replaces: Option<LogPosition>,
 ) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT INTO current_state VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET position = ?4",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::Store;
-use crate::server::event::stored::StoredEvent;
+use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
 
 /// Events that are kept at most.
 const MAX_EVENTS: usize = 4096;
@@ -25,7 +25,7 @@ pub(super) struct Tail {
 #[derive(Debug)]
 struct Window {
     /// Every event after this position is in `events`.
-    complete_after: u64,
+    complete_after: LogPosition,
     /// In the order of the log.
     events: VecDeque<Arc<StoredEvent>>,
     bytes: usize,
@@ -33,7 +33,7 @@ struct Window {
 
 impl Tail {
     /// An empty window on a log that ends at `position`.
-    pub(super) fn starting_at(position: u64) -> Self {
+    pub(super) fn starting_at(position: LogPosition) -> Self {
         Self { window: RwLock::new(Window { complete_after: position, events: VecDeque::new(), bytes: 0 }) }
     }
 
@@ -63,7 +63,11 @@ impl Tail {
         }
     }
 
-    fn since(&self, from: u64, wanted: impl Fn(&StoredEvent) -> bool) -> Option<Vec<Arc<StoredEvent>>> {
+    fn since(
+        &self,
+        from: LogPosition,
+        wanted: impl Fn(&StoredEvent) -> bool,
+    ) -> Option<Vec<Arc<StoredEvent>>> {
         let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
         if from < window.complete_after {
             return None;
@@ -81,7 +85,7 @@ impl Store {
     /// leaves out those after it. `wanted` runs under a lock: it must not ask the store.
     pub fn recent_events(
         &self,
-        from: u64,
+        from: LogPosition,
         wanted: impl Fn(&StoredEvent) -> bool,
     ) -> Option<Vec<Arc<StoredEvent>>> {
         self.tail.since(from, wanted)
@@ -93,7 +97,7 @@ mod tests {
     use super::*;
     use crate::server::event::stored::Columns;
 
-    fn event(position: u64, body: usize) -> Arc<StoredEvent> {
+    fn event(position: LogPosition, body: usize) -> Arc<StoredEvent> {
         Arc::new(StoredEvent::from(Columns {
             position,
             event_id: ruma::event_id!("$e:x").to_owned(),
@@ -110,43 +114,51 @@ mod tests {
         }))
     }
 
-    fn positions(tail: &Tail, from: u64) -> Option<Vec<u64>> {
-        tail.since(from, |_| true).map(|events| events.iter().map(|e| e.position).collect())
+    fn positions(tail: &Tail, from: LogPosition) -> Option<Vec<u64>> {
+        tail.since(from, |_| true).map(|events| events.iter().map(|e| e.position.get()).collect())
     }
 
     #[test]
     fn what_is_after_the_start_is_there_and_what_is_before_is_not_claimed() {
-        let tail = Tail::starting_at(10);
-        tail.push(&[event(11, 1), event(13, 1), event(14, 1)]);
-        assert_eq!(positions(&tail, 9), None);
-        assert_eq!(positions(&tail, 10), Some(vec![11, 13, 14]));
-        assert_eq!(positions(&tail, 12), Some(vec![13, 14]));
-        assert_eq!(positions(&tail, 14), Some(vec![]));
+        let tail = Tail::starting_at(LogPosition::new(10));
+        tail.push(&[
+            event(LogPosition::new(11), 1),
+            event(LogPosition::new(13), 1),
+            event(LogPosition::new(14), 1),
+        ]);
+        assert_eq!(positions(&tail, LogPosition::new(9)), None);
+        assert_eq!(positions(&tail, LogPosition::new(10)), Some(vec![11, 13, 14]));
+        assert_eq!(positions(&tail, LogPosition::new(12)), Some(vec![13, 14]));
+        assert_eq!(positions(&tail, LogPosition::new(14)), Some(vec![]));
     }
 
     #[test]
     fn it_is_bounded_by_count_and_by_bytes() {
-        let tail = Tail::starting_at(0);
+        let tail = Tail::starting_at(LogPosition::new(0));
         for position in 1..=MAX_EVENTS as u64 + 5 {
-            tail.push(&[event(position, 1)]);
+            tail.push(&[event(LogPosition::new(position), 1)]);
         }
-        assert_eq!(positions(&tail, 4), None);
-        assert_eq!(positions(&tail, 5).map(|p| p.len()), Some(MAX_EVENTS));
+        assert_eq!(positions(&tail, LogPosition::new(4)), None);
+        assert_eq!(positions(&tail, LogPosition::new(5)).map(|p| p.len()), Some(MAX_EVENTS));
         let big = MAX_BYTES / 8;
         for position in 10_000..10_010 {
-            tail.push(&[event(position, big)]);
+            tail.push(&[event(LogPosition::new(position), big)]);
         }
-        assert_eq!(positions(&tail, 10_005), None);
-        assert!(positions(&tail, 10_007).is_some_and(|p| p == [10_008, 10_009]));
+        assert_eq!(positions(&tail, LogPosition::new(10_005)), None);
+        assert!(positions(&tail, LogPosition::new(10_007)).is_some_and(|p| p == [10_008, 10_009]));
     }
 
     #[test]
     fn a_changed_event_takes_the_place_of_the_old() {
-        let tail = Tail::starting_at(0);
-        tail.push(&[event(1, 1), event(2, 1)]);
-        tail.replace(&[event(1, 7), event(9, 7)]);
-        let pdus: Vec<usize> =
-            tail.since(0, |_| true).expect("is complete").iter().map(|e| e.pdu.len()).collect();
+        let tail = Tail::starting_at(LogPosition::new(0));
+        tail.push(&[event(LogPosition::new(1), 1), event(LogPosition::new(2), 1)]);
+        tail.replace(&[event(LogPosition::new(1), 7), event(LogPosition::new(9), 7)]);
+        let pdus: Vec<usize> = tail
+            .since(LogPosition::new(0), |_| true)
+            .expect("is complete")
+            .iter()
+            .map(|e| e.pdu.len())
+            .collect();
         assert_eq!(pdus, [7, 1]);
     }
 }

@@ -4,7 +4,7 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::params;
 
 use super::{Store, StoreError, log::advance};
-use crate::server::session::Session;
+use crate::server::{change::position::LogPosition, session::Session};
 
 /// Transaction IDs older than this, in milliseconds, are forgotten: 7 days.
 const REMEMBERED_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -27,13 +27,13 @@ pub struct ToDevice {
 #[derive(Clone, Debug)]
 pub struct WaitingMessages {
     /// With their positions, oldest first.
-    pub events: Vec<(u64, String)>,
+    pub events: Vec<(LogPosition, String)>,
     /// There are more after these.
     pub truncated: bool,
 }
 
 /// Where a message was put: whose device, and at which position.
-pub type Queued = (OwnedUserId, OwnedDeviceId, u64);
+pub type Queued = (OwnedUserId, OwnedDeviceId, LogPosition);
 
 impl Store {
     /// Queues `messages` that `sender` sent under the transaction ID `txn`, once.
@@ -68,7 +68,7 @@ impl Store {
                     insert.execute(params![
                         m.user.as_str(),
                         m.device.as_str(),
-                        position.cast_signed(),
+                        position,
                         m.event
                     ])?;
                     queued.push((m.user, m.device, position));
@@ -85,26 +85,19 @@ impl Store {
         &self,
         user: &UserId,
         device: &DeviceId,
-        since: u64,
-        upto: u64,
+        since: LogPosition,
+        upto: LogPosition,
     ) -> Result<WaitingMessages, StoreError> {
-        let mut events: Vec<(u64, String)> = self
+        let mut events: Vec<(LogPosition, String)> = self
             .read(|c| {
                 c.prepare_cached(
                     "SELECT position, event FROM to_device
                  WHERE user_id = ?1 AND device_id = ?2 AND position > ?3 AND position <= ?4
                  ORDER BY position LIMIT ?5",
                 )?
-                .query_map(
-                    params![
-                        user.as_str(),
-                        device.as_str(),
-                        since.cast_signed(),
-                        upto.cast_signed(),
-                        BATCH as i64 + 1
-                    ],
-                    |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)),
-                )?
+                .query_map(params![user.as_str(), device.as_str(), since, upto, BATCH as i64 + 1], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
                 .collect()
             })
             .await?;
@@ -118,21 +111,23 @@ impl Store {
         &self,
         user: OwnedUserId,
         device: OwnedDeviceId,
-        upto: u64,
+        upto: LogPosition,
     ) -> Result<(), StoreError> {
         self.write(move |c| {
             c.prepare_cached(
                 "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3",
             )?
-            .execute(params![user.as_str(), device.as_str(), upto.cast_signed()])?;
+            .execute(params![user.as_str(), device.as_str(), upto])?;
             Ok(())
         })
         .await
     }
 
     /// Each device with messages waiting, with the positions of the first and the last of them.
-    pub async fn to_device_waiting(&self) -> Result<Vec<(OwnedUserId, OwnedDeviceId, u64, u64)>, StoreError> {
-        let rows: Vec<(String, String, i64, i64)> = self
+    pub async fn to_device_waiting(
+        &self,
+    ) -> Result<Vec<(OwnedUserId, OwnedDeviceId, LogPosition, LogPosition)>, StoreError> {
+        let rows: Vec<(String, String, LogPosition, LogPosition)> = self
             .read(|c| {
                 c.prepare_cached(
                     "SELECT user_id, device_id, min(position), max(position) FROM to_device GROUP BY 1, 2",
@@ -144,7 +139,7 @@ impl Store {
         rows.into_iter()
             .map(|(user, device, first, last)| {
                 let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
-                Ok((user, device.into(), first.cast_unsigned(), last.cast_unsigned()))
+                Ok((user, device.into(), first, last))
             })
             .collect()
     }

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{StoreError, log};
-use crate::server::log::panic_message;
+use crate::server::{change::position::LogPosition, log::panic_message};
 
 /// Jobs that wait at most; a writer this far behind makes callers wait their turn.
 const QUEUE: usize = 4096;
@@ -55,7 +55,7 @@ impl Writer {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (end, ended) = oneshot::channel();
         let position = log::position(&connection).expect("the schema has a log with one row");
-        let committed = Arc::new(AtomicU64::new(position));
+        let committed = Arc::new(AtomicU64::new(position.get()));
         let publish = Arc::clone(&committed);
         std::thread::Builder::new()
             .name("store".into())
@@ -70,8 +70,8 @@ impl Writer {
     }
 
     /// The last log position that is on the disk and applied to what is held in memory.
-    pub(super) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
+    pub(super) fn committed(&self) -> LogPosition {
+        LogPosition::new(self.committed.load(Ordering::Acquire))
     }
 
     /// See [`super::Store::write_then`].
@@ -195,7 +195,7 @@ fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &A
                     tracing::error!(panic = panic_message(panic.as_ref()), "memory lags behind the disk");
                 }
             }
-            publish.store(position, Ordering::Release);
+            publish.store(position.get(), Ordering::Release);
         }
         if let Err(e) = &outcome {
             tracing::error!(error = %e, "a batch of writes failed");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn advance(connection: &Connection) -> Result<u64, StoreError> {
-        Ok(log::advance(connection)?)
+        Ok(log::advance(connection)?.get())
     }
 
     #[tokio::test]
@@ -244,7 +244,7 @@ mod tests {
                         seen.lock().expect("no panic").push(*p);
                     };
                     let position = writer.run(advance, apply).await.expect("is written");
-                    assert!(writer.committed() >= position);
+                    assert!(writer.committed() >= LogPosition::new(position));
                 })
             })
             .collect();

@@ -9,6 +9,7 @@ use super::{reader::Reader, window::Passage};
 use crate::server::{
     accounts::PUSH_RULES,
     api::error::ApiResult,
+    change::position::LogPosition,
     event::stored::Membership,
     json::{Writer, append_string},
     store::AccountData,
@@ -41,10 +42,11 @@ impl Reader<'_> {
         changed: &RoomAccountData,
     ) -> ApiResult<Vec<AccountData>> {
         let user = &self.session.user;
-        if passage.was == Some(Membership::Join) || !self.app.account_data.has_news(user, 0) {
+        if passage.was == Some(Membership::Join) || !self.app.account_data.has_news(user, LogPosition::START)
+        {
             return Ok(changed.get(room).cloned().unwrap_or_default());
         }
-        let mut all = self.app.store.account_data_since(user, 0, self.upto.log).await?;
+        let mut all = self.app.store.account_data_since(user, LogPosition::START, self.upto.log).await?;
         all.retain(|data| data.room.as_deref() == Some(room));
         Ok(all)
     }

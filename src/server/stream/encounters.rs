@@ -12,6 +12,7 @@ use super::{
 };
 use crate::server::{
     api::error::ApiResult,
+    change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
 };
 
@@ -80,7 +81,7 @@ impl Reader<'_> {
 
 impl Encounters {
     /// Takes the member events among `events`, of a room that the reader was and is in.
-    fn take(&mut self, app: &crate::server::app::App, events: &[Arc<StoredEvent>], since: u64) {
+    fn take(&mut self, app: &crate::server::app::App, events: &[Arc<StoredEvent>], since: LogPosition) {
         for event in events {
             let Some((user, membership)) = event.membership() else { continue };
             let Ok(user) = UserId::parse(user) else { continue };
@@ -95,7 +96,13 @@ impl Encounters {
         }
     }
 
-    fn part(&mut self, app: &crate::server::app::App, room: &RoomId, since: u64, users: Vec<OwnedUserId>) {
+    fn part(
+        &mut self,
+        app: &crate::server::app::App,
+        room: &RoomId,
+        since: LogPosition,
+        users: Vec<OwnedUserId>,
+    ) {
         if app.rooms.members.counted_at(room, since) {
             self.dimmed.extend(users.iter().cloned());
         }

@@ -7,7 +7,7 @@ use std::{
 
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, RoomId};
 
-use crate::server::session::Session;
+use crate::server::{change::position::LogPosition, session::Session};
 
 /// Devices whose members are kept at most; beyond it all are forgotten, and told again.
 const MAX_DEVICES: usize = 50_000;
@@ -20,7 +20,7 @@ const MAX_MEMBERS: usize = 5_000;
 #[derive(Debug, Default)]
 pub struct LazyMembers(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Told>>);
 
-type Told = BTreeMap<OwnedRoomId, HashMap<OwnedUserId, u64>>;
+type Told = BTreeMap<OwnedRoomId, HashMap<OwnedUserId, LogPosition>>;
 
 impl LazyMembers {
     /// Of `members` of a room, those that the device at the position `since` is to be told of.
@@ -28,7 +28,7 @@ impl LazyMembers {
         &self,
         session: &Session,
         room: &RoomId,
-        since: u64,
+        since: LogPosition,
         mut members: Vec<OwnedUserId>,
     ) -> Vec<OwnedUserId> {
         let key = (session.user.clone(), session.device.clone());
@@ -39,7 +39,13 @@ impl LazyMembers {
     }
 
     /// The device is told of `members` of a room in an answer that goes up to the position `upto`.
-    pub(super) fn note(&self, session: &Session, room: &RoomId, upto: u64, members: Vec<OwnedUserId>) {
+    pub(super) fn note(
+        &self,
+        session: &Session,
+        room: &RoomId,
+        upto: LogPosition,
+        members: Vec<OwnedUserId>,
+    ) {
         if members.is_empty() {
             return;
         }
@@ -73,12 +79,16 @@ mod tests {
         let session = Session { user: user_id!("@a:x").to_owned(), device: "A".into() };
         let (room, bob, carol) = (room_id!("!r:x"), user_id!("@b:x").to_owned(), user_id!("@c:x").to_owned());
         let both = || vec![bob.clone(), carol.clone()];
-        assert_eq!(lazy.untold(&session, room, 5, both()), both());
-        lazy.note(&session, room, 8, vec![bob.clone()]);
-        assert_eq!(lazy.untold(&session, room, 8, both()), std::slice::from_ref(&carol));
-        assert_eq!(lazy.untold(&session, room, 5, both()), both(), "the answer up to 8 was lost");
-        assert_eq!(lazy.untold(&session, room_id!("!other:x"), 8, both()), both());
+        assert_eq!(lazy.untold(&session, room, LogPosition::new(5), both()), both());
+        lazy.note(&session, room, LogPosition::new(8), vec![bob.clone()]);
+        assert_eq!(lazy.untold(&session, room, LogPosition::new(8), both()), std::slice::from_ref(&carol));
+        assert_eq!(
+            lazy.untold(&session, room, LogPosition::new(5), both()),
+            both(),
+            "the answer up to 8 was lost"
+        );
+        assert_eq!(lazy.untold(&session, room_id!("!other:x"), LogPosition::new(8), both()), both());
         let other = Session { device: "B".into(), ..session };
-        assert_eq!(lazy.untold(&other, room, 8, both()), both());
+        assert_eq!(lazy.untold(&other, room, LogPosition::new(8), both()), both());
     }
 }

@@ -7,7 +7,7 @@ use ruma::OwnedUserId;
 use super::{encounters::Encounters, reader::Reader};
 use crate::{
     core::visibility::Share,
-    server::{json::Writer, presence::write_unknown},
+    server::{change::position::LivePosition, json::Writer, presence::write_unknown},
 };
 
 impl Reader<'_> {
@@ -58,13 +58,13 @@ impl Reader<'_> {
     }
 
     /// Those whom the reader could see at the token, and cannot see any longer.
-    fn out_of_sight(&self, encounters: &Encounters, since: u64) -> BTreeSet<OwnedUserId> {
+    fn out_of_sight(&self, encounters: &Encounters, since: LivePosition) -> BTreeSet<OwnedUserId> {
         let (me, upto) = (&self.session.user, self.upto.live);
         if self.since.is_none() {
             return BTreeSet::new();
         }
         let contacts = &self.app.contacts;
-        let mut lost: BTreeSet<OwnedUserId> = if since == 0 {
+        let mut lost: BTreeSet<OwnedUserId> = if since == LivePosition::START {
             self.perhaps_seen_before_the_start()
         } else {
             let by_share =
@@ -79,7 +79,7 @@ impl Reader<'_> {
     }
 
     /// Those who share with others than at the token, and with whom they shared then.
-    fn share_changes(&self, since: u64) -> impl Iterator<Item = (OwnedUserId, Share)> {
+    fn share_changes(&self, since: LivePosition) -> impl Iterator<Item = (OwnedUserId, Share)> {
         let contacts = &self.app.contacts;
         let changed = contacts.share_changes(since, self.upto.live).into_iter();
         changed.map(move |user| {

@@ -3,7 +3,13 @@
 use super::{Filter, Token, encounters::Encounters};
 use crate::{
     core::time::Instant,
-    server::{api::error::ApiResult, app::App, json::Writer, session::Session},
+    server::{
+        api::error::ApiResult,
+        app::App,
+        change::position::{LivePosition, LogPosition},
+        json::Writer,
+        session::Session,
+    },
 };
 
 /// What a reader is told in one go.
@@ -44,19 +50,19 @@ impl Reader<'_> {
     }
 
     /// The position in the log from which on things are new; 0 for a first sync.
-    pub(super) fn log_since(&self) -> u64 {
-        self.since.map_or(0, |t| t.log)
+    pub(super) fn log_since(&self) -> LogPosition {
+        self.since.map_or(LogPosition::START, |t| t.log)
     }
 
     /// The live position from which on things are new. What another run of the server handed out says
     /// nothing here: everything is told again.
-    pub(super) fn live_since(&self) -> u64 {
-        self.since.map(|t| t.live).filter(|live| self.app.live.knows(*live)).unwrap_or(0)
+    pub(super) fn live_since(&self) -> LivePosition {
+        self.since.map(|t| t.live).filter(|live| self.app.live.knows(*live)).unwrap_or_default()
     }
 
     /// Messages for the reader's device. When there are more than fit, the token says where to go on.
     async fn write_to_device(&mut self, out: &mut Writer) -> ApiResult<bool> {
-        let since = self.since.map_or(0, |t| t.to_device);
+        let since = self.since.map_or(LogPosition::START, |t| t.to_device);
         let Session { user, device } = self.session;
         if !self.app.to_device.has_news(user, device, since) {
             return Ok(false);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::server::{
     api::error::ApiResult,
+    change::position::{LivePosition, LogPosition},
     event::{
         client::{ClientFormat, client_event, stripped_event},
         stored::{Membership, StoredEvent},
@@ -76,10 +77,15 @@ impl Reader<'_> {
     }
 
     /// Where the reader comes from and stands. Costs a query only when something about it changed.
-    async fn passage_through(&self, room: &RoomId, window: &Window, since: u64) -> ApiResult<Passage> {
+    async fn passage_through(
+        &self,
+        room: &RoomId,
+        window: &Window,
+        since: LogPosition,
+    ) -> ApiResult<Passage> {
         if self.since.is_some() && !window.own_member_event && self.is_joined(room) {
             let joined = Some(Membership::Join);
-            return Ok(Passage { was: joined, is: joined, position: 0 });
+            return Ok(Passage { was: joined, is: joined, position: LogPosition::START });
         }
         self.passage(room, since).await
     }
@@ -104,7 +110,7 @@ impl Reader<'_> {
     }
 
     /// Joined rooms in which somebody began or ceased to type, or read.
-    fn rooms_with_ephemeral_news(&self, since: u64) -> Vec<OwnedRoomId> {
+    fn rooms_with_ephemeral_news(&self, since: LogPosition) -> Vec<OwnedRoomId> {
         let mut rooms = self.app.typing.changed(self.live_since(), self.upto.live);
         rooms.retain(|room| self.is_joined(room));
         if since < self.upto.log && self.app.receipts.latest() > since {
@@ -127,7 +133,7 @@ impl Reader<'_> {
         account_data: &[AccountData],
     ) -> ApiResult<()> {
         let is_new = passage.was != Some(Membership::Join);
-        let from = if is_new { 0 } else { self.log_since() };
+        let from = if is_new { LogPosition::START } else { self.log_since() };
         let known = if is_new { None } else { window.events };
         let mut timeline = self.timeline(room, known, from, self.upto.log).await?;
         if is_new {
@@ -136,7 +142,7 @@ impl Reader<'_> {
         let mut state = self.state(room, &timeline, is_new, from).await?;
         let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
         if self.filter.lazy_members() {
-            let known_at = if self.full_state { 0 } else { from };
+            let known_at = if self.full_state { LogPosition::START } else { from };
             self.make_members_lazy(room, &timeline, known_at, &mut state).await?;
         }
 
@@ -146,7 +152,8 @@ impl Reader<'_> {
         }
         self.write_events(out, "state", &state);
         self.write_timeline(out, &timeline);
-        self.write_ephemeral(out, room, if is_new { 0 } else { self.log_since() }, is_new).await?;
+        self.write_ephemeral(out, room, if is_new { LogPosition::START } else { self.log_since() }, is_new)
+            .await?;
         let part = out.open("account_data");
         let events = out.open_array("events");
         for data in account_data.iter().filter(|data| self.filter.room_account_data(room, &data.kind)) {
@@ -165,7 +172,7 @@ impl Reader<'_> {
         room: &RoomId,
         timeline: &Timeline,
         is_new: bool,
-        from: u64,
+        from: LogPosition,
     ) -> ApiResult<Vec<Arc<StoredEvent>>> {
         let store = &self.app.store;
         let first = timeline.events.first();
@@ -175,7 +182,7 @@ impl Reader<'_> {
                 None => store.current_state(room).await?,
             }
         } else if timeline.limited {
-            store.state_changes(room, from, first.map_or(self.upto.log, |e| e.position - 1)).await?
+            store.state_changes(room, from, first.map_or(self.upto.log, |e| e.position.before())).await?
         } else {
             Vec::new()
         };
@@ -193,7 +200,7 @@ impl Reader<'_> {
         &self,
         room: &RoomId,
         timeline: &Timeline,
-        from: u64,
+        from: LogPosition,
         state: &mut Vec<Arc<StoredEvent>>,
     ) -> ApiResult<()> {
         let speakers: BTreeSet<&UserId> = timeline.events.iter().map(|e| &*e.sender).collect();
@@ -243,8 +250,11 @@ impl Reader<'_> {
         out.end_even_if_empty(array);
         out.boolean("limited", timeline.limited);
         // From here backwards the client has nothing: what came before the first event of the timeline.
-        let before = timeline.events.first().map_or(self.upto.log, |e| e.position - 1);
-        out.text("prev_batch", &Token { log: before, live: 0, to_device: before }.to_string());
+        let before = timeline.events.first().map_or(self.upto.log, |e| e.position.before());
+        out.text(
+            "prev_batch",
+            &Token { log: before, live: LivePosition::START, to_device: before }.to_string(),
+        );
         out.end_even_if_empty(part);
     }
 
@@ -252,7 +262,7 @@ impl Reader<'_> {
         &self,
         out: &mut Writer,
         room: &RoomId,
-        since: u64,
+        since: LogPosition,
         is_new: bool,
     ) -> ApiResult<()> {
         let part = out.open("ephemeral");
@@ -361,12 +371,12 @@ impl Reader<'_> {
 
     /// A room that the reader left: what happened up to that, if they could see it.
     async fn write_left(&self, out: &mut Writer, room: &RoomId, passage: Passage) -> ApiResult<()> {
-        let since = if passage.was == Some(Membership::Join) { self.log_since() } else { 0 };
+        let since = if passage.was == Some(Membership::Join) { self.log_since() } else { LogPosition::START };
         let mut timeline = self.timeline(room, None, since, passage.position).await?;
         timeline.events = visible_events(self.app, &self.session.user, room, timeline.events).await?;
         let mut state = match timeline.events.first() {
             Some(first) if timeline.limited => {
-                self.app.store.state_changes(room, since, first.position - 1).await?
+                self.app.store.state_changes(room, since, first.position.before()).await?
             }
             Some(_) | None => Vec::new(),
         };

@@ -1,16 +1,17 @@
 //! Positions: the counter of what is live, and the token that a client gives back.
 
+use crate::server::change::position::{LivePosition, LogPosition};
 use std::{fmt, str::FromStr};
 
 /// Where a reader is: `p{log}_{live}`, or `p{log}_{live}_{to_device}` while messages for its device wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Token {
     /// The position in the durable log.
-    pub log: u64,
+    pub log: LogPosition,
     /// The position among the live things, see [`Live`].
-    pub live: u64,
+    pub live: LivePosition,
     /// The position of the last message for the device that was told; `log`, when there were no more.
-    pub to_device: u64,
+    pub to_device: LogPosition,
 }
 
 /// Not a token of this server.
@@ -30,7 +31,11 @@ impl FromStr for Token {
     fn from_str(s: &str) -> Result<Self, NotAToken> {
         let (log, live) = s.strip_prefix('p').and_then(|s| s.split_once('_')).ok_or(NotAToken)?;
         let (live, to_device) = live.split_once('_').unwrap_or((live, log));
-        Ok(Self { log: number(log)?, live: number(live)?, to_device: number(to_device)? })
+        Ok(Self {
+            log: LogPosition::new(number(log)?),
+            live: LivePosition::new(number(live)?),
+            to_device: LogPosition::new(number(to_device)?),
+        })
     }
 }
 
@@ -48,10 +53,14 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written() {
-        let token = Token { log: 17, live: 1_763_000_000_000_000, to_device: 17 };
+        let token = Token {
+            log: LogPosition::new(17),
+            live: LivePosition::new(1_763_000_000_000_000),
+            to_device: LogPosition::new(17),
+        };
         assert_eq!(token.to_string(), "p17_1763000000000000");
         assert_eq!(token.to_string().parse(), Ok(token));
-        let behind = Token { to_device: 9, ..token };
+        let behind = Token { to_device: LogPosition::new(9), ..token };
         assert_eq!(behind.to_string().parse(), Ok(behind));
     }
 

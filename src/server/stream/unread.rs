@@ -24,8 +24,8 @@ use serde_json::value::RawValue;
 
 use super::reader::Reader;
 use crate::server::{
-    accounts::PUSH_RULES, api::error::ApiResult, app::App, event::stored::StoredEvent, json::Writer,
-    store::Order,
+    accounts::PUSH_RULES, api::error::ApiResult, app::App, change::position::LogPosition,
+    event::stored::StoredEvent, json::Writer, store::Order,
 };
 
 /// Users whose counters are kept at most; beyond it all are forgotten, and counted again when asked for.
@@ -47,7 +47,7 @@ struct OfUser {
 /// The push rules that a user made instead of the default ones, as they were at some position.
 #[derive(Clone, Debug, Default)]
 struct OwnRules {
-    position: u64,
+    position: LogPosition,
     /// Their JSON, and what it says.
     rules: Option<Arc<(String, Ruleset)>>,
 }
@@ -56,7 +56,7 @@ struct OwnRules {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Counter {
     /// Everything up to here is counted.
-    upto: u64,
+    upto: LogPosition,
     notifications: u64,
     highlights: u64,
 }
@@ -181,15 +181,24 @@ impl Reader<'_> {
 }
 
 /// Where unread begins: after the last event that the user has read, or after their join.
-async fn read_position(app: &App, user: &UserId, room: &RoomId) -> ApiResult<u64> {
-    let mut read = 0;
+async fn read_position(app: &App, user: &UserId, room: &RoomId) -> ApiResult<LogPosition> {
+    let mut read = LogPosition::START;
     for event in app.store.read_up_to(room, user).await? {
         let Ok(event) = ruma::EventId::parse(event) else { continue };
-        read =
-            read.max(app.store.event(&event).await?.filter(|e| e.room_id == *room).map_or(0, |e| e.position));
+        read = read.max(
+            app.store
+                .event(&event)
+                .await?
+                .filter(|e| e.room_id == *room)
+                .map_or(LogPosition::START, |e| e.position),
+        );
     }
-    if read == 0 {
-        read = app.store.state_event(room, "m.room.member", user.as_str()).await?.map_or(0, |e| e.position);
+    if read == LogPosition::START {
+        read = app
+            .store
+            .state_event(room, "m.room.member", user.as_str())
+            .await?
+            .map_or(LogPosition::START, |e| e.position);
     }
     Ok(read)
 }
@@ -294,7 +303,7 @@ mod tests {
     fn message(kind: &str, content: &str) -> StoredEvent {
         let sender = user_id!("@bob:x");
         StoredEvent::from(Columns {
-            position: 1,
+            position: LogPosition::new(1),
             event_id: event_id!("$e").to_owned(),
             room_id: room_id!("!r:x").to_owned(),
             kind: kind.to_owned(),

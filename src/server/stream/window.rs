@@ -10,6 +10,7 @@ use ruma::{OwnedRoomId, RoomId};
 use super::{Seen, reader::Reader};
 use crate::server::{
     api::error::ApiResult,
+    change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
     store::Order,
 };
@@ -48,12 +49,12 @@ pub(super) struct Passage {
     /// What the reader is.
     pub(super) is: Option<Membership>,
     /// Where the event is that made it so.
-    pub(super) position: u64,
+    pub(super) position: LogPosition,
 }
 
 impl Reader<'_> {
     /// The rooms in which something happened after the position `since`.
-    pub(super) async fn windows(&self, since: u64) -> ApiResult<BTreeMap<OwnedRoomId, Window>> {
+    pub(super) async fn windows(&self, since: LogPosition) -> ApiResult<BTreeMap<OwnedRoomId, Window>> {
         if since >= self.upto.log {
             return Ok(BTreeMap::new());
         }
@@ -80,7 +81,7 @@ impl Reader<'_> {
     /// The same for a token that is older than what is held in memory: every room may have news.
     async fn windows_from_store(
         &self,
-        since: u64,
+        since: LogPosition,
         joined: BTreeSet<OwnedRoomId>,
     ) -> ApiResult<BTreeMap<OwnedRoomId, Window>> {
         let mut windows: BTreeMap<_, _> = joined.into_iter().map(|room| (room, Window::default())).collect();
@@ -93,7 +94,7 @@ impl Reader<'_> {
     }
 
     /// What the reader was in `room` at `since`, and is.
-    pub(super) async fn passage(&self, room: &RoomId, since: u64) -> ApiResult<Passage> {
+    pub(super) async fn passage(&self, room: &RoomId, since: LogPosition) -> ApiResult<Passage> {
         let (user, range) = (self.session.user.as_str(), (since, self.upto.log));
         let history = self.app.store.state_event_between(room, "m.room.member", user, range).await?;
         let mut passage = Passage::default();
@@ -113,8 +114,8 @@ impl Reader<'_> {
         &self,
         room: &RoomId,
         known: Option<Vec<Arc<StoredEvent>>>,
-        from: u64,
-        to: u64,
+        from: LogPosition,
+        to: LogPosition,
     ) -> ApiResult<Timeline> {
         let limit = self.filter.timeline_limit();
         let mut timeline = Timeline::default();
@@ -137,7 +138,7 @@ impl Reader<'_> {
                     timeline.limited = true;
                     break;
                 }
-                to = oldest.map_or(from, |p| p - 1);
+                to = oldest.map_or(from, LogPosition::before);
             }
         }
         timeline.events.reverse();

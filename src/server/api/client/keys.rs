@@ -22,6 +22,7 @@ use crate::server::{
         ruma_route::RumaRoute,
     },
     app::App,
+    change::position::LogPosition,
     limits::Origin,
     session::Session,
     store::{KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
@@ -214,11 +215,11 @@ async fn changes(
     session: Session,
     Query(query): Query<Changes>,
 ) -> ApiResult<Json<Value>> {
-    let position = |token: &str| -> ApiResult<u64> {
+    let position = |token: &str| -> ApiResult<LogPosition> {
         let token: Token = token.parse().map_err(|_| ApiError::invalid_param("not a token of /sync"))?;
         Ok(token.log)
     };
-    let upto = query.to.as_deref().map_or(Ok(u64::MAX >> 1), position)?;
+    let upto = query.to.as_deref().map_or(Ok(LogPosition::END), position)?;
     let changed = app.device_lists_changed(&session.user, position(&query.from)?, upto).await?;
     Ok(Json(json!({ "changed": changed, "left": [] })))
 }

@@ -138,7 +138,7 @@ async fn context(
     let last = found.after.events.last().map_or(found.event.position, |event| event.position);
     let first = found.before.events.last().map_or(found.event.position, |event| event.position);
     let answer = Answer {
-        start: token(first - 1),
+        start: token(first.before()),
         end: token(last),
         events_before: encode(&app, &session, &found.before.events),
         event: client_json(&app, &session, &found.event),
@@ -235,7 +235,7 @@ async fn initial_sync(
         visibility: if listed { "public" } else { "private" },
         messages: MessagesAnswer {
             chunk: encode(&app, &session, &page.events),
-            start: token(page.end.unwrap_or(0)),
+            start: token(page.end.unwrap_or_default()),
             end: Some(token(page.start)),
             state: Vec::new(),
         },

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::server::{
     api::error::{ApiError, ApiResult},
     app::App,
+    change::position::{LivePosition, LogPosition},
     event::{
         client::{ClientFormat, client_event},
         stored::StoredEvent,
@@ -40,7 +41,7 @@ fn client_json(app: &App, session: &Session, event: &StoredEvent) -> Box<RawValu
 }
 
 /// The position in the log that a client's token means.
-fn position(token: &str) -> ApiResult<u64> {
+fn position(token: &str) -> ApiResult<LogPosition> {
     token
         .parse()
         .map(|token: Token| token.log)
@@ -48,6 +49,6 @@ fn position(token: &str) -> ApiResult<u64> {
 }
 
 /// The token of a position in the log; a stream that goes on from it is told everything live.
-fn token(position: u64) -> String {
-    Token { log: position, live: 0, to_device: position }.to_string()
+fn token(position: LogPosition) -> String {
+    Token { log: position, live: LivePosition::START, to_device: position }.to_string()
 }
