@@ -6,7 +6,6 @@
 
 mod cost;
 mod params;
-pub mod plot;
 mod population;
 pub mod scenarios;
 mod schedule;

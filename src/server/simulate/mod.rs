@@ -1,5 +1,6 @@
 //! `pilotlight simulate`: presence between many homeservers on virtual time, counted and plotted.
 
+mod plot;
 mod plots;
 
 use std::fmt::Write as _;

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::plot::{Scale, Series, Words, bars, lines};
 use super::{SimulateError, size, word};
 use crate::core::fleet::{
     Minute, Params, Tally,
-    plot::{Scale, Series, Words, bars, lines},
     scenarios::{self, Grows, Growth, Rate},
 };
 

@@ -270,8 +270,6 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const WORDS: Words<'_> = Words { title: "a < b & c", x: "minutes", y: "messages" };
 
