@@ -15,9 +15,9 @@ use super::options::Checked;
 use super::storage::Store;
 use super::timer::Timer;
 use crate::core::client::Client;
-use crate::core::client::actions::LAST_ID_KEY;
 use crate::core::client::output::{Change, Failure, Output, Request, RequestId, Ticket};
 use crate::core::client::session::Session;
+use crate::core::client::stored::LAST_ID_KEY;
 use crate::core::time::Instant;
 use crate::core::wire::write::ToJson;
 

@@ -2,23 +2,16 @@
 
 use std::sync::Arc;
 
-use super::answers::Awaited;
 use super::output::{Failure, Output};
-use super::{Client, Pending, backoff};
+use super::pending::{Awaited, Pending};
+use super::stored::{ACTION_KEY, CHOICE_KEY, LAST_ID_KEY, action_key, parse_stored, stored_json};
+use super::{Client, backoff};
 use crate::core::action::ids::ActionId;
-use crate::core::action::queue::{Action, Moved, PushError, StoredAction};
+use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;
 use crate::core::wire::path::path;
 use crate::core::wire::read::Object;
-use crate::core::wire::write;
-
-/// Storage keys of actions begin so; the ID follows.
-const ACTION_KEY: &str = "action.";
-/// The storage key of the last action ID that was used.
-pub const LAST_ID_KEY: &str = "last";
-/// The storage key of the user's choice, for servers that do not keep it.
-pub(super) const CHOICE_KEY: &str = "choice";
 
 impl Client {
     /// Sends an event. The echo is in the timeline when this returns; its ID is the action's.
@@ -178,35 +171,6 @@ impl Client {
             self.touch(&action.room);
         }
     }
-}
-
-fn action_key(id: ActionId) -> String {
-    [ACTION_KEY, &id.to_string()].concat()
-}
-
-fn stored_json(stored: &StoredAction) -> String {
-    write::object(|fields| {
-        fields.integer("id", stored.id);
-        fields.text("device", &stored.device);
-        fields.text("room", &stored.room);
-        fields.text("type", &stored.kind);
-        fields.raw("content", &stored.content);
-        fields.integer("ts", stored.ts);
-        fields.optional("error", stored.error.as_deref());
-    })
-}
-
-fn parse_stored(value: &str) -> Option<StoredAction> {
-    let stored = Object::parse(value)?;
-    Some(StoredAction {
-        id: stored.integer("id")?,
-        device: stored.string("device")?,
-        room: stored.string("room")?,
-        kind: stored.string("type")?,
-        content: Arc::from(stored.raw("content").filter(|raw| raw.starts_with('{'))?),
-        ts: stored.integer("ts")?,
-        error: stored.string("error"),
-    })
 }
 
 fn refusal(error: PushError) -> Failure {

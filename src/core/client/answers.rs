@@ -1,41 +1,14 @@
 //! From the end of a request to what it was for.
 
-use super::contacts::Half;
-use super::follow_up::Then;
-use super::output::{Connection, Failure, Output, RequestId, Ticket};
-use super::room::MemberList;
+use super::member::MemberList;
+use super::output::{Connection, Failure, Output, RequestId};
+use super::pending::{Awaited, Then};
 use super::{Client, Dialect};
-use crate::core::action::ids::ActionId;
 use crate::core::presence::{Choice, State};
 use crate::core::time::Instant;
 use crate::core::wire::event::events;
 use crate::core::wire::presence::PresenceContent;
 use crate::core::wire::read::{Object, Reader};
-
-/// What a request under way is for.
-#[derive(Debug)]
-pub(super) enum Awaited {
-    /// `/versions`: which dialect to speak.
-    Versions,
-    /// `/sync`, counted from one.
-    Sync(u64),
-    /// The own profile.
-    Profile,
-    /// The own presence.
-    OwnStatus,
-    /// A room's whole member list.
-    Members(String),
-    /// A part of the presence list.
-    Contacts(Half),
-    /// An action of the queue.
-    Action(ActionId),
-    /// Idleness begun (`true`) or ended.
-    IdleReport(bool),
-    /// A notice that may get lost.
-    Notice,
-    /// A command of the application.
-    Command(Ticket, Then),
-}
 
 impl Client {
     /// A request was answered; `retry_after_ms` comes from the `Retry-After` header.

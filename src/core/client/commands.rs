@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::answers::Awaited;
-use super::follow_up::Then;
 use super::output::{Failure, Output, Ticket};
+use super::pending::{Awaited, Then};
 use super::room::Membership;
 use super::{Client, Dialect};
 use crate::core::presence::{Choice, StatusMsg};

@@ -4,63 +4,19 @@
 //! what differs from before is told (W4). Only this project's server has such lists; on others the calls
 //! fail with `UNSUPPORTED`.
 
-use super::answers::Awaited;
-use super::follow_up::Then;
+use super::contact::Contact;
 use super::output::{Change, Failure, Output, Ticket};
-use super::{Client, Dialect};
+use super::pending::{Awaited, Half, Then};
+use super::{Client, Dialect, privacy};
 use crate::core::time::Instant;
 use crate::core::wire::path::path;
-use crate::core::wire::read::{Object, Reader, read_elements};
-use crate::core::wire::write::{self, ToJson, Writer};
+use crate::core::wire::read::Object;
+use crate::core::wire::write::{self, ToJson};
 
-/// The most people remembered; beyond it new ones are not taken in. Above what this server keeps for a user.
-const MAX_CONTACTS: usize = 16_384;
 /// The type of the account data that tells of a change.
 pub(super) const LIST_CHANGED: &str = "org.pilotlight.presence_list";
 const V3: &str = "/_matrix/client/v3";
 const OURS: &str = "/_matrix/client/unstable/org.pilotlight/presence";
-
-/// Somebody whom the list has to do with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contact {
-    /// Who.
-    pub user_id: String,
-    /// How they are on the list, if they are.
-    pub listed: Option<Listed>,
-    /// What they may see of the user, or ask to.
-    pub observer: Option<Observer>,
-}
-
-/// An entry of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// What they answered.
-    pub standing: Standing,
-    /// The groups they are in (L4).
-    pub groups: Vec<String>,
-    /// What is kept with the entry (L5).
-    pub acl: Option<String>,
-}
-
-/// What somebody on the list answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing so far.
-    Pending,
-    /// Yes.
-    Accepted,
-    /// No, or no more.
-    Denied,
-}
-
-/// Somebody else's wish to see the user's presence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observer {
-    /// Waits for an answer.
-    Asked,
-    /// Was accepted.
-    Accepted,
-}
 
 /// What to answer to somebody who asks, or was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,79 +45,6 @@ pub enum Delivery {
     Started,
     /// It is not.
     Stopped,
-}
-
-/// The two answers that make up the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Half {
-    Listed,
-    Observers,
-}
-
-/// Everybody whom the list has to do with, and how fresh that is.
-#[derive(Debug, Default)]
-pub struct ContactBook {
-    /// By user ID.
-    contacts: Vec<Contact>,
-    /// The server has lists.
-    pub(super) supported: bool,
-    /// Something changed since the last reading began.
-    due: bool,
-    /// A reading failed in a way that may pass; it is tried again with the next sync.
-    failed: bool,
-    /// How many halves are being read.
-    awaited: u8,
-}
-
-impl ContactBook {
-    /// Everybody, by user ID.
-    pub fn all(&self) -> &[Contact] {
-        &self.contacts
-    }
-
-    /// The groups that somebody is in.
-    pub fn groups_of(&self, user: &str) -> &[String] {
-        let at = self.contacts.binary_search_by(|known| known.user_id.as_str().cmp(user));
-        let listed = at.ok().and_then(|at| self.contacts[at].listed.as_ref());
-        listed.map_or(&[], |listed| &listed.groups)
-    }
-
-    /// The list changed on the server.
-    pub(super) fn handle_changed(&mut self) {
-        self.due = self.supported;
-    }
-
-    /// Replaces one half by what the server says; answers who changed and who is gone.
-    fn replace(&mut self, half: Half, body: &str) -> Option<(Vec<Contact>, Vec<String>)> {
-        let said = match half {
-            Half::Listed => listed(body)?,
-            Half::Observers => observers(body)?,
-        };
-        let mut next = self.contacts.clone();
-        for contact in &mut next {
-            match half {
-                Half::Listed => contact.listed = None,
-                Half::Observers => contact.observer = None,
-            }
-        }
-        for new in said {
-            let at = next.binary_search_by(|known| known.user_id.cmp(&new.user_id));
-            match at {
-                Ok(at) if half == Half::Listed => next[at].listed = new.listed,
-                Ok(at) => next[at].observer = new.observer,
-                Err(at) if next.len() < MAX_CONTACTS => next.insert(at, new),
-                Err(_) => (),
-            }
-        }
-        next.retain(|contact| contact.listed.is_some() || contact.observer.is_some());
-        let before = std::mem::replace(&mut self.contacts, next);
-        let find = |list: &[Contact], user: &str| list.binary_search_by(|one| one.user_id.as_str().cmp(user));
-        let differs = |now: &&Contact| find(&before, &now.user_id).is_ok_and(|at| before[at] == **now);
-        let changed = self.contacts.iter().filter(|now| !differs(now)).cloned().collect();
-        let gone = before.iter().filter(|was| find(&self.contacts, &was.user_id).is_err());
-        let gone = gone.map(|was| was.user_id.clone()).collect();
-        Some((changed, gone))
-    }
 }
 
 impl Client {
@@ -232,7 +115,7 @@ impl Client {
 
     /// Sets all of it, as [`privacy`](Self::privacy) answers it; what is absent gets its default.
     pub fn set_privacy(&mut self, now: Instant, privacy: &Object<'_>) -> Ticket {
-        let body = renamed(privacy, ["share", "autoAccept", "invites"], ["share", "auto_accept", "invites"]);
+        let body = privacy::for_wire(privacy);
         let path = path(OURS, &["settings", &self.user_id]);
         self.list_command(now, Then::Done, "PUT", path, Some(body))
     }
@@ -296,76 +179,5 @@ impl Client {
             return self.answer_at_once(Err(unsupported));
         }
         self.command(now, then, method, path, body)
-    }
-}
-
-/// The settings in the application's words.
-pub(super) fn privacy_of(body: &str) -> String {
-    let body = Object::parse_or_empty(body);
-    renamed(&body, ["share", "auto_accept", "invites"], ["share", "autoAccept", "invites"])
-}
-
-fn renamed(object: &Object<'_>, from: [&str; 3], to: [&str; 3]) -> String {
-    write::object(|fields| {
-        for (from, to) in from.into_iter().zip(to) {
-            if let Some(json) = object.raw(from) {
-                fields.raw(to, json);
-            }
-        }
-    })
-}
-
-/// The entries of `GET /presence/list/{userId}`.
-fn listed(body: &str) -> Option<Vec<Contact>> {
-    let entries = read_elements(&mut Reader::new(body)).ok().filter(|_| body.starts_with('['))?;
-    let entries = entries.into_iter().filter_map(|entry| {
-        let entry = Object::parse(entry)?;
-        let kept = entry.object("org.pilotlight.list");
-        let standing = match &*kept.text("state")? {
-            "accepted" => Standing::Accepted,
-            "denied" => Standing::Denied,
-            _ => Standing::Pending,
-        };
-        let listed = Listed { standing, groups: kept.strings("groups"), acl: kept.string("acl") };
-        Some(Contact { user_id: entry.string("sender")?, listed: Some(listed), observer: None })
-    });
-    Some(entries.collect())
-}
-
-/// Who asks and who was accepted, from `GET …/requests/{userId}`.
-fn observers(body: &str) -> Option<Vec<Contact>> {
-    let body = Object::parse(body)?;
-    let each = |field, observer| {
-        let users = body.strings(field).into_iter();
-        users.map(move |user_id| Contact { user_id, listed: None, observer: Some(observer) })
-    };
-    Some(each("requests", Observer::Asked).chain(each("observers", Observer::Accepted)).collect())
-}
-
-impl ToJson for Contact {
-    fn write(&self, writer: &mut Writer) {
-        writer.object(|fields| {
-            fields.text("userId", &self.user_id);
-            if let Some(listed) = &self.listed {
-                fields.text("listed", listed.standing.as_str());
-                fields.optional("acl", listed.acl.as_deref());
-            }
-            fields.value("groups", self.listed.as_ref().map_or(&[][..], |listed| &listed.groups));
-            let observer = self.observer.map(|observer| match observer {
-                Observer::Asked => "asked",
-                Observer::Accepted => "accepted",
-            });
-            fields.optional("observer", observer);
-        });
-    }
-}
-
-impl Standing {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Accepted => "accepted",
-            Self::Denied => "denied",
-        }
     }
 }

@@ -1,44 +1,15 @@
 //! What follows from a command's answer, for the client and for the one who gave it.
 
-use super::actions::CHOICE_KEY;
-use super::answers::Awaited;
-use super::contacts::privacy_of;
 use super::output::{Connection, Failure, Output, Ticket};
-use super::{Client, Dialect};
-use crate::core::notify::NotifySettings;
+use super::pending::{Awaited, Then};
+use super::stored::CHOICE_KEY;
+use super::{Client, Dialect, privacy};
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::Instant;
 use crate::core::wire::event::{Event, events};
 use crate::core::wire::path::path;
 use crate::core::wire::read::{Object, Reader};
 use crate::core::wire::write::{self, ToJson};
-
-/// What to do with a command's answer.
-#[derive(Debug)]
-pub(super) enum Then {
-    /// Give the body.
-    Body,
-    /// Give `null`.
-    Done,
-    /// Give the room's ID; the room is a conversation with these users.
-    Room { direct_with: Vec<String> },
-    /// The room is gone.
-    Forget(String),
-    /// More of the past.
-    ScrollBack { room_id: String, from: String },
-    /// The directory.
-    Directory,
-    /// Give the settings of privacy.
-    Privacy,
-    /// The settings of notifications were taken.
-    Notify(NotifySettings),
-    /// The choice was taken.
-    Choice { choice: Choice, words: StatusMsg },
-    /// The name was taken.
-    DisplayName(String),
-    /// The session has ended.
-    LogOut,
-}
 
 impl Client {
     pub(super) fn conclude_command(
@@ -74,7 +45,7 @@ impl Client {
             Then::Forget(room) => self.remove_room(&room),
             Then::ScrollBack { room_id, from } => return self.apply_older(&room_id, &from, body),
             Then::Directory => return Ok(directory(body)),
-            Then::Privacy => return Ok(privacy_of(body)),
+            Then::Privacy => return Ok(privacy::for_application(body)),
             Then::Notify(settings) => self.notify = settings,
             Then::Choice { choice, words } => self.handle_choice(choice, words),
             Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),

@@ -4,8 +4,8 @@
 //! and not the device's: there a choice of busy, unavailable, hidden or offline is never overridden, and
 //! coming back restores the choice.
 
-use super::answers::Awaited;
 use super::output::{Change, Failure, Output};
+use super::pending::Awaited;
 use super::{Client, Dialect, backoff};
 use crate::core::idle::{self, IdleTimeout, IdleTimer, System};
 use crate::core::presence::{Choice, MatrixState};

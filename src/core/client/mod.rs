@@ -6,22 +6,28 @@
 //! Instants have the Unix epoch as their origin. Works against this project's homeserver and any other
 //! (W5): without `org.pilotlight.presence` in `/versions`, idleness is a `PUT …/status`.
 
-pub mod actions;
+mod actions;
 mod answers;
 mod backoff;
 pub mod call;
 pub mod commands;
+pub mod contact;
+mod contact_book;
 pub mod contacts;
 mod follow_up;
 mod idle;
+pub mod member;
 mod name;
 pub mod notify;
 pub mod output;
+mod pending;
 mod power;
 pub mod presence;
+mod privacy;
 mod redact;
 pub mod room;
 pub mod session;
+pub mod stored;
 mod sync;
 pub mod timeline;
 
@@ -29,12 +35,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::answers::Awaited;
-use self::contacts::ContactBook;
+use self::contact_book::ContactBook;
 use self::idle::IdleReport;
+use self::member::{Member, MemberList};
 use self::output::{Change, Connection, Failure, Output, Request, RequestId, Ticket};
+use self::pending::{Awaited, Pending};
 use self::presence::{Me, Presence, PresenceBook};
-use self::room::{Member, MemberList, Room, RoomSummary};
+use self::room::{Room, RoomSummary};
 use self::session::Session;
 use self::sync::SyncLoop;
 use self::timeline::TimelineItem;
@@ -70,14 +77,6 @@ enum Dialect {
     Pilotlight,
     /// Matrix's presence.
     Stock,
-}
-
-/// A request under way.
-#[derive(Debug)]
-struct Pending {
-    id: RequestId,
-    awaited: Awaited,
-    deadline: Instant,
 }
 
 /// One device's view of its homeserver.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::room::MemberRecord;
+use super::member::MemberRecord;
 
 /// What the name is computed from.
 pub(super) struct Heroes<'a> {

@@ -2,8 +2,8 @@
 //! where all devices of the user find them, on any homeserver.
 
 use super::Client;
-use super::follow_up::Then;
 use super::output::Ticket;
+use super::pending::Then;
 use crate::core::notify::{Exception, NotifySettings, Sender, Subject};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;

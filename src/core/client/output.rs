@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::contacts::Contact;
+use super::contact::Contact;
+use super::member::Member;
 use super::presence::{Me, Presence};
-use super::room::{Member, RoomSummary};
+use super::room::RoomSummary;
 use super::timeline::TimelineOp;
 use crate::core::wire::read::Object;
 

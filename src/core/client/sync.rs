@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::answers::Awaited;
 use super::contacts::LIST_CHANGED;
+use super::member::MemberList;
 use super::notify::{NOTIFY_TYPE, settings_of};
 use super::output::{Change, Connection, Failure, Output};
-use super::room::{MemberList, Membership, Room};
+use super::pending::Awaited;
+use super::room::{Membership, Room};
 use super::{Client, backoff};
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::Moved;

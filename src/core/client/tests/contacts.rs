@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::core::client::contacts::{Answer, Contact, Listed, Observer, Placement, Standing};
+use crate::core::client::contact::{Contact, Listed, Observer, Standing};
+use crate::core::client::contacts::{Answer, Placement};
 use crate::core::client::output::Ticket;
 use crate::core::wire::read::Object;
 use crate::core::wire::write::ToJson;

@@ -1,0 +1,74 @@
+//! What a request under way is for, and what follows from its answer.
+
+use super::output::{RequestId, Ticket};
+use crate::core::action::ids::ActionId;
+use crate::core::notify::NotifySettings;
+use crate::core::presence::{Choice, StatusMsg};
+use crate::core::time::Instant;
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) id: RequestId,
+    pub(super) awaited: Awaited,
+    pub(super) deadline: Instant,
+}
+
+/// What a request under way is for.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// `/versions`: which dialect to speak.
+    Versions,
+    /// `/sync`, counted from one.
+    Sync(u64),
+    /// The own profile.
+    Profile,
+    /// The own presence.
+    OwnStatus,
+    /// A room's whole member list.
+    Members(String),
+    /// A part of the presence list.
+    Contacts(Half),
+    /// An action of the queue.
+    Action(ActionId),
+    /// Idleness begun (`true`) or ended.
+    IdleReport(bool),
+    /// A notice that may get lost.
+    Notice,
+    /// A command of the application.
+    Command(Ticket, Then),
+}
+
+/// The two answers that make up the presence list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    Listed,
+    Observers,
+}
+
+/// What to do with a command's answer.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Give the body.
+    Body,
+    /// Give `null`.
+    Done,
+    /// Give the room's ID; the room is a conversation with these users.
+    Room { direct_with: Vec<String> },
+    /// The room is gone.
+    Forget(String),
+    /// More of the past.
+    ScrollBack { room_id: String, from: String },
+    /// The directory.
+    Directory,
+    /// Give the settings of privacy.
+    Privacy,
+    /// The settings of notifications were taken.
+    Notify(NotifySettings),
+    /// The choice was taken.
+    Choice { choice: Choice, words: StatusMsg },
+    /// The name was taken.
+    DisplayName(String),
+    /// The session has ended.
+    LogOut,
+}
