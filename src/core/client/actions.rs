@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::backoff;
 use super::output::{Failure, Output};
 use super::pending::{Awaited, Pending};
+use super::role::Client;
 use super::stored::{ACTION_KEY, CHOICE_KEY, LAST_ID_KEY, action_key, parse_stored, stored_json};
-use super::{Client, backoff};
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;

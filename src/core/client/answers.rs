@@ -3,7 +3,7 @@
 use super::member::MemberList;
 use super::output::{Connection, Failure, Output, RequestId};
 use super::pending::{Awaited, Then};
-use super::{Client, Dialect};
+use super::role::{Client, Dialect};
 use crate::core::presence::{Choice, State};
 use crate::core::time::Instant;
 use crate::core::wire::event::events;

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Client;
 use super::commands::NewRoom;
 use super::contacts::{Answer, Delivery, Placement};
 use super::notify::checked_settings;
 use super::output::Ticket;
+use super::role::Client;
 use crate::core::presence::StatusMsg;
 use crate::core::time::Instant;
 use crate::core::wire::read::{Object, Reader, elements};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::output::{Failure, Output, Ticket};
 use super::pending::{Awaited, Then};
+use super::role::{Client, Dialect};
 use super::room::Membership;
-use super::{Client, Dialect};
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::{Instant, millis};
 use crate::core::wire::path::{path, push_query};

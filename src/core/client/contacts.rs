@@ -7,7 +7,8 @@
 use super::contact::Contact;
 use super::output::{Change, Failure, Output, Ticket};
 use super::pending::{Awaited, Half, Then};
-use super::{Client, Dialect, privacy};
+use super::privacy;
+use super::role::{Client, Dialect};
 use crate::core::time::Instant;
 use crate::core::wire::path::path;
 use crate::core::wire::read::Object;

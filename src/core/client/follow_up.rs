@@ -2,8 +2,9 @@
 
 use super::output::{Connection, Failure, Output, Ticket};
 use super::pending::{Awaited, Then};
+use super::privacy;
+use super::role::{Client, Dialect};
 use super::stored::CHOICE_KEY;
-use super::{Client, Dialect, privacy};
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::Instant;
 use crate::core::wire::event::{Event, events};

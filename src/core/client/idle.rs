@@ -4,54 +4,15 @@
 //! and not the device's: there a choice of busy, unavailable, hidden or offline is never overridden, and
 //! coming back restores the choice.
 
+use super::backoff;
 use super::output::{Change, Failure, Output};
 use super::pending::Awaited;
-use super::{Client, Dialect, backoff};
-use crate::core::idle::{self, IdleTimeout, IdleTimer, System};
+use super::role::{Client, Dialect};
+use crate::core::idle::{self, System};
 use crate::core::presence::{Choice, MatrixState};
 use crate::core::time::{Instant, millis};
 use crate::core::wire::path::path;
 use crate::core::wire::write;
-
-/// The idle timer, and what the server knows of it.
-#[derive(Debug)]
-pub(super) struct IdleReport {
-    timer: IdleTimer,
-    /// What the application was told.
-    idle: bool,
-    /// What the server was told last; `None` when an answer was lost.
-    told: Option<bool>,
-    in_flight: bool,
-    resume_at: Option<Instant>,
-    failures: u32,
-}
-
-impl IdleReport {
-    pub(super) fn new(timeout: IdleTimeout, now: Instant) -> Self {
-        Self {
-            timer: IdleTimer::new(timeout, now),
-            idle: false,
-            told: Some(false),
-            in_flight: false,
-            resume_at: None,
-            failures: 0,
-        }
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.idle
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        [self.timer.poll_timeout(), self.resume_at].into_iter().flatten().min()
-    }
-
-    pub(super) fn resume_at_once(&mut self, now: Instant) {
-        if self.resume_at.is_some() {
-            self.resume_at = Some(now);
-        }
-    }
-}
 
 impl Client {
     /// The user did something at this device.

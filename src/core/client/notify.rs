@@ -1,9 +1,9 @@
 //! Which events the user is told of (P13): the rule's facts from events, and its settings from account data,
 //! where all devices of the user find them, on any homeserver.
 
-use super::Client;
 use super::output::Ticket;
 use super::pending::Then;
+use super::role::Client;
 use crate::core::notify::{Exception, NotifySettings, Sender, Subject};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;

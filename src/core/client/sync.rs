@@ -1,14 +1,15 @@
-//! The `/sync` loop, and what its answers do to rooms, presence and echoes.
+//! What the `/sync` loop asks for, and what its answers do to rooms, presence and echoes.
 
 use std::time::Duration;
 
+use super::backoff;
 use super::contacts::LIST_CHANGED;
 use super::member::MemberList;
 use super::notify::{NOTIFY_TYPE, settings_of};
 use super::output::{Change, Connection, Failure, Output};
 use super::pending::Awaited;
+use super::role::{Client, Dialect};
 use super::room::{Membership, Room};
-use super::{Client, backoff};
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::Moved;
 use crate::core::time::{Instant, millis};
@@ -26,36 +27,6 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(180);
 /// What syncs bring: members as they speak, timelines that fill a screen.
 const FILTER: &str = r#"{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":30}}}"#;
 
-/// Where the loop stands.
-#[derive(Debug, Default)]
-pub(super) struct SyncLoop {
-    since: Option<String>,
-    begun: u64,
-    failures: u32,
-    resume_at: Option<Instant>,
-}
-
-impl SyncLoop {
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.resume_at
-    }
-
-    pub(super) fn begun(&self) -> u64 {
-        self.begun
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.resume_at = None;
-        self.failures = 0;
-    }
-
-    pub(super) fn resume_at_once(&mut self, now: Instant) {
-        if self.resume_at.is_some() {
-            self.resume_at = Some(now);
-        }
-    }
-}
-
 impl Client {
     /// The first request: which dialect the server speaks.
     pub(super) fn begin_following(&mut self, now: Instant) {
@@ -68,8 +39,8 @@ impl Client {
         if self.sync.resume_at.is_some_and(|at| at <= now) {
             self.sync.resume_at = None;
             match self.dialect {
-                super::Dialect::Unknown => self.begin_following(now),
-                super::Dialect::Pilotlight | super::Dialect::Stock => self.begin_sync(now),
+                Dialect::Unknown => self.begin_following(now),
+                Dialect::Pilotlight | Dialect::Stock => self.begin_sync(now),
             }
         }
     }
@@ -82,7 +53,7 @@ impl Client {
         let mut path = String::from("/_matrix/client/v3/sync");
         push_query(&mut path, "timeout", &millis(hold).to_string());
         push_query(&mut path, "set_presence", self.sync_presence());
-        if matches!(self.dialect, super::Dialect::Pilotlight) {
+        if matches!(self.dialect, Dialect::Pilotlight) {
             push_query(&mut path, "org.pilotlight.device_type", self.device_type.as_str());
         }
         push_query(&mut path, "filter", FILTER);

@@ -1,0 +1,317 @@
+//! The role itself: everything that a client keeps, its requests under way, and what it shows after an input.
+//!
+//! Each of the other files that extend [`Client`] handles one kind of input; none of them is named here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::contact_book::ContactBook;
+use super::idle_report::IdleReport;
+use super::member::{Member, MemberList};
+use super::output::{Change, Connection, Failure, Output, Request, RequestId, Ticket};
+use super::pending::{Awaited, Pending};
+use super::presence::{Me, Presence, PresenceBook};
+use super::room::{Room, RoomSummary};
+use super::session::Session;
+use super::sync_loop::SyncLoop;
+use super::timeline::TimelineItem;
+use crate::core::action::ids::ActionIds;
+use crate::core::action::queue::Queue;
+use crate::core::idle::IdleTimeout;
+use crate::core::notify::NotifySettings;
+use crate::core::presence::DeviceType;
+use crate::core::rng::Rng;
+use crate::core::time::Instant;
+
+/// How long a request other than `/sync` may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a client behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// After how long without activity the user counts as idle (W2).
+    pub idle_timeout: IdleTimeout,
+    /// What this device is (P7).
+    pub device_type: DeviceType,
+    /// Seeds the spread of delays.
+    pub seed: u64,
+}
+
+/// What the homeserver understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `/versions` has not answered.
+    #[default]
+    Unknown,
+    /// This project's presence.
+    Pilotlight,
+    /// Matrix's presence.
+    Stock,
+}
+
+/// One device's view of its homeserver.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) user_id: String,
+    pub(super) device_id: String,
+    pub(super) device_type: DeviceType,
+    pub(super) dialect: Dialect,
+    pub(super) connection: Connection,
+    pub(super) sync: SyncLoop,
+    pub(super) rooms: BTreeMap<String, Room>,
+    pub(super) touched: Vec<String>,
+    pub(super) removed: Vec<String>,
+    pub(super) direct: Vec<(String, Vec<String>)>,
+    pub(super) book: PresenceBook,
+    pub(super) contacts: ContactBook,
+    pub(super) notify: NotifySettings,
+    pub(super) me: Me,
+    shown_me: Me,
+    pub(super) idle: IdleReport,
+    pub(super) action_ids: ActionIds,
+    pub(super) queue: Queue,
+    pub(super) pending: Vec<Pending>,
+    last_request: u64,
+    last_ticket: u64,
+    pub(super) rng: Rng,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl Client {
+    /// A client that does nothing until it is started.
+    pub fn new(session: &Session, options: Options, now: Instant) -> Self {
+        Self {
+            user_id: session.user_id.clone(),
+            device_id: session.device_id.clone(),
+            device_type: options.device_type,
+            dialect: Dialect::Unknown,
+            connection: Connection::Stopped,
+            sync: SyncLoop::default(),
+            rooms: BTreeMap::new(),
+            touched: Vec::new(),
+            removed: Vec::new(),
+            direct: Vec::new(),
+            book: PresenceBook::default(),
+            contacts: ContactBook::default(),
+            notify: NotifySettings::default(),
+            me: Me::default(),
+            shown_me: Me::default(),
+            idle: IdleReport::new(options.idle_timeout, now),
+            action_ids: ActionIds::above(now.to_unix().0),
+            queue: Queue::default(),
+            pending: Vec::new(),
+            last_request: 0,
+            last_ticket: 0,
+            rng: Rng::new(options.seed),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The connection's state.
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// Whether the user is idle at this device.
+    pub fn is_idle(&self) -> bool {
+        self.idle.is_idle()
+    }
+
+    /// What the own user chose and is called.
+    pub fn me(&self) -> &Me {
+        &self.me
+    }
+
+    /// One user's presence, if it has been heard of.
+    pub fn presence_of(&self, user: &str) -> Option<&Arc<Presence>> {
+        self.book.of(user)
+    }
+
+    /// Everybody's presence.
+    pub fn presences(&self) -> impl Iterator<Item = &Arc<Presence>> {
+        self.book.all()
+    }
+
+    /// All rooms, by ID.
+    pub fn rooms(&self) -> Vec<RoomSummary> {
+        self.rooms.values().map(|room| self.summary(room)).collect()
+    }
+
+    /// One room's timeline, oldest first; empty for an unknown room.
+    pub fn timeline(&self, room: &str) -> Vec<Arc<TimelineItem>> {
+        self.rooms.get(room).map(|room| room.timeline.items().cloned().collect()).unwrap_or_default()
+    }
+
+    /// One room's members as far as they are known. The first call asks for the rest, and from then on
+    /// changes are told.
+    pub fn members(&mut self, room_id: &str, now: Instant) -> Vec<Member> {
+        let Some(room) = self.rooms.get(room_id) else { return Vec::new() };
+        if room.member_list == MemberList::Unwanted {
+            self.load_members(room_id, now);
+        }
+        self.rooms.get(room_id).map(Room::members).unwrap_or_default()
+    }
+
+    /// The next thing for the shell to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let queue = if self.is_running() { self.queue.poll_timeout() } else { None };
+        let deadlines = self.pending.iter().map(|pending| pending.deadline).min();
+        [deadlines, self.sync.poll_timeout(), self.idle.poll_timeout(), queue].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let late = self.pending.iter().filter(|pending| pending.deadline <= now).map(|pending| pending.id);
+        for id in late.collect::<Vec<_>>() {
+            self.outputs.push_back(Output::Cancel(id));
+            self.handle_failure(now, id, "TIMEOUT", "the server did not answer in time");
+        }
+        self.handle_idle_timeout(now);
+        self.continue_sync(now);
+        self.settle(now);
+    }
+
+    /// Starts to follow the server; nothing if it does already.
+    pub fn start(&mut self, now: Instant) {
+        if self.connection != Connection::Stopped {
+            return;
+        }
+        self.show_connection(Connection::Connecting, None);
+        self.begin_following(now);
+        self.settle(now);
+    }
+
+    /// Gives up all requests and falls silent. What is queued stays queued.
+    pub fn stop(&mut self, now: Instant) {
+        self.abandon(now);
+        if self.connection != Connection::Stopped {
+            self.show_connection(Connection::Stopped, None);
+        }
+    }
+
+    /// The network is back: what waits for a delay goes on at once.
+    pub fn handle_network_up(&mut self, now: Instant) {
+        self.sync.resume_at_once(now);
+        self.idle.resume_at_once(now);
+        self.queue.handle_online();
+        self.handle_timeout(now);
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !matches!(self.connection, Connection::Stopped | Connection::LoggedOut)
+    }
+
+    /// What follows from any input: requests that have become possible, changes to show.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.report_idleness(now);
+        self.transmit_actions(now);
+        self.show_changes();
+    }
+
+    fn summary(&self, room: &Room) -> RoomSummary {
+        let direct = self.direct.iter().any(|(_, rooms)| rooms.contains(&room.id));
+        room.summary(&self.user_id, direct)
+    }
+
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        awaited: Awaited,
+        method: &'static str,
+        path: String,
+        body: Option<String>,
+    ) -> RequestId {
+        self.request_within(REQUEST_TIMEOUT, now, awaited, method, path, body)
+    }
+
+    pub(super) fn request_within(
+        &mut self,
+        timeout: Duration,
+        now: Instant,
+        awaited: Awaited,
+        method: &'static str,
+        path: String,
+        body: Option<String>,
+    ) -> RequestId {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.pending.push(Pending { id, awaited, deadline: now + timeout });
+        self.outputs.push_back(Output::Request(Request { id, method, path, body }));
+        id
+    }
+
+    /// Marks a room whose changes are to be shown.
+    pub(super) fn touch(&mut self, room_id: &str) {
+        if let Err(at) = self.touched.binary_search_by(|known| (**known).cmp(room_id)) {
+            self.touched.insert(at, room_id.to_owned());
+        }
+    }
+
+    /// Takes out a request that has ended; `None` if it was given up before.
+    pub(super) fn take_pending(&mut self, id: RequestId) -> Option<Awaited> {
+        let at = self.pending.iter().position(|pending| pending.id == id)?;
+        Some(self.pending.remove(at).awaited)
+    }
+
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
+    /// Ends every request: commands fail, actions wait for the next start.
+    pub(super) fn abandon(&mut self, now: Instant) {
+        let stopped = Failure::local("STOPPED", "the client was stopped");
+        self.sync.stop();
+        for pending in std::mem::take(&mut self.pending) {
+            self.outputs.push_back(Output::Cancel(pending.id));
+            self.end_abandoned(now, pending.awaited, &stopped);
+        }
+        self.show_changes();
+    }
+
+    pub(super) fn show_connection(&mut self, connection: Connection, why: Option<Failure>) {
+        if self.connection != connection {
+            self.connection = connection;
+            self.outputs.push_back(Output::Changed(Change::Connection(connection, why)));
+        }
+    }
+
+    fn show_changes(&mut self) {
+        if self.me != self.shown_me {
+            self.shown_me = self.me.clone();
+            self.outputs.push_back(Output::Changed(Change::Me(self.me.clone())));
+        }
+        let (mut summaries, mut details) = (Vec::new(), Vec::new());
+        for room_id in std::mem::take(&mut self.touched) {
+            if let Some(room) = self.rooms.get_mut(&room_id) {
+                room.settle(&self.user_id);
+            }
+            let Some(room) = self.rooms.get(&room_id) else { continue };
+            let summary = self.summary(room);
+            let Some(room) = self.rooms.get_mut(&room_id) else { continue };
+            if room.shown.as_ref() != Some(&summary) {
+                room.shown = Some(summary.clone());
+                summaries.push(summary);
+            }
+            let changed = room.take_changed_members();
+            if !changed.is_empty() && room.member_list != MemberList::Unwanted {
+                details.push(Change::Members { room_id: room_id.clone(), changed });
+            }
+            let ops = room.timeline.take_ops();
+            if !ops.is_empty() {
+                details.push(Change::Timeline { room_id, ops });
+            }
+        }
+        let removed = std::mem::take(&mut self.removed);
+        if !summaries.is_empty() || !removed.is_empty() {
+            self.outputs.push_back(Output::Changed(Change::Rooms { changed: summaries, removed }));
+        }
+        self.outputs.extend(details.into_iter().map(Output::Changed));
+    }
+}

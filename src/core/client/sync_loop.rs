@@ -1,0 +1,33 @@
+//! Where the `/sync` loop stands: its position, its failures, when it goes on.
+
+use crate::core::time::Instant;
+
+/// Where the loop stands.
+#[derive(Debug, Default)]
+pub(super) struct SyncLoop {
+    pub(super) since: Option<String>,
+    pub(super) begun: u64,
+    pub(super) failures: u32,
+    pub(super) resume_at: Option<Instant>,
+}
+
+impl SyncLoop {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.resume_at
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.resume_at = None;
+        self.failures = 0;
+    }
+
+    pub(super) fn resume_at_once(&mut self, now: Instant) {
+        if self.resume_at.is_some() {
+            self.resume_at = Some(now);
+        }
+    }
+}
