@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use super::{BadEdu, DEFAULT_PROMISE_MS, MAX_INTEGER};
-use crate::core::federation::{Digest, Edu, Link, Reminder};
+use super::decode::BadEdu;
+use super::numbers::{DEFAULT_PROMISE_MS, MAX_INTEGER};
+use crate::core::federation::digest::Digest;
+use crate::core::federation::edu::{Edu, Link, Reminder};
 use crate::core::time::millis;
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::MAX_INTEGER;
-use crate::core::federation::names::split;
-use crate::core::federation::{
-    Asked, Availability, Edu, Fingerprint, Link, Names, Push, Reminder, Server, Shown, User,
-};
+use super::numbers::MAX_INTEGER;
+use crate::core::federation::digest::Fingerprint;
+use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
+use crate::core::federation::names::{Names, split};
+use crate::core::federation::status::{Availability, Server, Shown, User};
 
 /// The most bytes of content that are read.
 const MAX_BYTES: usize = 256 * 1024;

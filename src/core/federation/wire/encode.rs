@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::DEFAULT_PROMISE_MS;
-use crate::core::federation::{Asked, Edu, Names, Push, Speech};
+use super::numbers::DEFAULT_PROMISE_MS;
+use crate::core::federation::edu::{Asked, Edu, Push};
+use crate::core::federation::names::Names;
+use crate::core::federation::peer::Speech;
 use crate::core::time::millis;
 
 /// The content of the EDU, in the form that `speech` understands.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::DEFAULT_PROMISE_MS;
-use crate::core::federation::{Edu, Push, Speech};
+use super::numbers::DEFAULT_PROMISE_MS;
+use crate::core::federation::edu::{Edu, Push};
+use crate::core::federation::peer::Speech;
 use crate::core::time::millis;
 
 /// The length of the names that a message is about, for one that is not written: each name is taken to
