@@ -1,9 +1,18 @@
 //! Inputs from this server's own users: who observes whom, who has a client, who changed.
 
-use super::{Engine, Permission, Timer};
+use super::state::{Engine, Timer};
 use crate::core::federation::peer::Speech;
 use crate::core::federation::status::{Server, Status, User};
 use crate::core::time::Instant;
+
+/// Whether anybody on a peer may see a local user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Somebody there is accepted on a list, or shares a room.
+    Allowed,
+    /// Nobody: the default.
+    Denied,
+}
 
 impl Engine {
     /// `observer`, of this server, has `observed`, of another, on their list or shares a room with them.

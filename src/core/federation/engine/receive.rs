@@ -1,13 +1,42 @@
 //! What comes from a peer.
 
 use std::cmp::Ordering;
+use std::fmt;
 
-use super::{Engine, Output, Refused};
+use super::output::Output;
+use super::state::Engine;
 use crate::core::federation::digest::Fingerprint;
 use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
 use crate::core::federation::peer::Speech;
-use crate::core::federation::status::{Server, Status};
+use crate::core::federation::status::{Server, Status, User};
 use crate::core::time::Instant;
+
+/// Why a peer's message, or a part of it, was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No user here watches anybody there, nobody there may watch anybody here, and it does not poll, or
+    /// too many such servers did.
+    Unrelated,
+    /// It speaks for a user of another server's; nothing of it was taken.
+    NotItsUser(User),
+    /// It polls a user of another server's; nothing of it was taken.
+    NotOurUser(User),
+    /// It polls too many users it may not see; the rest of the message was taken.
+    TooManyPolls,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unrelated => "the server has nobody to watch or to be watched",
+            Self::NotItsUser(_) => "the server speaks for a user of another server",
+            Self::NotOurUser(_) => "the server polls a user of another server",
+            Self::TooManyPolls => "the server polls too many users it may not see",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl Engine {
     /// Anything else came from `peer`, such as an event of a room: it lives, and nobody's status there

@@ -1,6 +1,7 @@
 //! Making the next message to a peer, and what its outcome means.
 
-use super::{Delivery, Engine, Outcome, Output};
+use super::output::{Delivery, Output};
+use super::state::Engine;
 use crate::core::federation::digest::Fingerprint;
 use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
 use crate::core::federation::peer::{InFlight, Speech};
@@ -10,6 +11,15 @@ use crate::core::time::Instant;
 
 /// What a user costs in a message apart from the status message, in Matrix's own form.
 const BYTES_PER_USER: usize = 200;
+
+/// How the sending of a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer acknowledged it.
+    Delivered,
+    /// It may or may not have arrived.
+    Failed,
+}
 
 impl Engine {
     /// How the sending of message `seq` to `peer` went.

@@ -1,6 +1,6 @@
 //! What happens because time passes.
 
-use super::{Engine, Timer};
+use super::state::{Engine, Timer};
 use crate::core::federation::peer::Speech;
 use crate::core::federation::status::Availability;
 use crate::core::time::Instant;

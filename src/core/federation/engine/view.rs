@@ -1,6 +1,6 @@
 //! How it stands with each peer, for a person to look at. Changes nothing.
 
-use super::{Engine, Timer};
+use super::state::{Engine, Timer};
 use crate::core::federation::peer::{Peer, Speech};
 use crate::core::federation::status::Server;
 use crate::core::time::Instant;
