@@ -1,9 +1,13 @@
 //! What has to be so after every step.
 
 use super::reference::Shown;
-use super::script::Step;
-use super::{IdleTimeout, Observing, Share, USERS, World, coarse, key, known, name};
+use super::script::{Step, USERS};
+use super::world::{World, key, known, name};
+use crate::core::idle::IdleTimeout;
+use crate::core::list::Observing;
 use crate::core::presence::View;
+use crate::core::presence::activity::coarse;
+use crate::core::visibility::Share;
 
 impl World {
     pub(super) fn check(&mut self, step: &Step) {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DEVICES, ROOMS, USERS};
 use crate::core::presence::Choice;
 use crate::core::rng::Rng;
 use crate::core::visibility::Share;
+
+pub(super) const USERS: usize = 4;
+pub(super) const DEVICES: usize = 2;
+pub(super) const ROOMS: usize = 2;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]

@@ -1,4 +1,8 @@
-use super::*;
+use std::time::Duration;
+
+use super::script::{Act, DEVICES, Step, script};
+use super::world::World;
+use crate::core::presence::Choice;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
