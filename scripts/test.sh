@@ -17,7 +17,10 @@ export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-300}
 export PILOTLIGHT_BIN=$target/debug/pilotlight
 wasm=(--target wasm32-unknown-unknown)
 
-layers() { scripts/check-layers.sh --self-test && scripts/check-layers.sh; }
+layers() {
+  scripts/check-layers.sh --self-test && scripts/check-layers.sh &&
+    node scripts/check-imports.mjs --self-test && node scripts/check-imports.mjs --only src/core
+}
 
 # The same unit tests a second time, in a browser; test files that need a DOM ask for one by themselves.
 wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
