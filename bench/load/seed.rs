@@ -22,7 +22,7 @@ pub async fn seed(data_dir: &Path, server_name: &str, count: usize, file: &Path)
     let server = ServerName::parse(server_name)?;
     let ids: Vec<OwnedUserId> =
         (0..count).map(|n| UserId::parse(format!("@user{n}:{server}"))).collect::<Result<_, _>>()?;
-    let store = Store::open(data_dir, &server, Access::Sole)?;
+    let store = Store::open(data_dir, &server, Access::Sole, std::sync::Arc::default())?;
     let mut users = Vec::with_capacity(count);
     for id in &ids {
         let token = Token::random();

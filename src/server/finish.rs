@@ -1,11 +1,26 @@
 //! What has begun is brought to its end.
 
-use crate::server::api::error::{ApiError, ApiResult};
+use std::fmt;
 
-/// Runs `work` to its end, even if the client that asked for it goes away: what follows a change on the
-/// disk (a session forgotten, a reader woken) is not left out.
-pub async fn finish<T: Send + 'static>(
-    work: impl Future<Output = ApiResult<T>> + Send + 'static,
-) -> ApiResult<T> {
-    tokio::spawn(work).await.unwrap_or_else(|e| Err(ApiError::internal(e)))
+/// The work panicked, or the server ended.
+#[derive(Debug)]
+pub struct Interrupted(tokio::task::JoinError);
+
+/// Runs `work` to its end, even if the client that asked for it goes away: of an act of several steps none is
+/// left out.
+///
+/// # Errors
+/// Those of `work`, and [`Interrupted`].
+pub async fn finish<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Interrupted> + Send + 'static,
+{
+    tokio::spawn(work).await.unwrap_or_else(|e| Err(Interrupted(e).into()))
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interrupted: {}", self.0)
+    }
 }

@@ -9,11 +9,11 @@ use std::{
     collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::http::HeaderMap;
+use parking_lot::Mutex;
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
 use crate::server::config;
@@ -177,7 +177,7 @@ const ONE: u64 = 60_000;
 impl<K: Eq + Hash> Buckets<K> {
     /// Takes one from the bucket of `key`, or says after which time there is one.
     fn take(&self, key: K, rate: Rate, now_ms: u64) -> Result<(), Duration> {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.0.lock();
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
             buckets.retain(|_, bucket| bucket.full_at_ms > now_ms);
             if buckets.len() >= MAX_BUCKETS {
@@ -200,7 +200,7 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 
     fn refund(&self, key: &K) {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.0.lock();
         if let Some(bucket) = buckets.get_mut(key) {
             // Cut to what is full with the next take.
             bucket.left += ONE;
@@ -247,7 +247,7 @@ mod tests {
         for n in 0..MAX_BUCKETS + 10 {
             assert_eq!(buckets.take(n, RATE, 0), Ok(()));
         }
-        assert!(buckets.0.lock().expect("no panic").len() <= MAX_BUCKETS);
+        assert!(buckets.0.lock().len() <= MAX_BUCKETS);
     }
 
     #[test]

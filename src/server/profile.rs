@@ -1,6 +1,6 @@
 //! What a user is called and looks like, and how long that may be.
 
-use crate::server::api::error::{ApiError, ApiResult};
+use std::fmt;
 
 /// The longest display name of a user or device, in bytes.
 pub const MAX_DISPLAYNAME: usize = 256;
@@ -26,12 +26,26 @@ pub enum ProfileField {
     AvatarUrl,
 }
 
+/// A value is longer than allowed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TooLong {
+    what: String,
+    max: usize,
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is longer than {} bytes", self.what, self.max)
+    }
+}
+
 /// Refuses a name that is longer than `max` bytes.
-pub fn check_length(what: &str, value: Option<&str>, max: usize) -> ApiResult<()> {
+///
+/// # Errors
+/// [`TooLong`] says what.
+pub fn check_length(what: &str, value: Option<&str>, max: usize) -> Result<(), TooLong> {
     match value {
-        Some(value) if value.len() > max => {
-            Err(ApiError::invalid_param(format!("{what} is longer than {max} bytes")))
-        }
+        Some(value) if value.len() > max => Err(TooLong { what: what.to_owned(), max }),
         _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     api::control,
     app::{App, error::ServeError},
+    clock::Clock,
     config::{self, Config},
     federation, http, presence, router,
 };
@@ -29,7 +30,15 @@ impl Server {
     /// # Errors
     /// [`ServeError`] when the store cannot be opened or an address cannot be taken.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let app = App::open(config).await?;
+        Self::bind_with(config, Clock::system()).await
+    }
+
+    /// The same on the time of `clock`.
+    ///
+    /// # Errors
+    /// As for [`Self::bind`].
+    pub async fn bind_with(config: Config, clock: Clock) -> Result<Self, ServeError> {
+        let app = App::open(config, clock).await?;
         let (listener, address) = listen(app.config.listen).await?;
         let federation = match &app.config.federation {
             config::Federation {

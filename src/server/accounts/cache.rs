@@ -1,11 +1,9 @@
 //! Sessions that were used lately, so that a request costs no query.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
 use crate::server::session::{Session, TokenHash};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Entries per generation; two generations are kept.
 const GENERATION: usize = 32_768;
@@ -85,7 +83,7 @@ impl SessionCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

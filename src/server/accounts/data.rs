@@ -1,44 +1,27 @@
 //! What users keep with their account: written through, and told to the user's own readers.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::Mutex;
 use ruma::{OwnedUserId, UserId, push::Ruleset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::refusal::Refusal;
 use crate::server::{
-    api::error::{ApiError, ApiResult},
-    app::App,
-    change::position::LogPosition,
-    finish::finish,
+    change::{feed::Change, position::LogPosition},
     store::{AccountDataError, AccountDataKey, Store, StoreError},
 };
 
 /// The type under which push rules are kept.
 pub const PUSH_RULES: &str = "m.push_rules";
 
-/// The position of each user's last change, so that readers ask the store only when there is something.
-/// Bounded by the number of users.
-#[derive(Clone, Debug, Default)]
-pub struct AccountDataPositions(Arc<Mutex<HashMap<OwnedUserId, LogPosition>>>);
-
-impl AccountDataPositions {
-    /// Reads the positions from the store.
-    pub async fn load(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Mutex::new(store.account_data_positions().await?.into_iter().collect()))))
-    }
-
-    /// Whether something of `user` changed after position `since`.
-    pub fn has_news(&self, user: &UserId, since: LogPosition) -> bool {
-        self.lock().get(user).is_some_and(|position| *position > since)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, LogPosition>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What users keep, with the position of each user's last change, so that readers ask the store only when there
+/// is something. Bounded by the number of users.
+#[derive(Debug)]
+pub struct OwnData {
+    store: Arc<Store>,
+    positions: Mutex<HashMap<OwnedUserId, LogPosition>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -46,42 +29,46 @@ struct PushRules {
     global: Ruleset,
 }
 
-impl App {
-    /// Writes one piece of account data.
+impl OwnData {
+    /// Reads the positions from the store.
+    pub async fn load(store: Arc<Store>) -> Result<Self, StoreError> {
+        let positions = store.account_data_positions().await?.into_iter().collect();
+        Ok(Self { store, positions: Mutex::new(positions) })
+    }
+
+    /// Whether something of `user` changed after position `since`.
+    pub fn has_news(&self, user: &UserId, since: LogPosition) -> bool {
+        self.positions.lock().get(user).is_some_and(|position| *position > since)
+    }
+
+    /// Takes the position of a change.
+    pub fn follow(&self, change: &Change) {
+        if let Change::AccountData { user, position } = change {
+            self.positions.lock().insert(user.clone(), *position);
+        }
+    }
+
+    /// Writes one piece.
     ///
     /// # Errors
-    /// `M_TOO_LARGE` beyond the limits of the store.
-    pub async fn set_account_data(self: &Arc<Self>, key: AccountDataKey, content: String) -> ApiResult<()> {
-        self.change_account_data(key, |_| Ok(Some(content))).await
+    /// [`Refusal::TooLarge`] beyond the limits of the store.
+    pub async fn set(&self, key: AccountDataKey, content: String) -> Result<(), Refusal> {
+        self.store.change_account_data(key, |_| Ok(Some(content))).await
     }
 
-    /// Reads one piece of account data, lets `change` make its new content, and writes that, in one go.
-    pub async fn change_account_data(
-        self: &Arc<Self>,
+    /// Changes the tags of a room; `change` may refuse.
+    ///
+    /// # Errors
+    /// Those of `change`, and as for [`Self::set`].
+    pub async fn change_tags<E>(
+        &self,
         key: AccountDataKey,
-        change: impl FnOnce(Option<&str>) -> ApiResult<Option<String>> + Send + 'static,
-    ) -> ApiResult<()> {
-        let app = Arc::clone(self);
-        finish(async move {
-            let user = key.user.clone();
-            let (positions, of) = (app.account_data.clone(), user.clone());
-            let apply = move |position| {
-                positions.lock().insert(of, position);
-            };
-            app.store.change_account_data(key, change, apply).await?;
-            app.wakers.wake(&user);
-            Ok(())
-        })
-        .await
-    }
-
-    /// Changes the tags of a room.
-    pub async fn change_tags(
-        self: &Arc<Self>,
-        key: AccountDataKey,
-        change: impl FnOnce(&mut Map<String, Value>) -> ApiResult<()> + Send + 'static,
-    ) -> ApiResult<()> {
-        self.change_account_data(key, |old| {
+        change: impl FnOnce(&mut Map<String, Value>) -> Result<(), E> + Send + 'static,
+    ) -> Result<(), E>
+    where
+        E: From<Refusal> + From<AccountDataError> + From<StoreError> + Send + 'static,
+    {
+        let change = |old: Option<&str>| {
             let mut content = parse(old)?;
             let tags = content.entry("tags").or_insert_with(|| Map::new().into());
             if !tags.is_object() {
@@ -91,53 +78,52 @@ impl App {
                 change(tags)?;
             }
             Ok(Some(Value::Object(content).to_string()))
-        })
-        .await
+        };
+        self.store.change_account_data(key, change).await
     }
 
     /// The push rules in effect: those that the user made, or Matrix's defaults.
-    pub async fn push_rules(&self, user: &UserId) -> ApiResult<Ruleset> {
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn push_rules(&self, user: &UserId) -> Result<Ruleset, Refusal> {
         rules(user, self.store.account_data(user, None, PUSH_RULES).await?.as_deref())
     }
 
-    /// Changes the push rules.
-    pub async fn change_push_rules(
-        self: &Arc<Self>,
+    /// Changes the push rules; `change` may refuse.
+    ///
+    /// # Errors
+    /// Those of `change`, and as for [`Self::set`].
+    pub async fn change_push_rules<E>(
+        &self,
         user: &UserId,
-        change: impl FnOnce(&mut Ruleset) -> ApiResult<()> + Send + 'static,
-    ) -> ApiResult<()> {
+        change: impl FnOnce(&mut Ruleset) -> Result<(), E> + Send + 'static,
+    ) -> Result<(), E>
+    where
+        E: From<Refusal> + From<AccountDataError> + From<StoreError> + Send + 'static,
+    {
         let user = user.to_owned();
         let key = AccountDataKey { user: user.clone(), room: None, kind: PUSH_RULES.to_owned() };
-        self.change_account_data(key, move |old| {
+        let change = move |old: Option<&str>| {
             let mut global = rules(&user, old)?;
             change(&mut global)?;
-            serde_json::to_string(&PushRules { global }).map(Some).map_err(ApiError::internal)
-        })
-        .await
+            Ok(Some(serde_json::to_string(&PushRules { global }).map_err(unreadable)?))
+        };
+        self.store.change_account_data(key, change).await
     }
 }
 
-fn rules(user: &UserId, stored: Option<&str>) -> ApiResult<Ruleset> {
+fn rules(user: &UserId, stored: Option<&str>) -> Result<Ruleset, Refusal> {
     match stored {
-        Some(stored) => {
-            let stored: PushRules = serde_json::from_str(stored).map_err(ApiError::internal)?;
-            Ok(stored.global)
-        }
+        Some(stored) => Ok(serde_json::from_str::<PushRules>(stored).map_err(unreadable)?.global),
         None => Ok(Ruleset::server_default(user)),
     }
 }
 
-fn parse(content: Option<&str>) -> ApiResult<Map<String, Value>> {
-    content
-        .map_or_else(|| Ok(Map::new()), |content| serde_json::from_str(content).map_err(ApiError::internal))
+fn parse(content: Option<&str>) -> Result<Map<String, Value>, Refusal> {
+    content.map_or_else(|| Ok(Map::new()), |content| serde_json::from_str(content).map_err(unreadable))
 }
 
-impl From<AccountDataError> for ApiError {
-    fn from(e: AccountDataError) -> Self {
-        match e {
-            AccountDataError::TooLarge => Self::too_large("this piece of account data is too large"),
-            AccountDataError::Full => Self::too_large("there is too much account data"),
-            AccountDataError::Store(e) => e.into(),
-        }
-    }
+fn unreadable(e: serde_json::Error) -> Refusal {
+    Refusal::Internal(format!("account data: {e}"))
 }

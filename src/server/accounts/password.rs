@@ -1,9 +1,6 @@
 //! Hashing of passwords: Argon2id, off the event loop, a bounded number at a time, in memory that is given back.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -12,9 +9,10 @@ use argon2::{
         phc::{Output, ParamsString, PasswordHash, Salt},
     },
 };
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::server::api::error::{ApiError, ApiResult};
+use super::refusal::Refusal;
 
 /// The longest password, in bytes. Longer ones would only cost time.
 pub const MAX_PASSWORD: usize = 512;
@@ -57,30 +55,28 @@ impl Passwords {
     ///
     /// # Errors
     /// `M_WEAK_PASSWORD` when it is empty, `M_INVALID_PARAM` when it is too long, 429 when too many wait.
-    pub async fn hash(&self, password: String) -> ApiResult<String> {
+    pub async fn hash(&self, password: String) -> Result<String, Refusal> {
         if password.is_empty() {
-            return Err(ApiError::new(
-                http::StatusCode::BAD_REQUEST,
-                "M_WEAK_PASSWORD",
-                "the password is empty",
-            ));
+            return Err(Refusal::WeakPassword("the password is empty"));
         }
         if password.len() > MAX_PASSWORD {
-            return Err(ApiError::invalid_param(format!("the password is longer than {MAX_PASSWORD} bytes")));
+            return Err(Refusal::InvalidParam(
+                format!("the password is longer than {MAX_PASSWORD} bytes").into(),
+            ));
         }
-        self.run(move |memory| memory.hash(&password)).await?.map_err(ApiError::internal)
+        self.run(move |memory| memory.hash(&password)).await?.map_err(internal)
     }
 
     /// Whether `password` is the one that was hashed. With no hash the answer is no, after the same time.
-    pub async fn verify(&self, password: String, stored: Option<String>) -> ApiResult<bool> {
+    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, Refusal> {
         if password.len() > MAX_PASSWORD {
             return Ok(false);
         }
         self.run(move |memory| match stored {
             Some(stored) => memory
                 .verify(&password, &stored)
-                .map_err(|e| ApiError::internal(format!("a stored password hash cannot be used: {e}"))),
-            None => memory.hash(&password).map(|_| false).map_err(ApiError::internal),
+                .map_err(|e| Refusal::Internal(format!("a stored password hash cannot be used: {e}"))),
+            None => memory.hash(&password).map(|_| false).map_err(internal),
         })
         .await?
     }
@@ -88,14 +84,14 @@ impl Passwords {
     async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Memory) -> T + Send + 'static,
-    ) -> ApiResult<T> {
-        let busy = |_| ApiError::limit_exceeded(RETRY_AFTER);
+    ) -> Result<T, Refusal> {
+        let busy = |_| Refusal::Busy(RETRY_AFTER);
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(busy)?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(ApiError::internal)?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(internal)?;
         let (all, most, memories) =
             (Arc::clone(&self.admitted), self.most_admitted, Arc::clone(&self.memories));
         tokio::task::spawn_blocking(move || {
-            let pool = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let pool = || memories.lock();
             let mut memory = pool().pop().unwrap_or_default();
             let done = job(&mut memory);
             pool().push(memory);
@@ -108,8 +104,12 @@ impl Passwords {
             done
         })
         .await
-        .map_err(ApiError::internal)
+        .map_err(internal)
     }
+}
+
+fn internal(e: impl std::fmt::Display) -> Refusal {
+    Refusal::Internal(e.to_string())
 }
 
 /// What Argon2 works in, used for one password after the other.
@@ -185,9 +185,10 @@ mod tests {
     #[tokio::test]
     async fn an_empty_or_endless_password_is_refused() {
         let passwords = Passwords::default();
-        assert_eq!(passwords.hash(String::new()).await.expect_err("empty").errcode, "M_WEAK_PASSWORD");
-        let endless = "x".repeat(MAX_PASSWORD + 1);
-        assert_eq!(passwords.hash(endless).await.expect_err("long").errcode, "M_INVALID_PARAM");
+        let refused = passwords.hash(String::new()).await.expect_err("empty");
+        assert!(matches!(refused, Refusal::WeakPassword(_)), "{refused:?}");
+        let refused = passwords.hash("x".repeat(MAX_PASSWORD + 1)).await.expect_err("long");
+        assert!(matches!(refused, Refusal::InvalidParam(_)), "{refused:?}");
     }
 
     #[test]
@@ -220,12 +221,12 @@ mod tests {
             let passwords = Arc::clone(&passwords);
             all.spawn(async move {
                 passwords.hash("x".into()).await.expect("hashes");
-                assert!(passwords.memories.lock().expect("no panic").len() <= AT_ONCE);
+                assert!(passwords.memories.lock().len() <= AT_ONCE);
             });
         }
         while let Some(done) = all.join_next().await {
             done.expect("no panic");
         }
-        assert!(passwords.memories.lock().expect("no panic").is_empty());
+        assert!(passwords.memories.lock().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use ruma::{OwnedUserId, ServerName, UserId};
 
-use crate::server::api::error::{ApiError, ApiResult};
+use super::refusal::Refusal;
 
 /// The longest user identifier, with `@`, name and server, in bytes.
 const MAX_USER_ID: usize = 255;
@@ -12,22 +12,26 @@ const MAX_USER_ID: usize = 255;
 /// # Errors
 /// `M_INVALID_USERNAME`: empty, too long, letters outside `a-z 0-9 . _ = - / +`, or a first `_`
 /// (kept for bridges).
-pub fn username(name: &str, server: &ServerName) -> ApiResult<OwnedUserId> {
+pub fn username(name: &str, server: &ServerName) -> Result<OwnedUserId, Refusal> {
     let name = name.to_ascii_lowercase();
     let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '=' | '-' | '/' | '+');
     if name.is_empty() {
-        return Err(ApiError::invalid_username("a user name has at least one letter"));
+        return Err(Refusal::InvalidUsername("a user name has at least one letter".into()));
     }
     if !name.chars().all(allowed) {
-        return Err(ApiError::invalid_username("a user name has only the letters a-z, 0-9 and . _ = - / +"));
+        return Err(Refusal::InvalidUsername(
+            "a user name has only the letters a-z, 0-9 and . _ = - / +".into(),
+        ));
     }
     if name.starts_with('_') {
-        return Err(ApiError::invalid_username("user names that begin with _ are kept for bridges"));
+        return Err(Refusal::InvalidUsername("user names that begin with _ are kept for bridges".into()));
     }
     if "@:".len() + name.len() + server.as_str().len() > MAX_USER_ID {
-        return Err(ApiError::invalid_username(format!("a user identifier has at most {MAX_USER_ID} bytes")));
+        return Err(Refusal::InvalidUsername(
+            format!("a user identifier has at most {MAX_USER_ID} bytes").into(),
+        ));
     }
-    UserId::parse_with_server_name(name, server).map_err(|e| ApiError::invalid_username(e.to_string()))
+    UserId::parse_with_server_name(name, server).map_err(|e| Refusal::InvalidUsername(e.to_string().into()))
 }
 
 /// A name for somebody who asks for none.
@@ -62,7 +66,7 @@ mod tests {
             let parsed = username(name, server_name!("test"));
             match expected {
                 Some(id) => assert_eq!(parsed.expect(name).as_str(), *id),
-                None => assert_eq!(parsed.expect_err(name).errcode, "M_INVALID_USERNAME"),
+                None => assert!(matches!(parsed.expect_err(name), Refusal::InvalidUsername(_)), "{name}"),
             }
         }
         assert!(username(&random_username(), server_name!("test")).is_ok());

@@ -9,7 +9,14 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::server::{limits::TooMany, store::StoreError};
+use crate::server::{
+    accounts,
+    finish::Interrupted,
+    limits::TooMany,
+    profile::TooLong,
+    rooms,
+    store::{AccountDataError, StoreError},
+};
 
 /// What a handler answers: a body, or a Matrix error.
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -131,5 +138,59 @@ impl From<StoreError> for ApiError {
 impl From<TooMany> for ApiError {
     fn from(TooMany(wait): TooMany) -> Self {
         Self::limit_exceeded(wait)
+    }
+}
+
+impl From<accounts::refusal::Refusal> for ApiError {
+    fn from(refusal: accounts::refusal::Refusal) -> Self {
+        use accounts::refusal::Refusal;
+        match refusal {
+            Refusal::InvalidParam(why) => Self::invalid_param(why),
+            Refusal::InvalidUsername(why) => Self::invalid_username(why),
+            Refusal::WeakPassword(why) => Self::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", why),
+            Refusal::TooLarge(why) => Self::too_large(why),
+            Refusal::Busy(wait) => Self::limit_exceeded(wait),
+            Refusal::Store(e) => e.into(),
+            Refusal::Internal(e) => Self::internal(e),
+        }
+    }
+}
+
+impl From<AccountDataError> for ApiError {
+    fn from(e: AccountDataError) -> Self {
+        accounts::refusal::Refusal::from(e).into()
+    }
+}
+
+impl From<rooms::Refusal> for ApiError {
+    fn from(refusal: rooms::Refusal) -> Self {
+        use rooms::Refusal;
+        match refusal {
+            Refusal::NotFound(why) => Self::not_found(why),
+            Refusal::Forbidden(why) => Self::forbidden(why),
+            Refusal::TooLarge(why) => Self::too_large(why),
+            Refusal::BadJson(why) => Self::bad_json(why),
+            Refusal::InvalidParam(why) => Self::invalid_param(why),
+            Refusal::InvalidState(why) => Self::invalid_room_state(why),
+            Refusal::AliasTaken => Self::room_in_use("this alias is taken"),
+            Refusal::BadAlias(why) => Self::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", why),
+            Refusal::UnsupportedVersion => {
+                Self::unsupported_room_version("this server has rooms of versions 10, 11 and 12")
+            }
+            Refusal::Store(e) => e.into(),
+            Refusal::Internal(e) => Self::internal(e),
+        }
+    }
+}
+
+impl From<TooLong> for ApiError {
+    fn from(e: TooLong) -> Self {
+        Self::invalid_param(e.to_string())
+    }
+}
+
+impl From<Interrupted> for ApiError {
+    fn from(e: Interrupted) -> Self {
+        Self::internal(e)
     }
 }

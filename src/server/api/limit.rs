@@ -28,11 +28,11 @@ pub fn count(
         None => return pass(&app, request, next, Credentials::None),
         Some(token) => token,
     };
-    if let Some(session) = app.recent_session(&token) {
+    if let Some(session) = app.accounts.recent_session(&token) {
         return pass(&app, request, next, Credentials::Known(session));
     }
     Box::pin(async move {
-        match app.session(&token).await {
+        match app.accounts.session(&token).await {
             Ok(session) => {
                 let credentials = session.map_or(Credentials::Unknown, Credentials::Known);
                 pass(&app, request, next, credentials).await

@@ -1,4 +1,5 @@
 //! What happened, in order: positions, and who waits for news.
 
+pub mod feed;
 pub mod position;
 pub mod wakers;

@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedUserId, UserId};
 use tokio::sync::Notify;
 
@@ -67,7 +68,7 @@ impl Wakers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Arc<Notify>>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        self.users.lock()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `pilotlight keys`: the keys with which this server signs.
 
 use clap::Subcommand;
+use std::sync::Arc;
 
 use super::{Failure, Settings, print, runtime};
 use crate::server::{
@@ -52,7 +53,8 @@ fn rotate(config: &Config) -> Result<(), Failure> {
     // Nothing is made where there is no server's data.
     existing(config)?;
     // Held until the end: no server signs with the former key meanwhile.
-    let store = Store::open(&config.data_dir, &config.server_name, Access::Sole).map_err(failed)?;
+    let store =
+        Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::default()).map_err(failed)?;
     let new = existing(config).and_then(|former| former.rotate(&config.data_dir, unix_ms()).map_err(failed));
     runtime()?.block_on(store.close());
     show(&new?)

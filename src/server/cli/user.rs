@@ -1,12 +1,13 @@
 //! `pilotlight user`: accounts, beside a running server or without one.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use clap::Subcommand;
 
 use super::{Failure, Settings, print, runtime};
 use crate::server::{
-    accounts::{hash_password, username},
+    accounts::{password::hash as hash_password, username::username},
     clock::unix_ms,
     config::Config,
     session::Token,
@@ -40,7 +41,7 @@ impl User {
 }
 
 fn add(config: &Config, name: &str, password_stdin: bool) -> Result<(), Failure> {
-    let user = username(name, &config.server_name).map_err(|e| Failure::Refused(e.error.into_owned()))?;
+    let user = username(name, &config.server_name).map_err(|e| Failure::Refused(e.to_string()))?;
     let password = if password_stdin {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).map_err(|e| Failure::Refused(e.to_string()))?;
@@ -49,7 +50,7 @@ fn add(config: &Config, name: &str, password_stdin: bool) -> Result<(), Failure>
         Token::random().as_str().trim_start_matches(Token::PREFIX).to_owned()
     };
     let hash = hash_password(&password).map_err(|e| Failure::Refused(e.to_string()))?;
-    let store = Store::open(&config.data_dir, &config.server_name, Access::Beside)
+    let store = Store::open(&config.data_dir, &config.server_name, Access::Beside, Arc::default())
         .map_err(|e| Failure::Serve(e.into()))?;
     let new = NewUser { id: user.clone(), password_hash: Some(hash), created_ms: unix_ms(), device: None };
     runtime()?.block_on(async {

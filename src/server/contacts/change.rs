@@ -3,9 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::{Arc, MutexGuard},
+    sync::Arc,
 };
 
+use parking_lot::MutexGuard;
 use ruma::{OwnedUserId, UserId};
 
 use super::{Contacts, OfUser, Settings, Sight};
@@ -159,7 +160,7 @@ impl App {
         let content = format!(r#"{{"changed_ts":{}}}"#, self.unix_ms());
         for user in users.into_iter().filter(|user| user.server_name() == self.server_name()) {
             let key = AccountDataKey { user, room: None, kind: LIST_CHANGED.to_owned() };
-            self.set_account_data(key, content.clone()).await?;
+            self.own_data.set(key, content.clone()).await?;
         }
         Ok(())
     }

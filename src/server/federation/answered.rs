@@ -2,9 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use ruma::{OwnedServerName, ServerName};
 
 /// Servers whose answers are remembered; past that the memory starts anew.
@@ -22,7 +23,7 @@ pub type Turn = tokio::sync::Mutex<VecDeque<(String, Option<Arc<str>>)>>;
 impl Answered {
     /// The turn of one server, and what it was answered last.
     pub fn of(&self, server: &ServerName) -> Arc<Turn> {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers.lock();
         if let Some(turn) = servers.get(server) {
             return Arc::clone(turn);
         }

@@ -85,7 +85,7 @@ pub async fn run(app: Arc<App>) {
         };
         let pause = async {
             match wake {
-                Some(at) => tokio::time::sleep(at.since(app.now())).await,
+                Some(at) => app.clock.sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

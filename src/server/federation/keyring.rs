@@ -4,11 +4,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use http::Method;
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
     api::federation::discovery::ServerSigningKeys,
@@ -121,7 +122,7 @@ impl Keyring {
     }
 
     async fn server(&self, store: &Store, server: &ServerName) -> Result<Arc<Server>, KeyError> {
-        let remembered = || self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = || self.servers.lock();
         if let Some(known) = remembered().get(server) {
             return Ok(Arc::clone(known));
         }
@@ -137,7 +138,7 @@ impl Keyring {
 
 impl Server {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

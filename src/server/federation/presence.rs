@@ -8,10 +8,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
@@ -90,7 +91,7 @@ impl Presence {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -105,7 +106,7 @@ pub async fn run(app: Arc<App>) {
         };
         match next {
             Some(at) => tokio::select! {
-                () = tokio::time::sleep(at.since(app.now())) => {}
+                () = app.clock.sleep_until(at) => {}
                 () = federation.presence.earlier.notified() => continue,
             },
             None => {

@@ -5,11 +5,12 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hickory_resolver::{TokioResolver, proto::rr::RData};
+use parking_lot::Mutex;
 use ruma::{OwnedServerName, ServerName};
 use rustls::pki_types::ServerName as TlsName;
 use serde::Deserialize;
@@ -233,8 +234,8 @@ impl Resolver {
         Ok((server, holds))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<OwnedServerName, (Arc<Route>, Instant)>> {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<OwnedServerName, (Arc<Route>, Instant)>> {
+        self.routes.lock()
     }
 }
 

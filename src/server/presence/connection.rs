@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use ruma::{DeviceId, OwnedUserId, UserId};
 
-use super::{Presence, Ticket, Told, device_key};
+use super::{Presence, Ticket, device_key};
 use crate::{
     core::{
-        presence::{Change, DeviceType, SetPresence},
+        presence::{Change as Shows, DeviceType, SetPresence},
         time::Instant,
     },
-    server::{app::App, profile::Profile, session::Session, store::StoreError},
+    server::{app::App, change::feed::Change, profile::Profile, session::Session, store::StoreError},
 };
 
 /// A poll or stream of a device, which counts as connected until this is dropped.
@@ -28,11 +28,6 @@ pub struct Reading {
 }
 
 impl App {
-    /// The instant, as the core counts: Unix time that never runs backwards.
-    pub fn now(&self) -> Instant {
-        Instant::from_millis(self.unix_ms())
-    }
-
     /// A poll or stream of the device begins (P12); it may say what kind of device it is (P7).
     pub async fn connect(
         self: &Arc<Self>,
@@ -65,7 +60,6 @@ impl App {
 
     /// The device was logged out.
     pub fn presence_device_removed(&self, user: &UserId, device: &DeviceId) {
-        self.presence.deliveries.forget(user, device);
         let (device, now) = (device_key(device), self.now());
         self.presence_input(user, |engine, user| engine.handle_device_removed(user, device, now));
     }
@@ -79,12 +73,10 @@ impl App {
     }
 
     /// The user changed name or picture: one event tells it with the presence (P10).
-    pub async fn handle_profile(&self, user: &UserId) -> Result<(), StoreError> {
-        let profile = self.store.profile(user).await?.unwrap_or_default();
+    pub fn handle_profile(&self, user: &UserId, profile: Profile) {
         if self.presence.replace_profile(user, profile, &self.live, self.now()) {
-            self.tell(&[Told { user: Arc::new(user.to_owned()), change: Change::Visible }]);
+            self.tell(vec![Change::Presence { user: Arc::new(user.to_owned()), change: Shows::Visible }]);
         }
-        Ok(())
     }
 
     pub(super) fn presence_input(
@@ -93,22 +85,14 @@ impl App {
         input: impl FnOnce(&mut crate::core::presence::Engine, crate::core::presence::UserKey),
     ) -> Option<Ticket> {
         let (told, ticket) = self.presence.input(user, &self.live, self.now(), input)?;
-        self.tell(&told);
+        self.tell(told);
         Some(ticket)
     }
 
-    /// Wakes those who are to be told now: for a change that others see, everybody who may see it.
-    pub(super) fn tell(&self, told: &[Told]) {
-        for Told { user, change } in told {
-            match change {
-                Change::Quiet => {}
-                Change::Own => self.wakers.wake(user),
-                Change::Visible => {
-                    self.metrics.presence_changes.add(1);
-                    self.wake_observers(user);
-                }
-            }
-            self.show_across(user, *change);
+    /// Tells whoever hears of presence.
+    pub(super) fn tell(&self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.feed.tell(&changes);
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Whether a device wants to be told of presence (L8): by itself while it has a stream open, unless it said stop.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeSet, HashMap};
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
 use crate::server::{
-    app::App,
-    change::position::{Live, LivePosition},
+    change::{
+        feed::Change,
+        position::{Live, LivePosition},
+    },
     session::Session,
     store::{Store, StoreError},
 };
@@ -53,8 +53,19 @@ impl Deliveries {
         Some(if started.is_some_and(|started| *started > since) { LivePosition::START } else { since })
     }
 
-    /// The device is gone, and its wish with it.
-    pub(super) fn forget(&self, user: &UserId, device: &DeviceId) {
+    /// Takes what a device wants; of those that are gone, forgets it. A reader of a device that starts it is
+    /// told everything it may see, at once.
+    pub fn follow(&self, change: &Change, live: &Live) {
+        match change {
+            Change::PresenceDelivery { session, wanted } => self.set(session, *wanted, live),
+            Change::SessionsEnded { user, devices, .. } => {
+                devices.iter().for_each(|device| self.forget(user, device));
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&self, user: &UserId, device: &DeviceId) {
         let mut inner = self.lock();
         inner.remove(user, device);
         inner.started.remove(&(user.to_owned(), device.to_owned()));
@@ -70,7 +81,7 @@ impl Deliveries {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -86,21 +97,6 @@ impl Inner {
             self.stopped.remove(user);
         }
         removed
-    }
-}
-
-impl App {
-    /// Starts or stops the delivery of presence to the device; on the disk when this returns. A reader of a
-    /// device that starts it is told everything it may see, at once.
-    pub async fn set_presence_delivery(
-        self: &Arc<Self>,
-        session: &Session,
-        wanted: bool,
-    ) -> Result<(), StoreError> {
-        self.store.put_presence_delivery(session.clone(), wanted).await?;
-        self.presence.deliveries.set(session, wanted, &self.live);
-        self.wakers.wake(&session.user);
-        Ok(())
     }
 }
 

@@ -16,9 +16,10 @@ mod visibility;
 use std::{
     collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{DeviceId, OwnedUserId, UserId};
 use tokio::sync::{Notify, watch};
 
@@ -41,7 +42,7 @@ use crate::{
         presence::{Change, Choice, DeviceKey, Engine, Output, Record, Settings, UserKey},
         time::Instant,
     },
-    server::change::position::LivePosition,
+    server::change::{feed, position::LivePosition},
 };
 
 /// The presence of all users of this server.
@@ -88,13 +89,6 @@ struct Entry {
     /// Of the last change that the user's own devices can see.
     own_position: LivePosition,
     event: Option<Arc<PresenceEvent>>,
-}
-
-/// Whom a change is to be told now.
-#[derive(Debug)]
-pub(super) struct Told {
-    user: Arc<OwnedUserId>,
-    change: Change,
 }
 
 /// The number of a record on its way to the disk, see [`Presence::written`].
@@ -224,7 +218,7 @@ impl Presence {
         live: &Live,
         now: Instant,
         input: impl FnOnce(&mut Engine, UserKey),
-    ) -> Option<(Vec<Told>, Ticket)> {
+    ) -> Option<(Vec<feed::Change>, Ticket)> {
         let mut inner = self.lock();
         let key = *inner.keys.get(user)?;
         input(&mut inner.engine, key);
@@ -233,7 +227,7 @@ impl Presence {
     }
 
     /// Takes the engine's outputs: records to the disk, changes to their positions.
-    fn drain(&self, inner: &mut Inner, live: &Live, now: Instant) -> Vec<Told> {
+    fn drain(&self, inner: &mut Inner, live: &Live, now: Instant) -> Vec<feed::Change> {
         let mut told = Vec::new();
         while let Some(output) = inner.engine.poll_output(now) {
             match output {
@@ -249,7 +243,8 @@ impl Presence {
                         Change::Own => inner.users[user.0 as usize].own_position = position,
                         Change::Quiet | Change::Visible => inner.publish(user, position, now),
                     }
-                    told.push(Told { user: Arc::clone(&inner.users[user.0 as usize].user), change });
+                    let user = Arc::clone(&inner.users[user.0 as usize].user);
+                    told.push(feed::Change::Presence { user, change });
                 }
             }
         }
@@ -262,7 +257,7 @@ impl Presence {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::MutexGuard;
 use ruma::{OwnedUserId, UserId};
 
 use super::{Presence, PresenceEvent, event::Facts};
@@ -67,7 +68,7 @@ impl Presence {
     }
 
     pub(super) fn remotes(&self) -> MutexGuard<'_, Remotes> {
-        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remotes.lock()
     }
 }
 

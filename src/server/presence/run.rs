@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the timers of presence and typing, and writes presence to the disk, until the task is dropped.
 pub async fn run(app: Arc<App>) {
-    tokio::join!(run_timers(&app), write_records(&app), end_typing(&app));
+    tokio::join!(run_timers(&app), write_records(&app), app.typing.run());
 }
 
 async fn run_timers(app: &App) {
@@ -28,7 +28,7 @@ async fn run_timers(app: &App) {
         };
         match next {
             Some(at) => tokio::select! {
-                () = tokio::time::sleep(at.since(app.now())) => {}
+                () = app.clock.sleep_until(at) => {}
                 () = app.presence.earlier.notified() => continue,
             },
             None => {
@@ -37,7 +37,7 @@ async fn run_timers(app: &App) {
             }
         }
         let told = app.presence.handle_timeout(&app.live, app.now());
-        app.tell(&told);
+        app.tell(told);
     }
 }
 
@@ -46,16 +46,8 @@ async fn write_records(app: &App) {
         app.presence.dirty.notified().await;
         if let Err(e) = app.presence.flush(&app.store).await {
             tracing::error!(error = %e, "presence could not be written");
-            tokio::time::sleep(RETRY).await;
+            app.clock.sleep(RETRY).await;
             app.presence.dirty.notify_one();
-        }
-    }
-}
-
-async fn end_typing(app: &App) {
-    loop {
-        for room in app.typing.ended(&app.live).await {
-            app.wake_room(&room);
         }
     }
 }
@@ -85,7 +77,11 @@ impl Presence {
         Ok(())
     }
 
-    fn handle_timeout(&self, live: &crate::server::change::position::Live, now: Instant) -> Vec<super::Told> {
+    fn handle_timeout(
+        &self,
+        live: &crate::server::change::position::Live,
+        now: Instant,
+    ) -> Vec<crate::server::change::feed::Change> {
         let mut inner = self.lock();
         inner.engine.handle_timeout(now);
         self.drain(&mut inner, live, now)

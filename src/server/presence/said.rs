@@ -6,10 +6,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedDeviceId, OwnedUserId};
 use tokio::sync::watch;
 
@@ -166,7 +167,7 @@ impl Waiting {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -213,9 +214,7 @@ impl App {
         self.presence.introduce(user, &self.store, now).await?;
         let ticket = self.presence_input(user, |engine, user| said.apply(engine, user, now));
         if hides {
-            for room in self.typing.stop_everywhere(user, &self.live) {
-                self.wake_room(&room);
-            }
+            self.typing.stop_everywhere(user);
         }
         // What a device reports is not kept over a restart: nobody waits for the disk.
         match ticket {

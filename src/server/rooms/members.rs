@@ -1,17 +1,15 @@
 //! Who is in which room, in memory: asked for every event that is delivered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use parking_lot::{RwLock, RwLockReadGuard};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{
     core::visibility::RoomLimit,
     server::{
-        change::position::LogPosition,
-        event::stored::{Membership, StoredEvent},
+        change::{feed::Change, position::LogPosition},
+        event::stored::Membership,
         store::{Store, StoreError},
     },
 };
@@ -154,27 +152,26 @@ impl Members {
         rooms.flat_map(|p| p.joined.iter().cloned()).collect()
     }
 
-    /// Takes over what committed events say.
-    pub(super) fn apply(&self, committed: &[Arc<StoredEvent>]) {
-        for event in committed {
-            if let Some((user, membership)) = event.membership()
-                && let Ok(user) = <&UserId>::try_from(user)
+    /// Takes over what a committed event says.
+    pub fn follow(&self, change: &Change) {
+        let Change::Appended(event) = change else { return };
+        if let Some((user, membership)) = event.membership()
+            && let Ok(user) = <&UserId>::try_from(user)
+        {
+            let mut index = self.index.write();
+            let before = index.size(&event.room_id);
+            index.set(user, &event.room_id, membership);
+            let after = index.size(&event.room_id);
+            if self.limit.counts(before) != self.limit.counts(after)
+                && let Some(present) = index.rooms.get_mut(&event.room_id)
             {
-                let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-                let before = index.size(&event.room_id);
-                index.set(user, &event.room_id, membership);
-                let after = index.size(&event.room_id);
-                if self.limit.counts(before) != self.limit.counts(after)
-                    && let Some(present) = index.rooms.get_mut(&event.room_id)
-                {
-                    present.crossed = [event.position, present.crossed[0]];
-                }
+                present.crossed = [event.position, present.crossed[0]];
             }
         }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+        self.index.read()
     }
 }
 
@@ -269,7 +266,7 @@ mod tests {
         let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
         let (small, large) = (room_id!("!small:x"), room_id!("!large:x"));
         let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
-        let set = |user: &UserId, room: &RoomId, m| members.index.write().expect("whole").set(user, room, m);
+        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m);
         let mates = |of: &UserId| {
             let mut mates = BTreeSet::new();
             members.each_room_mate(of, |mate| {
@@ -296,7 +293,7 @@ mod tests {
         let (alice, bob) = (user_id!("@alice:x"), user_id!("@bob:x"));
         let (one, two) = (room_id!("!one:x"), room_id!("!two:x"));
         let members = Members::default();
-        let set = |user: &UserId, room: &RoomId, m| members.index.write().expect("whole").set(user, room, m);
+        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m);
         set(alice, one, Membership::Join);
         set(bob, one, Membership::Invite);
         assert_eq!(members.counts(one), (1, 1));
@@ -333,7 +330,7 @@ mod tests {
             let mut expected: BTreeMap<(usize, usize), Membership> = BTreeMap::new();
             for (user, room, membership) in steps {
                 let membership = all[membership];
-                members.index.write().expect("whole").set(users[user], &rooms[room], membership);
+                members.index.write().set(users[user], &rooms[room], membership);
                 expected.insert((user, room), membership);
                 let joined = |user, room| expected.get(&(user, room)) == Some(&Membership::Join);
                 let size = |room| (0..3).filter(|user| joined(*user, room)).count();

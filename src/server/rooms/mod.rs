@@ -41,7 +41,7 @@ pub use self::{
 use super::{
     app::App,
     keys::Signer,
-    store::{Changes, OpenError, RoomWrite, Store, StoreError},
+    store::{OpenError, RoomWrite, Store, StoreError},
 };
 
 /// Bytes of a PDU as canonical JSON, at most (server-server API, "Size limits").
@@ -64,7 +64,7 @@ pub const VERSIONS: [ruma::RoomVersionId; 3] =
 #[derive(Debug)]
 pub struct Rooms {
     /// Who is in which room, exact after every commit.
-    pub members: Members,
+    pub members: Arc<Members>,
     /// Signs this server's events.
     pub signer: Arc<Signer>,
 }
@@ -79,49 +79,15 @@ impl Rooms {
         let members = Members::load(store, config.presence.room_limit())
             .await
             .map_err(|e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string()))?;
-        Ok(Self { members, signer })
+        Ok(Self { members: Arc::new(members), signer })
     }
 }
 
-/// Runs `job` as one write to rooms. Once begun it is finished even if the caller goes away, so that
-/// memory and readers always learn of what was committed.
+/// Runs `job` as one write to rooms. Once begun it is finished even if the caller goes away.
 async fn write<T: Send + 'static>(
     app: &Arc<App>,
     job: impl FnOnce(&RoomWrite<'_>, &App) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let app = Arc::clone(app);
-    let task = tokio::spawn(async move {
-        let (in_job, in_apply) = (Arc::clone(&app), Arc::clone(&app));
-        let (value, changes) = app
-            .store
-            .write_rooms(
-                move |write| job(write, &in_job),
-                move |changes| in_apply.rooms.members.apply(&changes.appended),
-            )
-            .await?;
-        wake(&app, &changes);
-        Ok(value)
-    });
-    task.await.unwrap_or_else(|e| Err(Refusal::Internal(format!("a write to rooms failed: {e}"))))
-}
-
-/// Wakes the readers of everybody of this server whom the changes concern.
-fn wake(app: &App, changes: &Changes) {
-    let ours = app.server_name();
-    for event in &changes.appended {
-        if let Some((user, _)) = event.membership()
-            && let Ok(user) = <&ruma::UserId>::try_from(user)
-        {
-            app.wakers.wake(user);
-        }
-    }
-    let mut rooms: Vec<&ruma::RoomId> = changes.appended.iter().map(|event| &*event.room_id).collect();
-    rooms.dedup();
-    for room in rooms {
-        app.rooms.members.each_joined(room, |user| {
-            if user.server_name() == ours {
-                app.wakers.wake(user);
-            }
-        });
-    }
+    let in_job = Arc::clone(app);
+    app.store.write_rooms(move |write| job(write, &in_job)).await
 }

@@ -1,23 +1,20 @@
 //! Read receipts: who has read how far, durable, and shown to the room or to the reader alone.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap};
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 
 use crate::server::{
-    change::position::LogPosition,
+    change::{feed::Change, position::LogPosition},
     store::{Receipt, Store, StoreError},
 };
 
 /// Where in the log each room's last receipt is, so that readers ask the store only for news.
-/// Bounded by the rooms that
-/// have a receipt, and the private receipts.
-#[derive(Clone, Debug)]
-pub struct Receipts(Arc<Mutex<Positions>>);
+/// Bounded by the rooms that have a receipt, and the private receipts.
+#[derive(Debug)]
+pub struct Receipts(Mutex<Positions>);
 
 #[derive(Debug, Default)]
 struct Positions {
@@ -35,7 +32,7 @@ impl Receipts {
         for (room, viewer, position) in store.receipt_positions().await? {
             positions.put(room, viewer, position);
         }
-        Ok(Self(Arc::new(Mutex::new(positions))))
+        Ok(Self(Mutex::new(positions)))
     }
 
     /// The position of the last receipt anywhere.
@@ -51,18 +48,15 @@ impl Receipts {
         shown.max(own)
     }
 
-    /// Keeps a receipt.
-    pub async fn put(&self, store: &Store, receipt: Receipt) -> Result<(), StoreError> {
-        let positions = self.clone();
-        let (room, viewer) = (receipt.room.clone(), (!receipt.shown).then(|| receipt.user.clone()));
-        store
-            .put_receipt(receipt, move |position| positions.lock().put(room, viewer, position))
-            .await
-            .map(|_| ())
+    /// Takes the position of a receipt.
+    pub fn follow(&self, change: &Change) {
+        if let Change::Receipt { room, user, shown, position } = change {
+            self.lock().put(room.clone(), (!shown).then(|| user.clone()), *position);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Positions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::server::{api::error::ApiError, store::StoreError};
+use crate::server::{finish::Interrupted, store::StoreError};
 
 /// Why a room did not do what was asked. Nothing was changed.
 #[derive(Debug)]
@@ -37,22 +37,8 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotFound(why) => Self::not_found(why),
-            Refusal::Forbidden(why) => Self::forbidden(why),
-            Refusal::TooLarge(why) => Self::too_large(why),
-            Refusal::BadJson(why) => Self::bad_json(why),
-            Refusal::InvalidParam(why) => Self::invalid_param(why),
-            Refusal::InvalidState(why) => Self::invalid_room_state(why),
-            Refusal::AliasTaken => Self::room_in_use("this alias is taken"),
-            Refusal::BadAlias(why) => Self::new(http::StatusCode::BAD_REQUEST, "M_BAD_ALIAS", why),
-            Refusal::UnsupportedVersion => {
-                Self::unsupported_room_version("this server has rooms of versions 10, 11 and 12")
-            }
-            Refusal::Store(e) => e.into(),
-            Refusal::Internal(e) => Self::internal(e),
-        }
+impl From<Interrupted> for Refusal {
+    fn from(e: Interrupted) -> Self {
+        Self::Internal(e.to_string())
     }
 }

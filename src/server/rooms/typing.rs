@@ -2,14 +2,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
-use crate::server::change::position::{Live, LivePosition};
+use crate::{
+    core::time::Instant,
+    server::{
+        change::{
+            feed::{Change, Feed},
+            position::{Live, LivePosition},
+        },
+        clock::Clock,
+    },
+};
 
 /// A typing notice lasts this long at most, whatever its sender asks for.
 pub const MAX_TYPING: Duration = Duration::from_secs(120);
@@ -19,8 +29,11 @@ pub const DEFAULT_TYPING: Duration = Duration::from_secs(30);
 
 /// The typing notices of all rooms. Bounded by the rooms in which somebody typed since the start, and
 /// one notice per member.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Typing {
+    clock: Clock,
+    live: Arc<Live>,
+    feed: Arc<Feed>,
     inner: Mutex<Inner>,
     earlier: Notify,
 }
@@ -40,39 +53,52 @@ struct Room {
 }
 
 impl Typing {
-    /// `user` types in `room` until `until`. Returns whether anybody can see a difference.
-    pub fn start(&self, room: &RoomId, user: &UserId, until: Instant, live: &Live) -> bool {
-        let mut inner = self.lock();
-        let first = inner.ends.first().map(|(end, ..)| *end);
-        let previous = inner.room(room).typing.insert(user.to_owned(), until);
-        if let Some(end) = previous {
-            inner.ends.remove(&(end, room.to_owned(), user.to_owned()));
-        } else {
-            inner.change(room, live);
-        }
-        inner.ends.insert((until, room.to_owned(), user.to_owned()));
-        if first.is_none_or(|first| until < first) {
-            self.earlier.notify_one();
-        }
-        previous.is_none()
+    /// Nobody types.
+    pub fn new(clock: Clock, live: Arc<Live>, feed: Arc<Feed>) -> Self {
+        Self { clock, live, feed, inner: Mutex::default(), earlier: Notify::new() }
     }
 
-    /// `user` no longer types in `room`. Returns whether anybody can see a difference.
-    pub fn stop(&self, room: &RoomId, user: &UserId, live: &Live) -> bool {
-        let mut inner = self.lock();
-        let Some(end) = inner.rooms.get_mut(room).and_then(|r| r.typing.remove(user)) else {
-            return false;
+    /// `user` types in `room` for `duration`, at most [`MAX_TYPING`].
+    pub fn start(&self, room: &RoomId, user: &UserId, duration: Duration) {
+        let until = self.clock.now() + duration.min(MAX_TYPING);
+        let is_new = {
+            let mut inner = self.lock();
+            let first = inner.ends.first().map(|(end, ..)| *end);
+            let previous = inner.room(room).typing.insert(user.to_owned(), until);
+            if let Some(end) = previous {
+                inner.ends.remove(&(end, room.to_owned(), user.to_owned()));
+            } else {
+                inner.change(room, &self.live);
+            }
+            inner.ends.insert((until, room.to_owned(), user.to_owned()));
+            if first.is_none_or(|first| until < first) {
+                self.earlier.notify_one();
+            }
+            previous.is_none()
         };
-        inner.ends.remove(&(end, room.to_owned(), user.to_owned()));
-        inner.change(room, live);
-        true
+        if is_new {
+            self.tell([room.to_owned()]);
+        }
     }
 
-    /// `user` no longer types anywhere. Returns the rooms where that makes a difference.
-    pub fn stop_everywhere(&self, user: &UserId, live: &Live) -> Vec<OwnedRoomId> {
+    /// `user` no longer types in `room`.
+    pub fn stop(&self, room: &RoomId, user: &UserId) {
+        {
+            let mut inner = self.lock();
+            let Some(end) = inner.rooms.get_mut(room).and_then(|r| r.typing.remove(user)) else { return };
+            inner.ends.remove(&(end, room.to_owned(), user.to_owned()));
+            inner.change(room, &self.live);
+        }
+        self.tell([room.to_owned()]);
+    }
+
+    /// `user` no longer types anywhere.
+    pub fn stop_everywhere(&self, user: &UserId) {
         let rooms: Vec<_> =
             self.lock().ends.iter().filter(|(_, _, u)| u == user).map(|(_, r, _)| r.clone()).collect();
-        rooms.into_iter().filter(|room| self.stop(room, user, live)).collect()
+        for room in rooms {
+            self.stop(&room, user);
+        }
     }
 
     /// The rooms whose notices changed after the live position `since`, up to and including `upto`.
@@ -93,17 +119,14 @@ impl Typing {
         self.lock().rooms.get(room).map_or(LivePosition::START, |r| r.position)
     }
 
-    /// Waits until a notice has ended, and returns the rooms where one has.
-    pub async fn ended(&self, live: &Live) -> Vec<OwnedRoomId> {
+    /// Ends notices when their time has come, until the task is dropped.
+    pub async fn run(&self) {
         loop {
-            let ended = self.end_due(Instant::now(), live);
-            if !ended.is_empty() {
-                return ended;
-            }
+            self.end_due();
             let next = self.lock().ends.first().map(|(end, ..)| *end);
             match next {
                 Some(end) => tokio::select! {
-                    () = tokio::time::sleep_until(end) => {}
+                    () = self.clock.sleep_until(end) => {}
                     () = self.earlier.notified() => {}
                 },
                 None => self.earlier.notified().await,
@@ -111,21 +134,30 @@ impl Typing {
         }
     }
 
-    fn end_due(&self, now: Instant, live: &Live) -> Vec<OwnedRoomId> {
-        let mut inner = self.lock();
-        let mut rooms = Vec::new();
-        while inner.ends.first().is_some_and(|(end, ..)| *end <= now) {
-            let Some((_, room, user)) = inner.ends.pop_first() else { break };
-            inner.room(&room).typing.remove(&user);
-            inner.change(&room, live);
-            rooms.push(room);
+    fn end_due(&self) {
+        let (now, mut rooms) = (self.clock.now(), Vec::new());
+        {
+            let mut inner = self.lock();
+            while inner.ends.first().is_some_and(|(end, ..)| *end <= now) {
+                let Some((_, room, user)) = inner.ends.pop_first() else { break };
+                inner.room(&room).typing.remove(&user);
+                inner.change(&room, &self.live);
+                rooms.push(room);
+            }
         }
         rooms.dedup();
-        rooms
+        self.tell(rooms);
+    }
+
+    fn tell(&self, rooms: impl IntoIterator<Item = OwnedRoomId>) {
+        let changes: Vec<_> = rooms.into_iter().map(|room| Change::Typing { room }).collect();
+        if !changes.is_empty() {
+            self.feed.tell(&changes);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -150,46 +182,114 @@ mod tests {
     use ruma::{room_id, user_id};
 
     use super::*;
+    use crate::{core::time::UnixMillis, server::change::feed::Subscriber};
 
-    fn changes(typing: &Typing, live: &Live, since: LivePosition) -> Vec<(String, Vec<OwnedUserId>)> {
-        let rooms = typing.changed(since, live.position());
-        rooms.into_iter().map(|room| (room.to_string(), typing.in_room(&room))).collect()
+    /// The rooms in which something changed, as they were told.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<OwnedRoomId>>);
+
+    impl Subscriber for Told {
+        fn follow(&self, _: &Change) {}
+
+        fn tell(&self, changes: &[Change]) {
+            for change in changes {
+                let Change::Typing { room } = change else { panic!("only typing is told here") };
+                self.0.lock().push(room.clone());
+            }
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_notice_ends_by_itself_and_readers_see_each_room_once() {
-        let (typing, live) = (Typing::default(), Live::new(0));
+    struct World {
+        typing: Typing,
+        told: Arc<Told>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (feed, told) = (Arc::new(Feed::default()), Arc::new(Told::default()));
+            feed.subscribe(Some(Arc::clone(&told) as Arc<dyn Subscriber>));
+            let clock = Clock::driven(UnixMillis(1_000_000));
+            Self { typing: Typing::new(clock, Arc::new(Live::new(0)), feed), told }
+        }
+
+        /// Lets some seconds pass.
+        fn pass(&self, seconds: u64) {
+            self.typing.clock.advance(Duration::from_secs(seconds));
+            self.typing.end_due();
+        }
+
+        fn told(&self) -> Vec<String> {
+            std::mem::take(&mut *self.told.0.lock()).into_iter().map(|room| room.to_string()).collect()
+        }
+
+        fn changes(&self, since: LivePosition) -> Vec<(String, Vec<OwnedUserId>)> {
+            let rooms = self.typing.changed(since, self.typing.live.position());
+            rooms.into_iter().map(|room| (room.to_string(), self.typing.in_room(&room))).collect()
+        }
+    }
+
+    #[test]
+    fn a_notice_ends_by_itself_and_readers_see_each_room_once() {
+        let world = World::new();
         let (room, a, b) = (room_id!("!r:x"), user_id!("@a:x"), user_id!("@b:x"));
-        let begin = Instant::now();
-        assert!(typing.start(room, a, begin + Duration::from_secs(5), &live));
-        assert!(!typing.start(room, a, begin + Duration::from_secs(9), &live), "prolonged: nothing to see");
-        assert!(typing.start(room, b, begin + Duration::from_secs(3), &live));
-        assert_eq!(
-            changes(&typing, &live, LivePosition::new(0)),
-            [(room.to_string(), vec![a.to_owned(), b.to_owned()])]
-        );
-        let before = live.position();
-        assert_eq!(typing.ended(&live).await, [room]);
-        assert_eq!(begin.elapsed().as_secs(), 3);
-        assert_eq!(changes(&typing, &live, before), [(room.to_string(), vec![a.to_owned()])]);
-        assert_eq!(typing.ended(&live).await, [room]);
-        assert_eq!(begin.elapsed().as_secs(), 9);
-        assert_eq!(typing.in_room(room), Vec::<OwnedUserId>::new());
-        assert_eq!(changes(&typing, &live, live.position()), []);
+        let seconds = Duration::from_secs;
+        world.typing.start(room, a, seconds(5));
+        assert_eq!(world.told(), ["!r:x"]);
+        world.typing.start(room, a, seconds(9));
+        assert!(world.told().is_empty(), "prolonged: nothing to see");
+        world.typing.start(room, b, seconds(3));
+        let both = vec![a.to_owned(), b.to_owned()];
+        assert_eq!(world.changes(LivePosition::START), [(room.to_string(), both)]);
+        let before = world.typing.live.position();
+        assert_eq!(world.told(), ["!r:x"]);
+        world.pass(2);
+        assert!(world.told().is_empty());
+        world.pass(1);
+        assert_eq!(world.told(), ["!r:x"]);
+        assert_eq!(world.changes(before), [(room.to_string(), vec![a.to_owned()])]);
+        world.pass(5);
+        assert!(world.told().is_empty());
+        world.pass(1);
+        assert_eq!(world.told(), ["!r:x"]);
+        assert_eq!(world.typing.in_room(room), Vec::<OwnedUserId>::new());
+        assert_eq!(world.changes(world.typing.live.position()), []);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_earlier_end_wakes_the_one_who_waits() {
-        let (typing, live) = (Typing::default(), Live::new(0));
+        let world = World::new();
         let (far, near, a) = (room_id!("!far:x"), room_id!("!near:x"), user_id!("@a:x"));
-        let begin = Instant::now();
-        typing.start(far, a, begin + Duration::from_secs(60), &live);
-        let (ended, ()) = tokio::join!(typing.ended(&live), async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            typing.start(near, a, begin + Duration::from_secs(2), &live);
-        });
-        assert_eq!((ended, begin.elapsed().as_secs()), (vec![near.to_owned()], 2));
-        assert_eq!(typing.stop_everywhere(a, &live), [far]);
-        assert!(!typing.stop(far, a, &live));
+        world.typing.start(far, a, Duration::from_secs(60));
+        world.told();
+        let ended = async {
+            while world.told.0.lock().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let act = async {
+            tokio::task::yield_now().await;
+            world.typing.start(near, a, Duration::from_secs(2));
+            tokio::task::yield_now().await;
+            world.typing.clock.advance(Duration::from_secs(2));
+            ended.await;
+        };
+        tokio::select! {
+            () = world.typing.run() => {}
+            () = act => {}
+        }
+        assert_eq!(world.told(), ["!near:x", "!near:x"]);
+        world.typing.stop_everywhere(a);
+        assert_eq!(world.told(), ["!far:x"]);
+        world.typing.stop(far, a);
+        assert!(world.told().is_empty());
+    }
+
+    #[test]
+    fn a_notice_lasts_no_longer_than_it_may() {
+        let world = World::new();
+        let (room, a) = (room_id!("!r:x"), user_id!("@a:x"));
+        world.typing.start(room, a, Duration::from_secs(1000));
+        world.pass(MAX_TYPING.as_secs());
+        assert!(world.typing.in_room(room).is_empty());
     }
 }

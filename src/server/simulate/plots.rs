@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::plot::{Scale, Series, Words, bars, lines};
-use super::{SimulateError, size, word};
+use super::{
+    SimulateError,
+    plot::{Scale, Series, Words, bars, lines},
+    size, word,
+};
 use crate::core::fleet::{
     Minute, Params, Tally,
     scenarios::{self, Grows, Growth, Rate},

@@ -3,8 +3,8 @@
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError, log::advance};
-use crate::server::change::position::LogPosition;
+use super::{database::Store, error::StoreError, log::advance, tx::Tx};
+use crate::server::change::{feed::Change, position::LogPosition};
 
 /// Bytes of one piece, at most.
 pub const MAX_ACCOUNT_DATA: usize = 64 * 1024;
@@ -50,33 +50,22 @@ pub enum AccountDataError {
 
 impl Store {
     /// Reads a piece, lets `change` make its new content, and writes that, in one go; `Ok(None)` from
-    /// `change` leaves it as it is. `apply` learns the position, on the writer's thread.
+    /// `change` leaves it as it is.
     pub async fn change_account_data<E>(
         &self,
         key: AccountDataKey,
         change: impl FnOnce(Option<&str>) -> Result<Option<String>, E> + Send + 'static,
-        apply: impl FnOnce(LogPosition) + Send + 'static,
     ) -> Result<(), E>
     where
         E: From<AccountDataError> + From<StoreError> + Send + 'static,
     {
-        let changed = self
-            .write_then(
-                move |c| {
-                    let room = key.room.as_ref().map_or("", |room| room.as_str());
-                    let old = content(c, &key.user, room, &key.kind).map_err(StoreError::from)?;
-                    let Some(new) = change(old.as_deref())? else { return Ok(None) };
-                    let position = put(c, &key.user, room, &key.kind, &new)?;
-                    Ok::<_, E>(Some(position))
-                },
-                |position| {
-                    if let Some(position) = position {
-                        apply(*position);
-                    }
-                },
-            )
-            .await;
-        changed.map(drop)
+        self.write(move |tx| {
+            let room = key.room.as_ref().map_or("", |room| room.as_str());
+            let old = content(tx, &key.user, room, &key.kind).map_err(StoreError::from)?;
+            let Some(new) = change(old.as_deref())? else { return Ok(()) };
+            Ok(put(tx, &key.user, room, &key.kind, &new)?)
+        })
+        .await
     }
 
     /// The content of one piece.
@@ -145,13 +134,14 @@ fn content(c: &Connection, user: &UserId, room: &str, kind: &str) -> rusqlite::R
         .optional()
 }
 
-fn put(
-    c: &Connection,
+/// Writes a piece, and tells its user's devices.
+pub(super) fn put(
+    c: &Tx<'_>,
     user: &UserId,
     room: &str,
     kind: &str,
     new: &str,
-) -> Result<LogPosition, AccountDataError> {
+) -> Result<(), AccountDataError> {
     if new.len() > MAX_ACCOUNT_DATA {
         return Err(AccountDataError::TooLarge);
     }
@@ -173,7 +163,8 @@ fn put(
         new,
         position
     ])?;
-    Ok(position)
+    c.tell(Change::AccountData { user: user.to_owned(), position });
+    Ok(())
 }
 
 impl From<StoreError> for AccountDataError {

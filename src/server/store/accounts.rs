@@ -4,10 +4,14 @@ use ruma::{OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, ffi, params};
 
 use super::{
-    Store, StoreError,
+    database::Store,
     devices::{self, NewDevice},
+    error::StoreError,
 };
-use crate::server::profile::{Profile, ProfileField};
+use crate::server::{
+    change::feed::Change,
+    profile::{Profile, ProfileField},
+};
 
 /// A user to be stored.
 #[derive(Debug)]
@@ -94,13 +98,14 @@ impl Store {
         self.read(|c| profile(c, user)).await
     }
 
-    /// Sets or removes one part of a profile. `false`: it was so already.
+    /// Sets or removes one part of a profile; what it is then is told, also when it was so already: that mends
+    /// what a crash left undone.
     pub async fn set_profile_field(
         &self,
         user: OwnedUserId,
         field: ProfileField,
         value: Option<String>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let sql = match field {
             ProfileField::Displayname => {
                 "UPDATE users SET displayname = ?2 WHERE user_id = ?1 AND displayname IS NOT ?2"
@@ -109,7 +114,14 @@ impl Store {
                 "UPDATE users SET avatar_url = ?2 WHERE user_id = ?1 AND avatar_url IS NOT ?2"
             }
         };
-        self.write(move |c| Ok(c.prepare_cached(sql)?.execute(params![user.as_str(), value])? > 0)).await
+        self.write(move |c| {
+            c.prepare_cached(sql)?.execute(params![user.as_str(), value])?;
+            if let Some(profile) = profile(c, &user)? {
+                c.tell(Change::Profile { user, profile });
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -4,7 +4,12 @@ use ruma::{OwnedUserId, UserId};
 use rusqlite::params;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ListMessage, Store, StoreError, events, list_outbox};
+use super::{
+    database::Store,
+    error::StoreError,
+    events,
+    list_outbox::{self, ListMessage},
+};
 use crate::{core::list::Contact, server::contacts::Settings};
 
 /// What one user keeps about another one.

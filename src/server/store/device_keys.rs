@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use ruma::{DeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError, log::advance};
-use crate::server::{change::position::LogPosition, session::Session};
+use super::{database::Store, error::StoreError, log::advance, tx::Tx};
+use crate::server::{
+    change::{feed::Change, position::LogPosition},
+    session::Session,
+};
 
 /// One-time keys of one device, at most.
 pub const MAX_ONE_TIME_KEYS: u32 = 250;
@@ -69,8 +72,8 @@ pub struct KeySignature {
 }
 
 impl Store {
-    /// Stores what a device uploads; whether others have to look at its user's devices again.
-    pub async fn upload_keys(&self, of: Session, upload: KeyUpload) -> Result<bool, UploadError> {
+    /// Stores what a device uploads.
+    pub async fn upload_keys(&self, of: Session, upload: KeyUpload) -> Result<(), UploadError> {
         self.write(move |c| {
             let (user, device) = (of.user.as_str(), of.device.as_str());
             let mut changed = false;
@@ -98,7 +101,8 @@ impl Store {
             if changed {
                 note_change(c, &of.user)?;
             }
-            Ok(changed)
+            c.tell(Change::KeysLeft { user: of.user, device: of.device });
+            Ok(())
         })
         .await
     }
@@ -134,7 +138,7 @@ impl Store {
         algorithm: String,
     ) -> Result<Option<(String, String)>, StoreError> {
         self.write(move |c| {
-            let of = params![user.as_str(), device, algorithm];
+            let of = (user.as_str(), device.as_str(), algorithm.as_str());
             let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
             let claimed = c
                 .prepare_cached(
@@ -145,15 +149,20 @@ impl Store {
                 )?
                 .query_row(of, pair)
                 .optional()?;
+            let claimed = match claimed {
+                Some(key) => Some(key),
+                None => c
+                    .prepare_cached(
+                        "UPDATE fallback_keys SET used = 1 WHERE user_id = ?1 AND device_id = ?2 AND algorithm = ?3
+                         RETURNING key_id, key",
+                    )?
+                    .query_row(of, pair)
+                    .optional()?,
+            };
             if claimed.is_some() {
-                return Ok(claimed);
+                c.tell(Change::KeysLeft { user, device: device.into() });
             }
-            Ok(c.prepare_cached(
-                "UPDATE fallback_keys SET used = 1 WHERE user_id = ?1 AND device_id = ?2 AND algorithm = ?3
-                 RETURNING key_id, key",
-            )?
-            .query_row(of, pair)
-            .optional()?)
+            Ok(claimed)
         })
         .await
     }
@@ -264,10 +273,11 @@ impl Store {
 }
 
 /// Notes that others have to look at the devices of `user` again.
-pub(super) fn note_change(c: &Connection, user: &UserId) -> rusqlite::Result<()> {
+pub(super) fn note_change(c: &Tx<'_>, user: &UserId) -> rusqlite::Result<()> {
     let position = advance(c)?;
     c.prepare_cached("INSERT OR REPLACE INTO device_lists VALUES (?1, ?2)")?
         .execute(params![user.as_str(), position])?;
+    c.tell(Change::DeviceList { user: user.to_owned(), position });
     Ok(())
 }
 

@@ -3,8 +3,11 @@
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Store, StoreError, device_keys::note_change};
-use crate::server::session::{Session, TokenHash};
+use super::{database::Store, device_keys::note_change, error::StoreError, to_device, tx::Tx};
+use crate::server::{
+    change::feed::Change,
+    session::{Session, TokenHash},
+};
 
 /// Devices of one user at most; one more displaces the one that was seen longest ago.
 pub const MAX_DEVICES: u32 = 200;
@@ -33,31 +36,6 @@ pub struct Device {
     pub last_seen_ms: Option<u64>,
 }
 
-/// A device that is gone.
-#[derive(Debug)]
-pub struct RemovedDevice {
-    /// Its identifier.
-    pub id: OwnedDeviceId,
-    /// The hash of the access token that it had.
-    pub token_hash: TokenHash,
-}
-
-/// What a new device took the place of.
-#[derive(Debug, Default)]
-pub struct Displaced {
-    /// The token that the same device had before.
-    pub own_token: Option<TokenHash>,
-    /// Devices that had to go because the user had too many.
-    pub removed: Vec<RemovedDevice>,
-}
-
-impl Displaced {
-    /// The access tokens that are not valid any longer.
-    pub fn tokens(&self) -> impl Iterator<Item = TokenHash> + '_ {
-        self.own_token.into_iter().chain(self.removed.iter().map(|device| device.token_hash))
-    }
-}
-
 impl Store {
     /// Whose access token has this hash.
     pub async fn session(&self, hash: &TokenHash) -> Result<Option<Session>, StoreError> {
@@ -75,22 +53,22 @@ impl Store {
         .transpose()
     }
 
-    /// Stores a device that logged in. One of the same identifier keeps its name and gets the new token.
-    pub async fn add_device(&self, user: OwnedUserId, device: NewDevice) -> Result<Displaced, StoreError> {
+    /// Stores a device that logged in. One of the same identifier keeps its name and gets the new token; of too
+    /// many, the one that was seen longest ago goes.
+    pub async fn add_device(&self, user: OwnedUserId, device: NewDevice) -> Result<(), StoreError> {
         self.write(move |c| {
             let own_token = c
                 .prepare_cached("SELECT token_hash FROM devices WHERE user_id = ?1 AND device_id = ?2")?
                 .query_row([user.as_str(), device.id.as_str()], |row| row.get(0).map(TokenHash))
                 .optional()?;
             insert(c, &user, &device)?;
-            let removed = match own_token {
-                Some(_) => Vec::new(),
-                None => displace(c, &user, &device.id)?,
-            };
-            if !removed.is_empty() {
-                note_change(c, &user)?;
+            match own_token {
+                Some(token) => end(c, &user, vec![token], Vec::new()),
+                None => {
+                    let removed = displace(c, &user, &device.id)?;
+                    gone(c, &user, removed)
+                }
             }
-            Ok(Displaced { own_token, removed })
         })
         .await
     }
@@ -133,42 +111,40 @@ impl Store {
         .await
     }
 
-    /// Removes the named devices, those of them that exist.
+    /// Removes the named devices, those of them that exist; answers how many did.
     pub async fn remove_devices(
         &self,
         user: OwnedUserId,
         ids: Vec<OwnedDeviceId>,
-    ) -> Result<Vec<RemovedDevice>, StoreError> {
+    ) -> Result<usize, StoreError> {
         self.write(move |c| {
             let mut removed = Vec::new();
             for id in ids {
                 removed.extend(remove(c, &user, &id)?);
             }
-            if !removed.is_empty() {
-                note_change(c, &user)?;
-            }
-            Ok(removed)
+            let count = removed.len();
+            gone(c, &user, removed)?;
+            Ok(count)
         })
         .await
     }
 
-    /// Removes every device of `user`, but for the one to keep.
+    /// Removes every device of `user`, but for the one to keep; answers how many there were.
     pub async fn remove_all_devices(
         &self,
         user: OwnedUserId,
         keep: Option<OwnedDeviceId>,
-    ) -> Result<Vec<RemovedDevice>, StoreError> {
+    ) -> Result<usize, StoreError> {
         self.write(move |c| {
-            c.prepare_cached(
-                "DELETE FROM devices WHERE user_id = ?1 AND device_id IS NOT ?2 RETURNING device_id, token_hash",
-            )?
-            .query_map(params![user.as_str(), keep.as_ref().map(|id| id.as_str())], removed_device)?
-            .collect::<rusqlite::Result<_>>()
-            .map_err(StoreError::from)
-            .and_then(|removed: Vec<_>| {
-                note_change(c, &user)?;
-                Ok(removed)
-            })
+            let removed: Vec<_> = c
+                .prepare_cached(
+                    "DELETE FROM devices WHERE user_id = ?1 AND device_id IS NOT ?2 RETURNING device_id, token_hash",
+                )?
+                .query_map(params![user.as_str(), keep.as_ref().map(|id| id.as_str())], removed_device)?
+                .collect::<rusqlite::Result<_>>()?;
+            let count = removed.len();
+            gone(c, &user, removed)?;
+            Ok(count)
         })
         .await
     }
@@ -200,7 +176,7 @@ pub(super) fn insert(c: &Connection, user: &UserId, device: &NewDevice) -> rusql
 }
 
 /// Removes the devices seen longest ago, until `user` has no more than allowed.
-fn displace(c: &Connection, user: &UserId, newest: &DeviceId) -> rusqlite::Result<Vec<RemovedDevice>> {
+fn displace(c: &Connection, user: &UserId, newest: &DeviceId) -> rusqlite::Result<Vec<Removed>> {
     c.prepare_cached(
         "DELETE FROM devices WHERE user_id = ?1 AND device_id IN (
              SELECT device_id FROM devices WHERE user_id = ?1 AND device_id != ?2
@@ -211,7 +187,7 @@ fn displace(c: &Connection, user: &UserId, newest: &DeviceId) -> rusqlite::Resul
     .collect()
 }
 
-fn remove(c: &Connection, user: &UserId, id: &DeviceId) -> rusqlite::Result<Option<RemovedDevice>> {
+fn remove(c: &Connection, user: &UserId, id: &DeviceId) -> rusqlite::Result<Option<Removed>> {
     c.prepare_cached(
         "DELETE FROM devices WHERE user_id = ?1 AND device_id = ?2 RETURNING device_id, token_hash",
     )?
@@ -227,6 +203,35 @@ fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
     })
 }
 
-fn removed_device(row: &Row<'_>) -> rusqlite::Result<RemovedDevice> {
-    Ok(RemovedDevice { id: row.get::<_, String>(0)?.into(), token_hash: TokenHash(row.get(1)?) })
+/// A device that is gone, and the access token that it had.
+type Removed = (OwnedDeviceId, TokenHash);
+
+fn removed_device(row: &Row<'_>) -> rusqlite::Result<Removed> {
+    Ok((row.get::<_, String>(0)?.into(), TokenHash(row.get(1)?)))
+}
+
+/// What follows when devices are gone: their messages go too, and everybody hears of it.
+fn gone(c: &Tx<'_>, user: &UserId, removed: Vec<Removed>) -> Result<(), StoreError> {
+    if removed.is_empty() {
+        return Ok(());
+    }
+    note_change(c, user)?;
+    let (devices, tokens): (Vec<_>, Vec<_>) = removed.into_iter().unzip();
+    for device in &devices {
+        to_device::forget(c, user, device)?;
+    }
+    end(c, user, tokens, devices)
+}
+
+fn end(
+    c: &Tx<'_>,
+    user: &UserId,
+    tokens: Vec<TokenHash>,
+    devices: Vec<OwnedDeviceId>,
+) -> Result<(), StoreError> {
+    let none_left = c
+        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM devices WHERE user_id = ?1)")?
+        .query_row([user.as_str()], |row| row.get(0))?;
+    c.tell(Change::SessionsEnded { user: user.to_owned(), tokens, devices, none_left });
+    Ok(())
 }

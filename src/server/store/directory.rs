@@ -6,7 +6,9 @@ use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, User
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
-    Store, StoreError, events,
+    database::Store,
+    error::StoreError,
+    events,
     rooms::{RoomRow, RoomWrite},
 };
 use crate::server::event::stored::StoredEvent;

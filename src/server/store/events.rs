@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::{EventId, OwnedEventId, RoomId};
 use rusqlite::{OptionalExtension, Row, types::Type};
 
-use super::{Store, StoreError};
+use super::{database::Store, error::StoreError};
 use crate::server::{
     change::position::LogPosition,
     event::{

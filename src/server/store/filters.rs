@@ -3,7 +3,7 @@
 use ruma::{OwnedUserId, UserId};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Store, StoreError};
+use super::{database::Store, error::StoreError};
 
 /// Different filters of one user, at most.
 pub const MAX_FILTERS: u32 = 1_000;

@@ -3,7 +3,7 @@
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, events};
+use super::{database::Store, error::StoreError, events};
 use crate::core::list::{Half, Kind, Message};
 
 /// A message about a presence list that the contact's server has not acknowledged.

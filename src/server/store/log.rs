@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use super::Store;
+use super::database::Store;
 use crate::server::change::position::LogPosition;
 
 /// Takes the next position, inside a write.

@@ -4,7 +4,10 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{OptionalExtension, Row};
 
 use super::{
-    Store, StoreError, accounts, events,
+    accounts,
+    database::Store,
+    error::StoreError,
+    events,
     rooms::{RoomRow, RoomWrite},
 };
 use crate::server::{change::position::LogPosition, event::stored::Membership, profile::Profile};

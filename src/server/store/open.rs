@@ -11,7 +11,7 @@ use std::{
 use ruma::ServerName;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Marks a SQLite file as ours (`PRAGMA application_id`): "PlLt".
 const APPLICATION_ID: i64 = 0x506c_4c74;
@@ -73,6 +73,13 @@ pub enum OpenError {
         /// The newest that this binary knows.
         known: u32,
     },
+}
+
+impl OpenError {
+    /// For what is in the file at `path` and cannot be read.
+    pub(super) fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
+        move |e| Self::Damaged(path.to_owned(), e.to_string())
+    }
 }
 
 /// Opens `path` for writing, checks it and migrates it. The file is locked as long as the lock is kept.

@@ -5,13 +5,13 @@ use std::{str::FromStr, sync::Arc};
 use ruma::OwnedUserId;
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError};
+use super::{database::Store, error::StoreError};
 use crate::{
     core::{
         presence::{Choice, Record, State},
         time::UnixMillis,
     },
-    server::session::Session,
+    server::{change::feed::Change, session::Session},
 };
 
 type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>);
@@ -32,6 +32,7 @@ impl Store {
                  SELECT user_id, device_id FROM devices WHERE user_id = ?1 AND device_id = ?2"
             };
             c.prepare_cached(sql)?.execute([session.user.as_str(), session.device.as_str()])?;
+            c.tell(Change::PresenceDelivery { session, wanted });
             Ok(())
         })
         .await

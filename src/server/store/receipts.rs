@@ -3,8 +3,8 @@
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError, events, log::advance};
-use crate::server::change::position::LogPosition;
+use super::{database::Store, error::StoreError, events, log::advance};
+use crate::server::change::{feed::Change, position::LogPosition};
 
 /// One receipt, as it is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,34 +26,29 @@ pub struct Receipt {
 }
 
 impl Store {
-    /// Keeps a receipt; `apply` learns its position in the log when it is on the disk.
-    pub async fn put_receipt(
-        &self,
-        receipt: Receipt,
-        apply: impl FnOnce(LogPosition) + Send + 'static,
-    ) -> Result<LogPosition, StoreError> {
-        self.write_then(
-            move |c| {
-                let position = advance(c)?;
-                c.prepare_cached(
-                    "INSERT OR REPLACE INTO receipts
-                         (room_id, user_id, kind, thread, event_id, ts_ms, shown, position)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    receipt.room.as_str(),
-                    receipt.user.as_str(),
-                    receipt.kind,
-                    receipt.thread,
-                    receipt.event,
-                    receipt.ts_ms.cast_signed(),
-                    receipt.shown,
-                    position
-                ])?;
-                Ok(position)
-            },
-            |position| apply(*position),
-        )
+    /// Keeps a receipt.
+    pub async fn put_receipt(&self, receipt: Receipt) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let position = advance(tx)?;
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO receipts
+                     (room_id, user_id, kind, thread, event_id, ts_ms, shown, position)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                receipt.room.as_str(),
+                receipt.user.as_str(),
+                receipt.kind,
+                receipt.thread,
+                receipt.event,
+                receipt.ts_ms.cast_signed(),
+                receipt.shown,
+                position
+            ])?;
+            let Receipt { room, user, shown, .. } = receipt;
+            tx.tell(Change::Receipt { room, user, shown, position });
+            Ok(())
+        })
         .await
     }
 

@@ -3,12 +3,10 @@
 //! A message wakes all members of a room, and each of them needs the same sender's member event: one asks
 //! the database, the others are answered from here.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
+use parking_lot::Mutex;
 
 /// Answers that are kept at most; beyond it all are forgotten.
 const MAX_EVENTS: usize = 4096;
@@ -29,13 +27,13 @@ struct Answers {
 impl RecentState {
     /// What was answered while the log stood at `position`.
     pub(super) fn find(&self, name: &Name, position: LogPosition) -> Option<Option<Arc<StoredEvent>>> {
-        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = self.0.lock();
         if answers.position == position { answers.events.get(name).cloned() } else { None }
     }
 
     /// Keeps what was read while the log stood at `position`, and forgets what was read before.
     pub(super) fn keep(&self, name: Name, position: LogPosition, event: Option<Arc<StoredEvent>>) {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self.0.lock();
         if answers.position > position {
             return;
         }

@@ -1,13 +1,13 @@
 //! Rooms: the write in which their events are appended, with everything that follows from them.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{DeviceId, EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, TransactionId, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Store, StoreError, events, log, state};
+use super::{database::Store, error::StoreError, events, log, state, tx::Tx};
 use crate::server::{
-    change::position::LogPosition,
+    change::{feed::Change, position::LogPosition},
     event::stored::{Membership, StoredEvent},
 };
 
@@ -25,15 +25,6 @@ pub struct RoomRow {
     pub version: RoomVersionId,
     /// Whether the public directory lists it.
     pub listed: bool,
-}
-
-/// What a write did to the log, for bringing memory up to date.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    /// New events, in the order of the log.
-    pub appended: Vec<Arc<StoredEvent>>,
-    /// Events that read differently now: redacted, or following a redacted one.
-    pub rewritten: Vec<Arc<StoredEvent>>,
 }
 
 /// An event to append: a PDU that passed every check, with what the tables know of it.
@@ -77,36 +68,20 @@ pub struct Extremity {
 /// it reads stays true until it ends: that is the lock under which a room's events are put in order.
 #[derive(Debug)]
 pub struct RoomWrite<'c> {
-    pub(super) connection: &'c Connection,
-    changes: RefCell<Changes>,
+    pub(super) connection: &'c Tx<'c>,
 }
 
 impl Store {
-    /// Runs `job` as one write; resolves when it is on the disk. `apply` then brings what others
-    /// hold in memory up to date (see [`Store::write_then`]).
+    /// Runs `job` as one write; resolves when it is on the disk, and memory has followed.
     pub async fn write_rooms<T, E>(
         &self,
         job: impl FnOnce(&RoomWrite<'_>) -> Result<T, E> + Send + 'static,
-        apply: impl FnOnce(&Changes) + Send + 'static,
-    ) -> Result<(T, Changes), E>
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let tail = Arc::clone(&self.tail);
-        self.write_then(
-            |connection| {
-                let write = RoomWrite { connection, changes: RefCell::default() };
-                let value = job(&write)?;
-                Ok((value, write.changes.into_inner()))
-            },
-            move |(_, changes)| {
-                tail.push(&changes.appended);
-                tail.replace(&changes.rewritten);
-                apply(changes);
-            },
-        )
-        .await
+        self.write(|tx| job(&RoomWrite { connection: tx })).await
     }
 
     /// The room of this ID.
@@ -220,7 +195,7 @@ impl RoomWrite<'_> {
         c.prepare_cached("INSERT INTO forward_extremities VALUES (?1, ?2)")?
             .execute((room.number, position))?;
         let event = self.at(position)?;
-        self.changes.borrow_mut().appended.push(Arc::clone(&event));
+        self.connection.tell(Change::Appended(Arc::clone(&event)));
         Ok(event)
     }
 
@@ -243,7 +218,7 @@ impl RoomWrite<'_> {
             .optional()?;
         for position in [Some(position), next].into_iter().flatten() {
             let event = self.at(position)?;
-            self.changes.borrow_mut().rewritten.push(event);
+            self.connection.tell(Change::Rewritten(event));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use ruma::{OwnedServerName, ServerName};
 use rusqlite::params;
 
-use super::{Store, StoreError};
+use super::{database::Store, error::StoreError};
 
 /// A key's ID and its public half.
 pub type ServerKey = (String, Vec<u8>);

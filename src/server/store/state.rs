@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::RoomId;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Store, StoreError, events};
+use super::{database::Store, error::StoreError, events};
 use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
 
 /// Groups in a chain before a whole state is written again; more when the state itself is larger, so

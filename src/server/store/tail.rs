@@ -2,13 +2,14 @@
 //!
 //! An event that wakes 200 readers is read from here by each of them, without a query.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::VecDeque, sync::Arc};
 
-use super::Store;
-use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
+use super::database::Store;
+use crate::server::{
+    change::{feed::Change, position::LogPosition},
+    event::stored::StoredEvent,
+};
+use parking_lot::RwLock;
 
 /// Events that are kept at most.
 const MAX_EVENTS: usize = 4096;
@@ -37,13 +38,20 @@ impl Tail {
         Self { window: RwLock::new(Window { complete_after: position, events: VecDeque::new(), bytes: 0 }) }
     }
 
-    /// Adds events that were committed, in the order of the log.
-    pub(super) fn push(&self, committed: &[Arc<StoredEvent>]) {
-        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        for event in committed {
-            window.bytes += event.weight();
-            window.events.push_back(Arc::clone(event));
+    /// Takes what was committed, in the order of the log: a new event, or a new form of one (redacted, or
+    /// following a redacted one) in the place of the old.
+    pub(super) fn follow(&self, change: &Change) {
+        match change {
+            Change::Appended(event) => self.push(event),
+            Change::Rewritten(event) => self.replace(event),
+            _ => {}
         }
+    }
+
+    fn push(&self, event: &Arc<StoredEvent>) {
+        let mut window = self.window.write();
+        window.bytes += event.weight();
+        window.events.push_back(Arc::clone(event));
         while window.events.len() > MAX_EVENTS || window.bytes > MAX_BYTES {
             let Some(oldest) = window.events.pop_front() else { break };
             window.bytes -= oldest.weight();
@@ -51,15 +59,12 @@ impl Tail {
         }
     }
 
-    /// Puts a new form of events (redacted, or replacing a redacted one) in the place of the old.
-    pub(super) fn replace(&self, changed: &[Arc<StoredEvent>]) {
-        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        for event in changed {
-            if let Ok(index) = window.events.binary_search_by_key(&event.position, |e| e.position) {
-                window.bytes -= window.events[index].weight();
-                window.bytes += event.weight();
-                window.events[index] = Arc::clone(event);
-            }
+    fn replace(&self, event: &Arc<StoredEvent>) {
+        let mut window = self.window.write();
+        if let Ok(index) = window.events.binary_search_by_key(&event.position, |e| e.position) {
+            window.bytes -= window.events[index].weight();
+            window.bytes += event.weight();
+            window.events[index] = Arc::clone(event);
         }
     }
 
@@ -68,7 +73,7 @@ impl Tail {
         from: LogPosition,
         wanted: impl Fn(&StoredEvent) -> bool,
     ) -> Option<Vec<Arc<StoredEvent>>> {
-        let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
+        let window = self.window.read();
         if from < window.complete_after {
             return None;
         }
@@ -121,11 +126,9 @@ mod tests {
     #[test]
     fn what_is_after_the_start_is_there_and_what_is_before_is_not_claimed() {
         let tail = Tail::starting_at(LogPosition::new(10));
-        tail.push(&[
-            event(LogPosition::new(11), 1),
-            event(LogPosition::new(13), 1),
-            event(LogPosition::new(14), 1),
-        ]);
+        for position in [11, 13, 14] {
+            tail.push(&event(LogPosition::new(position), 1));
+        }
         assert_eq!(positions(&tail, LogPosition::new(9)), None);
         assert_eq!(positions(&tail, LogPosition::new(10)), Some(vec![11, 13, 14]));
         assert_eq!(positions(&tail, LogPosition::new(12)), Some(vec![13, 14]));
@@ -136,13 +139,13 @@ mod tests {
     fn it_is_bounded_by_count_and_by_bytes() {
         let tail = Tail::starting_at(LogPosition::new(0));
         for position in 1..=MAX_EVENTS as u64 + 5 {
-            tail.push(&[event(LogPosition::new(position), 1)]);
+            tail.push(&event(LogPosition::new(position), 1));
         }
         assert_eq!(positions(&tail, LogPosition::new(4)), None);
         assert_eq!(positions(&tail, LogPosition::new(5)).map(|p| p.len()), Some(MAX_EVENTS));
         let big = MAX_BYTES / 8;
         for position in 10_000..10_010 {
-            tail.push(&[event(LogPosition::new(position), big)]);
+            tail.push(&event(LogPosition::new(position), big));
         }
         assert_eq!(positions(&tail, LogPosition::new(10_005)), None);
         assert!(positions(&tail, LogPosition::new(10_007)).is_some_and(|p| p == [10_008, 10_009]));
@@ -151,8 +154,10 @@ mod tests {
     #[test]
     fn a_changed_event_takes_the_place_of_the_old() {
         let tail = Tail::starting_at(LogPosition::new(0));
-        tail.push(&[event(LogPosition::new(1), 1), event(LogPosition::new(2), 1)]);
-        tail.replace(&[event(LogPosition::new(1), 7), event(LogPosition::new(9), 7)]);
+        tail.push(&event(LogPosition::new(1), 1));
+        tail.push(&event(LogPosition::new(2), 1));
+        tail.replace(&event(LogPosition::new(1), 7));
+        tail.replace(&event(LogPosition::new(9), 7));
         let pdus: Vec<usize> = tail
             .since(LogPosition::new(0), |_| true)
             .expect("is complete")

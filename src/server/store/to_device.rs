@@ -1,10 +1,13 @@
 //! Messages from device to device, kept until they are acknowledged.
 
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, log::advance};
-use crate::server::{change::position::LogPosition, session::Session};
+use super::{database::Store, error::StoreError, log::advance};
+use crate::server::{
+    change::{feed::Change, position::LogPosition},
+    session::Session,
+};
 
 /// Transaction IDs older than this, in milliseconds, are forgotten: 7 days.
 const REMEMBERED_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -32,13 +35,8 @@ pub struct WaitingMessages {
     pub truncated: bool,
 }
 
-/// Where a message was put: whose device, and at which position.
-pub type Queued = (OwnedUserId, OwnedDeviceId, LogPosition);
-
 impl Store {
     /// Queues `messages` that `sender` sent under the transaction ID `txn`, once.
-    ///
-    /// Returns where each was put; empty when this is a retransmission. `apply` learns the same.
     pub async fn queue_to_device(
         &self,
         sender: Session,
@@ -46,37 +44,31 @@ impl Store {
         txn: String,
         now_ms: u64,
         messages: Vec<ToDevice>,
-        apply: impl FnOnce(&[Queued]) + Send + 'static,
-    ) -> Result<Vec<Queued>, StoreError> {
-        self.write_then(
-            move |c| {
-                let now = now_ms.cast_signed();
-                let new = c
-                    .prepare_cached("INSERT OR IGNORE INTO to_device_transactions VALUES (?1, ?2, ?3, ?4, ?5)")?
-                    .execute(params![sender.user.as_str(), sender.device.as_str(), event_type, txn, now])?;
-                if new == 0 {
-                    return Ok(Vec::new());
-                }
-                c.prepare_cached(
-                    "DELETE FROM to_device_transactions WHERE user_id = ?1 AND device_id = ?2 AND sent_ms < ?3",
-                )?
-                .execute(params![sender.user.as_str(), sender.device.as_str(), now - REMEMBERED_MS])?;
-                let mut insert = c.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4)")?;
-                let mut queued = Vec::with_capacity(messages.len());
-                for m in messages {
-                    let position = advance(c)?;
-                    insert.execute(params![
-                        m.user.as_str(),
-                        m.device.as_str(),
-                        position,
-                        m.event
-                    ])?;
-                    queued.push((m.user, m.device, position));
-                }
-                Ok(queued)
-            },
-            |queued| apply(queued),
-        )
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let now = now_ms.cast_signed();
+            let new = tx
+                .prepare_cached("INSERT OR IGNORE INTO to_device_transactions VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![sender.user.as_str(), sender.device.as_str(), event_type, txn, now])?;
+            if new == 0 {
+                return Ok(());
+            }
+            tx.prepare_cached(
+                "DELETE FROM to_device_transactions WHERE user_id = ?1 AND device_id = ?2 AND sent_ms < ?3",
+            )?
+            .execute(params![
+                sender.user.as_str(),
+                sender.device.as_str(),
+                now - REMEMBERED_MS
+            ])?;
+            let mut insert = tx.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4)")?;
+            for ToDevice { user, device, event } in messages {
+                let position = advance(tx)?;
+                insert.execute(params![user.as_str(), device.as_str(), position, event])?;
+                tx.tell(Change::ToDevice { user, device, position });
+            }
+            Ok(())
+        })
         .await
     }
 
@@ -143,4 +135,11 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// Forgets all messages for a device that is gone.
+pub(super) fn forget(c: &Connection, user: &UserId, device: &DeviceId) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2")?
+        .execute([user.as_str(), device.as_str()])?;
+    Ok(())
 }

@@ -3,17 +3,24 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
 };
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{StoreError, log};
-use crate::server::{change::position::LogPosition, log::panic_message};
+use super::{error::StoreError, log, tail::Tail, tx::Tx};
+use crate::server::{
+    change::{
+        feed::{Change, Feed},
+        position::LogPosition,
+    },
+    log::panic_message,
+};
 
 /// Jobs that wait at most; a writer this far behind makes callers wait their turn.
 const QUEUE: usize = 4096;
@@ -26,15 +33,15 @@ type Job = Box<dyn FnOnce(&Connection) -> Box<dyn Pending> + Send>;
 
 /// A job that ran and waits for the commit of its batch.
 trait Pending {
-    /// The batch is on the disk: brings what is held in memory up to date.
-    fn apply(&mut self);
+    /// What the job told.
+    fn changes(&mut self) -> Vec<Change>;
     /// Tells the caller.
     fn answer(self: Box<Self>, commit: Result<(), StoreError>);
 }
 
-struct Ran<T, E, A> {
+struct Ran<T, E> {
     result: Result<T, E>,
-    apply: Option<A>,
+    changes: Vec<Change>,
     caller: oneshot::Sender<Result<T, E>>,
 }
 
@@ -51,7 +58,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on its own connection.
-    pub(super) fn start(connection: Connection) -> Self {
+    pub(super) fn start(connection: Connection, tail: Arc<Tail>, feed: Arc<Feed>) -> Self {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (end, ended) = oneshot::channel();
         let position = log::position(&connection).expect("the schema has a log with one row");
@@ -60,7 +67,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                write_until_closed(connection, &inbox, &publish);
+                write_until_closed(connection, &inbox, &publish, &tail, &feed);
                 if end.send(()).is_err() {
                     tracing::trace!("nobody waits for the store to close");
                 }
@@ -74,11 +81,10 @@ impl Writer {
         LogPosition::new(self.committed.load(Ordering::Acquire))
     }
 
-    /// See [`super::Store::write_then`].
+    /// See [`super::database::Store::write`].
     pub(super) async fn run<T, E>(
         &self,
-        job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
-        apply: impl FnOnce(&T) + Send + 'static,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -86,10 +92,11 @@ impl Writer {
     {
         let (send, receive) = oneshot::channel();
         let mut job: Job = Box::new(move |connection| {
-            Box::new(Ran { result: in_savepoint(connection, job), apply: Some(apply), caller: send })
+            let (result, changes) = in_savepoint(connection, job);
+            Box::new(Ran { result, changes, caller: send })
         });
         loop {
-            let Some(jobs) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
+            let Some(jobs) = self.jobs.lock().clone() else {
                 return Err(StoreError::Closed.into());
             };
             match jobs.try_send(job) {
@@ -104,12 +111,12 @@ impl Writer {
         receive.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
-    /// See [`super::Store::write_later`].
+    /// See [`super::database::Store::write_later`].
     pub(super) fn post<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) {
         let job: Job = Box::new(move |connection| {
-            Box::new(Posted(in_savepoint(connection, |c| job(c).map(drop).map_err(StoreError::from))))
+            Box::new(Posted(in_savepoint(connection, |c| job(c).map(drop).map_err(StoreError::from)).0))
         });
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.jobs.lock();
         if let Some(Err(_)) = jobs.as_ref().map(|jobs| jobs.try_send(job)) {
             tracing::debug!("a write that nobody waits for was passed over");
         }
@@ -117,8 +124,8 @@ impl Writer {
 
     /// Takes no further jobs and waits until those taken are written.
     pub(super) async fn close(&self) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.jobs.lock().take();
+        let ended = self.ended.lock().take();
         if let Some(ended) = ended
             && ended.await.is_err()
         {
@@ -127,11 +134,9 @@ impl Writer {
     }
 }
 
-impl<T, E: From<StoreError>, A: FnOnce(&T)> Pending for Ran<T, E, A> {
-    fn apply(&mut self) {
-        if let (Ok(value), Some(apply)) = (&self.result, self.apply.take()) {
-            apply(value);
-        }
+impl<T, E: From<StoreError>> Pending for Ran<T, E> {
+    fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
@@ -143,7 +148,9 @@ impl<T, E: From<StoreError>, A: FnOnce(&T)> Pending for Ran<T, E, A> {
 }
 
 impl Pending for Posted {
-    fn apply(&mut self) {}
+    fn changes(&mut self) -> Vec<Change> {
+        Vec::new()
+    }
 
     fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
         if let Err(e) = self.0.and(commit) {
@@ -152,25 +159,40 @@ impl Pending for Posted {
     }
 }
 
+/// What `job` answers, and what it told if it succeeded.
 fn in_savepoint<T, E: From<StoreError>>(
     connection: &Connection,
-    job: impl FnOnce(&Connection) -> Result<T, E>,
-) -> Result<T, E> {
+    job: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+) -> (Result<T, E>, Vec<Change>) {
     let sql = |sql: &str| connection.execute_batch(sql).map_err(|e| E::from(StoreError::from(e)));
-    sql("SAVEPOINT job")?;
-    // A bug in one write must not end all writing: its changes are rolled back, like those of an error.
-    let outcome = catch_unwind(AssertUnwindSafe(|| job(connection)))
-        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_message(panic.as_ref()).to_owned()).into()));
-    match outcome {
-        Ok(value) => sql("RELEASE job").map(|()| value),
-        Err(e) => {
-            sql("ROLLBACK TO job; RELEASE job")?;
-            Err(e)
+    let run = || {
+        sql("SAVEPOINT job")?;
+        let tx = Tx::new(connection);
+        // A bug in one write must not end all writing: its changes are rolled back, like those of an error.
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(&tx))).unwrap_or_else(|panic| {
+            Err(StoreError::Panicked(panic_message(panic.as_ref()).to_owned()).into())
+        });
+        match outcome {
+            Ok(value) => sql("RELEASE job").map(|()| (value, tx.into_changes())),
+            Err(e) => {
+                sql("ROLLBACK TO job; RELEASE job")?;
+                Err(e)
+            }
         }
+    };
+    match run() {
+        Ok((value, changes)) => (Ok(value), changes),
+        Err(e) => (Err(e), Vec::new()),
     }
 }
 
-fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &AtomicU64) {
+fn write_until_closed(
+    connection: Connection,
+    inbox: &Receiver<Job>,
+    publish: &AtomicU64,
+    tail: &Tail,
+    feed: &Feed,
+) {
     while let Ok(first) = inbox.recv() {
         let mut answers: Vec<Box<dyn Pending>> = Vec::new();
         let begun = connection.execute_batch("BEGIN IMMEDIATE");
@@ -189,13 +211,15 @@ fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &A
             Ok(position)
         });
         if let Ok(position) = outcome {
-            // Memory first, then the position: whoever reads the position finds everything up to it.
-            for ran in &mut answers {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| ran.apply())) {
-                    tracing::error!(panic = panic_message(panic.as_ref()), "memory lags behind the disk");
-                }
+            let changes: Vec<Change> = answers.iter_mut().flat_map(|ran| ran.changes()).collect();
+            // Memory first, then the position, then whoever waits: who reads the position finds everything up
+            // to it, and who is woken reads the position.
+            for change in &changes {
+                tail.follow(change);
+                guarded("memory lags behind the disk", || feed.follow(change));
             }
             publish.store(position.get(), Ordering::Release);
+            guarded("somebody was not told of a change", || feed.tell(&changes));
         }
         if let Err(e) = &outcome {
             tracing::error!(error = %e, "a batch of writes failed");
@@ -216,34 +240,77 @@ fn write_until_closed(connection: Connection, inbox: &Receiver<Job>, publish: &A
     }
 }
 
+/// Runs what belongs to others: a bug there must not end all writing.
+fn guarded(lost: &str, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        tracing::error!(panic = panic_message(panic.as_ref()), "{lost}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::change::feed::Subscriber;
 
-    fn writer() -> Writer {
-        let connection = Connection::open_in_memory().expect("opens");
-        connection.execute_batch(include_str!("schema/log.sql")).expect("is valid SQL");
-        Writer::start(connection)
+    /// Notes what it hears of, and whether that could be seen by then.
+    #[derive(Debug, Default)]
+    struct Noted {
+        committed: Mutex<Option<Arc<AtomicU64>>>,
+        followed: Mutex<Vec<u64>>,
+        told: Mutex<Vec<u64>>,
+        panics: std::sync::atomic::AtomicBool,
     }
 
-    fn advance(connection: &Connection) -> Result<u64, StoreError> {
-        Ok(log::advance(connection)?.get())
+    impl Noted {
+        fn committed(&self) -> u64 {
+            self.committed.lock().as_ref().expect("is set").load(Ordering::Acquire)
+        }
+    }
+
+    fn number(change: &Change) -> u64 {
+        let Change::AccountData { position, .. } = change else { panic!("not told here") };
+        position.get()
+    }
+
+    impl Subscriber for Noted {
+        fn follow(&self, change: &Change) {
+            assert!(!self.panics.load(Ordering::Acquire), "a bug in memory");
+            assert!(self.committed() < number(change), "nobody can see it yet");
+            self.followed.lock().push(number(change));
+        }
+
+        fn tell(&self, changes: &[Change]) {
+            assert!(changes.iter().all(|change| number(change) <= self.committed()), "can be read");
+            self.told.lock().extend(changes.iter().map(number));
+        }
+    }
+
+    fn writer() -> (Writer, Arc<Noted>) {
+        let connection = Connection::open_in_memory().expect("opens");
+        connection.execute_batch(include_str!("schema/log.sql")).expect("is valid SQL");
+        let (feed, noted) = (Arc::new(Feed::default()), Arc::new(Noted::default()));
+        feed.subscribe(Some(Arc::clone(&noted) as Arc<dyn Subscriber>));
+        let tail = Arc::new(Tail::starting_at(LogPosition::START));
+        let writer = Writer::start(connection, tail, feed);
+        *noted.committed.lock() = Some(Arc::clone(&writer.committed));
+        (writer, noted)
+    }
+
+    fn advance(tx: &Tx<'_>) -> Result<u64, StoreError> {
+        let position = log::advance(tx)?;
+        tx.tell(Change::AccountData { user: ruma::user_id!("@a:x").to_owned(), position });
+        Ok(position.get())
     }
 
     #[tokio::test]
-    async fn memory_is_brought_up_to_date_in_the_order_of_the_log_and_before_its_position_shows() {
-        let writer = Arc::new(writer());
-        let seen = Arc::new(Mutex::new(Vec::new()));
+    async fn memory_follows_in_the_order_of_the_log_before_its_position_shows_and_readers_are_told_after() {
+        let (writer, noted) = writer();
+        let writer = Arc::new(writer);
         let jobs: Vec<_> = (0..40)
             .map(|_| {
-                let (writer, seen) = (Arc::clone(&writer), Arc::clone(&seen));
+                let writer = Arc::clone(&writer);
                 tokio::spawn(async move {
-                    let committed = Arc::clone(&writer.committed);
-                    let apply = move |p: &u64| {
-                        assert!(committed.load(Ordering::Acquire) < *p);
-                        seen.lock().expect("no panic").push(*p);
-                    };
-                    let position = writer.run(advance, apply).await.expect("is written");
+                    let position = writer.run(advance).await.expect("is written");
                     assert!(writer.committed() >= LogPosition::new(position));
                 })
             })
@@ -251,45 +318,45 @@ mod tests {
         for job in jobs {
             job.await.expect("holds");
         }
-        assert_eq!(*seen.lock().expect("no panic"), (1..=40).collect::<Vec<u64>>());
+        let all = (1..=40).collect::<Vec<u64>>();
+        assert_eq!((noted.followed.lock().clone(), noted.told.lock().clone()), (all.clone(), all));
     }
 
     #[tokio::test]
-    async fn a_job_that_fails_changes_nothing_and_is_not_applied() {
-        let writer = writer();
-        let result = writer
-            .run(
-                |c| advance(c).and_then(|_| Err::<(), _>(StoreError::Corrupt("no".into()))),
-                |()| panic!("is not applied"),
-            )
-            .await;
-        assert!(matches!(result, Err(StoreError::Corrupt(_))));
-        assert_eq!(writer.run(advance, |_| {}).await.expect("is written"), 1);
+    async fn a_job_that_fails_changes_nothing_and_tells_nobody() {
+        let (writer, noted) = writer();
+        let fails = |tx: &Tx<'_>| advance(tx).and_then(|_| Err::<(), _>(StoreError::Corrupt("no".into())));
+        assert!(matches!(writer.run(fails).await, Err(StoreError::Corrupt(_))));
+        assert_eq!(writer.run(advance).await.expect("is written"), 1);
+        assert_eq!(*noted.told.lock(), [1]);
         writer.close().await;
-        assert!(matches!(writer.run(advance, |_| {}).await, Err(StoreError::Closed)));
+        assert!(matches!(writer.run(advance).await, Err(StoreError::Closed)));
     }
 
     #[tokio::test]
     async fn a_write_that_panics_leaves_nothing_behind_and_the_next_one_works() {
-        let writer = writer();
-        let outcome = writer.run(|c| advance(c).map(|_| panic!("a bug")), |_: &()| {}).await;
+        let (writer, noted) = writer();
+        let outcome = writer.run(|tx| advance(tx).map(|_| -> () { panic!("a bug") })).await;
         assert!(matches!(outcome, Err(StoreError::Panicked(what)) if what == "a bug"));
-        writer.run(advance, |_| panic!("a bug in memory")).await.expect("is on the disk all the same");
-        assert_eq!(writer.run(advance, |_| {}).await.expect("is written"), 2);
+        noted.panics.store(true, Ordering::Release);
+        writer.run(advance).await.expect("is on the disk all the same");
+        noted.panics.store(false, Ordering::Release);
+        assert_eq!(writer.run(advance).await.expect("is written"), 2);
+        assert_eq!((noted.followed.lock().clone(), noted.told.lock().clone()), (vec![2], vec![1, 2]));
     }
 
     #[tokio::test]
     async fn a_write_that_fails_leaves_its_neighbours_alone() {
-        let writer = writer();
-        let fails = writer.run(|c| advance(c).and_then(|_| Err::<(), _>(StoreError::Closed)), |()| {});
-        let (a, b, c) = tokio::join!(writer.run(advance, |_| {}), fails, writer.run(advance, |_| {}));
+        let (writer, _) = writer();
+        let fails = writer.run(|tx| advance(tx).and_then(|_| Err::<(), _>(StoreError::Closed)));
+        let (a, b, c) = tokio::join!(writer.run(advance), fails, writer.run(advance));
         assert!(b.is_err());
         assert_eq!((a.expect("is written"), c.expect("is written")), (1, 2));
     }
 
     #[tokio::test]
     async fn closing_writes_what_was_taken_also_when_nobody_waits() {
-        let writer = writer();
+        let (writer, _) = writer();
         writer.post(log::advance);
         let committed = Arc::clone(&writer.committed);
         writer.close().await;

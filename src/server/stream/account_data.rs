@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{reader::Reader, window::Passage};
 use crate::server::{
-    accounts::PUSH_RULES,
+    accounts::data::PUSH_RULES,
     api::error::ApiResult,
     change::position::LogPosition,
     event::stored::Membership,
@@ -23,7 +23,7 @@ impl Reader<'_> {
     pub(super) async fn account_data(&self) -> ApiResult<(Vec<AccountData>, RoomAccountData)> {
         let (mut global, mut of_rooms) = (Vec::new(), RoomAccountData::new());
         let (user, since) = (&self.session.user, self.log_since());
-        if self.app.account_data.has_news(user, since) {
+        if self.app.own_data.has_news(user, since) {
             for data in self.app.store.account_data_since(user, since, self.upto.log).await? {
                 match &data.room {
                     None => global.push(data),
@@ -42,8 +42,7 @@ impl Reader<'_> {
         changed: &RoomAccountData,
     ) -> ApiResult<Vec<AccountData>> {
         let user = &self.session.user;
-        if passage.was == Some(Membership::Join) || !self.app.account_data.has_news(user, LogPosition::START)
-        {
+        if passage.was == Some(Membership::Join) || !self.app.own_data.has_news(user, LogPosition::START) {
             return Ok(changed.get(room).cloned().unwrap_or_default());
         }
         let mut all = self.app.store.account_data_since(user, LogPosition::START, self.upto.log).await?;

@@ -1,9 +1,6 @@
 //! The filters in use, parsed once.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::Filter;
 use crate::server::{
@@ -12,6 +9,7 @@ use crate::server::{
     json::json_depth,
     session::Session,
 };
+use parking_lot::Mutex;
 
 /// Filters that are kept at most; beyond it they are all forgotten, and parsed again when named.
 const MAX_FILTERS: usize = 1024;
@@ -22,11 +20,11 @@ pub struct Filters(Mutex<HashMap<String, Arc<Filter>>>);
 
 impl Filters {
     fn find(&self, name: &str) -> Option<Arc<Filter>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.0.lock().get(name).cloned()
     }
 
     fn keep(&self, name: String, filter: Filter) -> Arc<Filter> {
-        let mut filters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut filters = self.0.lock();
         if filters.len() >= MAX_FILTERS {
             filters.clear();
         }

@@ -1,10 +1,8 @@
 //! Which members a device with lazily loaded members has been told of.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap};
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, RoomId};
 
 use crate::server::{change::position::LogPosition, session::Session};
@@ -63,7 +61,7 @@ impl LazyMembers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(OwnedUserId, OwnedDeviceId), Told>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -21,6 +21,7 @@ mod window;
 pub use self::{
     filter::{Filter, Seen, wants_event},
     filters::Filters,
+    keys::device_lists_changed,
     lazy::LazyMembers,
     token::{NotAToken, Token},
     unread::Unread,

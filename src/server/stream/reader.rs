@@ -64,7 +64,7 @@ impl Reader<'_> {
     async fn write_to_device(&mut self, out: &mut Writer) -> ApiResult<bool> {
         let since = self.since.map_or(LogPosition::START, |t| t.to_device);
         let Session { user, device } = self.session;
-        if !self.app.to_device.has_news(user, device, since) {
+        if !self.app.inboxes.has_news(self.session, since) {
             return Ok(false);
         }
         let messages = self.app.store.to_device(user, device, since, self.upto.log).await?;

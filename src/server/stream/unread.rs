@@ -6,10 +6,11 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{
     OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
     events::{
@@ -24,8 +25,13 @@ use serde_json::value::RawValue;
 
 use super::reader::Reader;
 use crate::server::{
-    accounts::PUSH_RULES, api::error::ApiResult, app::App, change::position::LogPosition,
-    event::stored::StoredEvent, json::Writer, store::Order,
+    accounts::data::PUSH_RULES,
+    api::error::ApiResult,
+    app::App,
+    change::{feed::Change, position::LogPosition},
+    event::stored::StoredEvent,
+    json::Writer,
+    store::Order,
 };
 
 /// Users whose counters are kept at most; beyond it all are forgotten, and counted again when asked for.
@@ -69,8 +75,9 @@ struct Verdict {
 }
 
 impl Unread {
-    /// The user has read further in `room`: counted anew when asked for.
-    pub fn forget(&self, user: &UserId, room: &RoomId) {
+    /// Who has read further in a room is counted anew when asked for.
+    pub fn follow(&self, change: &Change) {
+        let Change::Receipt { room, user, .. } = change else { return };
         if let Some(of_user) = self.lock().get_mut(user) {
             of_user.rooms.remove(room);
         }
@@ -79,7 +86,7 @@ impl Unread {
     /// The rules that the user made, if any. When they are others than before, everything is counted anew.
     async fn own_rules(&self, app: &App, user: &UserId) -> ApiResult<Option<Arc<(String, Ruleset)>>> {
         let known = self.lock().get(user).map(|of_user| of_user.rules.clone()).unwrap_or_default();
-        if !app.account_data.has_news(user, known.position) {
+        if !app.own_data.has_news(user, known.position) {
             return Ok(known.rules);
         }
         let position = app.store.log_position();
@@ -87,7 +94,7 @@ impl Unread {
         let rules = match (json, known.rules) {
             (Some(json), Some(known)) if json == known.0 => Some(known),
             (None, None) => None,
-            (Some(json), _) => Some(Arc::new((json, app.push_rules(user).await?))),
+            (Some(json), _) => Some(Arc::new((json, app.own_data.push_rules(user).await?))),
             (None, Some(_)) => None,
         };
         let mut counters = self.lock();
@@ -126,7 +133,7 @@ impl Unread {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -116,7 +116,7 @@ impl Poll {
     /// What the device was told up to its token it has: its messages need not be kept any longer.
     async fn acknowledge(&self, app: &App, session: &Session) -> ApiResult<()> {
         if let Some(since) = self.since {
-            app.to_device.acknowledge(&app.store, &session.user, &session.device, since.to_device).await?;
+            app.inboxes.acknowledge(&session.user, &session.device, since.to_device).await?;
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ async fn change_password(
     let hash = app.accounts.passwords.hash(request.new_password).await?;
     app.store.set_password(session.user.clone(), hash).await?;
     if request.logout_devices {
-        app.log_out_all(&session.user, Some(&session.device)).await?;
+        app.accounts.log_out_all(&session.user, Some(&session.device)).await?;
     }
     tracing::info!("a password was changed");
     Ok(Json(json!({})))
@@ -70,7 +70,7 @@ async fn deactivate(
     rooms::leave_everything(&app, &session.user).await.map_err(ApiError::from)?;
     app.close_list(&session.user).await?;
     app.store.deactivate(session.user.clone()).await?;
-    app.log_out_all(&session.user, None).await?;
+    app.accounts.log_out_all(&session.user, None).await?;
     tracing::info!("an account was deactivated");
     Ok(Json(json!({ "id_server_unbind_result": "no-support" })))
 }

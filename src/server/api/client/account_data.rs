@@ -15,7 +15,7 @@ use ruma::{
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::server::{
-    accounts::PUSH_RULES,
+    accounts::data::PUSH_RULES,
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Path},
@@ -81,7 +81,7 @@ async fn write(app: &Arc<App>, key: AccountDataKey, content: Map<String, Value>)
     if let Some(elsewhere) = elsewhere {
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "M_BAD_JSON", elsewhere));
     }
-    app.set_account_data(key, Value::Object(content).to_string()).await?;
+    app.own_data.set(key, Value::Object(content).to_string()).await?;
     Ok(Json(json!({})))
 }
 
@@ -93,7 +93,7 @@ async fn global(
 ) -> ApiResult<Json<Box<RawValue>>> {
     let key = key(&session, user, None, &kind)?;
     if kind == PUSH_RULES {
-        let rules = json!({ "global": app.push_rules(&session.user).await? });
+        let rules = json!({ "global": app.own_data.push_rules(&session.user).await? });
         return RawValue::from_string(rules.to_string()).map(Json).map_err(ApiError::internal);
     }
     read(&app, &key).await
@@ -155,14 +155,15 @@ async fn tag(
     {
         return Err(ApiError::invalid_param("order must be a number from 0 to 1"));
     }
-    app.change_tags(key(&session, user, Some(room), TAGS)?, move |tags| {
-        tags.insert(tag, info.into());
-        if tags.len() > MAX_TAGS {
-            return Err(ApiError::too_large(format!("a room has at most {MAX_TAGS} tags")));
-        }
-        Ok(())
-    })
-    .await?;
+    app.own_data
+        .change_tags::<ApiError>(key(&session, user, Some(room), TAGS)?, move |tags| {
+            tags.insert(tag, info.into());
+            if tags.len() > MAX_TAGS {
+                return Err(ApiError::too_large(format!("a room has at most {MAX_TAGS} tags")));
+            }
+            Ok(())
+        })
+        .await?;
     Ok(Json(json!({})))
 }
 
@@ -172,10 +173,11 @@ async fn untag(
     session: Session,
     Path((user, room, tag)): Path<(OwnedUserId, OwnedRoomId, String)>,
 ) -> ApiResult<Json<Value>> {
-    app.change_tags(key(&session, user, Some(room), TAGS)?, move |tags| {
-        tags.remove(&tag);
-        Ok(())
-    })
-    .await?;
+    app.own_data
+        .change_tags::<ApiError>(key(&session, user, Some(room), TAGS)?, move |tags| {
+            tags.remove(&tag);
+            Ok(())
+        })
+        .await?;
     Ok(Json(json!({})))
 }

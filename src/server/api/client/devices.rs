@@ -96,7 +96,7 @@ async fn delete(
     Json(request): Json<Delete>,
 ) -> Result<Json<Value>, Refusal> {
     app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
-    app.log_out(&session.user, vec![id]).await?;
+    app.accounts.log_out(&session.user, vec![id]).await?;
     Ok(Json(json!({})))
 }
 
@@ -114,6 +114,6 @@ async fn delete_many(
     Json(request): Json<DeleteMany>,
 ) -> Result<Json<Value>, Refusal> {
     app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
-    app.log_out(&session.user, request.devices).await?;
+    app.accounts.log_out(&session.user, request.devices).await?;
     Ok(Json(json!({})))
 }

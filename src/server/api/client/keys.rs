@@ -26,7 +26,7 @@ use crate::server::{
     limits::Origin,
     session::Session,
     store::{KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
-    stream::Token,
+    stream::{self, Token},
 };
 
 /// Bytes of one key object, at most.
@@ -73,7 +73,7 @@ async fn upload(
         one_time_keys: named_keys(request.one_time_keys)?,
         fallback_keys: named_keys(request.fallback_keys)?,
     };
-    app.upload_keys(&session, upload).await?;
+    app.store.upload_keys(session.clone(), upload).await?;
     let KeyCounts { one_time, .. } = app.store.key_counts(&session.user, &session.device).await?;
     Ok(Json(json!({ "one_time_key_counts": one_time })))
 }
@@ -195,7 +195,9 @@ async fn claim(
     let mut claimed = BTreeMap::<OwnedUserId, BTreeMap<String, Object>>::new();
     for (user, devices) in request.one_time_keys {
         for (device, algorithm) in devices {
-            let Some((id, key)) = app.claim_key(&user, &device, algorithm).await? else { continue };
+            let Some((id, key)) = app.store.claim_key(user.clone(), device.clone(), algorithm).await? else {
+                continue;
+            };
             let key = serde_json::from_str(&key).map_err(ApiError::internal)?;
             claimed.entry(user.clone()).or_default().entry(device).or_default().insert(id, key);
         }
@@ -220,7 +222,7 @@ async fn changes(
         Ok(token.log)
     };
     let upto = query.to.as_deref().map_or(Ok(LogPosition::END), position)?;
-    let changed = app.device_lists_changed(&session.user, position(&query.from)?, upto).await?;
+    let changed = stream::device_lists_changed(&app, &session.user, position(&query.from)?, upto).await?;
     Ok(Json(json!({ "changed": changed, "left": [] })))
 }
 
@@ -262,7 +264,7 @@ async fn upload_cross_signing(
     } else if !keys.iter().any(|(usage, _)| *usage == "master") {
         return Err(ApiError::missing_param("master_key comes first").into());
     }
-    app.set_cross_signing_keys(&session.user, keys).await?;
+    app.store.set_cross_signing_keys(session.user, keys).await?;
     Ok(Json(json!({})))
 }
 
@@ -297,7 +299,7 @@ async fn upload_signatures(
         }
     }
     if !good.is_empty() {
-        app.add_key_signatures(&session.user, good).await?;
+        app.store.add_key_signatures(good).await?;
     }
     Ok(Json(json!({ "failures": failures })))
 }

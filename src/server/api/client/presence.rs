@@ -128,7 +128,7 @@ async fn put_delivery(
     Json(Delivery { enabled }): Json<Delivery>,
 ) -> ApiResult<Json<Value>> {
     check_own(&session, &user)?;
-    app.set_presence_delivery(&session, enabled).await?;
+    app.store.put_presence_delivery(session, enabled).await?;
     Ok(Json(json!({})))
 }
 

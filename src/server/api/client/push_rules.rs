@@ -46,18 +46,18 @@ fn no_such_rule() -> ApiError {
 }
 
 async fn rule(app: &App, session: &Session, kind: RuleKind, id: &str) -> ApiResult<AnyPushRule> {
-    let rules = app.push_rules(&session.user).await?;
+    let rules = app.own_data.push_rules(&session.user).await?;
     rules.get(kind, id).map(|rule| rule.to_owned()).ok_or_else(no_such_rule)
 }
 
 /// `GET /_matrix/client/v3/pushrules/`
 async fn all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    Ok(Json(json!({ "global": app.push_rules(&session.user).await? })))
+    Ok(Json(json!({ "global": app.own_data.push_rules(&session.user).await? })))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/`
 async fn global(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Ruleset>> {
-    Ok(Json(app.push_rules(&session.user).await?))
+    Ok(Json(app.own_data.push_rules(&session.user).await?))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
@@ -77,11 +77,12 @@ async fn set(
     Ruma(request): Ruma<set_pushrule::v3::Request>,
 ) -> ApiResult<Json<Value>> {
     check_length("the rule's identifier", Some(request.rule.rule_id()), MAX_RULE_ID)?;
-    app.change_push_rules(&session.user, move |rules| {
-        rules.insert(request.rule, request.after.as_deref(), request.before.as_deref())?;
-        Ok(())
-    })
-    .await?;
+    app.own_data
+        .change_push_rules::<ApiError>(&session.user, move |rules| {
+            rules.insert(request.rule, request.after.as_deref(), request.before.as_deref())?;
+            Ok(())
+        })
+        .await?;
     Ok(Json(json!({})))
 }
 
@@ -91,7 +92,10 @@ async fn delete(
     session: Session,
     Ruma(request): Ruma<delete_pushrule::v3::Request>,
 ) -> ApiResult<Json<Value>> {
-    app.change_push_rules(&session.user, move |rules| Ok(rules.remove(request.kind, &request.rule_id)?))
+    app.own_data
+        .change_push_rules::<ApiError>(&session.user, move |rules| {
+            Ok(rules.remove(request.kind, &request.rule_id)?)
+        })
         .await?;
     Ok(Json(json!({})))
 }
@@ -112,10 +116,11 @@ async fn set_enabled(
     session: Session,
     Ruma(request): Ruma<set_pushrule_enabled::v3::Request>,
 ) -> ApiResult<Json<Value>> {
-    app.change_push_rules(&session.user, move |rules| {
-        Ok(rules.set_enabled(request.kind, &request.rule_id, request.enabled)?)
-    })
-    .await?;
+    app.own_data
+        .change_push_rules::<ApiError>(&session.user, move |rules| {
+            Ok(rules.set_enabled(request.kind, &request.rule_id, request.enabled)?)
+        })
+        .await?;
     Ok(Json(json!({})))
 }
 
@@ -135,10 +140,11 @@ async fn set_actions(
     session: Session,
     Ruma(request): Ruma<set_pushrule_actions::v3::Request>,
 ) -> ApiResult<Json<Value>> {
-    app.change_push_rules(&session.user, move |rules| {
-        Ok(rules.set_actions(request.kind, &request.rule_id, request.actions)?)
-    })
-    .await?;
+    app.own_data
+        .change_push_rules::<ApiError>(&session.user, move |rules| {
+            Ok(rules.set_actions(request.kind, &request.rule_id, request.actions)?)
+        })
+        .await?;
     Ok(Json(json!({})))
 }
 

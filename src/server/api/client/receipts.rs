@@ -86,7 +86,8 @@ async fn mark(
                 room: Some(room.to_owned()),
                 kind: "m.fully_read".to_owned(),
             };
-            return app.set_account_data(key, json!({ "event_id": event }).to_string()).await;
+            app.own_data.set(key, json!({ "event_id": event }).to_string()).await?;
+            return Ok(());
         }
         ReceiptType::Read => !app.is_hidden(&session.user),
         ReceiptType::ReadPrivate => false,
@@ -101,12 +102,6 @@ async fn mark(
         ts_ms: app.unix_ms(),
         shown,
     };
-    app.receipts.put(&app.store, receipt).await?;
-    app.unread.forget(&session.user, room);
-    if shown {
-        app.wake_room(room);
-    } else {
-        app.wakers.wake(&session.user);
-    }
+    app.store.put_receipt(receipt).await?;
     Ok(())
 }

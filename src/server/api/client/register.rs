@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::uia::{Auth, Refusal, Stage};
 use crate::server::{
-    accounts::{random_username, username},
+    accounts::username::{random_username, username},
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Query},
@@ -86,7 +86,8 @@ async fn register(
     let (device, token) = if request.inhibit_login {
         (None, None)
     } else {
-        let (device, token) = app.new_device(request.device_id, request.initial_device_display_name)?;
+        let (device, token) =
+            app.accounts.new_device(request.device_id, request.initial_device_display_name)?;
         (Some(device), Some(token.as_str().to_owned()))
     };
     let password_hash = match request.password {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::uia::{Identifier, named_user};
 use crate::server::{
-    accounts::username,
+    accounts::username::username,
     api::{
         error::{ApiError, ApiResult},
         extract::Json,
@@ -78,7 +78,8 @@ async fn login(
         return Err(wrong_credentials());
     }
     app.limits.login_succeeded(user.as_str(), origin);
-    let logged_in = app.log_in(&user, request.device_id, request.initial_device_display_name).await?;
+    let logged_in =
+        app.accounts.log_in(&user, request.device_id, request.initial_device_display_name).await?;
     Ok(Json(json!({
         "user_id": user,
         "access_token": logged_in.token.as_str(),
@@ -103,13 +104,13 @@ fn wrong_credentials() -> ApiError {
 
 /// `POST /_matrix/client/v3/logout`
 async fn logout(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    app.log_out(&session.user, vec![session.device]).await?;
+    app.accounts.log_out(&session.user, vec![session.device]).await?;
     Ok(Json(json!({})))
 }
 
 /// `POST /_matrix/client/v3/logout/all`
 async fn logout_all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    app.log_out_all(&session.user, None).await?;
+    app.accounts.log_out_all(&session.user, None).await?;
     Ok(Json(json!({})))
 }
 

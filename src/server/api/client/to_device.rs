@@ -67,12 +67,7 @@ async fn put_to_device(
     if messages.len() > MAX_MESSAGES {
         return Err(ApiError::too_large(format!("more than {MAX_MESSAGES} devices in one request")));
     }
-    let sent = app
-        .to_device
-        .send(&app.store, session, event_type, request.txn_id.to_string(), app.unix_ms(), messages)
-        .await?;
-    for user in sent {
-        app.wakers.wake(&user);
-    }
+    let txn = request.txn_id.to_string();
+    app.store.queue_to_device(session, event_type, txn, app.unix_ms(), messages).await?;
     Ok(Ruma(Response::new()))
 }

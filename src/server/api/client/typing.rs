@@ -6,7 +6,6 @@ use axum::{Router, extract::State};
 use ruma::{OwnedRoomId, OwnedUserId, api::client::typing::create_typing_event::v3::Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::server::{
     api::{
@@ -15,7 +14,7 @@ use crate::server::{
         ruma_route::RumaRoute,
     },
     app::App,
-    rooms::typing::{DEFAULT_TYPING, MAX_TYPING},
+    rooms::typing::DEFAULT_TYPING,
     session::Session,
 };
 
@@ -44,14 +43,10 @@ async fn put_typing(
     if !app.rooms.members.is_joined(&user, &room) {
         return Err(ApiError::forbidden("you are not in this room"));
     }
-    let visible = if notice.typing && !app.is_hidden(&user) {
-        let asked = notice.timeout.map_or(DEFAULT_TYPING, Duration::from_millis);
-        app.typing.start(&room, &user, Instant::now() + asked.min(MAX_TYPING), &app.live)
+    if notice.typing && !app.is_hidden(&user) {
+        app.typing.start(&room, &user, notice.timeout.map_or(DEFAULT_TYPING, Duration::from_millis));
     } else {
-        app.typing.stop(&room, &user, &app.live)
-    };
-    if visible {
-        app.wake_room(&room);
+        app.typing.stop(&room, &user);
     }
     Ok(Json(json!({})))
 }

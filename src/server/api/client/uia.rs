@@ -13,12 +13,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::server::{
-    accounts::username,
+    accounts::username::username,
     api::error::ApiError,
     app::App,
-    limits::{Origin, TooMany},
+    limits::Origin,
     session::{TokenHash, random_device_id},
-    store::StoreError,
 };
 
 /// The one stage of a flow.
@@ -174,20 +173,11 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<ApiError> for Refusal {
-    fn from(e: ApiError) -> Self {
-        Self::Error(e)
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(e: StoreError) -> Self {
-        Self::Error(e.into())
-    }
-}
-
-impl From<TooMany> for Refusal {
-    fn from(e: TooMany) -> Self {
+impl<E> From<E> for Refusal
+where
+    ApiError: From<E>,
+{
+    fn from(e: E) -> Self {
         Self::Error(e.into())
     }
 }

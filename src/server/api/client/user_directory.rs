@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::server::{
-    accounts::username,
+    accounts::username::username,
     api::{error::ApiResult, extract::Json, ruma_route::RumaRoute},
     app::App,
     profile::Profile,

@@ -41,7 +41,7 @@ async fn send(
     session: Session,
     Ruma(request): Ruma<send_message_event::v3::Request>,
 ) -> ApiResult<Json<Sent>> {
-    app.typing.stop(&request.room_id, &session.user, &app.live);
+    app.typing.stop(&request.room_id, &session.user);
     let sent = rooms::send_message(
         &app,
         &session,

@@ -1,0 +1,70 @@
+//! Opens the services and puts them together.
+
+use std::sync::Arc;
+
+use super::{error::ServeError, parts::App, subscribe::Subscribers};
+use crate::server::{
+    accounts::{data::OwnData, login::Accounts},
+    change::{feed::Feed, position::Live},
+    clock::Clock,
+    config::Config,
+    contacts::Contacts,
+    devices::{keys::Keys, to_device::Inboxes},
+    federation::Federation,
+    limits::RateLimits,
+    presence::Presence,
+    rooms::{Rooms, receipts::Receipts, typing::Typing},
+    store::{Access, OpenError, Store, StoreError},
+    stream::{Filters, LazyMembers, Unread},
+};
+
+impl App {
+    /// Opens the store and puts the parts together, on the time of `clock`.
+    ///
+    /// # Errors
+    /// [`ServeError::Store`] when the database is in use, damaged, newer than this binary, or not accessible;
+    /// [`ServeError::Tls`] when a certificate file cannot be used.
+    pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>, ServeError> {
+        let feed = Arc::new(Feed::default());
+        let store = Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::clone(&feed))?;
+        let store = Arc::new(store);
+        let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
+        let rooms = Rooms::open(&config, &store).await?;
+        let federation = match config.federation.listen {
+            Some(_) => {
+                let epoch = store.next_epoch(clock.unix_ms()).await.map_err(damaged)?;
+                Some(Federation::new(&config, Arc::clone(&rooms.signer), epoch)?)
+            }
+            None => None,
+        };
+        let live = Arc::new(Live::new(clock.unix_ms() * 1000));
+        let presence = Presence::load(&store, &config.presence, &live, clock.now()).await.map_err(damaged)?;
+        let app = Arc::new(Self {
+            accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
+            limits: RateLimits::new(config.rate_limits),
+            own_data: Arc::new(OwnData::load(Arc::clone(&store)).await.map_err(damaged)?),
+            keys: Arc::new(Keys::new(Arc::clone(&store))),
+            rooms,
+            federation,
+            contacts: Contacts::load(&store).await.map_err(damaged)?,
+            presence,
+            typing: Arc::new(Typing::new(clock.clone(), Arc::clone(&live), Arc::clone(&feed))),
+            receipts: Arc::new(Receipts::load(&store).await.map_err(damaged)?),
+            inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),
+            unread: Unread::default(),
+            lazy_members: LazyMembers::default(),
+            filters: Filters::default(),
+            live,
+            metrics: Arc::default(),
+            wakers: Arc::default(),
+            started: clock.now(),
+            config,
+            clock,
+            feed,
+            store,
+        });
+        app.feed.subscribe(Some(Arc::new(Subscribers(Arc::downgrade(&app)))));
+        app.load_presence_across();
+        Ok(app)
+    }
+}

@@ -1,0 +1,104 @@
+//! The parts of the running homeserver.
+
+use std::{sync::Arc, time::Duration};
+
+use ruma::{OwnedServerName, ServerName};
+
+use crate::{
+    core::time::Instant,
+    server::{
+        accounts::{data::OwnData, login::Accounts},
+        change::{feed::Feed, position::Live, wakers::Wakers},
+        clock::Clock,
+        config::Config,
+        contacts::Contacts,
+        devices::{keys::Keys, to_device::Inboxes},
+        federation::Federation,
+        limits::RateLimits,
+        metrics::Metrics,
+        presence::Presence,
+        rooms::{Rooms, receipts::Receipts, typing::Typing},
+        store::Store,
+        stream::{Filters, LazyMembers, Unread},
+    },
+};
+
+/// The running homeserver. Shared by all connections; lives until the last of them ends.
+#[derive(Debug)]
+pub struct App {
+    /// The effective configuration; does not change while the server runs.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// What happens, in order.
+    pub feed: Arc<Feed>,
+    /// Everything durable.
+    pub store: Arc<Store>,
+    /// Sessions and password hashing.
+    pub accounts: Arc<Accounts>,
+    /// How often somebody may ask.
+    pub limits: RateLimits,
+    /// What users keep with their account.
+    pub own_data: Arc<OwnData>,
+    /// Keys for encryption.
+    pub keys: Arc<Keys>,
+    /// Who is in which room, and the key that signs their events.
+    pub rooms: Rooms,
+    /// The traffic with other servers; `None`: this server is on its own.
+    pub federation: Option<Federation>,
+    /// Everybody's presence list.
+    pub contacts: Contacts,
+    /// Everybody's presence.
+    pub presence: Presence,
+    /// Who is typing where.
+    pub typing: Arc<Typing>,
+    /// Who has read how far.
+    pub receipts: Arc<Receipts>,
+    /// Messages from device to device.
+    pub inboxes: Arc<Inboxes>,
+    /// How much of each room its members have not read.
+    pub unread: Unread,
+    /// Which members lazy clients know.
+    pub lazy_members: LazyMembers,
+    /// Filters in use.
+    pub filters: Filters,
+    /// The positions of what lives in memory only.
+    pub live: Arc<Live>,
+    /// What is counted for the operator.
+    pub metrics: Arc<Metrics>,
+    /// Who is waiting for something to happen.
+    pub wakers: Arc<Wakers>,
+    pub(super) started: Instant,
+}
+
+impl App {
+    /// The name this server goes by in user and room identifiers.
+    pub fn server_name(&self) -> &ServerName {
+        let name: &OwnedServerName = &self.config.server_name;
+        name
+    }
+
+    /// The instant, as the core counts: Unix time that never runs backwards.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Milliseconds since the Unix epoch, that never run backwards while the server runs.
+    pub fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms()
+    }
+
+    /// How long the server has been running.
+    pub fn uptime(&self) -> Duration {
+        self.now().since(self.started)
+    }
+
+    /// Finishes what is under way and closes the store.
+    pub async fn close(&self) {
+        if let Err(e) = self.presence.flush(&self.store).await {
+            tracing::error!(error = %e, "presence could not be written");
+        }
+        self.store.close().await;
+        self.feed.subscribe(None);
+    }
+}

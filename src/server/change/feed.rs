@@ -1,0 +1,147 @@
+//! The one feed: what happened, in order, to whoever keeps something in memory or wakes somebody.
+//!
+//! What is durable is published by the store's writer, in the order of the log, once it is on the disk. What
+//! lives in memory only is published by whoever recorded it, with the position that it got there. Who hears of
+//! what is said in one place, by the one [`Subscriber`] that the server is put together with.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::RwLock;
+use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
+
+use super::position::LogPosition;
+use crate::{
+    core::presence,
+    server::{
+        event::stored::StoredEvent,
+        profile::Profile,
+        session::{Session, TokenHash},
+    },
+};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An event got its place at the end of a room.
+    Appended(Arc<StoredEvent>),
+    /// An event reads differently: it was redacted, or follows one that was.
+    Rewritten(Arc<StoredEvent>),
+    /// A user has read so far in a room; `shown`: others may see it.
+    Receipt {
+        /// The room.
+        room: OwnedRoomId,
+        /// Who has read.
+        user: OwnedUserId,
+        /// Whether others may see it.
+        shown: bool,
+        /// Of the receipt.
+        position: LogPosition,
+    },
+    /// A message waits for a device.
+    ToDevice {
+        /// Whose device.
+        user: OwnedUserId,
+        /// The device.
+        device: OwnedDeviceId,
+        /// Of the message.
+        position: LogPosition,
+    },
+    /// A user's own data changed.
+    AccountData {
+        /// Whose.
+        user: OwnedUserId,
+        /// Of the piece.
+        position: LogPosition,
+    },
+    /// Others have to look at a user's devices or keys again.
+    DeviceList {
+        /// Whose.
+        user: OwnedUserId,
+        /// Of the change.
+        position: LogPosition,
+    },
+    /// A device has more or fewer keys left than before.
+    KeysLeft {
+        /// Whose device.
+        user: OwnedUserId,
+        /// The device.
+        device: OwnedDeviceId,
+    },
+    /// Access tokens are not valid any longer, and devices are gone.
+    SessionsEnded {
+        /// Whose.
+        user: OwnedUserId,
+        /// The tokens.
+        tokens: Vec<TokenHash>,
+        /// The devices that are gone with all that was theirs.
+        devices: Vec<OwnedDeviceId>,
+        /// The user has no device left.
+        none_left: bool,
+    },
+    /// A user's name and picture were set.
+    Profile {
+        /// Whose.
+        user: OwnedUserId,
+        /// What they are.
+        profile: Profile,
+    },
+    /// A device wants to be told of presence, or not any longer (L8).
+    PresenceDelivery {
+        /// The device.
+        session: Session,
+        /// Whether it wants to be.
+        wanted: bool,
+    },
+    /// A user of this server may show something else than before.
+    Presence {
+        /// Who.
+        user: Arc<OwnedUserId>,
+        /// To whom it shows.
+        change: presence::Change,
+    },
+    /// Somebody began to type in a room, or ceased to.
+    Typing {
+        /// The room.
+        room: OwnedRoomId,
+    },
+}
+
+/// Hears of every change.
+pub trait Subscriber: fmt::Debug + Send + Sync {
+    /// Brings what is held in memory up to date. What is durable is on the disk, and nobody can see its position
+    /// yet. Called in the order of the log, on the writer's thread: it must be quick, and must not wait for
+    /// anything but short locks.
+    fn follow(&self, change: &Change);
+
+    /// Everything up to these changes can be read: wakes whoever waits for them, and hands them on.
+    fn tell(&self, changes: &[Change]);
+}
+
+/// The feed of one server.
+#[derive(Debug, Default)]
+pub struct Feed(RwLock<Option<Arc<dyn Subscriber>>>);
+
+impl Feed {
+    /// Who hears of every change from here on; `None`: nobody, the server is taken apart.
+    pub fn subscribe(&self, subscriber: Option<Arc<dyn Subscriber>>) {
+        *self.0.write() = subscriber;
+    }
+
+    /// See [`Subscriber::follow`].
+    pub fn follow(&self, change: &Change) {
+        if let Some(subscriber) = self.subscriber() {
+            subscriber.follow(change);
+        }
+    }
+
+    /// See [`Subscriber::tell`].
+    pub fn tell(&self, changes: &[Change]) {
+        if let Some(subscriber) = self.subscriber() {
+            subscriber.tell(changes);
+        }
+    }
+
+    fn subscriber(&self) -> Option<Arc<dyn Subscriber>> {
+        self.0.read().clone()
+    }
+}

@@ -1,0 +1,109 @@
+//! The handle on the database: one writer, some readers.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use parking_lot::Mutex;
+use ruma::ServerName;
+use rusqlite::Connection;
+
+use super::{
+    error::StoreError,
+    log,
+    open::{self, Access, OpenError},
+    recent_state::RecentState,
+    tail::Tail,
+    tx::Tx,
+    writer::Writer,
+};
+use crate::server::change::feed::Feed;
+
+/// How many idle reading connections are kept.
+const READERS: usize = 4;
+
+/// The durable state of the server.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) writer: Writer,
+    pub(super) tail: Arc<Tail>,
+    pub(super) recent_state: RecentState,
+    readers: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+    /// Held as long as the store is open: one server per folder.
+    lock: Mutex<Option<File>>,
+}
+
+impl Store {
+    /// Opens (or makes) the database in `data_dir` and brings its schema up to date. What is written is
+    /// published in `feed`.
+    ///
+    /// # Errors
+    /// [`OpenError`]: not accessible, in use, damaged, not ours, of another server, or newer than this
+    /// binary.
+    pub fn open(
+        data_dir: &Path,
+        server_name: &ServerName,
+        access: Access,
+        feed: Arc<Feed>,
+    ) -> Result<Self, OpenError> {
+        let path = data_dir.join(open::FILE);
+        let (connection, lock) = open::prepare(data_dir, &path, server_name, access)?;
+        let tail =
+            Arc::new(Tail::starting_at(log::position(&connection).map_err(OpenError::unreadable(&path))?));
+        let writer = Writer::start(connection, Arc::clone(&tail), feed);
+        Ok(Self {
+            writer,
+            tail,
+            recent_state: RecentState::default(),
+            readers: Mutex::default(),
+            path,
+            lock: Mutex::new(lock),
+        })
+    }
+
+    /// Writes what is waiting and stops the writer. Later writes answer [`StoreError::Closed`].
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.lock().clear();
+        self.lock.lock().take();
+    }
+
+    /// Runs `job` on the writer's thread inside a transaction; resolves when it is on the disk, memory has
+    /// followed what it told, and those who wait for that are woken. When `job` fails, none of its changes happen.
+    pub(super) async fn write<T, E>(
+        &self,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(job).await
+    }
+
+    /// Hands `job` to the writer without waiting for it; it is dropped when the writer is behind.
+    /// For what is nice to have.
+    pub(super) fn write_later<T>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) {
+        self.writer.post(job);
+    }
+
+    /// Runs `query` on a reading connection. Queries are short (microseconds): they run in place.
+    pub(super) async fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let idle = self.readers.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open::reader(&self.path)?,
+        };
+        let result = query(&connection);
+        let mut readers = self.readers.lock();
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        Ok(result?)
+    }
+}
