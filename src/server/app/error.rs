@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
-use crate::server::{federation::tls::TlsError, store::OpenError};
+use crate::server::{federation::tls::TlsError, keys::KeyFileError, store::OpenError};
 
 /// Why the homeserver could not start.
 #[derive(Debug)]
 pub enum ServeError {
     /// The database in `data_dir` cannot be used.
     Store(OpenError),
+    /// A file of signing keys cannot be used.
+    Keys(KeyFileError),
     /// A certificate or key file cannot be used.
     Tls(TlsError),
     /// Nothing can listen at this address.
@@ -24,6 +26,7 @@ impl std::fmt::Display for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Store(e) => write!(f, "{e}"),
+            Self::Keys(e) => write!(f, "{e}"),
             Self::Tls(e) => write!(f, "{e}"),
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
         }
@@ -41,5 +44,11 @@ impl From<OpenError> for ServeError {
 impl From<TlsError> for ServeError {
     fn from(e: TlsError) -> Self {
         Self::Tls(e)
+    }
+}
+
+impl From<KeyFileError> for ServeError {
+    fn from(e: KeyFileError) -> Self {
+        Self::Keys(e)
     }
 }

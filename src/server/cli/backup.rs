@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Settings, print};
+use super::{
+    failure::Failure,
+    settings::{Settings, print},
+};
 use crate::server::{
     app::error::ServeError,
     keys::Signer,

@@ -4,7 +4,10 @@ use clap::Args;
 use ruma::{OwnedServerName, ServerName};
 use serde_json::json;
 
-use super::{Failure, Settings, print, runtime};
+use super::{
+    failure::Failure,
+    settings::{Settings, print, runtime},
+};
 use crate::server::{
     app::error::ServeError,
     config::Config,

@@ -3,13 +3,15 @@
 use clap::Subcommand;
 use std::sync::Arc;
 
-use super::{Failure, Settings, print, runtime};
+use super::{
+    failure::Failure,
+    settings::{Settings, print, runtime},
+};
 use crate::server::{
-    app::error::ServeError,
     clock::unix_ms,
     config::Config,
     keys::Signer,
-    store::{Access, Store},
+    store::{Access, OpenError, Store},
 };
 
 #[derive(Subcommand)]
@@ -49,13 +51,14 @@ fn show(signer: &Signer) -> Result<(), Failure> {
 }
 
 fn rotate(config: &Config) -> Result<(), Failure> {
-    let failed = |e| Failure::Serve(ServeError::Store(e));
+    let failed = |e: OpenError| Failure::Serve(e.into());
     // Nothing is made where there is no server's data.
     existing(config)?;
     // Held until the end: no server signs with the former key meanwhile.
     let store =
         Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::default()).map_err(failed)?;
-    let new = existing(config).and_then(|former| former.rotate(&config.data_dir, unix_ms()).map_err(failed));
+    let new = existing(config)
+        .and_then(|former| former.rotate(&config.data_dir, unix_ms()).map_err(|e| Failure::Serve(e.into())));
     runtime()?.block_on(store.close());
     show(&new?)
 }

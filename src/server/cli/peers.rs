@@ -4,7 +4,10 @@ use std::{fmt::Write, time::Duration};
 
 use clap::Args;
 
-use super::{Failure, Settings, print, runtime};
+use super::{
+    failure::Failure,
+    settings::{Settings, print, runtime},
+};
 use crate::server::api::control::{Peer, Peers, ask_peers};
 
 /// How often `--watch` looks again.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::{Failure, Settings, print, runtime};
+use super::{
+    failure::Failure,
+    settings::{Settings, print, runtime},
+};
 use crate::server::{
     accounts::{password::hash as hash_password, username::username},
     clock::unix_ms,

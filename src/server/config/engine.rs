@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Presence;
+use super::settings::Presence;
 use crate::core::federation;
 
 /// The least patience with a first poll: a busy peer takes this long to answer though all else is shortened.

@@ -8,10 +8,10 @@ use toml::{
 };
 
 use super::{
-    Config, Registration,
     error::{ConfigError, Source},
     keys::{self, LISTS},
     nearest::nearest,
+    settings::{Config, Registration},
 };
 
 /// What the environment variables of the configuration begin with.

@@ -1,8 +1,9 @@
 //! The effective configuration as a commented TOML file, which can be read back.
 
 use super::{
-    Config,
-    keys::{self, Key, Shown},
+    key::{Key, Shown},
+    keys,
+    settings::Config,
 };
 
 /// Writes `config` as TOML: each key with what it does and what it may be.

@@ -2,7 +2,7 @@
 
 use ruma::{OwnedServerName, ServerName};
 
-use crate::server::config;
+use super::settings::Federation;
 
 /// The operator's lists of servers. A name stands for itself with any port.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ struct Lists {
 
 impl Policy {
     /// The lists in the configuration.
-    pub fn new(config: &config::Federation) -> Self {
+    pub fn new(config: &Federation) -> Self {
         Self {
             all: Lists { allow: config.allow_servers.clone(), deny: config.deny_servers.clone() },
             presence: Lists {
@@ -76,17 +76,17 @@ mod tests {
         ] {
             let lists = (allow.as_deref().map(list), list(&deny));
             let server = server.try_into().unwrap();
-            let policy = Policy::new(&config::Federation {
+            let policy = Policy::new(&Federation {
                 allow_servers: lists.0.clone(),
                 deny_servers: lists.1.clone(),
-                ..config::Federation::default()
+                ..Federation::default()
             });
             assert_eq!(policy.speaks_with(server), speaks, "{allow:?} {deny:?} {server}");
             assert_eq!(policy.shares_presence_with(server), speaks, "{allow:?} {deny:?} {server}");
-            let policy = Policy::new(&config::Federation {
+            let policy = Policy::new(&Federation {
                 presence_allow_servers: lists.0,
                 presence_deny_servers: lists.1,
-                ..config::Federation::default()
+                ..Federation::default()
             });
             assert!(policy.speaks_with(server));
             assert_eq!(policy.shares_presence_with(server), speaks, "{allow:?} {deny:?} {server}");

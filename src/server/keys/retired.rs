@@ -9,8 +9,7 @@ use ruma::{
     serde::{Base64, base64::Standard},
 };
 
-use super::{file, is_version};
-use crate::server::store::OpenError;
+use super::{error::KeyFileError, file, version::is_version};
 
 /// The file of replaced keys, in the data folder.
 pub(super) const FILE: &str = "signing.key.retired";
@@ -51,27 +50,27 @@ impl Retired {
 }
 
 /// Reads the replaced keys in `data_dir`; none when there is no file.
-pub(super) fn read(data_dir: &Path) -> Result<Vec<Retired>, OpenError> {
+pub(super) fn read(data_dir: &Path) -> Result<Vec<Retired>, KeyFileError> {
     let path = data_dir.join(FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(OpenError::Access(path, e.to_string())),
+        Err(e) => return Err(KeyFileError(path, e.to_string())),
     };
     let keys = text.lines().enumerate().map(|(n, line)| parse(line).ok_or(n + 1));
     keys.collect::<Result<_, _>>().map_err(|line| {
         let what = format!("line {line} is not `ed25519 VERSION PUBLIC_KEY EXPIRED_MS`");
-        OpenError::Access(path, what)
+        KeyFileError(path, what)
     })
 }
 
 /// Puts `keys` in the place of those in `data_dir`.
-pub(super) fn write(data_dir: &Path, keys: &[Retired]) -> Result<(), OpenError> {
+pub(super) fn write(data_dir: &Path, keys: &[Retired]) -> Result<(), KeyFileError> {
     let path = data_dir.join(FILE);
     let line =
         |key: &Retired| format!("ed25519 {} {} {}\n", key.version, key.public_key.encode(), key.expired_ms);
     let text: String = keys.iter().map(line).collect();
-    file::write(&path, &text).map_err(|e| OpenError::Access(path.clone(), e.to_string()))
+    file::write(&path, &text).map_err(|e| KeyFileError(path.clone(), e.to_string()))
 }
 
 fn parse(line: &str) -> Option<Retired> {

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    SimulateError,
+    error::SimulateError,
     plot::{Scale, Series, Words, bars, lines},
-    size, word,
+    words::{size, word},
 };
 use crate::core::fleet::{
     Minute, Params, Tally,

@@ -28,7 +28,8 @@ mod tests {
     async fn an_epoch_is_greater_than_every_earlier_one_though_the_clock_was_set_back() {
         let folder = std::env::temp_dir().join(format!("pilotlight-epoch-{}", std::process::id()));
         for (clock, epoch) in [(1_000, 1_000), (2_000, 2_000), (500, 2_001), (500, 2_002), (3_000, 3_000)] {
-            let store = Store::open(&folder, server_name!("x"), Access::Sole, Default::default()).expect("opens");
+            let store =
+                Store::open(&folder, server_name!("x"), Access::Sole, Default::default()).expect("opens");
             assert_eq!(store.next_epoch(clock).await.expect("is written"), epoch);
             store.close().await;
         }

@@ -12,6 +12,7 @@ use ruma::ServerName;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
 
 use super::error::StoreError;
+use crate::server::keys::KeyFileError;
 
 /// Marks a SQLite file as ours (`PRAGMA application_id`): "PlLt".
 const APPLICATION_ID: i64 = 0x506c_4c74;
@@ -79,6 +80,12 @@ impl OpenError {
     /// For what is in the file at `path` and cannot be read.
     pub(super) fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
         move |e| Self::Damaged(path.to_owned(), e.to_string())
+    }
+}
+
+impl From<KeyFileError> for OpenError {
+    fn from(KeyFileError(path, why): KeyFileError) -> Self {
+        Self::Access(path, why)
     }
 }
 

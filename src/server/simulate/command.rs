@@ -1,0 +1,240 @@
+//! `pilotlight simulate`: presence between many homeservers on virtual time, counted and plotted.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant as RealInstant};
+
+use clap::Args;
+
+use super::{
+    error::SimulateError,
+    plots,
+    words::{size, word},
+};
+use crate::core::{
+    fleet::{
+        Cost, Params, Tally, World,
+        scenarios::{self, Grows, Growth},
+    },
+    time::Instant,
+};
+
+/// The parameters of `pilotlight simulate`.
+#[derive(Args, Debug)]
+pub struct Simulate {
+    /// Homeservers.
+    #[arg(long, default_value_t = 1_000)]
+    servers: u32,
+    /// Users of each.
+    #[arg(long, default_value_t = 100)]
+    users: u32,
+    /// Contacts of each user on other servers, about; all mutual.
+    #[arg(long, default_value_t = 40)]
+    contacts: u32,
+    /// Other servers among which these are spread; even.
+    #[arg(long, default_value_t = 4)]
+    peers: u32,
+    /// Changes of presence that a user makes in each hour online, on average.
+    #[arg(long, default_value_t = 60.0, value_name = "RATE")]
+    changes_per_hour: f64,
+    /// Hours that a user is online each day, from about nine o'clock; 24: always.
+    #[arg(long, default_value_t = 8.0, value_name = "HOURS")]
+    online: f64,
+    /// Hours to simulate, from midnight.
+    #[arg(long, default_value_t = 24.0)]
+    hours: f64,
+    /// Seconds for which changes are collected before they are sent.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    batch_window: u64,
+    /// The same seed gives the same run.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Also run how it grows with servers, users, contacts and peers, and extrapolate.
+    #[arg(long)]
+    growth: bool,
+    /// Write plots as SVG files into this directory; also runs other rates of change, an outage and the
+    /// long watchdogs.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+}
+
+/// Runs the simulation; the table goes to `out`, progress to `progress`.
+pub fn run(args: &Simulate, out: &mut dyn Write, progress: &mut dyn Write) -> Result<(), SimulateError> {
+    let params = args.params()?;
+    let began = RealInstant::now();
+    let mut world = World::new(params.clone())?;
+    let steps = 48;
+    for step in 1..=steps {
+        world.run_until(Instant::ZERO + params.duration * step / steps);
+        let (percent, events) = (100 * step / steps, world.tally().events);
+        write!(progress, "\r{percent:3} % of {} h, {events} events", args.hours)?;
+        progress.flush()?;
+    }
+    writeln!(progress, ", {:.1} s", began.elapsed().as_secs_f64())?;
+    out.write_all(table(&params, world.tally()).as_bytes())?;
+    if args.growth {
+        for grows in [Grows::Servers, Grows::Users, Grows::Contacts, Grows::Peers] {
+            let runs = scenarios::growth(&small(&params, grows), grows)?;
+            out.write_all(growth_table(grows, &runs).as_bytes())?;
+            if let Some(dir) = &args.plots {
+                plots::growth(dir, grows, &runs)?;
+            }
+        }
+    }
+    if let Some(dir) = &args.plots {
+        plots::all(dir, &params, world.tally())?;
+        writeln!(progress, "plots in {}", dir.display())?;
+    }
+    Ok(())
+}
+
+impl Simulate {
+    fn params(&self) -> Result<Params, SimulateError> {
+        let duration = Duration::try_from_secs_f64(self.hours * 3_600.0)
+            .map_err(|e| SimulateError::Params(format!("--hours {}: {e}", self.hours)))?;
+        let mut params = Params {
+            servers: self.servers,
+            users: self.users,
+            contacts: self.contacts,
+            peers: self.peers,
+            changes_per_hour: self.changes_per_hour,
+            online_hours: self.online,
+            duration,
+            seed: self.seed,
+            ..Params::default()
+        };
+        params.config.batch_window = Duration::from_secs(self.batch_window);
+        Ok(params)
+    }
+}
+
+fn table(params: &Params, tally: &Tally) -> String {
+    let mut text = String::new();
+    let hours = tally.user_hours().max(f64::MIN_POSITIVE);
+    line(
+        &mut text,
+        format_args!(
+            "{} servers x {} users, about {} contacts each on {} other servers, {} changes an hour, {} s window, seed {}",
+            params.servers,
+            params.users,
+            params.contacts,
+            params.peers,
+            params.changes_per_hour,
+            params.config.batch_window.as_secs(),
+            params.seed
+        ),
+    );
+    line(
+        &mut text,
+        format_args!(
+            "{:.0} user-hours, {} changes, {} logins\n",
+            tally.user_hours(),
+            tally.changes,
+            tally.logins
+        ),
+    );
+    line(
+        &mut text,
+        format_args!(
+            "{:<34}{:>14}{:>12}{:>14}{:>8}{:>8}",
+            "", "messages", "/user-hour", "B/user-hour", "x msgs", "x B"
+        ),
+    );
+    let mut row = |name: &str, cost: Cost| {
+        let times = |theirs: u64, ours: u64| theirs as f64 / (ours as f64).max(1.0);
+        line(
+            &mut text,
+            format_args!(
+                "{name:<34}{:>14}{:>12.1}{:>14.0}{:>8.1}{:>8.1}",
+                cost.messages,
+                cost.messages as f64 / hours,
+                cost.bytes as f64 / hours,
+                times(cost.messages, tally.ours.messages),
+                times(cost.bytes, tally.ours.bytes)
+            ),
+        );
+    };
+    row("Pilotlight", tally.ours);
+    row("one per change (as Synapse)", tally.per_change);
+    row("one per contact (as XMPP)", tally.per_contact);
+    line(
+        &mut text,
+        format_args!(
+            "\nPilotlight's messages: {} with pushes, of {:.1} users each; {} with polls; {} reminders alone",
+            tally.pushes,
+            tally.pushed_users as f64 / (tally.pushes as f64).max(1.0),
+            tally.polls,
+            tally.reminders
+        ),
+    );
+    text
+}
+
+fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
+    text.write_fmt(words).expect("a string takes everything");
+    text.push('\n');
+}
+
+/// A base for growth that does not take long, and leaves room for forty times as many contacts.
+fn small(params: &Params, grows: Grows) -> Params {
+    let servers = params.servers.min(40).max(params.peers * 4 + 2);
+    let contacts = if grows == Grows::Contacts { 10 } else { 40 };
+    Params {
+        servers,
+        users: params.users.min(100),
+        contacts: params.contacts.min(contacts),
+        ..params.clone()
+    }
+}
+
+fn growth_table(grows: Grows, runs: &[Growth]) -> String {
+    let mut text = format!("\nmessages/user-hour by {}\n", word(grows));
+    for run in runs {
+        let [ours, per_change, per_contact] = run.messages;
+        let note = if run.extrapolated { "  (extrapolated, not run)" } else { "" };
+        line(
+            &mut text,
+            format_args!(
+                "{:>10}{ours:>12.1}{per_change:>12.1}{per_contact:>14.1}{note}",
+                size(grows, &run.params)
+            ),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn simulate(args: &[&str]) -> Result<String, SimulateError> {
+        let command: Command =
+            clap::Parser::try_parse_from(["simulate"].iter().chain(args)).expect("good arguments");
+        let mut out = Vec::new();
+        run(&command.simulate, &mut out, &mut std::io::sink()).map(|()| String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn a_small_run_prints_its_table() {
+        let table = simulate(&["--servers=6", "--users=4", "--contacts=4", "--hours=12"]).expect("runs");
+        for words in
+            ["6 servers x 4 users", "Pilotlight", "one per change", "one per contact", "reminders alone"]
+        {
+            assert!(table.contains(words), "{table}");
+        }
+    }
+
+    #[test]
+    fn parameters_without_meaning_are_refused_with_a_reason() {
+        let Err(SimulateError::Params(reason)) = simulate(&["--peers=3"]) else { panic!("refused") };
+        assert!(reason.contains("even"), "{reason}");
+        assert!(matches!(simulate(&["--hours=nan"]), Err(SimulateError::Params(_))));
+    }
+}
