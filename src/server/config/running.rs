@@ -1,7 +1,9 @@
 //! The keys of how the server runs: how often it may be asked, and what it says of itself.
 
-use super::key::{Key, Shown};
-use super::settings::LogFormat;
+use super::{
+    key::{Key, Shown},
+    settings::LogFormat,
+};
 
 /// What a rate or a burst may be.
 const COUNT: &str = "a whole number from 1 to 1000000";

@@ -7,7 +7,7 @@ use ruma::api::client::account::{change_password, deactivate, get_3pids};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::uia::{Auth, Refusal, Stage};
+use super::uia::{Auth, Refusal, Stage, authenticate};
 use crate::server::{
     api::{error::ApiError, extract::Json, ruma_route::RumaRoute},
     app::App,
@@ -44,7 +44,7 @@ async fn change_password(
     origin: Origin,
     Json(request): Json<ChangePassword>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
     let hash = app.accounts.passwords.hash(request.new_password).await?;
     app.store.set_password(session.user.clone(), hash).await?;
     if request.logout_devices {
@@ -66,7 +66,7 @@ async fn deactivate(
     origin: Origin,
     Json(request): Json<Deactivate>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
     rooms::leave_everything(&app, &session.user).await.map_err(ApiError::from)?;
     app.close_list(&session.user).await?;
     app.store.deactivate(session.user.clone()).await?;

@@ -10,7 +10,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::uia::{Auth, Refusal, Stage};
+use super::uia::{Auth, Refusal, Stage, authenticate};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -95,7 +95,7 @@ async fn delete(
     Path(id): Path<OwnedDeviceId>,
     Json(request): Json<Delete>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
     app.accounts.log_out(&session.user, vec![id]).await?;
     Ok(Json(json!({})))
 }
@@ -113,7 +113,7 @@ async fn delete_many(
     origin: Origin,
     Json(request): Json<DeleteMany>,
 ) -> Result<Json<Value>, Refusal> {
-    app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
     app.accounts.log_out(&session.user, request.devices).await?;
     Ok(Json(json!({})))
 }

@@ -14,7 +14,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::uia::{Auth, Refusal, Stage};
+use super::uia::{Auth, Refusal, Stage, authenticate};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -260,7 +260,7 @@ async fn upload_cross_signing(
         return Ok(Json(json!({})));
     }
     if stored.contains_key("master") {
-        app.authenticate(Stage::Password, request.auth, Some(&session.user), origin).await?;
+        authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
     } else if !keys.iter().any(|(usage, _)| *usage == "master") {
         return Err(ApiError::missing_param("master_key comes first").into());
     }

@@ -10,7 +10,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::uia::{Auth, Refusal, Stage};
+use super::uia::{Auth, Refusal, Stage, authenticate, is_registration_token};
 use crate::server::{
     accounts::username::{random_username, username},
     api::{
@@ -82,7 +82,7 @@ async fn register(
         Some(name) => free_username(&app, name).await?,
         None => username(&random_username(), app.server_name())?,
     };
-    app.authenticate(stage, request.auth, None, origin).await?;
+    authenticate(&app, stage, request.auth, None, origin).await?;
     let (device, token) = if request.inhibit_login {
         (None, None)
     } else {
@@ -135,7 +135,7 @@ async fn token_validity(
     if app.config.registration != Registration::Token {
         return Err(ApiError::forbidden("registration takes no tokens here"));
     }
-    Ok(Json(json!({ "valid": app.is_registration_token(&query.token) })))
+    Ok(Json(json!({ "valid": is_registration_token(&app, &query.token) })))
 }
 
 impl From<CreateUserError> for ApiError {

@@ -61,64 +61,61 @@ pub enum Refusal {
     Error(ApiError),
 }
 
-impl App {
-    /// Checks the one stage `stage`; `Ok` when the client passed it.
-    ///
-    /// `user` is the account whose password is asked for.
-    pub async fn authenticate(
-        &self,
-        stage: Stage,
-        auth: Option<Auth>,
-        user: Option<&UserId>,
-        origin: Origin,
-    ) -> Result<(), Refusal> {
-        let Some(auth) = auth else { return Err(challenge(stage, None, None)) };
-        let session = auth.session.clone();
-        let Some(kind) = &auth.kind else { return Err(challenge(stage, session, None)) };
-        if kind != stage.name() {
-            let refused =
-                ApiError::new(StatusCode::UNAUTHORIZED, "M_UNRECOGNIZED", "not a stage of this flow");
-            return Err(challenge(stage, session, Some(refused)));
-        }
-        // Guesses are counted, for each account and for registration tokens; right ones are not.
-        let guessed = user.map_or("registration", UserId::as_str);
-        if stage != Stage::Dummy {
-            self.limits.login(guessed, origin, self.unix_ms())?;
-        }
-        let passed = match stage {
-            Stage::Dummy => true,
-            Stage::RegistrationToken => {
-                auth.token.as_deref().is_some_and(|token| self.is_registration_token(token))
-            }
-            Stage::Password => self.knows_password(auth, user).await?,
-        };
-        if passed {
-            self.limits.login_succeeded(guessed, origin);
-            Ok(())
-        } else {
-            Err(challenge(stage, session, Some(ApiError::forbidden(stage.refusal()))))
-        }
+/// Checks the one stage `stage`; `Ok` when the client passed it.
+///
+/// `user` is the account whose password is asked for.
+pub async fn authenticate(
+    app: &App,
+    stage: Stage,
+    auth: Option<Auth>,
+    user: Option<&UserId>,
+    origin: Origin,
+) -> Result<(), Refusal> {
+    let Some(auth) = auth else { return Err(challenge(stage, None, None)) };
+    let session = auth.session.clone();
+    let Some(kind) = &auth.kind else { return Err(challenge(stage, session, None)) };
+    if kind != stage.name() {
+        let refused = ApiError::new(StatusCode::UNAUTHORIZED, "M_UNRECOGNIZED", "not a stage of this flow");
+        return Err(challenge(stage, session, Some(refused)));
     }
+    // Guesses are counted, for each account and for registration tokens; right ones are not.
+    let guessed = user.map_or("registration", UserId::as_str);
+    if stage != Stage::Dummy {
+        app.limits.login(guessed, origin, app.unix_ms())?;
+    }
+    let passed = match stage {
+        Stage::Dummy => true,
+        Stage::RegistrationToken => {
+            auth.token.as_deref().is_some_and(|token| is_registration_token(app, token))
+        }
+        Stage::Password => knows_password(app, auth, user).await?,
+    };
+    if passed {
+        app.limits.login_succeeded(guessed, origin);
+        Ok(())
+    } else {
+        Err(challenge(stage, session, Some(ApiError::forbidden(stage.refusal()))))
+    }
+}
 
-    /// Whether the operator gave this registration token out.
-    pub fn is_registration_token(&self, token: &str) -> bool {
-        // Compared by hash, so that the time taken says nothing about the token.
-        self.config
-            .registration_token
-            .as_ref()
-            .is_some_and(|expected| TokenHash::of(token) == TokenHash::of(expected.as_str()))
-    }
+/// Whether the operator gave this registration token out.
+pub fn is_registration_token(app: &App, token: &str) -> bool {
+    // Compared by hash, so that the time taken says nothing about the token.
+    app.config
+        .registration_token
+        .as_ref()
+        .is_some_and(|expected| TokenHash::of(token) == TokenHash::of(expected.as_str()))
+}
 
-    async fn knows_password(&self, auth: Auth, user: Option<&UserId>) -> Result<bool, Refusal> {
-        let (Some(user), Some(password)) = (user, auth.password) else { return Ok(false) };
-        let named = named_user(auth.identifier.as_ref(), auth.user.as_deref());
-        // The identifier is optional where the access token already says who it is.
-        if named.is_some_and(|name| !is_name_of(name, user)) {
-            return Ok(false);
-        }
-        let stored = self.store.login(user).await?.and_then(|login| login.password_hash);
-        Ok(self.accounts.passwords.verify(password, stored).await?)
+async fn knows_password(app: &App, auth: Auth, user: Option<&UserId>) -> Result<bool, Refusal> {
+    let (Some(user), Some(password)) = (user, auth.password) else { return Ok(false) };
+    let named = named_user(auth.identifier.as_ref(), auth.user.as_deref());
+    // The identifier is optional where the access token already says who it is.
+    if named.is_some_and(|name| !is_name_of(name, user)) {
+        return Ok(false);
     }
+    let stored = app.store.login(user).await?.and_then(|login| login.password_hash);
+    Ok(app.accounts.passwords.verify(password, stored).await?)
 }
 
 /// The account a client names, by `identifier` or by the older `user`.
