@@ -18,11 +18,16 @@ src/server!src/server/store|\brusqlite\b|SQL stays in src/server/store
 R
 }
 
-# code FILE: the file without `//` comments, and without the wasm test alias that the brief tests need.
-code() { sed -E -e 's#(^|[[:space:]])//.*$##' -e '/use wasm_bindgen_test::wasm_bindgen_test as test;/d' "$1"; }
+# found ROOT DIR EXCEPT PATTERN: the lines of code below ROOT/DIR which match, each with its file and number;
+# without `//` comments, and without the wasm test alias that the brief tests need.
+found() {
+  (cd "$1" && find "$2" -name '*.rs' -not -path "$3/*" -not -path "$3.rs" 2>/dev/null | sort | xargs -r grep -nHE "$4") \
+    | sed -E -e 's#(^[^:]*:[0-9]+:|[[:space:]])//.*$#\1#' -e '/use wasm_bindgen_test::wasm_bindgen_test as test;/d' \
+    | grep -E "$4"
+}
 
 check() { # check ROOT: prints every violation, fails when there is one
-  local root=$1 bad=0 where what why file
+  local root=$1 bad=0 rule where what why
   # The pattern itself holds '|', so the fields are the first, the last, and all between.
   while IFS= read -r rule; do
     where=${rule%%|*}
@@ -30,14 +35,27 @@ check() { # check ROOT: prints every violation, fails when there is one
     what=${rule#*|}
     what=${what%|*}
     local dir=${where%%!*} except=${where#*!}
-    [ "$except" = "$where" ] && except=/none
-    while IFS= read -r file; do
-      if code "$file" | grep -nE "$what" | sed "s#^#${file#"$root"/}:#" | grep .; then
-        echo "    ^ $why"
-        bad=1
-      fi
-    done < <(find "$root/$dir" -name '*.rs' -not -path "$root/$except/*" -not -path "$root/$except.rs" 2>/dev/null | sort)
+    [ "$except" = "$where" ] && except=none
+    if found "$root" "$dir" "$except" "$what"; then
+      echo "    ^ $why"
+      bad=1
+    fi
   done < <(rules)
+  return $bad
+}
+
+# What the core alone is built from, dependencies of dependencies and macros included. A crate is added here
+# when it knows no IO, no clock and no randomness.
+core_may_use="itoa memchr proc-macro2 quote serde serde_core serde_derive serde_json syn unicode-ident zmij"
+
+core_alone() { # core_alone MANIFEST: names every other crate in the tree, fails when there is one
+  local tree crate bad=0
+  tree=$(cargo tree --quiet --manifest-path "$1" --no-default-features --edges normal,build --prefix none) || return
+  for crate in $(cut -d' ' -f1 <<<"$tree" | sort -u); do
+    [[ " pilotlight $core_may_use " == *" $crate "* ]] && continue
+    echo "the core alone is built with $crate: it belongs to the server's feature, or to core_may_use in $0"
+    bad=1
+  done
   return $bad
 }
 
@@ -79,11 +97,18 @@ use std::time::Duration;
 use super::time::Instant;
 P
   check "$copy"
+
+  cp Cargo.lock "$copy/"
+  sed '/^\[dependencies\]$/a libc = "0.2"' Cargo.toml >"$copy/Cargo.toml"
+  if core_alone "$copy/Cargo.toml" >"$copy/named" || ! grep -q 'with libc:' "$copy/named"; then
+    echo "the layers lint does not see that the core is built with libc"
+    exit 1
+  fi
 }
 
 [ "${1:-}" = --self-test ] && { self_test; exit; }
 check .
-# The compiler's part: natively without the server there is no web_sys, in wasm there is no tokio; what
-# compiles both ways has nothing but serde at hand.
+# The compiler's part: natively without the server there is nothing but serde at hand, in wasm no tokio.
+core_alone Cargo.toml
 cargo check --quiet --lib --no-default-features
 cargo check --quiet --lib --no-default-features --target wasm32-unknown-unknown
