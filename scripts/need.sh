@@ -39,8 +39,19 @@ openssl_program() {
   command -v openssl >/dev/null || apt_install "openssl" openssl
 }
 
+# The toolchain that rust-toolchain.toml pins. rustup fetches it by itself, unless it was told not to.
+rust() {
+  local version
+  cargo --version >/dev/null 2>&1 && return
+  command -v rustup >/dev/null || die "cargo is missing: see https://rustup.rs"
+  version=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+  say "installing Rust $version"
+  rustup toolchain install "$version" --profile minimal --component clippy,rustfmt --target wasm32-unknown-unknown
+}
+
 wasm_target() {
   local lib
+  rust
   lib=$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null || true)
   compgen -G "$lib/libcore-*.rlib" >/dev/null && return
   command -v rustup >/dev/null || die "Rust's wasm32-unknown-unknown target is missing, and rustup to add it"
