@@ -32,5 +32,5 @@ fmt: ## format the Rust sources
 bench: wasm ## measure the package, then this server and Synapse in one run
 	@scripts/need.sh synapse
 	cargo build --release --bin pilotlight --examples
-	node --expose-gc bench/js/client.mjs
-	PILOTLIGHT_BIN=$(abspath $(TARGET)/release/pilotlight) node bench/run.mjs $(ARGS)
+	node --expose-gc tests/bench/js/client.mjs
+	PILOTLIGHT_BIN=$(abspath $(TARGET)/release/pilotlight) node tests/bench/run.mjs $(ARGS)

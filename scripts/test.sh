@@ -13,6 +13,7 @@ case ${1:-} in
 esac
 
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$PWD/.tools/bin/wasm-bindgen-test-runner
+export WASM_BINDGEN_TEST_WEBDRIVER_JSON=$PWD/tests/webdriver.json
 export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-300}
 export PILOTLIGHT_BIN=$target/debug/pilotlight
 wasm=(--target wasm32-unknown-unknown)

@@ -1,6 +1,6 @@
 //! What presence between two homeservers costs on the wire, with a relay before each of them that counts.
 //!
-//! The servers run already, each with the name of its relay's port; `bench/run.mjs` starts them. People
+//! The servers run already, each with the name of its relay's port; `tests/bench/run.mjs` starts them. People
 //! register, put each other on their lists across the servers, and each keeps a long poll open. Prints one
 //! JSON object.
 

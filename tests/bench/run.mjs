@@ -1,18 +1,18 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node bench/run.mjs [--parts room,list,peers,engine] [--users 200] [--changes 100] [--messages 50] [--idle 60]
+//   node tests/bench/run.mjs [--parts room,list,peers,engine] [--users 200] [--changes 100] [--messages 50] [--idle 60]
 //     [--only pilotlight] [--contacts 1000] [--peers 100] [--minutes 5]
 //
 // `room`: one server, N users in one room; `list`: users of this server who all have each other on their
 // lists; `peers`: two of these servers, counted on the wire; `engine`: the
-// presence engine alone. Prints tables next to the targets and writes everything to bench/results/DATE.json.
+// presence engine alone. Prints tables next to the targets and writes everything to tests/bench/results/DATE.json.
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
-import { freePort, Homeserver } from "../tests/e2e/lib/homeserver.mjs";
-import { root } from "../tests/e2e/lib/paths.mjs";
+import { freePort, Homeserver } from "../e2e/lib/homeserver.mjs";
+import { root } from "../e2e/lib/paths.mjs";
 import { peerRows, twoServers } from "./peers.mjs";
 
 const { values: options } = parseArgs({
@@ -130,7 +130,7 @@ if (parts.includes("engine")) {
   results.engine = (await promisify(execFile)(join(programs, "engine"))).stdout.trimEnd().split("\n");
   console.log(results.engine.join("\n"));
 }
-const folder = join(root, "bench/results");
+const folder = join(root, "tests/bench/results");
 mkdirSync(folder, { recursive: true });
 const file = join(folder, `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.json`);
 writeFileSync(file, `${JSON.stringify({ cores: cpus().length, cpu: cpus()[0].model, options, results }, null, 2)}\n`);

@@ -1,9 +1,9 @@
 // What presence between two of these servers costs on the wire: starts them, each behind a counting relay
-// that `bench/peers/` runs, and names the rows of the table.
+// that `tests/bench/peers/` runs, and names the rows of the table.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { Authority } from "../tests/e2e/lib/authority.mjs";
-import { freePort, Homeserver } from "../tests/e2e/lib/homeserver.mjs";
+import { Authority } from "../e2e/lib/authority.mjs";
+import { freePort, Homeserver } from "../e2e/lib/homeserver.mjs";
 
 /** Measures; `options.peers` users, `options.minutes` of one change a minute each. */
 export async function twoServers(program, options) {

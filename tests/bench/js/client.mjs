@@ -1,11 +1,11 @@
 // The package's own costs, in Node: what TARGETS calls "in the browser". Prints one JSON line a row.
 //
-//   node --expose-gc bench/js/client.mjs
+//   node --expose-gc tests/bench/js/client.mjs
 //
 // The network is replaced by promises that this script ends itself, so that the time measured is from the
 // arrival of an answer's bytes to the last listener's return: reading, applying, and handing over the changes.
 import { spawnSync } from "node:child_process";
-import { Client } from "../../pkg/node.js";
+import { Client } from "../../../pkg/node.js";
 
 const COUNT = 1000;
 const room = "!r:hs";
@@ -130,7 +130,7 @@ await syncs("1000 m.presence + 1000 timeline events from bytes", () => ({
 }
 
 {
-  const entry = new URL("../../pkg/node.js", import.meta.url).href;
+  const entry = new URL("../../../pkg/node.js", import.meta.url).href;
   const program = `const a=process.cpuUsage();const m=await import(${JSON.stringify(entry)});
     const c=await m.Client.create({baseUrl:"http://hs",userId:"@me:hs",deviceId:"D",accessToken:"t"});c.rooms();
     const u=process.cpuUsage(a);process.stdout.write(String((u.user+u.system)/1000));process.exit(0)`;
