@@ -1,9 +1,8 @@
 //! What has begun is brought to its end.
 
-use std::fmt;
-
 /// The work panicked, or the server ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: {0}")]
 pub struct Interrupted(tokio::task::JoinError);
 
 /// Runs `work` to its end, even if the client that asked for it goes away: of an act of several steps none is
@@ -17,10 +16,4 @@ where
     E: From<Interrupted> + Send + 'static,
 {
     tokio::spawn(work).await.unwrap_or_else(|e| Err(Interrupted(e).into()))
-}
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "interrupted: {}", self.0)
-    }
 }

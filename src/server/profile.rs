@@ -1,7 +1,5 @@
 //! What a user is called and looks like, and how long that may be.
 
-use std::fmt;
-
 /// The longest display name of a user or device, in bytes.
 pub const MAX_DISPLAYNAME: usize = 256;
 
@@ -27,16 +25,11 @@ pub enum ProfileField {
 }
 
 /// A value is longer than allowed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, thiserror::Error, Eq, PartialEq)]
+#[error("{what} is longer than {max} bytes")]
 pub struct TooLong {
     what: String,
     max: usize,
-}
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is longer than {} bytes", self.what, self.max)
-    }
 }
 
 /// Refuses a name that is longer than `max` bytes.

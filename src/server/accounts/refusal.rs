@@ -1,6 +1,6 @@
 //! Why an account does not do what was asked.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use crate::server::{
     finish::Interrupted,
@@ -9,28 +9,29 @@ use crate::server::{
 };
 
 /// Why an account does not do what was asked. Nothing was changed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// A value is not allowed.
+    #[error("{0}")]
     InvalidParam(Cow<'static, str>),
     /// Not a user name that can be registered.
+    #[error("{0}")]
     InvalidUsername(Cow<'static, str>),
     /// The password is no password.
+    #[error("{0}")]
     WeakPassword(&'static str),
     /// A piece of account data is larger than allowed, or there is too much of it.
+    #[error("{0}")]
     TooLarge(&'static str),
     /// Too many passwords are being looked at: come again after this time.
+    #[error("too many passwords at once: come again in {} s", .0.as_secs())]
     Busy(Duration),
     /// The store failed.
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Something of ours is not as it must be.
+    #[error("{0}")]
     Internal(String),
-}
-
-impl From<StoreError> for Refusal {
-    fn from(e: StoreError) -> Self {
-        Self::Store(e)
-    }
 }
 
 impl From<AccountDataError> for Refusal {
@@ -52,17 +53,5 @@ impl From<TooLong> for Refusal {
 impl From<Interrupted> for Refusal {
     fn from(e: Interrupted) -> Self {
         Self::Internal(e.to_string())
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidParam(why) | Self::InvalidUsername(why) => f.write_str(why),
-            Self::WeakPassword(why) | Self::TooLarge(why) => f.write_str(why),
-            Self::Busy(wait) => write!(f, "too many passwords at once: come again in {} s", wait.as_secs()),
-            Self::Store(e) => write!(f, "{e}"),
-            Self::Internal(e) => f.write_str(e),
-        }
     }
 }

@@ -19,13 +19,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS: usize = 100;
 
 /// Why there is no copy. Nothing is left of it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is a database at the destination already: it is never replaced.
+    #[error("there is {} already: choose another folder", .0.display())]
     Exists(PathBuf),
     /// The data cannot be read, or is not sound.
+    #[error(transparent)]
     Source(OpenError),
     /// The copy cannot be written, or is not sound.
+    #[error("cannot write {path}: {1}", path = .0.display())]
     Destination(PathBuf, String),
 }
 
@@ -97,15 +100,3 @@ impl Drop for Unfinished {
         }
     }
 }
-
-impl std::fmt::Display for BackupError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Exists(path) => write!(f, "there is {} already: choose another folder", path.display()),
-            Self::Source(e) => write!(f, "{e}"),
-            Self::Destination(path, e) => write!(f, "cannot write {}: {e}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for BackupError {}

@@ -1,7 +1,6 @@
 //! Opening the database file: ours, sound, not newer than this binary; migrations forward.
 
 use std::{
-    fmt,
     fs::{DirBuilder, File, TryLockError},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -48,17 +47,22 @@ pub enum Access {
 }
 
 /// Why the database cannot be used. Nothing was changed in it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder or file cannot be made, read or written.
+    #[error("cannot use {path}: {1}", path = .0.display())]
     Access(PathBuf, String),
     /// The file is not a database of this program.
+    #[error("{} is not a database of pilotlight", .0.display())]
     NotOurs(PathBuf),
     /// The file is damaged; says what SQLite found.
+    #[error("{path} is damaged ({1}); restore a backup", path = .0.display())]
     Damaged(PathBuf, String),
     /// Another process has it open.
+    #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// The file belongs to a server of another name.
+    #[error("{} belongs to the server {found}; set server_name to that, or data_dir to another folder", .path.display())]
     OtherServer {
         /// The file.
         path: PathBuf,
@@ -66,6 +70,7 @@ pub enum OpenError {
         found: String,
     },
     /// The file was written by a newer version of this program.
+    #[error("{} was written by a newer pilotlight (schema {found}, this binary knows {known}); use that one", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -211,29 +216,6 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(256);
     Ok(())
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Access(path, e) => write!(f, "cannot use {}: {e}", path.display()),
-            Self::NotOurs(path) => write!(f, "{} is not a database of pilotlight", path.display()),
-            Self::Damaged(path, e) => write!(f, "{} is damaged ({e}); restore a backup", path.display()),
-            Self::InUse(path) => write!(f, "{} is in use by another process", path.display()),
-            Self::OtherServer { path, found } => write!(
-                f,
-                "{} belongs to the server {found}; set server_name to that, or data_dir to another folder",
-                path.display()
-            ),
-            Self::Newer { path, found, known } => write!(
-                f,
-                "{} was written by a newer pilotlight (schema {found}, this binary knows {known}); use that one",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 #[cfg(test)]
 mod tests {
