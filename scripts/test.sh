@@ -16,6 +16,8 @@ export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$PWD/.tools/bin/wasm-bindgen-t
 export WASM_BINDGEN_TEST_WEBDRIVER_JSON=$PWD/tests/webdriver.json
 export WASM_BINDGEN_TEST_TIMEOUT=${WASM_BINDGEN_TEST_TIMEOUT:-300}
 export PILOTLIGHT_BIN=$target/debug/pilotlight
+# From nothing a build is a sixth cheaper without what makes the next one quicker; who has that keeps it.
+[ -d "$target/debug/incremental" ] || export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 wasm=(--target wasm32-unknown-unknown)
 
 layers() {
@@ -23,14 +25,21 @@ layers() {
     node scripts/check-imports.mjs --self-test && node scripts/check-imports.mjs --only src/core
 }
 
+# Most integration tests wait most of the time: more of them at once than there are processors.
+native() { cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2)); }
+
 # The same unit tests a second time, in a browser; test files that need a DOM ask for one by themselves.
 wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
 
 types() { tests/e2e/node_modules/.bin/tsc --project tests/e2e/tsconfig.www.json; }
 
-e2e() { cargo build && node --test --test-force-exit --test-concurrency=2 tests/e2e/*.test.mjs; }
+# The binary that the integration tests use. `cargo build` would make another, without the features that
+# the tests' own dependencies ask of ours.
+server() { cargo test --no-run --test integration; }
 
-nio() { cargo build && .tools/python/bin/python -m unittest discover --start-directory tests/nio --verbose; }
+e2e() { server && node --test --test-force-exit --test-concurrency=$(($(nproc) + 1)) tests/e2e/*.test.mjs; }
+
+nio() { server && .tools/python/bin/python -m unittest discover --start-directory tests/nio --verbose; }
 
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -53,7 +62,7 @@ for name in "${wanted[@]}"; do
     layers) step layers - layers ;;
     clippy) step clippy - cargo clippy --all-targets -- -D warnings ;;
     clippy-wasm) step clippy-wasm - cargo clippy "${wasm[@]}" --lib -- -D warnings ;;
-    native) step native - cargo test --no-fail-fast ;;
+    native) step native - native ;;
     wasm-node) step wasm-node wasm-bindgen cargo test "${wasm[@]}" --lib ;;
     wasm-chromium) step wasm-chromium wasm-bindgen,chromium wasm_in_chromium ;;
     wasm-build) step wasm-build wasm-bindgen,npm scripts/build-wasm.sh ;;
