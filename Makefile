@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run federation-demo wasm test lint fmt bench
+.PHONY: help run federation-demo wasm test test-long lint fmt bench
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ wasm: ## build the npm package's wasm and glue into pkg/wasm
 
 test: ## format, lints, unit tests natively, in Node and in Chromium, and everything end to end
 	@scripts/test.sh
+
+test-long: ## the tests that take chances, 20 times as long (TEST_TIMES), and a simulated day; by hand
+	@scripts/test.sh --long
 
 lint: ## formatting, clippy, the layers and the feature table: the quick part of `make test`
 	@scripts/test.sh format features layers clippy clippy-wasm

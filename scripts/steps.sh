@@ -70,6 +70,14 @@ counted() {
     END { if (pass + fail) printf "%d passed, %d failed\n", pass, fail }'
 }
 
+# What the tests of a long run counted, and what the simulation printed.
+figures() {
+  [ -n "${TEST_TIMES:-}" ] || return 0
+  echo "$TEST_TIMES times as long: $((256 * TEST_TIMES)) cases a property, $((300 * TEST_TIMES)) seeds of federation"
+  cat "$logs"/*.log | sed -n 's/^ *[#ℹ] figures: /  /p'
+  [ ! -f "$logs/simulate.log" ] || sed -e '/^ *\(Compiling\|Finished\) /d' -e 's/.*\r//; s/^/  /' "$logs/simulate.log"
+}
+
 # The closing line. A step that failed without counting a failed test (it did not compile) counts as one.
 close_steps() {
   local total name passed=0 failed=0

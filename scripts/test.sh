@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Everything the project claims, from a fresh clone: `make test`.
 # `scripts/test.sh NAME...` runs only the steps named; `scripts/test.sh --list` names them.
+# `scripts/test.sh --long` is `make test-long`: the programs that take chances, TEST_TIMES (20) times as long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
 all=(format features layers clippy clippy-wasm native wasm-node wasm-chromium wasm-build types e2e nio)
 case ${1:-} in
+  --long) wanted=(native e2e simulate) && export TEST_TIMES=${TEST_TIMES:-20} ;;
   --list) printf '%s\n' "${all[@]}" && exit ;;
   '') wanted=("${all[@]}") ;;
   *) wanted=("$@") ;;
@@ -25,8 +27,12 @@ layers() {
     node scripts/check-imports.mjs --self-test && node scripts/check-imports.mjs --only src/core
 }
 
-# Most integration tests wait most of the time: more of them at once than there are processors.
-native() { cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2)); }
+# Most integration tests wait most of the time: more of them at once than there are processors. How often a
+# property is tried, proptest reads by itself; the simulated federation is told at its compilation.
+native() {
+  [ -z "${TEST_TIMES:-}" ] || local -x PROPTEST_CASES=$((256 * TEST_TIMES)) FEDERATION_SEEDS=$((300 * TEST_TIMES))
+  cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2))
+}
 
 # The same unit tests a second time, in a browser; test files that need a DOM ask for one by themselves.
 wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
@@ -40,6 +46,9 @@ server() { cargo test --no-run --test integration; }
 e2e() { server && node --test --test-force-exit --test-concurrency=$(($(nproc) + 1)) tests/e2e/*.test.mjs; }
 
 nio() { server && .tools/python/bin/python -m unittest discover --start-directory tests/nio --verbose; }
+
+# A day of a thousand servers with a hundred users each; `make test` has dozens, in core::fleet.
+simulate() { cargo build --release --bin pilotlight && "$target/release/pilotlight" simulate; }
 
 rm -rf "$logs"
 mkdir -p "$logs"
@@ -69,7 +78,9 @@ for name in "${wanted[@]}"; do
     types) step types npm types ;;
     e2e) step e2e npm,chromium,synapse,openssl e2e ;;
     nio) step nio python nio ;;
+    simulate) step simulate - simulate ;;
     *) echo "unknown step: $name" && exit 2 ;;
   esac
 done
+figures
 close_steps

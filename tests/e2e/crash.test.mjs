@@ -7,7 +7,7 @@ import { Device, until } from "./lib/matrix.mjs";
 
 for (const level of ["trace", "debug", "info", "warn", "error"]) console[level] = () => {};
 
-const ROUNDS = 3;
+const ROUNDS = 3 * (process.env.TEST_TIMES ?? 1);
 const MESSAGES_BEFORE_KILL = 25;
 
 let server, alice, bob, room;
@@ -102,7 +102,7 @@ function assertOnce(events, acknowledged, where) {
   assert.equal(events.length, acknowledged.size, `${where}: and nothing else does`);
 }
 
-test("an acknowledged message is there exactly once, however often the server is killed", async () => {
+test("an acknowledged message is there exactly once, however often the server is killed", async (t) => {
   await alice.sync();
   await bob.sync();
   const listeners = [new Listener(alice), new Listener(bob)];
@@ -133,6 +133,7 @@ test("an acknowledged message is there exactly once, however often the server is
     const order = [...talker.acknowledged.keys()].map((txnId) => positions.get(txnId));
     assert.deepEqual(order, order.toSorted((a, b) => a - b), "in the order in which it was said");
   }
+  t.diagnostic(`figures: ${ROUNDS} kills, ${acknowledged.size} messages acknowledged`);
 });
 
 test("a transaction ID that is sent again after a crash is answered with the same event", async () => {

@@ -18,7 +18,7 @@ use super::{
     authority::Authority,
     cli::Serve,
     contacts::{OURS, add, answer, entry, list_path, requests, standing, status, told},
-    support::{Client, PASSWORD, TempDir, TestServer},
+    support::{Client, PASSWORD, TempDir, TestServer, times},
     sync::{Reader, same},
 };
 
@@ -434,7 +434,7 @@ fn l2_a_server_that_is_killed_over_and_over_ends_up_of_one_mind_with_the_other()
     add(&alice, &bob);
     until("Bob is asked", || requests(&bob) == json!([alice.user]));
     drop_from_list(&alice, &bob);
-    for round in 0..6 {
+    for round in 0..6 * times() {
         add(&alice, &bob);
         kill(&mut alice);
         assert_eq!(standing(&alice, &bob), "pending", "round {round}");

@@ -20,6 +20,11 @@ pub use ureq::http;
 /// The password of every account that [`TestServer::register`] makes.
 pub const PASSWORD: &str = "correct horse battery staple";
 
+/// How many times as long as usual whatever takes chances goes on: `TEST_TIMES`, as in `make test-long`.
+pub fn times() -> usize {
+    std::env::var("TEST_TIMES").map_or(1, |n| n.parse().expect("TEST_TIMES is a number"))
+}
+
 /// A folder that is removed at the end.
 pub struct TempDir(PathBuf);
 
