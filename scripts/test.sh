@@ -24,13 +24,14 @@ wasm=(--target wasm32-unknown-unknown)
 
 layers() {
   scripts/check-layers.sh --self-test && scripts/check-layers.sh &&
-    node scripts/check-imports.mjs --self-test && node scripts/check-imports.mjs --only src/core
+    node scripts/check-imports.mjs --self-test && node scripts/check-imports.mjs &&
+    node scripts/check-floors.mjs --self-test && node scripts/check-floors.mjs
 }
 
 # Most integration tests wait most of the time: more of them at once than there are processors. How often a
-# property is tried, proptest reads by itself; the simulated federation is told at its compilation.
+# property is tried, proptest reads by itself, and the simulations read of proptest.
 native() {
-  [ -z "${TEST_TIMES:-}" ] || local -x PROPTEST_CASES=$((256 * TEST_TIMES)) FEDERATION_SEEDS=$((300 * TEST_TIMES))
+  [ -z "${TEST_TIMES:-}" ] || local -x PROPTEST_CASES=$((256 * TEST_TIMES))
   cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2))
 }
 

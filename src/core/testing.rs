@@ -15,3 +15,9 @@ pub(crate) fn config() -> Config {
         ..default
     }
 }
+
+/// How many seeds a simulation takes where `small` do for every day: proptest's cases multiply them, as
+/// proptest is what reads the environment.
+pub(crate) fn seeds(small: u64) -> u64 {
+    small * u64::from(Config::default().cases) / 256
+}

@@ -6,16 +6,18 @@ use crate::core::presence::Choice;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const SEEDS: u64 = if cfg!(target_arch = "wasm32") { 100 } else { 2_000 };
+fn seeds() -> u64 {
+    crate::core::testing::seeds(if cfg!(target_arch = "wasm32") { 100 } else { 2_000 })
+}
 
 #[test]
 fn p_l6_everybody_sees_what_they_ought_to_whatever_happens() {
     let mut changes = 0;
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let world = World::run(seed, &script(seed, 120));
         changes += world.trace.iter().map(|trace| trace.matches(" to ").count()).sum::<usize>();
     }
-    assert!(changes > 10 * SEEDS as usize, "the scripts are too quiet to show anything: {changes}");
+    assert!(changes > 10 * seeds() as usize, "the scripts are too quiet to show anything: {changes}");
 }
 
 /// One user hides somewhere in the middle and goes on with their life; in a twin of that world they
@@ -23,7 +25,7 @@ fn p_l6_everybody_sees_what_they_ought_to_whatever_happens() {
 #[test]
 fn p4_a_hidden_users_trace_is_that_of_an_offline_user() {
     let mut lines = 0;
-    for seed in 0..SEEDS / 2 {
+    for seed in 0..seeds() / 2 {
         let steps = script(seed, 120);
         let (before, after) = steps.split_at(60);
         let mut hidden = World::run(seed, before);
@@ -53,5 +55,5 @@ fn p4_a_hidden_users_trace_is_that_of_an_offline_user() {
         assert_eq!(hidden.trace[0], offline.trace[0], "seed {seed}");
         lines += hidden.trace[0].lines().count();
     }
-    assert!(lines > 100 * SEEDS as usize / 2, "nobody looked: {lines}");
+    assert!(lines > 100 * seeds() as usize / 2, "nobody looked: {lines}");
 }

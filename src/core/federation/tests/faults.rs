@@ -245,7 +245,7 @@ fn check_message_bound(net: &Net, truth: &Truth, started: Instant, seed: u64) {
 }
 
 fn seeds() -> u64 {
-    option_env!("FEDERATION_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(300)
+    crate::core::testing::seeds(300)
 }
 
 #[test]
