@@ -20,9 +20,6 @@ use crate::server::{
     web,
 };
 
-/// The largest body that is read from another server, in bytes: a full transaction of 50 events and 100 EDUs.
-pub const MAX_TRANSACTION: usize = 10 << 20;
-
 /// Every route of the client API and the web client beside it, with everything that goes around a route.
 pub fn router(app: Arc<App>) -> Router {
     let counted = from_fn_with_state(Arc::clone(&app), limit::count);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
@@ -10,7 +10,8 @@ use super::{
     app::{App, error::ServeError},
     clock::Clock,
     config::{self, Config},
-    federation, http, presence, router,
+    federation::{Federation, deliver::Acknowledged, tls},
+    http, router,
 };
 
 /// A homeserver that is listening, but does not answer yet.
@@ -47,7 +48,7 @@ impl Server {
                 tls_private_key: Some(key),
                 ..
             } => {
-                let tls = federation::tls::server_config(chain, key)?;
+                let tls = tls::server_config(chain, key)?;
                 Some((listen(*at).await?.0, tls))
             }
             _ => None,
@@ -128,17 +129,51 @@ impl Server {
             self.app.wakers.close();
             stop.send_replace(true);
         };
-        let timers = tokio::spawn(presence::run(Arc::clone(&self.app)));
-        let across = tokio::spawn(federation::presence::run(Arc::clone(&self.app)));
-        let deliveries = tokio::spawn(federation::deliver::run(Arc::clone(&self.app)));
+        let tasks = Tasks::start(&self.app);
         tokio::join!(clients, servers, metrics, control, stop);
-        self.app.send_rest().await;
-        timers.abort();
-        across.abort();
-        deliveries.abort();
+        if let Some(federation) = &self.app.federation {
+            federation.send_rest().await;
+        }
+        drop(tasks);
         self.app.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// What runs beside the requests, until this is dropped.
+#[derive(Debug)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    fn start(app: &Arc<App>) -> Self {
+        let (presence, typing) = (Arc::clone(&app.presence), Arc::clone(&app.typing));
+        let mut tasks = vec![
+            tokio::spawn(async move { presence.run().await }),
+            tokio::spawn(async move { typing.run().await }),
+        ];
+        if let Some(federation) = app.federation.clone() {
+            tasks.push(tokio::spawn(speak(Arc::clone(app), federation)));
+        }
+        Self(tasks)
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Speaks with other servers; what is said about lists is kept with them until it is acknowledged.
+async fn speak(app: Arc<App>, federation: Arc<Federation>) {
+    if let Err(error) = app.resume_list_messages().await {
+        tracing::error!(%error, "messages about presence lists cannot be read");
+    }
+    let acknowledged = Acknowledged::new(move |server, edus| {
+        let app = Arc::clone(&app);
+        async move { app.handle_list_edus_delivered(&server, &edus).await }
+    });
+    federation.run(acknowledged).await;
 }
 
 /// Takes an address; with port 0 the system chooses the port.

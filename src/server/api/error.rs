@@ -10,9 +10,10 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use crate::server::{
-    accounts,
+    accounts, federation,
     finish::Interrupted,
     limits::TooMany,
+    presence,
     profile::TooLong,
     rooms,
     store::{AccountDataError, StoreError},
@@ -179,6 +180,27 @@ impl From<rooms::Refusal> for ApiError {
             }
             Refusal::Store(e) => e.into(),
             Refusal::Internal(e) => Self::internal(e),
+        }
+    }
+}
+
+impl From<presence::Refusal> for ApiError {
+    fn from(refusal: presence::Refusal) -> Self {
+        match refusal {
+            presence::Refusal::Store(e) => e.into(),
+            presence::Refusal::NotTaken => Self::internal(refusal),
+        }
+    }
+}
+
+impl From<federation::Refusal> for ApiError {
+    fn from(refusal: federation::Refusal) -> Self {
+        use federation::Refusal;
+        match refusal {
+            Refusal::TooLarge(_) => Self::too_large(refusal.to_string()),
+            Refusal::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", refusal.to_string()),
+            Refusal::Busy(wait) => Self::limit_exceeded(wait),
+            Refusal::Unreadable(_) => Self::unknown(refusal.to_string()),
         }
     }
 }

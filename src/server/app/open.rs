@@ -12,7 +12,7 @@ use crate::server::{
     devices::{keys::Keys, to_device::Inboxes},
     federation::Federation,
     limits::RateLimits,
-    presence::Presence,
+    presence::{Board, Presence},
     rooms::{Rooms, receipts::Receipts, typing::Typing},
     store::{Access, OpenError, Store, StoreError},
     stream::{Filters, LazyMembers, Unread},
@@ -30,23 +30,44 @@ impl App {
         let store = Arc::new(store);
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
         let rooms = Rooms::open(&config, &store).await?;
+        let metrics = Arc::default();
         let federation = match config.federation.listen {
             Some(_) => {
-                let epoch = store.next_epoch(clock.unix_ms()).await.map_err(damaged)?;
-                Some(Federation::new(&config, Arc::clone(&rooms.signer), epoch)?)
+                let epoch = store.next_epoch(clock.now().to_unix()).await.map_err(damaged)?;
+                Some(Arc::new(Federation::new(
+                    &config,
+                    epoch,
+                    Arc::clone(&rooms.signer),
+                    Arc::clone(&store),
+                    clock.clone(),
+                    Arc::clone(&feed),
+                    Arc::clone(&metrics),
+                )?))
             }
             None => None,
         };
         let live = Arc::new(Live::new(clock.unix_ms() * 1000));
-        let presence = Presence::load(&store, &config.presence, &live, clock.now()).await.map_err(damaged)?;
+        let limits = Arc::new(RateLimits::new(config.rate_limits));
+        let board = Arc::new(Board::new(Arc::clone(&live)));
+        let presence = Presence::load(
+            Arc::clone(&store),
+            clock.clone(),
+            Arc::clone(&live),
+            Arc::clone(&feed),
+            Arc::clone(&limits),
+            Arc::clone(&board),
+            &config.presence,
+        );
+        let presence = Arc::new(presence.await.map_err(damaged)?);
         let app = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
-            limits: RateLimits::new(config.rate_limits),
+            limits,
             own_data: Arc::new(OwnData::load(Arc::clone(&store)).await.map_err(damaged)?),
             keys: Arc::new(Keys::new(Arc::clone(&store))),
             rooms,
             federation,
             contacts: Contacts::load(&store).await.map_err(damaged)?,
+            board,
             presence,
             typing: Arc::new(Typing::new(clock.clone(), Arc::clone(&live), Arc::clone(&feed))),
             receipts: Arc::new(Receipts::load(&store).await.map_err(damaged)?),
@@ -55,7 +76,7 @@ impl App {
             lazy_members: LazyMembers::default(),
             filters: Filters::default(),
             live,
-            metrics: Arc::default(),
+            metrics,
             wakers: Arc::default(),
             started: clock.now(),
             config,
@@ -64,7 +85,7 @@ impl App {
             store,
         });
         app.feed.subscribe(Some(Arc::new(Subscribers(Arc::downgrade(&app)))));
-        app.load_presence_across();
+        app.load_across();
         Ok(app)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         federation::Federation,
         limits::RateLimits,
         metrics::Metrics,
-        presence::Presence,
+        presence::{Board, Presence},
         rooms::{Rooms, receipts::Receipts, typing::Typing},
         store::Store,
         stream::{Filters, LazyMembers, Unread},
@@ -37,7 +37,7 @@ pub struct App {
     /// Sessions and password hashing.
     pub accounts: Arc<Accounts>,
     /// How often somebody may ask.
-    pub limits: RateLimits,
+    pub limits: Arc<RateLimits>,
     /// What users keep with their account.
     pub own_data: Arc<OwnData>,
     /// Keys for encryption.
@@ -45,11 +45,13 @@ pub struct App {
     /// Who is in which room, and the key that signs their events.
     pub rooms: Rooms,
     /// The traffic with other servers; `None`: this server is on its own.
-    pub federation: Option<Federation>,
+    pub federation: Option<Arc<Federation>>,
     /// Everybody's presence list.
     pub contacts: Contacts,
-    /// Everybody's presence.
-    pub presence: Presence,
+    /// The presence of this server's users.
+    pub presence: Arc<Presence>,
+    /// What readers are told of everybody's presence.
+    pub board: Arc<Board>,
     /// Who is typing where.
     pub typing: Arc<Typing>,
     /// Who has read how far.
@@ -95,7 +97,7 @@ impl App {
 
     /// Finishes what is under way and closes the store.
     pub async fn close(&self) {
-        if let Err(e) = self.presence.flush(&self.store).await {
+        if let Err(e) = self.presence.flush().await {
             tracing::error!(error = %e, "presence could not be written");
         }
         self.store.close().await;

@@ -6,9 +6,12 @@ use ruma::{OwnedUserId, RoomId, UserId};
 
 use super::parts::App;
 use crate::{
-    core::presence,
+    core::{federation::Status, presence},
     server::{
-        change::feed::{Change, Subscriber},
+        change::{
+            feed::{Change, Subscriber},
+            position::LivePosition,
+        },
         event::stored::StoredEvent,
     },
 };
@@ -33,13 +36,15 @@ impl Subscriber for Subscribers {
                 app.accounts.follow(change);
                 app.keys.follow(change);
                 app.inboxes.follow(change);
-                app.presence.deliveries.follow(change, &app.live);
+                app.presence.follow(change);
             }
-            Change::PresenceDelivery { .. } => app.presence.deliveries.follow(change, &app.live),
+            Change::PresenceDelivery { .. } => app.presence.follow(change),
             Change::Rewritten(_)
             | Change::DeviceList { .. }
             | Change::Profile { .. }
             | Change::Presence { .. }
+            | Change::Hidden { .. }
+            | Change::RemotePresence { .. }
             | Change::Typing { .. } => {}
         }
     }
@@ -53,7 +58,7 @@ impl Subscriber for Subscribers {
                 Change::DeviceList { user, .. } => app.wake_sharers(user),
                 Change::SessionsEnded { user, devices, none_left, .. } => {
                     for device in devices {
-                        app.presence_device_removed(user, device);
+                        app.presence.handle_device_removed(user, device);
                     }
                     if *none_left {
                         app.typing.stop_everywhere(user);
@@ -61,22 +66,19 @@ impl Subscriber for Subscribers {
                     // A long poll of a device that is gone ends.
                     app.wakers.wake(user);
                 }
-                Change::Profile { user, profile } => app.handle_profile(user, profile.clone()),
+                Change::Profile { user, profile } => app.presence.handle_profile(user, profile.clone()),
                 Change::Receipt { user, shown: false, .. }
                 | Change::ToDevice { user, .. }
                 | Change::AccountData { user, .. }
                 | Change::KeysLeft { user, .. } => app.wakers.wake(user),
                 Change::PresenceDelivery { session, .. } => app.wakers.wake(&session.user),
-                Change::Presence { user, change } => {
-                    match change {
-                        presence::Change::Quiet => {}
-                        presence::Change::Own => app.wakers.wake(user),
-                        presence::Change::Visible => {
-                            app.metrics.presence_changes.add(1);
-                            app.wake_observers(user);
-                        }
-                    }
-                    app.show_across(user, *change);
+                Change::Presence { user, change, position, status } => {
+                    app.tell_presence(user, *change, *position, status);
+                }
+                Change::Hidden { user } => app.typing.stop_everywhere(user),
+                Change::RemotePresence { observers, .. } => {
+                    app.board.follow(change);
+                    app.wakers.wake_all(observers.iter().map(|observer| &**observer));
                 }
                 Change::Rewritten(_) => {}
             }
@@ -85,6 +87,46 @@ impl Subscriber for Subscribers {
 }
 
 impl App {
+    /// Brings federation up to date with the list of `owner`, and with whom they share. Of one user this is
+    /// called in the order of the changes: by whoever holds the lock on writing lists.
+    pub(in crate::server) fn refresh_across(&self, owner: &UserId) {
+        if owner.server_name() != self.server_name() {
+            return;
+        }
+        if let Some(federation) = &self.federation {
+            let across = self.contacts.across(owner);
+            federation.presence.handle_lists(owner, across, || self.presence.status(owner));
+        }
+    }
+
+    /// Tells federation of everybody's lists, when the server starts.
+    pub(super) fn load_across(&self) {
+        for owner in self.contacts.owners() {
+            self.refresh_across(&owner);
+        }
+    }
+
+    /// A user of this server shows something else.
+    fn tell_presence(
+        &self,
+        user: &UserId,
+        change: presence::Change,
+        position: LivePosition,
+        status: &Status,
+    ) {
+        match change {
+            presence::Change::Own => return self.wakers.wake(user),
+            presence::Change::Quiet => {}
+            presence::Change::Visible => {
+                self.metrics.presence_changes.add(1);
+                self.wake_observers(user);
+            }
+        }
+        if let Some(federation) = &self.federation {
+            federation.presence.handle_status(user, position, status);
+        }
+    }
+
     /// Wakes the readers of everybody of this server whom an event concerns.
     fn wake_for(&self, event: &StoredEvent) {
         if let Some((user, _)) = event.membership()

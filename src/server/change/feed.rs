@@ -9,9 +9,9 @@ use std::{fmt, sync::Arc};
 use parking_lot::RwLock;
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 
-use super::position::LogPosition;
+use super::position::{LivePosition, LogPosition};
 use crate::{
-    core::presence,
+    core::{federation::Status, presence},
     server::{
         event::stored::StoredEvent,
         profile::Profile,
@@ -98,6 +98,26 @@ pub enum Change {
         user: Arc<OwnedUserId>,
         /// To whom it shows.
         change: presence::Change,
+        /// Of the change. Two of one user may be told in any order: the later position counts.
+        position: LivePosition,
+        /// What other servers may see of the user since then.
+        status: Status,
+    },
+    /// A user of this server wants to look offline from here on: nothing they do may show (P4).
+    Hidden {
+        /// Who.
+        user: OwnedUserId,
+    },
+    /// Something else is known of what a user of another server shows.
+    RemotePresence {
+        /// Who.
+        user: OwnedUserId,
+        /// What they show; `None`: it is not known.
+        status: Option<Status>,
+        /// Counts up from 1. Two of one user may be told in any order: the greater one counts.
+        order: u64,
+        /// The users of this server who observe them.
+        observers: Vec<OwnedUserId>,
     },
     /// Somebody began to type in a room, or ceased to.
     Typing {

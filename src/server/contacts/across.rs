@@ -2,19 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::{OwnedUserId, UserId};
 
 use super::Contacts;
-use crate::core::{list::Observing, visibility::Share};
-
-/// One user's list, as far as it has to do with other servers.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Across {
-    /// The users of other servers whom the user observes, and who accepted.
-    pub observed: BTreeSet<OwnedUserId>,
-    /// The servers of those others whom the user accepted, and with whom they share.
-    pub servers: BTreeSet<OwnedServerName>,
-}
+use crate::{
+    core::{list::Observing, visibility::Share},
+    server::federation::across::Across,
+};
 
 impl Contacts {
     /// The users who have a list, or had one.

@@ -22,7 +22,7 @@ use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 
-pub use self::{across::Across, edu::is_list_edu};
+pub use self::edu::is_list_edu;
 use self::{
     outbox::Outbox,
     sight::{Shares, Sight},

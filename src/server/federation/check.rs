@@ -9,19 +9,21 @@ use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    TlsError,
     addresses::Allowed,
     client::{Client, RequestError},
     connect::{ADDRESSES, connect_to},
     fetch::Fetch,
     keyring::verified,
     resolve::{Delegation, Found, Records, Resolver, Route},
-    tls,
+    tls::{self, TlsError},
 };
-use crate::server::{
-    clock::unix_ms,
-    config::{Config, servers::Policy},
-    keys::Signer,
+use crate::{
+    core::time::UnixMillis,
+    server::{
+        clock::unix_ms,
+        config::{Config, servers::Policy},
+        keys::Signer,
+    },
 };
 
 /// A user whom nobody has, for a question that only a server may ask.
@@ -179,7 +181,7 @@ impl Check {
     async fn ask_keys(&self, server: &ServerName, tell: Tell<'_>) -> Result<(), Obstacle> {
         let answer = self.client.request(server, Method::GET, "/_matrix/key/v2/server", None).await;
         let answer = answer.map_err(|e| failed(tell, "keys", printable(&e.to_string())))?;
-        let (keys, valid_until_ms) =
+        let (keys, UnixMillis(valid_until_ms)) =
             verified(server, answer.get()).map_err(|e| failed(tell, "keys", printable(&e.to_string())))?;
         let now = unix_ms();
         if valid_until_ms <= now {

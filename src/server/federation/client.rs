@@ -28,7 +28,7 @@ use tokio_rustls::client::TlsStream;
 use crate::server::keys::Signer;
 
 use super::{
-    connect::connect,
+    connect::{USER_AGENT, connect},
     resolve::{ResolveError, Resolver},
 };
 
@@ -87,7 +87,7 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Box<RawValue>, RequestError> {
-        let request = Request::builder().method(method).header(header::USER_AGENT, super::USER_AGENT);
+        let request = Request::builder().method(method).header(header::USER_AGENT, USER_AGENT);
         self.send(destination, request, path, body).await
     }
 

@@ -6,6 +6,9 @@ use rustls::{ClientConfig, pki_types::ServerName as TlsName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+/// How we introduce ourselves to other servers.
+pub(super) const USER_AGENT: &str = concat!("pilotlight/", env!("CARGO_PKG_VERSION"));
+
 /// How long one address may take to accept, and to finish the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,8 @@
 //! Takes what is due out of the queue and sends it: `PUT /_matrix/federation/v1/send/{txnId}`.
 
 use std::{
+    fmt,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,17 +12,20 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use ruma::ServerName;
+use ruma::{OwnedServerName, ServerName};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
 use super::{
-    Federation,
-    client::RequestError,
-    queue::{Edu, Key, Transaction},
+    client::{Client, RequestError},
+    presence::Presence,
+    queue::{Edu, Key, Queue, Transaction},
 };
-use crate::{core::federation::Outcome, server::app::App};
+use crate::{
+    core::{federation::Outcome, time::UnixMillis},
+    server::{clock::Clock, config::servers::Policy, metrics::Metrics},
+};
 
 /// Where reminders in the brief form go.
 pub const BRIEF: &str = "/_matrix/federation/unstable/org.pilotlight/r/";
@@ -30,14 +35,14 @@ const LAST_SENDING: Duration = Duration::from_secs(1);
 
 /// The IDs of transactions: never the same again, not after a restart either.
 #[derive(Debug)]
-pub struct TransactionIds {
+pub(super) struct TransactionIds {
     epoch: u64,
     next: AtomicU64,
 }
 
 impl TransactionIds {
     /// IDs of the start with the number `epoch`, which is greater after each start.
-    pub fn new(epoch: u64) -> Self {
+    pub(super) fn new(epoch: u64) -> Self {
         Self { epoch, next: AtomicU64::new(1) }
     }
 
@@ -50,7 +55,7 @@ impl TransactionIds {
 #[derive(Serialize)]
 struct Body<'a> {
     origin: &'a ServerName,
-    origin_server_ts: u64,
+    origin_server_ts: UnixMillis,
     pdus: [&'a RawValue; 0],
     edus: Vec<BodyEdu<'a>>,
 }
@@ -67,107 +72,139 @@ impl<'a> From<&'a Edu> for BodyEdu<'a> {
     }
 }
 
-/// Sends what is queued for other servers, until the task is dropped.
-pub async fn run(app: Arc<App>) {
-    let Some(federation) = &app.federation else { return };
-    if let Err(error) = app.resume_list_messages().await {
-        tracing::error!(%error, "messages about presence lists cannot be read");
+/// Who keeps what is said about lists until it is acknowledged: told of these EDUs when the server has them,
+/// before the queue forgets the transaction.
+#[derive(Clone)]
+pub struct Acknowledged(Arc<dyn Fn(OwnedServerName, Vec<Edu>) -> Done + Send + Sync>);
+
+/// The end of something that takes its time.
+type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Acknowledged {
+    /// Calls `handle` with the destination and the EDUs.
+    pub fn new<F: Future<Output = ()> + Send + 'static>(
+        handle: impl Fn(OwnedServerName, Vec<Edu>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move |destination, edus| Box::pin(handle(destination, edus))))
     }
-    let mut under_way = JoinSet::new();
-    loop {
-        let wake = loop {
-            match federation.queue.next(app.now()) {
-                Ok(transaction) => {
-                    under_way.spawn(deliver(Arc::clone(&app), transaction));
+}
+
+impl fmt::Debug for Acknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acknowledged").finish_non_exhaustive()
+    }
+}
+
+/// Takes what is due out of the queue, and sends it.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// The name of this server.
+    pub(super) own: OwnedServerName,
+    pub(super) clock: Clock,
+    pub(super) client: Client,
+    pub(super) policy: Arc<Policy>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) presence: Arc<Presence>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) ids: TransactionIds,
+}
+
+impl Delivery {
+    /// Sends what is queued for other servers, until the task is dropped.
+    pub(super) async fn run(self: &Arc<Self>, acknowledged: Acknowledged) {
+        let mut under_way = JoinSet::new();
+        loop {
+            let wake = loop {
+                match self.queue.next(self.clock.now()) {
+                    Ok(transaction) => {
+                        under_way.spawn(Arc::clone(self).deliver(transaction, acknowledged.clone()));
+                    }
+                    Err(wake) => break wake,
                 }
-                Err(wake) => break wake,
-            }
-        };
-        let pause = async {
-            match wake {
-                Some(at) => app.clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = federation.queue.changed() => {}
-            () = pause => {}
-            Some(ended) = under_way.join_next() => {
-                if let Err(e) = ended {
-                    tracing::error!(error = %e, "a transaction's task ended before its time");
+            };
+            let pause = async {
+                match wake {
+                    Some(at) => self.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.queue.changed() => {}
+                () = pause => {}
+                Some(ended) = under_way.join_next() => {
+                    if let Err(e) = ended {
+                        tracing::error!(error = %e, "a transaction's task ended before its time");
+                    }
                 }
             }
         }
     }
-}
 
-async fn deliver(app: Arc<App>, transaction: Transaction) {
-    let Some(federation) = &app.federation else { return };
-    let destination = &transaction.destination;
-    match put(&app, federation, &transaction).await {
-        Ok(bytes) => {
-            tracing::trace!(%destination, edus = transaction.edus.len(), bytes, "transaction acknowledged");
-            app.handle_outcome(&transaction, Outcome::Delivered).await;
-            federation.queue.handle_delivered(&transaction, bytes);
-            app.metrics.sent.count(transaction.edus.len(), bytes);
-        }
-        Err(error) => {
-            tracing::debug!(%destination, %error, "transaction failed");
-            app.handle_outcome(&transaction, Outcome::Failed).await;
-            federation.queue.handle_failed(app.now(), &transaction, error);
-            app.metrics.failed.add(1);
-        }
-    }
-}
-
-/// Sends a transaction, or what stands for it; the length of its body, or what went wrong.
-async fn put(app: &App, federation: &Federation, transaction: &Transaction) -> Result<usize, String> {
-    let destination = &transaction.destination;
-    if !federation.policy.speaks_with(destination) || destination == app.server_name() {
-        return Err("this server does not federate with that one".to_owned());
-    }
-    if let [Edu { brief: Some(brief), .. }] = &transaction.edus[..] {
-        let path = format!("{BRIEF}{brief}");
-        match federation.client.tell(destination, &path).await {
-            Ok(()) => return Ok(brief.len()),
-            // It reads what is sent in full, then.
-            Err(RequestError::Status(StatusCode::NOT_FOUND, _)) => {}
-            Err(e) => return Err(e.to_string()),
-        }
-    }
-    let body = Body {
-        origin: app.server_name(),
-        origin_server_ts: app.unix_ms(),
-        pdus: [],
-        edus: transaction.edus.iter().map(BodyEdu::from).collect(),
-    };
-    let body = Bytes::from(serde_json::to_vec(&body).map_err(|e| e.to_string())?);
-    let bytes = body.len();
-    let path = format!("/_matrix/federation/v1/send/{}", federation.transaction_ids.next());
-    let answer = federation.client.request(destination, Method::PUT, &path, Some(body)).await;
-    answer.map(|_| bytes).map_err(|e| e.to_string())
-}
-
-impl App {
-    /// Before the end: sends what waits for servers that can be reached, within [`LAST_SENDING`].
-    pub async fn send_rest(&self) {
-        let Some(federation) = &self.federation else { return };
-        self.flush_across();
-        if tokio::time::timeout(LAST_SENDING, federation.queue.settled()).await.is_err() {
+    /// Before the end: waits until what can be sent is sent, within [`LAST_SENDING`].
+    pub(super) async fn settle(&self) {
+        if tokio::time::timeout(LAST_SENDING, self.queue.settled()).await.is_err() {
             tracing::info!("not everything could be sent to other servers before the end");
         }
     }
 
-    /// Tells the senders of its EDUs how a transaction went; what is to be tried again is kept in the queue.
-    async fn handle_outcome(&self, transaction: &Transaction, outcome: Outcome) {
+    async fn deliver(self: Arc<Self>, transaction: Transaction, acknowledged: Acknowledged) {
+        let destination = &transaction.destination;
+        match self.put(&transaction).await {
+            Ok(bytes) => {
+                tracing::trace!(%destination, edus = transaction.edus.len(), bytes, "transaction acknowledged");
+                self.tell_presence(&transaction, Outcome::Delivered);
+                let is_of_lists = |edu: &&Edu| matches!(edu.key, Key::List { .. });
+                let of_lists: Vec<Edu> = transaction.edus.iter().filter(is_of_lists).cloned().collect();
+                if !of_lists.is_empty() {
+                    (acknowledged.0)(destination.clone(), of_lists).await;
+                }
+                self.queue.handle_delivered(&transaction, bytes);
+                self.metrics.sent.count(transaction.edus.len(), bytes);
+            }
+            Err(error) => {
+                tracing::debug!(%destination, %error, "transaction failed");
+                self.tell_presence(&transaction, Outcome::Failed);
+                self.queue.handle_failed(self.clock.now(), &transaction, error);
+                self.metrics.failed.add(1);
+            }
+        }
+    }
+
+    /// Tells the engine of presence how a transaction went. What else is to be tried again is kept in the queue.
+    fn tell_presence(&self, transaction: &Transaction, outcome: Outcome) {
         for edu in &transaction.edus {
             match edu.key {
-                Key::Presence => self.take_outcome(&transaction.destination, edu.seq, outcome),
+                Key::Presence => self.presence.handle_outcome(&transaction.destination, edu.seq, outcome),
                 Key::List { .. } => {}
             }
         }
-        if outcome == Outcome::Delivered {
-            self.handle_list_edus_delivered(&transaction.destination, &transaction.edus).await;
+    }
+
+    /// Sends a transaction, or what stands for it; the length of its body, or what went wrong.
+    async fn put(&self, transaction: &Transaction) -> Result<usize, String> {
+        let destination = &transaction.destination;
+        if !self.policy.speaks_with(destination) || *destination == self.own {
+            return Err("this server does not federate with that one".to_owned());
         }
+        if let [Edu { brief: Some(brief), .. }] = &transaction.edus[..] {
+            let path = format!("{BRIEF}{brief}");
+            match self.client.tell(destination, &path).await {
+                Ok(()) => return Ok(brief.len()),
+                // It reads what is sent in full, then.
+                Err(RequestError::Status(StatusCode::NOT_FOUND, _)) => {}
+                Err(e) => return Err(e.to_string()),
+            }
+        }
+        let body = Body {
+            origin: &self.own,
+            origin_server_ts: self.clock.now().to_unix(),
+            pdus: [],
+            edus: transaction.edus.iter().map(BodyEdu::from).collect(),
+        };
+        let body = Bytes::from(serde_json::to_vec(&body).map_err(|e| e.to_string())?);
+        let bytes = body.len();
+        let path = format!("/_matrix/federation/v1/send/{}", self.ids.next());
+        let answer = self.client.request(destination, Method::PUT, &path, Some(body)).await;
+        answer.map(|_| bytes).map_err(|e| e.to_string())
     }
 }

@@ -8,7 +8,10 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName as TlsName};
 
-use super::{addresses::Allowed, connect::connect};
+use super::{
+    addresses::Allowed,
+    connect::{USER_AGENT, connect},
+};
 
 /// The largest file that is read, in bytes.
 const MAX_SIZE: usize = 50 * 1024;
@@ -72,7 +75,7 @@ impl Fetch {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::new)?;
         let request = Request::get(uri.path_and_query().map_or("/", |p| p.as_str()))
             .header(header::HOST, uri.authority().map_or(host, |a| a.as_str()))
-            .header(header::USER_AGENT, super::USER_AGENT)
+            .header(header::USER_AGENT, USER_AGENT)
             .body(Empty::<Bytes>::new())
             .map_err(FetchError::new)?;
         let exchange = async {

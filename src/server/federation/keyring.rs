@@ -18,7 +18,13 @@ use ruma::{
 };
 
 use super::client::{Client, RequestError};
-use crate::server::store::{Store, StoreError};
+use crate::{
+    core::time::{Instant, UnixMillis},
+    server::{
+        clock::Clock,
+        store::{Store, StoreError},
+    },
+};
 
 /// Servers whose keys are held in memory; past that the memory starts anew (the store keeps all).
 const REMEMBERED: usize = 10_000;
@@ -36,6 +42,8 @@ const MAX_KEYS: usize = 32;
 #[derive(Debug)]
 pub struct Keyring {
     client: Client,
+    store: Arc<Store>,
+    clock: Clock,
     servers: Mutex<HashMap<OwnedServerName, Arc<Server>>>,
 }
 
@@ -51,8 +59,8 @@ struct Server {
 #[derive(Debug)]
 struct Known {
     keys: Arc<PublicKeySet>,
-    valid_until_ms: u64,
-    asked_ms: Option<u64>,
+    valid_until: UnixMillis,
+    asked: Option<Instant>,
 }
 
 /// Why a server's key is not known.
@@ -70,25 +78,20 @@ pub enum KeyError {
 
 impl Keyring {
     /// A keyring that asks with `client`.
-    pub fn new(client: Client) -> Self {
-        Self { client, servers: Mutex::default() }
+    pub fn new(client: Client, store: Arc<Store>, clock: Clock) -> Self {
+        Self { client, store, clock, servers: Mutex::default() }
     }
 
-    /// The keys of `server` that are valid at `now_ms` (Unix), with `key_id` among them.
+    /// The keys of `server` that are valid at this time, with `key_id` among them.
     ///
     /// # Errors
     /// [`KeyError`] when the server cannot be asked, or does not have the key.
-    pub async fn keys(
-        &self,
-        store: &Store,
-        server: &ServerName,
-        key_id: &str,
-        now_ms: u64,
-    ) -> Result<PublicKeyMap, KeyError> {
-        let entry = self.server(store, server).await?;
+    pub async fn keys(&self, server: &ServerName, key_id: &str) -> Result<PublicKeyMap, KeyError> {
+        let now = self.clock.now();
+        let entry = self.server(server).await?;
         let usable = || {
             let known = entry.known();
-            let usable = now_ms < known.valid_until_ms && known.keys.contains_key(key_id);
+            let usable = now.to_unix() < known.valid_until && known.keys.contains_key(key_id);
             usable.then(|| BTreeMap::from([(server.to_string(), PublicKeySet::clone(&known.keys))]))
         };
         if let Some(keys) = usable() {
@@ -98,41 +101,47 @@ impl Keyring {
         if let Some(keys) = usable() {
             return Ok(keys);
         }
-        let asked = entry.known().asked_ms;
-        if asked.is_some_and(|asked| now_ms.saturating_sub(asked) < ms(ASK_AGAIN)) {
+        let asked = entry.known().asked;
+        if asked.is_some_and(|asked| now.since(asked) < ASK_AGAIN) {
             return Err(KeyError::Unknown);
         }
-        entry.known().asked_ms = Some(now_ms);
-        let answer = self.ask(store, server, now_ms).await?;
+        entry.known().asked = Some(now);
+        let answer = self.ask(server, now).await?;
         *entry.known() = answer;
         usable().ok_or(KeyError::Unknown)
     }
 
-    async fn ask(&self, store: &Store, server: &ServerName, now_ms: u64) -> Result<Known, KeyError> {
+    async fn ask(&self, server: &ServerName, now: Instant) -> Result<Known, KeyError> {
         let answer = self
             .client
             .request(server, Method::GET, "/_matrix/key/v2/server", None)
             .await
             .map_err(KeyError::Request)?;
-        let (keys, valid_until_ms) = verified(server, answer.get())?;
-        let valid_until_ms = valid_until_ms.min(now_ms + ms(LONGEST_VALIDITY));
+        let (keys, valid_until) = verified(server, answer.get())?;
+        let valid_until = valid_until.min((now + LONGEST_VALIDITY).to_unix());
         let rows = keys.iter().map(|(id, key)| (id.clone(), key.as_bytes().to_vec())).collect();
-        store.put_server_keys(server.to_owned(), rows, valid_until_ms).await.map_err(KeyError::Store)?;
-        Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: Some(now_ms) })
+        self.store.put_server_keys(server.to_owned(), rows, valid_until).await.map_err(KeyError::Store)?;
+        Ok(Known { keys: Arc::new(keys), valid_until, asked: Some(now) })
     }
 
-    async fn server(&self, store: &Store, server: &ServerName) -> Result<Arc<Server>, KeyError> {
+    async fn server(&self, server: &ServerName) -> Result<Arc<Server>, KeyError> {
         let remembered = || self.servers.lock();
         if let Some(known) = remembered().get(server) {
             return Ok(Arc::clone(known));
         }
-        let known = Mutex::new(restore(store, server).await?);
+        let known = Mutex::new(self.restore(server).await?);
         let mut all = remembered();
         if all.len() >= REMEMBERED {
             all.clear();
         }
         let entry = || Arc::new(Server { known, asking: tokio::sync::Mutex::default() });
         Ok(Arc::clone(all.entry(server.to_owned()).or_insert_with(entry)))
+    }
+
+    async fn restore(&self, server: &ServerName) -> Result<Known, KeyError> {
+        let (rows, valid_until) = self.store.server_keys(server).await.map_err(KeyError::Store)?;
+        let keys = rows.into_iter().map(|(id, key)| (id, Base64::new(key))).collect();
+        Ok(Known { keys: Arc::new(keys), valid_until, asked: None })
     }
 }
 
@@ -142,14 +151,8 @@ impl Server {
     }
 }
 
-async fn restore(store: &Store, server: &ServerName) -> Result<Known, KeyError> {
-    let (rows, valid_until_ms) = store.server_keys(server).await.map_err(KeyError::Store)?;
-    let keys = rows.into_iter().map(|(id, key)| (id, Base64::new(key))).collect();
-    Ok(Known { keys: Arc::new(keys), valid_until_ms, asked_ms: None })
-}
-
 /// The keys in `answer`, if they are those of `server` and sign themselves; and until when they hold.
-pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySet, u64), KeyError> {
+pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySet, UnixMillis), KeyError> {
     let unproven = |e: &dyn std::fmt::Display| KeyError::Unproven(e.to_string());
     let keys: ServerSigningKeys = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
     if keys.server_name != server {
@@ -158,7 +161,7 @@ pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySe
     if keys.verify_keys.is_empty() || keys.verify_keys.len() > MAX_KEYS {
         return Err(unproven(&"no keys, or too many"));
     }
-    let valid_until_ms = keys.valid_until_ts.get().into();
+    let valid_until = UnixMillis(keys.valid_until_ts.get().into());
     let set: PublicKeySet = keys.verify_keys.into_iter().map(|(id, key)| (id.to_string(), key.key)).collect();
     let mut object: CanonicalJsonObject = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
     // Notaries sign too; what counts here is the server's own signature.
@@ -169,11 +172,7 @@ pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySe
         }
     }
     verify_json(&BTreeMap::from([(server.to_string(), set.clone())]), &object).map_err(|e| unproven(&e))?;
-    Ok((set, valid_until_ms))
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    Ok((set, valid_until))
 }
 
 impl std::fmt::Display for KeyError {
@@ -216,7 +215,7 @@ mod tests {
     fn keys_that_sign_themselves_are_taken() {
         let (keys, until) = verified(server_name!("a.example"), &document("a.example", "a.example")).unwrap();
         assert_eq!(keys.keys().collect::<Vec<_>>(), ["ed25519:1"]);
-        assert_eq!(until, 1_700_000_000_000);
+        assert_eq!(until, UnixMillis(1_700_000_000_000));
     }
 
     #[test]

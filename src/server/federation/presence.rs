@@ -1,10 +1,12 @@
 //! Presence between servers: the core's engine with a clock, the lists and the queue around it.
 //!
-//! What it is told comes from `contacts` (who observes whom), from `presence` (who shows what, who has a
-//! stream open) and from `send` (what peers say); what it wants goes to the queue, and to the presence of
-//! remote users. When what is sent and believed is decided by [`crate::core::federation`].
+//! What it is told comes as plain values: who observes whom ([`Across`]), who shows what, who has a stream
+//! open, what peers say. What it wants goes to the queue; what it comes to know of the users of other servers goes to the
+//! feed. When what is sent and believed is decided by [`crate::core::federation`].
 //!
-//! Locks: this one first, then those of `contacts`, `presence` and the queue.
+//! Locks: under this one only the queue's is taken. The feed is told after it, so that two changes of one
+//! user may be told in any order: they carry their numbers. For the same reason a status that comes in has its
+//! live position, and a later one is never replaced by an earlier.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,18 +20,26 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::{
-    Federation,
-    queue::{Edu, Key},
+    across::Across,
+    queue::{Edu, Key, Queue},
+    readers::Readers,
 };
 use crate::{
     core::{
         federation::{
-            BadEdu, Config, Event, Federation as Role, Outcome, PeerView, Permission, Rejected, decode_brief,
+            BadEdu, BadUserId, Config, Event, Federation as Role, Outcome, PeerView, Permission, Rejected,
+            Status, decode_brief,
         },
-        presence::Change,
         time::Instant,
     },
-    server::{app::App, contacts::Across},
+    server::{
+        change::{
+            feed::{Change, Feed},
+            position::LivePosition,
+        },
+        clock::Clock,
+        config::servers::Policy,
+    },
 };
 
 /// The type of the EDU that carries presence.
@@ -40,6 +50,10 @@ pub const PRESENCE: &str = "m.presence";
 /// Memory: the engine's, and the names of those who are on lists across servers.
 #[derive(Debug)]
 pub struct Presence {
+    clock: Clock,
+    feed: Arc<Feed>,
+    policy: Arc<Policy>,
+    queue: Arc<Queue>,
     inner: Mutex<Inner>,
     /// The next deadline came nearer.
     earlier: Notify,
@@ -47,42 +61,56 @@ pub struct Presence {
     grace: Duration,
 }
 
+/// A stream or poll that tells of others, until this is dropped.
+#[derive(Debug)]
+pub struct Attached {
+    presence: Arc<Presence>,
+    user: OwnedUserId,
+}
+
 #[derive(Debug)]
 struct Inner {
     role: Role,
     /// What the engine knows of the lists of this server's users.
-    across: HashMap<OwnedUserId, Across>,
+    lists: HashMap<OwnedUserId, Lists>,
     /// The users of other servers who are observed here, and by whom.
     observers: HashMap<OwnedUserId, BTreeSet<OwnedUserId>>,
     readers: Readers,
     /// Those of whom the engine knows that they read: readers who observe somebody, or did.
     attached: BTreeSet<OwnedUserId>,
+    /// Counts what became known of the users of other servers.
+    told: u64,
     /// When the timers' task wakes up next.
     armed: Option<Instant>,
 }
 
-/// Who has a stream or poll open, or had one a moment ago (L8).
 #[derive(Debug, Default)]
-struct Readers {
-    /// How many are open.
-    open: BTreeMap<OwnedUserId, usize>,
-    /// Those for whom none is open any more, and when that counts.
-    leaving: BTreeMap<OwnedUserId, Instant>,
-    by_time: BTreeSet<(Instant, OwnedUserId)>,
+struct Lists {
+    across: Across,
+    /// Of the status that the engine has, while there are servers that may see it.
+    shown: LivePosition,
 }
 
 impl Presence {
-    /// Knows nobody yet; see [`App::load_presence_across`].
-    pub fn new(own: &ServerName, epoch: u64, config: Config, grace: Duration) -> Self {
+    /// Knows nobody yet; see [`Self::handle_lists`]. `epoch` is greater after each start.
+    pub fn new(
+        own: &ServerName,
+        epoch: u64,
+        config: Config,
+        grace: Duration,
+        (clock, feed): (Clock, Arc<Feed>),
+        (policy, queue): (Arc<Policy>, Arc<Queue>),
+    ) -> Self {
         let inner = Inner {
             role: Role::new(own.as_str(), epoch, rand::random(), config),
-            across: HashMap::new(),
+            lists: HashMap::new(),
             observers: HashMap::new(),
             readers: Readers::default(),
             attached: BTreeSet::new(),
+            told: 0,
             armed: None,
         };
-        Self { inner: Mutex::new(inner), earlier: Notify::new(), grace }
+        Self { clock, feed, policy, queue, inner: Mutex::new(inner), earlier: Notify::new(), grace }
     }
 
     /// How it stands with every server with which presence is or was shared, by name.
@@ -90,228 +118,238 @@ impl Presence {
         self.lock().role.peers().map(|(name, view)| (name.to_owned(), view)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
+    /// The list of `owner` changed, or with whom they share. Those of one user are handed in in their order.
+    /// `status` is what the user shows, and since when; it is asked for without a lock being held, when a first
+    /// server may see it.
+    pub fn handle_lists(
+        &self,
+        owner: &UserId,
+        mut across: Across,
+        status: impl Fn() -> (LivePosition, Status),
+    ) {
+        across.observed.retain(|user| self.policy.shares_presence_with(user.server_name()));
+        across.servers.retain(|server| self.policy.shares_presence_with(server));
+        let shown = if across.servers.is_empty() { Default::default() } else { status() };
+        let is_first = self.input(|inner, now| inner.handle_lists(owner, across, shown, now));
+        if is_first {
+            // What the user came to show in between was told while nobody listened for it.
+            let (position, status) = status();
+            self.handle_status(owner, position, &status);
+        }
     }
-}
 
-/// Runs the timers of presence between servers until the task is dropped.
-pub async fn run(app: Arc<App>) {
-    let Some(federation) = &app.federation else { return };
-    loop {
-        let next = {
-            let mut inner = federation.presence.lock();
-            inner.armed = inner.deadline();
-            inner.armed
-        };
-        match next {
-            Some(at) => tokio::select! {
-                () = app.clock.sleep_until(at) => {}
-                () = federation.presence.earlier.notified() => continue,
-            },
-            None => {
-                federation.presence.earlier.notified().await;
-                continue;
+    /// A user of this server shows `status` since `position`. It counts if a server may see the user, and if
+    /// nothing later is known.
+    pub fn handle_status(&self, user: &UserId, position: LivePosition, status: &Status) {
+        self.input(|inner, now| {
+            let Some(lists) = inner.lists.get_mut(user) else { return };
+            if !lists.across.servers.is_empty() && position >= lists.shown {
+                lists.shown = position;
+                is_ours(inner.role.handle_local_change(now, user.as_str(), status.clone()));
             }
-        }
-        app.across(|_, inner, now| {
-            for user in inner.readers.left(now) {
-                inner.detach(&user, now);
-            }
-            inner.role.handle_timeout(now);
-        });
-    }
-}
-
-impl App {
-    /// Tells the engine of everybody's lists, when the server starts.
-    pub fn load_presence_across(&self) {
-        for owner in self.contacts.owners() {
-            self.refresh_across(&owner);
-        }
-    }
-
-    /// Brings the engine up to date with the list of `owner`, and with whom they share.
-    pub fn refresh_across(&self, owner: &UserId) {
-        if owner.server_name() != self.server_name() {
-            return;
-        }
-        self.across(|federation, inner, now| {
-            let shares = |server: &ServerName| federation.policy.shares_presence_with(server);
-            let mut across = self.contacts.across(owner);
-            across.observed.retain(|user| shares(user.server_name()));
-            across.servers.retain(|server| shares(server));
-            self.take_lists(inner, owner, across, now);
         });
     }
 
-    /// A user of this server may show something else than before.
-    pub(in crate::server) fn show_across(&self, user: &UserId, change: Change) {
-        if change != Change::Own {
-            self.across(|_, inner, now| {
-                if inner.across.get(user).is_some_and(|across| !across.servers.is_empty()) {
-                    self.take_status(inner, user, now);
-                }
-            });
-        }
-    }
-
-    /// The user opened a stream or poll that tells of others (L8).
-    pub(in crate::server) fn attach_across(&self, user: &UserId) {
-        self.across(|_, inner, now| {
+    /// The user opens a stream or poll that tells of others (L8). Who does not open the next within the
+    /// grace period after its end needs nobody to be polled.
+    pub fn attach(self: &Arc<Self>, user: &UserId) -> Attached {
+        self.input(|inner, now| {
             let is_new = inner.readers.open(user);
-            if is_new && inner.across.get(user).is_some_and(|across| !across.observed.is_empty()) {
+            if is_new && inner.lists.get(user).is_some_and(|lists| !lists.across.observed.is_empty()) {
                 inner.attach(user, now);
             }
         });
-    }
-
-    /// A stream or poll of the user ended. Who does not open the next within the grace period needs nobody
-    /// to be polled.
-    pub(in crate::server) fn detach_across(&self, user: &UserId) {
-        self.across(|federation, inner, now| inner.readers.close(user, now + federation.presence.grace));
+        Attached { presence: Arc::clone(self), user: user.to_owned() }
     }
 
     /// An EDU `m.presence` came from `origin`.
-    pub fn take_presence(&self, origin: &ServerName, content: &RawValue) {
-        self.take_from(origin, |role, now| role.handle_edu(now, origin.as_str(), content.get()));
+    pub fn handle_edu(&self, origin: &ServerName, content: &RawValue) {
+        self.handle_from(origin, |role, now| role.handle_edu(now, origin.as_str(), content.get()));
     }
 
     /// A reminder in the brief form came from `origin`.
     ///
     /// # Errors
     /// [`BadEdu`] when it has another form.
-    pub fn take_brief(&self, origin: &ServerName, text: &str) -> Result<(), BadEdu> {
+    pub fn handle_brief(&self, origin: &ServerName, text: &str) -> Result<(), BadEdu> {
         let reminder = decode_brief(text)?;
-        self.take_from(origin, |role, now| role.handle_reminder(now, origin.as_str(), reminder));
+        self.handle_from(origin, |role, now| role.handle_reminder(now, origin.as_str(), reminder));
         Ok(())
     }
 
-    fn take_from(&self, origin: &ServerName, take: impl FnOnce(&mut Role, Instant) -> Result<(), Rejected>) {
-        self.across(|federation, inner, now| {
-            if !federation.policy.shares_presence_with(origin) {
-                return tracing::debug!(%origin, "presence of a server with which none is shared");
-            }
-            if let Err(error) = take(&mut inner.role, now) {
+    fn handle_from(
+        &self,
+        origin: &ServerName,
+        handle: impl FnOnce(&mut Role, Instant) -> Result<(), Rejected>,
+    ) {
+        if !self.policy.shares_presence_with(origin) {
+            return tracing::debug!(%origin, "presence of a server with which none is shared");
+        }
+        self.input(|inner, now| {
+            if let Err(error) = handle(&mut inner.role, now) {
                 tracing::debug!(%origin, %error, "presence is not taken");
             }
         });
     }
 
     /// A request came that proved to be from `peer`: it lives.
-    pub fn take_life_sign(&self, peer: &ServerName) {
-        self.across(|federation, inner, now| {
-            federation.queue.handle_traffic(now, peer);
-            inner.role.handle_traffic(now, peer.as_str());
-        });
+    pub(super) fn handle_traffic(&self, peer: &ServerName) {
+        self.input(|inner, now| inner.role.handle_traffic(now, peer.as_str()));
     }
 
     /// The message `seq` of the engine was acknowledged by `destination`, or failed.
-    pub fn take_outcome(&self, destination: &ServerName, seq: u64, outcome: Outcome) {
-        self.across(|_, inner, now| inner.role.handle_outcome(now, destination.as_str(), seq, outcome));
+    pub(super) fn handle_outcome(&self, destination: &ServerName, seq: u64, outcome: Outcome) {
+        self.input(|inner, now| inner.role.handle_outcome(now, destination.as_str(), seq, outcome));
     }
 
     /// Before the end: queues what waits for the end of a batch window. Nobody is said to be offline: who
     /// is back within the promise was never away, and otherwise the peers see that it has run out.
-    pub fn flush_across(&self) {
-        self.across(|_, inner, now| inner.role.handle_flush(now));
+    pub(super) fn handle_flush(&self) {
+        self.input(|inner, now| inner.role.handle_flush(now));
+    }
+
+    /// Runs the timers until the task is dropped.
+    pub(super) async fn run(&self) {
+        loop {
+            match self.arm() {
+                Some(at) => tokio::select! {
+                    () = self.clock.sleep_until(at) => self.handle_timeout(),
+                    () = self.earlier.notified() => {}
+                },
+                None => self.earlier.notified().await,
+            }
+        }
+    }
+
+    fn arm(&self) -> Option<Instant> {
+        let mut inner = self.lock();
+        inner.armed = inner.deadline();
+        inner.armed
+    }
+
+    fn handle_timeout(&self) {
+        self.input(|inner, now| {
+            for user in inner.readers.left(now) {
+                inner.detach(&user, now);
+            }
+            inner.role.handle_timeout(now);
+        });
     }
 
     /// Runs an input, and does what follows.
-    fn across(&self, input: impl FnOnce(&Federation, &mut Inner, Instant)) {
-        let Some(federation) = &self.federation else { return };
-        let mut inner = federation.presence.lock();
-        let now = self.now();
-        input(federation, &mut inner, now);
+    fn input<T>(&self, input: impl FnOnce(&mut Inner, Instant) -> T) -> T {
+        let (answer, told) = {
+            let mut inner = self.lock();
+            let now = self.clock.now();
+            let answer = input(&mut inner, now);
+            (answer, self.drain(&mut inner, now))
+        };
+        if !told.is_empty() {
+            self.feed.tell(&told);
+        }
+        answer
+    }
+
+    /// Takes the engine's outputs: messages to the queue. Answers with what is to be told when the lock is gone.
+    fn drain(&self, inner: &mut Inner, now: Instant) -> Vec<Change> {
+        let mut told = Vec::new();
         while let Some(event) = inner.role.poll_output() {
             match event {
                 Event::Send { destination, seq, content, brief } => {
-                    if let Err(error) = queue_presence(federation, &destination, seq, content, brief) {
+                    if let Err(error) = self.send(&destination, seq, content, brief) {
                         tracing::warn!(%destination, %error, "presence cannot be sent");
                         inner.role.handle_outcome(now, &destination, seq, Outcome::Failed);
                     }
                 }
                 Event::RemoteChanged { user_id, status } => {
                     let Ok(user) = UserId::parse(user_id) else { continue };
-                    let observers = inner.observers.get(&user);
-                    self.presence.show_remote(&user, status.as_ref(), &self.live);
-                    self.wakers.wake_all(observers.into_iter().flatten().map(|observer| &**observer));
+                    let observers = inner.observers.get(&user).into_iter().flatten().cloned().collect();
+                    inner.told += 1;
+                    told.push(Change::RemotePresence { user, status, order: inner.told, observers });
                 }
             }
         }
         if inner.deadline().is_some_and(|next| inner.armed.is_none_or(|armed| next < armed)) {
             inner.armed = inner.deadline();
-            federation.presence.earlier.notify_one();
+            self.earlier.notify_one();
         }
+        told
     }
 
-    fn take_lists(&self, inner: &mut Inner, owner: &UserId, across: Across, now: Instant) {
-        let before = inner.across.remove(owner).unwrap_or_default();
-        let ours = |e| tracing::error!(error = %e, "a user ID is none after all");
-        for observed in before.observed.difference(&across.observed) {
-            inner.forget_observer(observed, owner);
-            inner.role.handle_interest_removed(now, owner.as_str(), observed.as_str()).unwrap_or_else(ours);
-        }
-        for observed in across.observed.difference(&before.observed) {
-            inner.observers.entry(observed.clone()).or_default().insert(owner.to_owned());
-            inner.role.handle_interest_added(now, owner.as_str(), observed.as_str()).unwrap_or_else(ours);
-        }
-        if inner.readers.has(owner) && before.observed.is_empty() && !across.observed.is_empty() {
-            inner.attach(owner, now);
-        }
-        if before.servers.is_empty() && !across.servers.is_empty() {
-            self.take_status(inner, owner, now);
-        }
-        let lost = before.servers.difference(&across.servers).map(|server| (server, Permission::Denied));
-        let gained = across.servers.difference(&before.servers).map(|server| (server, Permission::Allowed));
-        for (server, permission) in lost.chain(gained) {
-            let (server, owner) = (server.as_str(), owner.as_str());
-            inner.role.handle_permission(now, server, owner, permission).unwrap_or_else(ours);
-        }
-        if across != Across::default() {
-            inner.across.insert(owner.to_owned(), across);
-        }
+    fn send(
+        &self,
+        destination: &str,
+        seq: u64,
+        content: String,
+        brief: Option<String>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let destination = OwnedServerName::try_from(destination)?;
+        let content = RawValue::from_string(content)?;
+        let edu = Edu { kind: PRESENCE, content, brief, key: Key::Presence, seq };
+        Ok(self.queue.push(&destination, edu)?)
     }
 
-    fn take_status(&self, inner: &mut Inner, user: &UserId, now: Instant) {
-        let status = self.presence.status_across(user, now);
-        if let Err(e) = inner.role.handle_local_change(now, user.as_str(), status) {
-            tracing::error!(error = %e, "a user ID is none after all");
-        }
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 }
 
-fn queue_presence(
-    federation: &Federation,
-    destination: &str,
-    seq: u64,
-    content: String,
-    brief: Option<String>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let destination = OwnedServerName::try_from(destination)?;
-    let content = RawValue::from_string(content)?;
-    let edu = Edu { kind: PRESENCE, content, brief, key: Key::Presence, seq };
-    Ok(federation.queue.push(&destination, edu)?)
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let grace = self.presence.grace;
+        self.presence.input(|inner, now| inner.readers.close(&self.user, now + grace));
+    }
 }
 
 impl Inner {
     fn deadline(&self) -> Option<Instant> {
-        let leaves = self.readers.by_time.first().map(|(at, _)| *at);
-        self.role.poll_timeout().into_iter().chain(leaves).min()
+        self.role.poll_timeout().into_iter().chain(self.readers.deadline()).min()
+    }
+
+    /// Takes a list; whether the first servers may see its owner from here on, who shows `status` since `position`.
+    fn handle_lists(
+        &mut self,
+        owner: &UserId,
+        across: Across,
+        (position, status): (LivePosition, Status),
+        now: Instant,
+    ) -> bool {
+        let Lists { across: before, shown } = self.lists.remove(owner).unwrap_or_default();
+        for observed in before.observed.difference(&across.observed) {
+            self.forget_observer(observed, owner);
+            is_ours(self.role.handle_interest_removed(now, owner.as_str(), observed.as_str()));
+        }
+        for observed in across.observed.difference(&before.observed) {
+            self.observers.entry(observed.clone()).or_default().insert(owner.to_owned());
+            is_ours(self.role.handle_interest_added(now, owner.as_str(), observed.as_str()));
+        }
+        if self.readers.has(owner) && before.observed.is_empty() && !across.observed.is_empty() {
+            self.attach(owner, now);
+        }
+        let is_first = before.servers.is_empty() && !across.servers.is_empty();
+        if is_first {
+            is_ours(self.role.handle_local_change(now, owner.as_str(), status));
+        }
+        let lost = before.servers.difference(&across.servers).map(|server| (server, Permission::Denied));
+        let gained = across.servers.difference(&before.servers).map(|server| (server, Permission::Allowed));
+        for (server, permission) in lost.chain(gained) {
+            is_ours(self.role.handle_permission(now, server.as_str(), owner.as_str(), permission));
+        }
+        if across != Across::default() {
+            let shown = if is_first { position } else { shown };
+            self.lists.insert(owner.to_owned(), Lists { across, shown });
+        }
+        is_first
     }
 
     fn attach(&mut self, user: &UserId, now: Instant) {
         self.attached.insert(user.to_owned());
-        if let Err(e) = self.role.handle_client_attached(now, user.as_str()) {
-            tracing::error!(error = %e, "a user ID is none after all");
-        }
+        is_ours(self.role.handle_client_attached(now, user.as_str()));
     }
 
     fn detach(&mut self, user: &UserId, now: Instant) {
-        if self.attached.remove(user)
-            && let Err(e) = self.role.handle_client_detached(now, user.as_str())
-        {
-            tracing::error!(error = %e, "a user ID is none after all");
+        if self.attached.remove(user) {
+            is_ours(self.role.handle_client_detached(now, user.as_str()));
         }
     }
 
@@ -325,68 +363,12 @@ impl Inner {
     }
 }
 
-impl Readers {
-    /// Whether the user counts as reading.
-    fn has(&self, user: &UserId) -> bool {
-        self.open.contains_key(user) || self.leaving.contains_key(user)
-    }
-
-    /// One more is open; whether the user did not count before.
-    fn open(&mut self, user: &UserId) -> bool {
-        if let Some(open) = self.open.get_mut(user) {
-            *open += 1;
-            return false;
-        }
-        self.open.insert(user.to_owned(), 1);
-        match self.leaving.remove(user) {
-            Some(at) => !self.by_time.remove(&(at, user.to_owned())),
-            None => true,
-        }
-    }
-
-    /// One less is open; when it was the last, the user counts until `until`.
-    fn close(&mut self, user: &UserId, until: Instant) {
-        let Some(open) = self.open.get_mut(user) else { return };
-        *open -= 1;
-        if *open == 0 {
-            self.open.remove(user);
-            self.leaving.insert(user.to_owned(), until);
-            self.by_time.insert((until, user.to_owned()));
-        }
-    }
-
-    /// Those who do not count any more.
-    fn left(&mut self, now: Instant) -> Vec<OwnedUserId> {
-        let mut left = Vec::new();
-        while self.by_time.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, user) = self.by_time.pop_first().expect("there is one");
-            self.leaving.remove(&user);
-            left.push(user);
-        }
-        left
+/// The engine refuses only what is no user ID, and those that it is told here are.
+fn is_ours(taken: Result<(), BadUserId>) {
+    if let Err(e) = taken {
+        tracing::error!(error = %e, "a user ID is none after all");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use ruma::user_id;
-
-    use super::*;
-
-    #[test]
-    fn l8_a_reader_counts_from_the_first_stream_until_some_time_after_the_last() {
-        let (mut readers, alice) = (Readers::default(), user_id!("@alice:x"));
-        let at = Instant::from_millis;
-        assert!(readers.open(alice));
-        assert!(!readers.open(alice), "a second stream");
-        readers.close(alice, at(10));
-        assert!(readers.left(at(100)).is_empty(), "one is open");
-        readers.close(alice, at(20));
-        assert!(!readers.open(alice), "the next poll in time");
-        assert!(readers.left(at(100)).is_empty(), "it is open");
-        readers.close(alice, at(120));
-        assert!(readers.left(at(119)).is_empty() && readers.has(alice));
-        assert_eq!(readers.left(at(120)), [alice]);
-        assert!(!readers.has(alice) && readers.open(alice));
-    }
-}
+mod tests;

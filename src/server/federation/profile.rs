@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use ruma::UserId;
 use serde::Deserialize;
 
-use super::{Federation, client::RequestError};
+use super::{client::RequestError, parts::Federation};
 use crate::server::profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME, Profile};
 
 /// Why there is no profile.

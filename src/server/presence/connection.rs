@@ -1,34 +1,32 @@
-//! What devices and users say: they connect, go idle, choose; and how that reaches those who may see it.
+//! What reaches the engine from outside: devices connect and go, users act, and say what they are.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{DeviceId, OwnedUserId, UserId};
 
-use super::{Presence, Ticket, device_key};
+use super::{
+    engine::Presence,
+    refusal::Refusal,
+    said::{Said, device_key},
+    waiting::{Held, Turn},
+};
 use crate::{
-    core::{
-        presence::{Change as Shows, DeviceType, SetPresence},
-        time::Instant,
-    },
-    server::{app::App, change::feed::Change, profile::Profile, session::Session, store::StoreError},
+    core::presence::{DeviceType, SetPresence},
+    server::{change::feed::Change, session::Session, store::StoreError},
 };
 
 /// A poll or stream of a device, which counts as connected until this is dropped.
 #[derive(Debug)]
 pub struct Connected {
-    app: Arc<App>,
+    presence: Arc<Presence>,
     session: Session,
 }
 
-/// A poll or stream that tells of others, until this is dropped: their servers are asked as long (L8).
-#[derive(Debug)]
-pub struct Reading {
-    app: Arc<App>,
-    user: OwnedUserId,
-}
-
-impl App {
+impl Presence {
     /// A poll or stream of the device begins (P12); it may say what kind of device it is (P7).
+    ///
+    /// # Errors
+    /// [`StoreError`] when what the store has of the user cannot be read.
     pub async fn connect(
         self: &Arc<Self>,
         session: &Session,
@@ -36,10 +34,9 @@ impl App {
         device_type: Option<DeviceType>,
     ) -> Result<Connected, StoreError> {
         let device = device_key(&session.device);
-        let now = self.now();
-        let connected = Connected { app: Arc::clone(self), session: session.clone() };
-        self.presence.introduce(&session.user, &self.store, now).await?;
-        self.presence_input(&session.user, |engine, user| {
+        let connected = Connected { presence: Arc::clone(self), session: session.clone() };
+        self.introduce(&session.user).await?;
+        self.input(&session.user, |engine, user, now| {
             engine.handle_connected(user, device, says, now);
             if device_type.is_some() {
                 engine.handle_device_type(user, device, device_type);
@@ -48,84 +45,85 @@ impl App {
         Ok(connected)
     }
 
-    /// A poll or stream begins that tells of others, whether or not the device counts as connected by it.
-    /// `None`: the device stopped that.
-    pub fn read_presence(self: &Arc<Self>, session: &Session) -> Option<Reading> {
-        if !self.presence.deliveries.is_on(session) {
-            return None;
-        }
-        self.attach_across(&session.user);
-        Some(Reading { app: Arc::clone(self), user: session.user.clone() })
-    }
-
     /// The device was logged out.
-    pub fn presence_device_removed(&self, user: &UserId, device: &DeviceId) {
-        let (device, now) = (device_key(device), self.now());
-        self.presence_input(user, |engine, user| engine.handle_device_removed(user, device, now));
+    pub fn handle_device_removed(&self, user: &UserId, device: &DeviceId) {
+        let device = device_key(device);
+        self.input(user, |engine, user, now| engine.handle_device_removed(user, device, now));
     }
 
     /// The user did something that counts as being active (P8): sent a message.
+    ///
+    /// # Errors
+    /// As for [`Self::connect`].
     pub async fn handle_pro_active(&self, user: &UserId) -> Result<(), StoreError> {
-        let now = self.now();
-        self.presence.introduce(user, &self.store, now).await?;
-        self.presence_input(user, |engine, user| engine.handle_pro_active(user, now));
+        self.introduce(user).await?;
+        self.input(user, |engine, user, now| engine.handle_pro_active(user, now));
         Ok(())
     }
 
-    /// The user changed name or picture: one event tells it with the presence (P10).
-    pub fn handle_profile(&self, user: &UserId, profile: Profile) {
-        if self.presence.replace_profile(user, profile, &self.live, self.now()) {
-            self.tell(vec![Change::Presence { user: Arc::new(user.to_owned()), change: Shows::Visible }]);
+    /// Takes what a user or device says of presence: at once, or when the rate limit has room for it, and
+    /// then together with what else was said meanwhile. On the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the store fails.
+    pub async fn handle_said(self: &Arc<Self>, session: &Session, said: Said) -> Result<(), Refusal> {
+        let user = &session.user;
+        match self.waiting.turn(user, said, || self.count(user)) {
+            Turn::Now(said) => Ok(self.apply(user, said).await?),
+            Turn::Later(mut taken, wait) => {
+                if let Some(wait) = wait {
+                    // Goes on though the client goes away: what it said was its last state.
+                    tokio::spawn(Arc::clone(self).apply_later(user.clone(), wait));
+                }
+                match taken.wait_for(Option::is_some).await.as_deref() {
+                    Ok(Some(true)) => Ok(()),
+                    Ok(_) | Err(_) => Err(Refusal::NotTaken),
+                }
+            }
         }
     }
 
-    pub(super) fn presence_input(
-        &self,
-        user: &UserId,
-        input: impl FnOnce(&mut crate::core::presence::Engine, crate::core::presence::UserKey),
-    ) -> Option<Ticket> {
-        let (told, ticket) = self.presence.input(user, &self.live, self.now(), input)?;
-        self.tell(told);
-        Some(ticket)
-    }
-
-    /// Tells whoever hears of presence.
-    pub(super) fn tell(&self, changes: Vec<Change>) {
-        if !changes.is_empty() {
-            self.feed.tell(&changes);
+    async fn apply_later(self: Arc<Self>, user: OwnedUserId, wait: Duration) {
+        let mut wait = wait;
+        loop {
+            self.clock.sleep(wait).await;
+            match self.count(&user) {
+                Ok(()) => break,
+                Err(longer) => wait = longer,
+            }
         }
+        let Some(Held { said, taken }) = self.waiting.take(&user) else { return };
+        let stored = self.apply(&user, said).await;
+        if let Err(e) = &stored {
+            tracing::error!(error = %e, "presence could not be taken");
+        }
+        taken.send_replace(Some(stored.is_ok()));
     }
-}
 
-impl Presence {
-    /// Takes a new profile; false: nobody was ever told of this user.
-    fn replace_profile(
-        &self,
-        user: &UserId,
-        profile: Profile,
-        live: &crate::server::change::position::Live,
-        now: Instant,
-    ) -> bool {
-        let mut inner = self.lock();
-        let Some(key) = inner.keys.get(user).copied() else { return false };
-        inner.users[key.0 as usize].profile = profile;
-        let position = live.advance();
-        inner.publish(key, position, now);
-        true
+    fn count(&self, user: &OwnedUserId) -> Result<(), Duration> {
+        self.limits.presence(user, self.clock.unix_ms())
+    }
+
+    async fn apply(&self, user: &OwnedUserId, said: Said) -> Result<(), StoreError> {
+        let (hides, is_choice) = (said.hides(), said.is_choice());
+        self.introduce(user).await?;
+        let ticket = self.input(user, |engine, user, now| said.apply(engine, user, now));
+        if hides {
+            self.feed.tell(&[Change::Hidden { user: user.clone() }]);
+        }
+        // What a device reports is not kept over a restart: nobody waits for the disk.
+        match ticket {
+            Some(ticket) if is_choice => self.written(ticket).await,
+            _ => Ok(()),
+        }
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        let (device, now) = (device_key(&self.session.device), self.app.now());
-        self.app.presence_input(&self.session.user, |engine, user| {
+        let device = device_key(&self.session.device);
+        self.presence.input(&self.session.user, |engine, user, now| {
             engine.handle_disconnected(user, device, now);
         });
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.app.detach_across(&self.user);
     }
 }

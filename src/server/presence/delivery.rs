@@ -1,6 +1,9 @@
 //! Whether a device wants to be told of presence (L8): by itself while it has a stream open, unless it said stop.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
@@ -16,7 +19,10 @@ use crate::server::{
 
 /// The devices that stopped the delivery of presence. Bounded by the number of devices.
 #[derive(Debug)]
-pub struct Deliveries(Mutex<Inner>);
+pub struct Deliveries {
+    live: Arc<Live>,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -26,12 +32,12 @@ struct Inner {
 }
 
 impl Deliveries {
-    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
+    pub(super) async fn load(store: &Store, live: Arc<Live>) -> Result<Self, StoreError> {
         let mut inner = Inner::default();
         for Session { user, device } in store.presence_stopped().await? {
             inner.stopped.entry(user).or_default().insert(device);
         }
-        Ok(Self(Mutex::new(inner)))
+        Ok(Self { live, inner: Mutex::new(inner) })
     }
 
     /// Whether presence is delivered to the device.
@@ -55,9 +61,9 @@ impl Deliveries {
 
     /// Takes what a device wants; of those that are gone, forgets it. A reader of a device that starts it is
     /// told everything it may see, at once.
-    pub fn follow(&self, change: &Change, live: &Live) {
+    pub(super) fn follow(&self, change: &Change) {
         match change {
-            Change::PresenceDelivery { session, wanted } => self.set(session, *wanted, live),
+            Change::PresenceDelivery { session, wanted } => self.set(session, *wanted),
             Change::SessionsEnded { user, devices, .. } => {
                 devices.iter().for_each(|device| self.forget(user, device));
             }
@@ -71,17 +77,17 @@ impl Deliveries {
         inner.started.remove(&(user.to_owned(), device.to_owned()));
     }
 
-    fn set(&self, session: &Session, wanted: bool, live: &Live) {
+    fn set(&self, session: &Session, wanted: bool) {
         let mut inner = self.lock();
         if !wanted {
             inner.stopped.entry(session.user.clone()).or_default().insert(session.device.clone());
         } else if inner.remove(&session.user, &session.device) {
-            inner.started.insert((session.user.clone(), session.device.clone()), live.advance());
+            inner.started.insert((session.user.clone(), session.device.clone()), self.live.advance());
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock()
+        self.inner.lock()
     }
 }
 
@@ -108,11 +114,11 @@ mod tests {
 
     #[test]
     fn l8_a_device_that_starts_again_is_told_what_it_missed_and_others_are_not() {
-        let (live, deliveries) = (Live::new(100), Deliveries(Mutex::default()));
+        let deliveries = Deliveries { live: Arc::new(Live::new(100)), inner: Mutex::default() };
         let of = |device: &str| Session { user: user_id!("@a:x").to_owned(), device: device.into() };
         let (desk, phone) = (of("DESK"), of("PHONE"));
         assert_eq!(deliveries.since(&desk, LivePosition::new(100)), Some(LivePosition::new(100)));
-        deliveries.set(&desk, false, &live);
+        deliveries.set(&desk, false);
         assert_eq!(
             (
                 deliveries.since(&desk, LivePosition::new(100)),
@@ -120,8 +126,8 @@ mod tests {
             ),
             (None, Some(LivePosition::new(100)))
         );
-        deliveries.set(&desk, true, &live);
-        deliveries.set(&desk, true, &live);
+        deliveries.set(&desk, true);
+        deliveries.set(&desk, true);
         assert_eq!(
             (
                 deliveries.since(&desk, LivePosition::new(100)),
@@ -130,7 +136,7 @@ mod tests {
             (Some(LivePosition::START), Some(LivePosition::new(101)))
         );
         assert_eq!(deliveries.since(&phone, LivePosition::new(100)), Some(LivePosition::new(100)));
-        deliveries.set(&phone, false, &live);
+        deliveries.set(&phone, false);
         deliveries.forget(&phone.user, &phone.device);
         deliveries.forget(&desk.user, &desk.device);
         assert!(deliveries.is_on(&phone) && deliveries.lock().started.is_empty());

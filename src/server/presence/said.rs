@@ -1,31 +1,15 @@
-//! What a user and their devices say of presence; said faster than the limit, the last of it is taken later.
-//!
-//! A rate limit never drops a last state, it delays it: what comes beyond the rate waits, merged into one
-//! thing for the user, until there is room, and everybody who said a part of it is answered then. So
-//! nothing is refused, and what was answered is on the disk.
+//! What a user and their devices say of presence, and what it comes to when it is taken together.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
 };
 
-use parking_lot::{Mutex, MutexGuard};
-use ruma::{OwnedDeviceId, OwnedUserId};
-use tokio::sync::watch;
+use ruma::{DeviceId, OwnedDeviceId};
 
-use super::device_key;
-use crate::{
-    core::{
-        presence::{Choice, DeviceType, Engine, StatusMsg, UserKey},
-        time::Instant,
-    },
-    server::{
-        api::error::{ApiError, ApiResult},
-        app::App,
-        session::Session,
-        store::StoreError,
-    },
+use crate::core::{
+    presence::{Choice, DeviceKey, DeviceType, Engine, StatusMsg, UserKey},
+    time::Instant,
 };
 
 /// What a device reports of the person at it (P6).
@@ -41,8 +25,8 @@ pub enum Attendance {
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     /// What the user chose last, and on which device (P3).
-    choice: Option<(OwnedDeviceId, Choice)>,
-    status_msg: StatusMsg,
+    pub(super) choice: Option<(OwnedDeviceId, Choice)>,
+    pub(super) status_msg: StatusMsg,
     /// What each device reported last. Bounded by the devices of a user.
     devices: BTreeMap<OwnedDeviceId, Report>,
 }
@@ -70,7 +54,7 @@ impl Said {
     }
 
     /// Adds what was said after this.
-    fn then(&mut self, later: Self) {
+    pub(super) fn then(&mut self, later: Self) {
         if let Some((device, choice)) = later.choice {
             if is_attended(choice)
                 && let Some(report) = self.devices.get_mut(&device)
@@ -90,12 +74,18 @@ impl Said {
         }
     }
 
-    fn hides(&self) -> bool {
+    /// Whether the user wants to look offline (P4).
+    pub(super) fn hides(&self) -> bool {
         matches!(self.choice, Some((_, Choice::Hidden | Choice::Offline)))
     }
 
+    /// Whether the user chose something: what a device reports is not kept over a restart.
+    pub(super) fn is_choice(&self) -> bool {
+        self.choice.is_some()
+    }
+
     /// Tells the engine.
-    fn apply(self, engine: &mut Engine, user: UserKey, now: Instant) {
+    pub(super) fn apply(self, engine: &mut Engine, user: UserKey, now: Instant) {
         if let Some((device, choice)) = self.choice {
             let device = device_key(&device);
             engine.handle_touch(user, device, now);
@@ -126,102 +116,11 @@ fn is_attended(choice: Choice) -> bool {
     !matches!(choice, Choice::Unavailable | Choice::Offline)
 }
 
-/// What waits for the rate limit. Bounded: one thing for each user, as long as a request of theirs is held.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<HashMap<OwnedUserId, Held>>);
-
-#[derive(Debug)]
-struct Held {
-    said: Said,
-    /// Whether it was taken.
-    taken: watch::Sender<Option<bool>>,
-}
-
-/// What becomes of something that is said.
-enum Turn {
-    /// It is taken at once.
-    Now(Said),
-    /// It waits with what was said before; who began to wait has it taken after this time.
-    Later(watch::Receiver<Option<bool>>, Option<Duration>),
-}
-
-impl Waiting {
-    fn turn(&self, user: &OwnedUserId, said: Said, room: impl FnOnce() -> Result<(), Duration>) -> Turn {
-        let mut held = self.lock();
-        if let Some(held) = held.get_mut(user) {
-            held.said.then(said);
-            return Turn::Later(held.taken.subscribe(), None);
-        }
-        match room() {
-            Ok(()) => Turn::Now(said),
-            Err(wait) => {
-                let (taken, receiver) = watch::channel(None);
-                held.insert(user.clone(), Held { said, taken });
-                Turn::Later(receiver, Some(wait))
-            }
-        }
-    }
-
-    fn take(&self, user: &OwnedUserId) -> Option<Held> {
-        self.lock().remove(user)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Held>> {
-        self.0.lock()
-    }
-}
-
-impl App {
-    /// Takes what a user or device says of presence: at once, or when the rate limit has room for it, and
-    /// then together with what else was said meanwhile. On the disk when this returns.
-    pub async fn take_said(self: &Arc<Self>, session: &Session, said: Said) -> ApiResult<()> {
-        let user = &session.user;
-        let room = || self.limits.presence(user, self.unix_ms());
-        match self.presence.waiting.turn(user, said, room) {
-            Turn::Now(said) => Ok(self.apply_said(user, said).await?),
-            Turn::Later(mut taken, wait) => {
-                if let Some(wait) = wait {
-                    // Goes on though the client goes away: what it said was its last state.
-                    tokio::spawn(Arc::clone(self).take_later(user.clone(), wait));
-                }
-                match taken.wait_for(Option::is_some).await.as_deref() {
-                    Ok(Some(true)) => Ok(()),
-                    Ok(_) | Err(_) => Err(ApiError::internal("presence that had to wait was not taken")),
-                }
-            }
-        }
-    }
-
-    async fn take_later(self: Arc<Self>, user: OwnedUserId, wait: Duration) {
-        let mut wait = wait;
-        loop {
-            tokio::time::sleep(wait).await;
-            match self.limits.presence(&user, self.unix_ms()) {
-                Ok(()) => break,
-                Err(longer) => wait = longer,
-            }
-        }
-        let Some(Held { said, taken }) = self.presence.waiting.take(&user) else { return };
-        let stored = self.apply_said(&user, said).await;
-        if let Err(e) = &stored {
-            tracing::error!(error = %e, "presence could not be taken");
-        }
-        taken.send_replace(Some(stored.is_ok()));
-    }
-
-    async fn apply_said(&self, user: &OwnedUserId, said: Said) -> Result<(), StoreError> {
-        let (now, hides, is_choice) = (self.now(), said.hides(), said.choice.is_some());
-        self.presence.introduce(user, &self.store, now).await?;
-        let ticket = self.presence_input(user, |engine, user| said.apply(engine, user, now));
-        if hides {
-            self.typing.stop_everywhere(user);
-        }
-        // What a device reports is not kept over a restart: nobody waits for the disk.
-        match ticket {
-            Some(ticket) if is_choice => self.presence.written(ticket).await,
-            _ => Ok(()),
-        }
-    }
+/// The engine's handle of a device. Two devices of one user share one with a chance of 2^-64.
+pub(super) fn device_key(device: &DeviceId) -> DeviceKey {
+    let mut hasher = DefaultHasher::new();
+    device.as_str().hash(&mut hasher);
+    DeviceKey(hasher.finish())
 }
 
 #[cfg(test)]
@@ -289,21 +188,5 @@ mod tests {
                 (at_once.choice, at_once.state, at_once.status_msg, at_once.idle_for),
             );
         }
-    }
-
-    #[test]
-    fn what_comes_beyond_the_rate_waits_as_one_and_the_first_has_it_taken() {
-        let waiting = Waiting::default();
-        let user = ruma::user_id!("@a:x").to_owned();
-        let busy = || Said::choice(device(0), Choice::Busy, StatusMsg::Keep);
-        let wait = Duration::from_secs(1);
-        assert!(matches!(waiting.turn(&user, busy(), || Ok(())), Turn::Now(_)));
-        assert!(matches!(waiting.turn(&user, busy(), || Err(wait)), Turn::Later(_, Some(_))));
-        let last = Said::choice(device(1), Choice::Online, StatusMsg::Set("x".into()));
-        assert!(matches!(waiting.turn(&user, last, || panic!("not asked")), Turn::Later(_, None)));
-        let held = waiting.take(&user).expect("is held");
-        assert_eq!(held.said.choice, Some((device(1), Choice::Online)));
-        assert_eq!(held.said.status_msg, StatusMsg::Set("x".into()));
-        assert!(waiting.take(&user).is_none());
     }
 }

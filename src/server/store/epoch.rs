@@ -1,15 +1,16 @@
 //! The number of this server's start, by which other servers tell its messages from earlier ones.
 
 use super::{database::Store, error::StoreError};
+use crate::core::time::UnixMillis;
 
 impl Store {
-    /// A number greater than at every earlier start: the Unix time in milliseconds, or, when the clock was
+    /// A number greater than at every earlier start: the time in milliseconds, or, when the clock was
     /// set back, one more than the last.
-    pub async fn next_epoch(&self, unix_ms: u64) -> Result<u64, StoreError> {
+    pub async fn next_epoch(&self, now: UnixMillis) -> Result<u64, StoreError> {
         self.write(move |c| {
             let epoch: i64 = c.query_row(
                 "UPDATE federation_epoch SET epoch = max(epoch + 1, ?1) RETURNING epoch",
-                [unix_ms.cast_signed()],
+                [now.0.cast_signed()],
                 |row| row.get(0),
             )?;
             Ok(epoch.cast_unsigned())
@@ -22,7 +23,8 @@ impl Store {
 mod tests {
     use ruma::server_name;
 
-    use crate::server::store::{database::Store, open::Access};
+    use super::*;
+    use crate::server::store::open::Access;
 
     #[tokio::test]
     async fn an_epoch_is_greater_than_every_earlier_one_though_the_clock_was_set_back() {
@@ -30,7 +32,7 @@ mod tests {
         for (clock, epoch) in [(1_000, 1_000), (2_000, 2_000), (500, 2_001), (500, 2_002), (3_000, 3_000)] {
             let store =
                 Store::open(&folder, server_name!("x"), Access::Sole, Default::default()).expect("opens");
-            assert_eq!(store.next_epoch(clock).await.expect("is written"), epoch);
+            assert_eq!(store.next_epoch(UnixMillis(clock)).await.expect("is written"), epoch);
             store.close().await;
         }
         std::fs::remove_dir_all(folder).expect("can be removed");

@@ -12,6 +12,7 @@ mod keys;
 mod lazy;
 mod presence;
 mod reader;
+mod reading;
 mod rooms;
 mod token;
 mod unread;

@@ -29,7 +29,7 @@ impl Reader<'_> {
             written += 1;
         }
         let mut others: BTreeMap<OwnedUserId, _> = BTreeMap::new();
-        for (user, event) in self.app.presence.changed(since, self.upto.live) {
+        for (user, event) in self.app.board.changed(since, self.upto.live) {
             others.insert((*user).clone(), event);
         }
         let hidden = self.out_of_sight(&encounters, since);
@@ -38,7 +38,7 @@ impl Reader<'_> {
             self.share_changes(since).filter(|(user, before)| !self.app.might_see(me, user, *before));
         let by_share = by_share.map(|(user, _)| user);
         for user in encounters.met.into_iter().chain(encounters.crossed).chain(by_list).chain(by_share) {
-            if let (false, Some(event)) = (others.contains_key(&user), self.app.presence.event(&user)) {
+            if let (false, Some(event)) = (others.contains_key(&user), self.app.board.event(&user)) {
                 others.insert(user, event);
             }
         }

@@ -7,6 +7,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     Filter, Token,
     reader::{Answer, Reader},
+    reading::Reading,
 };
 use crate::{
     core::presence::{DeviceType, SetPresence},
@@ -45,9 +46,10 @@ impl Poll {
     /// 500 when the store fails; 401 when the device is logged out while it waits.
     pub async fn answer(self, app: &Arc<App>, session: &Session) -> ApiResult<Vec<u8>> {
         let deadline = Instant::now() + self.timeout.min(MAX_WAIT);
-        let reading = if self.filter.any_presence() { app.read_presence(session) } else { None };
+        let wants = self.filter.any_presence() && app.presence.deliveries.is_on(session);
+        let reading = wants.then(|| Reading::begin(app.federation.as_deref(), &session.user));
         let connected = match self.set_presence {
-            Some(says) => Some(app.connect(session, says, self.device_type).await?),
+            Some(says) => Some(app.presence.connect(session, says, self.device_type).await?),
             None => None,
         };
         self.acknowledge(app, session).await?;

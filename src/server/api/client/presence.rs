@@ -69,7 +69,9 @@ async fn put_status(
     check_own(&session, &user)?;
     let word = status.presence.ok_or_else(|| ApiError::missing_param("presence is missing"))?;
     let choice: Choice = word.parse().map_err(|e| ApiError::invalid_param(format!("presence: {e}")))?;
-    app.take_said(&session, Said::choice(session.device.clone(), choice, status.status_msg)).await?;
+    app.presence
+        .handle_said(&session, Said::choice(session.device.clone(), choice, status.status_msg))
+        .await?;
     Ok(Json(json!({})))
 }
 
@@ -99,7 +101,7 @@ async fn put_device(
         0 => Attendance::Active,
         ms => Attendance::IdleSince(app.now() - Duration::from_millis(ms)),
     });
-    app.take_said(&session, Said::report(session.device.clone(), attendance, device_type)).await?;
+    app.presence.handle_said(&session, Said::report(session.device.clone(), attendance, device_type)).await?;
     Ok(Json(json!({})))
 }
 

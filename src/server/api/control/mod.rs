@@ -92,7 +92,7 @@ impl Drop for Removed {
 }
 
 async fn peers(State(app): State<Arc<App>>) -> Json<Peers> {
-    Json(app.peers())
+    Json(Peers::read(app.server_name(), app.federation.as_deref(), app.now()))
 }
 
 /// Asks the server that runs on `data_dir` how it stands with its peers.

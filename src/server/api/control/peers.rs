@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ruma::ServerName;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
         federation::{PeerView, Speech},
         time::Instant,
     },
-    server::{app::App, federation::queue},
+    server::federation::{Federation, queue},
 };
 
 /// How it stands with other servers.
@@ -68,26 +69,25 @@ pub struct Peer {
     pub failed: u64,
 }
 
-impl App {
-    /// How it stands with other servers.
-    pub fn peers(&self) -> Peers {
+impl Peers {
+    /// How the server `own` stands with others.
+    pub(super) fn read(own: &ServerName, federation: Option<&Federation>, now: Instant) -> Self {
         let mut peers: BTreeMap<String, Peer> = BTreeMap::new();
-        if let Some(federation) = &self.federation {
-            let now = self.now();
+        if let Some(federation) = federation {
             for (server, view) in federation.presence.peers() {
-                peers.entry(server).or_default().take_view(&view, now);
+                peers.entry(server).or_default().show_view(&view, now);
             }
             for (server, queue) in federation.queue.peers() {
-                peers.entry(server.to_string()).or_default().take_queue(queue, now);
+                peers.entry(server.to_string()).or_default().show_queue(queue, now);
             }
         }
         let peers = peers.into_iter().map(|(server, peer)| Peer { server, ..peer }).collect();
-        Peers { server_name: self.server_name().to_string(), federates: self.federation.is_some(), peers }
+        Self { server_name: own.to_string(), federates: federation.is_some(), peers }
     }
 }
 
 impl Peer {
-    fn take_view(&mut self, view: &PeerView, now: Instant) {
+    fn show_view(&mut self, view: &PeerView, now: Instant) {
         let until = |at: Option<Instant>| at.map(|at| at.since(now).as_secs());
         self.speech = match view.speech {
             Speech::Extended => "pilotlight",
@@ -107,7 +107,7 @@ impl Peer {
         self.alive_s = view.alive.map(|at| now.since(at).as_secs());
     }
 
-    fn take_queue(&mut self, queue: queue::Peer, now: Instant) {
+    fn show_queue(&mut self, queue: queue::Peer, now: Instant) {
         if self.speech.is_empty() {
             "unknown".clone_into(&mut self.speech);
         }

@@ -15,15 +15,12 @@ use ruma::{OwnedUserId, profile::ProfileFieldName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use self::transaction as send;
+use self::signed::Signed;
 use super::{
     error::{ApiError, ApiResult},
     extract::{Json, Query},
 };
-use crate::server::{
-    app::App,
-    federation::{Signed, deliver::BRIEF},
-};
+use crate::server::{app::App, federation::deliver::BRIEF};
 
 /// For how long others may rely on our keys without asking again.
 const KEY_VALIDITY: Duration = Duration::from_secs(24 * 3600);
@@ -34,8 +31,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/_matrix/key/v2/server", get(keys))
         .route("/_matrix/federation/v1/version", get(version))
         .route("/_matrix/federation/v1/query/profile", get(profile))
-        .route("/_matrix/federation/v1/send/{transaction_id}", put(send::put))
-        .route(&format!("{BRIEF}{{reminder}}"), get(send::remind))
+        .route("/_matrix/federation/v1/send/{transaction_id}", put(transaction::put))
+        .route(&format!("{BRIEF}{{reminder}}"), get(transaction::remind))
 }
 
 /// `GET /_matrix/key/v2/server`

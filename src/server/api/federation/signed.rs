@@ -59,7 +59,7 @@ impl FromRequest<Arc<App>> for Signed {
         }
         let keys = federation
             .keyring
-            .keys(&app.store, &signature.origin, signature.key.as_str(), app.unix_ms())
+            .keys(&signature.origin, signature.key.as_str())
             .await
             .map_err(|e| unauthorized(e.to_string()))?;
         let (body, share) = federation.bodies.read(body).await?;
@@ -67,7 +67,7 @@ impl FromRequest<Arc<App>> for Signed {
         signature
             .verify_http_request(&request, app.server_name(), &keys)
             .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
-        app.take_life_sign(&signature.origin);
+        federation.handle_life_sign(&signature.origin);
         let origin = request.extensions().get::<Origin>().copied();
         app.limits.server(&signature.origin, origin, app.unix_ms())?;
         Ok(Self { origin: signature.origin, body, _share: share })

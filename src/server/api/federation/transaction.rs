@@ -17,6 +17,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
+use super::signed::Signed;
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -24,7 +25,7 @@ use crate::server::{
     },
     app::App,
     contacts,
-    federation::{Signed, presence::PRESENCE},
+    federation::{Federation, presence::PRESENCE},
 };
 
 /// The PDUs and EDUs in one transaction at most, by the specification.
@@ -82,7 +83,7 @@ pub(super) async fn put(
         Some((_, remembered)) => remembered.clone().unwrap_or_else(answer),
         None => {
             let edus = transaction.edus.len();
-            app.handle_edus(&signed.origin, &transaction.edus).await?;
+            handle_edus(&app, federation, &signed.origin, &transaction.edus).await?;
             app.metrics.received.count(edus, signed.body.len());
             let answer = answer();
             if answered.len() == REMEMBERED {
@@ -103,39 +104,45 @@ pub(super) async fn remind(
     Path(reminder): Path<String>,
     signed: Signed,
 ) -> ApiResult<StatusCode> {
-    app.take_brief(&signed.origin, &reminder)
+    let federation = app.federation.as_ref().ok_or_else(ApiError::unrecognized)?;
+    federation
+        .presence
+        .handle_brief(&signed.origin, &reminder)
         .map_err(|e| ApiError::invalid_param(format!("reminder: {e}")))?;
     app.metrics.received.count(1, reminder.len());
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl App {
-    /// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then the presence
-    /// that it lets through. That one cannot be read, says what it may not, or is of an unknown type is the
-    /// end of it alone.
-    ///
-    /// # Errors
-    /// Only for what is not the sender's fault, so that it sends the transaction again.
-    async fn handle_edus(self: &Arc<Self>, origin: &ServerName, edus: &[&RawValue]) -> ApiResult<()> {
-        let (mut lists, mut presence) = (Vec::new(), Vec::new());
-        for edu in edus {
-            match serde_json::from_str(edu.get()) {
-                Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
-                Ok(Edu { edu_type, content }) if contacts::is_list_edu(&edu_type) => {
-                    lists.push((edu_type, content));
-                }
-                Ok(Edu { edu_type, .. }) => {
-                    tracing::trace!(%origin, edu_type, "an EDU of a type that is not known");
-                }
-                Err(error) => tracing::debug!(%origin, %error, "an EDU cannot be read"),
+/// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then the presence
+/// that it lets through. That one cannot be read, says what it may not, or is of an unknown type is the
+/// end of it alone.
+///
+/// # Errors
+/// Only for what is not the sender's fault, so that it sends the transaction again.
+async fn handle_edus(
+    app: &Arc<App>,
+    federation: &Federation,
+    origin: &ServerName,
+    edus: &[&RawValue],
+) -> ApiResult<()> {
+    let (mut lists, mut presence) = (Vec::new(), Vec::new());
+    for edu in edus {
+        match serde_json::from_str(edu.get()) {
+            Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
+            Ok(Edu { edu_type, content }) if contacts::is_list_edu(&edu_type) => {
+                lists.push((edu_type, content));
             }
+            Ok(Edu { edu_type, .. }) => {
+                tracing::trace!(%origin, edu_type, "an EDU of a type that is not known");
+            }
+            Err(error) => tracing::debug!(%origin, %error, "an EDU cannot be read"),
         }
-        if !lists.is_empty() {
-            self.handle_list_edus(origin, &lists).await?;
-        }
-        presence.into_iter().for_each(|content| self.take_presence(origin, content));
-        Ok(())
     }
+    if !lists.is_empty() {
+        app.handle_list_edus(origin, &lists).await?;
+    }
+    presence.into_iter().for_each(|content| federation.presence.handle_edu(origin, content));
+    Ok(())
 }
 
 /// The answer for each PDU: rooms do not travel between servers here.

@@ -51,7 +51,7 @@ async fn send(
         request.body.json().get(),
     )
     .await?;
-    app.handle_pro_active(&session.user).await?;
+    app.presence.handle_pro_active(&session.user).await?;
     Ok(Json(Sent { event_id: sent.event_id, position: token(sent.position) }))
 }
 

@@ -1,0 +1,122 @@
+//! The parts with which this server speaks to others.
+
+use std::sync::Arc;
+
+use ruma::ServerName;
+
+use super::{
+    addresses::Allowed,
+    answered::Answered,
+    body::Bodies,
+    client::Client,
+    deliver::{Acknowledged, Delivery, TransactionIds},
+    fetch::Fetch,
+    keyring::Keyring,
+    presence::Presence,
+    queue::Queue,
+    resolve::Resolver,
+    tls::{self, TlsError},
+};
+use crate::server::{
+    change::feed::Feed,
+    clock::Clock,
+    config::{Config, servers::Policy},
+    keys::Signer,
+    metrics::Metrics,
+    store::Store,
+};
+
+/// The parts with which this server speaks to others.
+#[derive(Debug)]
+pub struct Federation {
+    /// Sends signed requests.
+    pub client: Client,
+    /// Knows other servers' keys.
+    pub keyring: Keyring,
+    /// Finds other servers.
+    pub resolver: Arc<Resolver>,
+    /// Whom this server speaks with.
+    pub policy: Arc<Policy>,
+    /// What waits to be sent to other servers.
+    pub queue: Arc<Queue>,
+    /// Presence towards other servers.
+    pub presence: Arc<Presence>,
+    /// The transactions that were answered.
+    pub answered: Answered,
+    /// What bodies of requests may take.
+    pub bodies: Bodies,
+    delivery: Arc<Delivery>,
+    clock: Clock,
+}
+
+impl Federation {
+    /// Puts the parts together; no connection is made yet. `epoch` is greater after each start.
+    ///
+    /// # Errors
+    /// [`TlsError`] when a file of `federation.trusted_ca` cannot be used.
+    pub fn new(
+        config: &Config,
+        epoch: u64,
+        signer: Arc<Signer>,
+        store: Arc<Store>,
+        clock: Clock,
+        feed: Arc<Feed>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TlsError> {
+        let tls = tls::client_config(&config.federation.trusted_ca)?;
+        let allowed = Allowed(config.federation.allow_addresses.clone());
+        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
+        let client = Client::new(Arc::clone(&resolver), tls, signer);
+        let policy = Arc::new(Policy::new(&config.federation));
+        let engine = config.presence.engine();
+        let queue = Arc::new(Queue::new(rand::random(), engine.backoff));
+        let presence = Arc::new(Presence::new(
+            &config.server_name,
+            epoch,
+            engine,
+            config.presence.offline_grace,
+            (clock.clone(), feed),
+            (Arc::clone(&policy), Arc::clone(&queue)),
+        ));
+        let delivery = Delivery {
+            own: config.server_name.clone(),
+            clock: clock.clone(),
+            client: client.clone(),
+            policy: Arc::clone(&policy),
+            queue: Arc::clone(&queue),
+            presence: Arc::clone(&presence),
+            metrics,
+            ids: TransactionIds::new(epoch),
+        };
+        Ok(Self {
+            keyring: Keyring::new(client.clone(), store, clock.clone()),
+            client,
+            resolver,
+            policy,
+            queue,
+            presence,
+            answered: Answered::default(),
+            bodies: Bodies::default(),
+            delivery: Arc::new(delivery),
+            clock,
+        })
+    }
+
+    /// A request came that proved to be from `peer`: it lives.
+    pub fn handle_life_sign(&self, peer: &ServerName) {
+        self.queue.handle_traffic(self.clock.now(), peer);
+        self.presence.handle_traffic(peer);
+    }
+
+    /// Runs the timers of presence, and sends what is queued, until the task is dropped. `acknowledged` is told of
+    /// what is said about lists.
+    pub async fn run(&self, acknowledged: Acknowledged) {
+        tokio::join!(self.presence.run(), self.delivery.run(acknowledged));
+    }
+
+    /// Before the end: sends what waits for servers that can be reached, within a second.
+    pub async fn send_rest(&self) {
+        self.presence.handle_flush();
+        self.delivery.settle().await;
+    }
+}
