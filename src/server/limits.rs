@@ -3,7 +3,7 @@
 //! A request with a valid access token counts for its user, so that users behind one proxy do not
 //! share a bucket; any other counts for the address it came from. What is refused is told so, with the
 //! time after which to come again: nothing that a client sent is dropped without its knowing. What users
-//! say of their presence has a bucket of its own and is never refused, but waits (`presence::said`).
+//! say of their presence has a bucket of its own and is never refused, but waits (`presence::waiting`).
 
 use std::{
     collections::HashMap,

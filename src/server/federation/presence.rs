@@ -119,7 +119,7 @@ impl Presence {
     }
 
     /// The list of `owner` changed, or with whom they share. Those of one user are handed in in their order.
-    /// `status` is what the user shows, and since when; it is asked for without a lock being held, when a first
+    /// `status` is what the user shows, and since when; it is asked for while no lock is held, and only if a
     /// server may see it.
     pub fn handle_lists(
         &self,
