@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::stored::{Membership, StoredEvent};
-use crate::server::session::Session;
+use crate::server::{json::append_string, session::Session};
 
 /// Which keys the place where the event stands makes superfluous.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,10 +35,7 @@ struct Unsigned<'a> {
     transaction_id: Option<&'a str>,
 }
 
-/// The event for `viewer` at `now_ms` (Unix time).
-///
-/// `transaction_id` only goes to the device that sent the event. `membership` is what the viewer was
-/// at the time of the event, when the caller knows.
+/// The event for `viewer` at `now_ms` (Unix time), see [`append_client_event`].
 pub fn client_event(
     event: &StoredEvent,
     viewer: &Session,
@@ -46,6 +43,24 @@ pub fn client_event(
     format: ClientFormat,
     membership: Option<Membership>,
 ) -> Box<RawValue> {
+    let mut json = Vec::with_capacity(event.client_prefix().len() + 192);
+    append_client_event(&mut json, event, viewer, now_ms, format, membership);
+    let json = String::from_utf8(json).expect("is put together from strings");
+    RawValue::from_string(json).expect("is made of whole JSON values")
+}
+
+/// Appends the event for `viewer` at `now_ms` (Unix time).
+///
+/// `transaction_id` only goes to the device that sent the event. `membership` is what the viewer was
+/// at the time of the event, when the caller knows.
+pub fn append_client_event(
+    out: &mut Vec<u8>,
+    event: &StoredEvent,
+    viewer: &Session,
+    now_ms: u64,
+    format: ClientFormat,
+    membership: Option<Membership>,
+) {
     let transaction_id = event
         .transaction
         .as_ref()
@@ -61,17 +76,14 @@ pub fn client_event(
         redacted_because: event.redacted_because.as_deref(),
         transaction_id,
     };
-    let prefix = event.client_prefix();
-    let mut json = String::with_capacity(prefix.len() + 192);
-    json.push_str(prefix);
+    out.extend_from_slice(event.client_prefix().as_bytes());
     if format == ClientFormat::Full {
-        json.push_str(",\"room_id\":");
-        json.push_str(&encode(event.room_id.as_str()));
+        out.extend_from_slice(br#","room_id":"#);
+        append_string(out, event.room_id.as_str());
     }
-    json.push_str(",\"unsigned\":");
-    json.push_str(&encode(&unsigned));
-    json.push('}');
-    RawValue::from_string(json).expect("is made of whole JSON values")
+    out.extend_from_slice(br#","unsigned":"#);
+    serde_json::to_writer(&mut *out, &unsigned).expect("strings, numbers and JSON can be written as JSON");
+    out.push(b'}');
 }
 
 /// The event as it shows among the stripped state of an invite: no IDs, no times.
@@ -91,10 +103,6 @@ pub fn stripped_event(event: &StoredEvent) -> Box<RawValue> {
         kind: &event.kind,
     };
     to_raw_value(&stripped).expect("strings and JSON can be written as JSON")
-}
-
-fn encode(value: &(impl Serialize + ?Sized)) -> String {
-    serde_json::to_string(value).expect("strings, numbers and JSON can be written as JSON")
 }
 
 #[cfg(test)]
