@@ -1,5 +1,7 @@
 //! Writes an answer from pieces that are JSON already, without parsing any of them.
 
+use std::{fmt, io::Write};
+
 /// A JSON text under construction. Commas come by themselves; keys are written as they are given and
 /// must need no escapes, or go through [`Writer::key`].
 #[derive(Debug, Default)]
@@ -79,6 +81,13 @@ impl Writer {
         self.string(value);
     }
 
+    /// Opens an object as one more element of the open array.
+    pub(super) fn open_element(&mut self) -> Open {
+        let from = self.out.len();
+        self.comma();
+        self.bracket(from, b'{', b'}')
+    }
+
     /// A field whose value is JSON already.
     pub(super) fn raw(&mut self, key: &str, json: &str) {
         self.key(key);
@@ -100,6 +109,12 @@ impl Writer {
     pub(super) fn text(&mut self, key: &str, value: &str) {
         self.key(key);
         self.string(value);
+    }
+
+    /// A field with a string that needs no escapes.
+    pub(super) fn plain(&mut self, key: &str, value: &impl fmt::Display) {
+        self.key(key);
+        write!(self.out, "\"{value}\"").expect("a vector takes everything");
     }
 
     fn key(&mut self, key: &str) {
@@ -191,6 +206,9 @@ mod tests {
         w.element(r#"{"n":1}"#);
         w.element_with(|out| append_number(out, u64::MAX));
         w.string_element("tab\t");
+        let element = w.open_element();
+        w.plain("at", &17);
+        assert!(w.end(element));
         assert!(w.end(events));
         w.number("zero", 0);
         w.boolean("limited", false);
@@ -199,7 +217,7 @@ mod tests {
         assert!(w.end(room));
         assert!(w.end(rooms));
         let expected = concat!(
-            r#"{"next_batch":"p1_2","rooms":{"!a\"b:x":{"events":[{"n":1},18446744073709551615,"tab\t"],"#,
+            r#"{"next_batch":"p1_2","rooms":{"!a\"b:x":{"events":[{"n":1},18446744073709551615,"tab\t",{"at":"17"}],"#,
             r#""zero":0,"limited":false,"state":[]}}}"#
         );
         assert_eq!(String::from_utf8(w.finish()).expect("is UTF-8"), expected);

@@ -16,7 +16,8 @@ use crate::server::{
     presence,
     profile::TooLong,
     rooms,
-    store::{AccountDataError, StoreError},
+    store::{AccountDataError, AddFilterError, StoreError},
+    stream,
 };
 
 /// What a handler answers: a body, or a Matrix error.
@@ -193,6 +194,20 @@ impl From<presence::Refusal> for ApiError {
     }
 }
 
+impl From<stream::Refusal> for ApiError {
+    fn from(refusal: stream::Refusal) -> Self {
+        use stream::Refusal;
+        match refusal {
+            Refusal::LoggedOut => {
+                Self::unknown_token("this device was logged out").with("soft_logout", false)
+            }
+            Refusal::BadFilter(why) => Self::invalid_param(why),
+            Refusal::Store(e) => e.into(),
+            Refusal::Internal(e) => Self::internal(e),
+        }
+    }
+}
+
 impl From<federation::Refusal> for ApiError {
     fn from(refusal: federation::Refusal) -> Self {
         use federation::Refusal;
@@ -201,6 +216,15 @@ impl From<federation::Refusal> for ApiError {
             Refusal::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", refusal.to_string()),
             Refusal::Busy(wait) => Self::limit_exceeded(wait),
             Refusal::Unreadable(_) => Self::unknown(refusal.to_string()),
+        }
+    }
+}
+
+impl From<AddFilterError> for ApiError {
+    fn from(e: AddFilterError) -> Self {
+        match e {
+            AddFilterError::TooMany => Self::too_large("there are too many filters"),
+            AddFilterError::Store(e) => e.into(),
         }
     }
 }

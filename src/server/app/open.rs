@@ -15,7 +15,7 @@ use crate::server::{
     presence::{Board, Presence},
     rooms::{Rooms, receipts::Receipts, typing::Typing},
     store::{Access, OpenError, Store, StoreError},
-    stream::{Filters, LazyMembers, Unread},
+    stream::{self, Filters, Unread},
 };
 
 impl App {
@@ -59,25 +59,45 @@ impl App {
             &config.presence,
         );
         let presence = Arc::new(presence.await.map_err(damaged)?);
-        let app = Arc::new(Self {
+        let own_data = Arc::new(OwnData::load(Arc::clone(&store)).await.map_err(damaged)?);
+        let stream = stream::Parts {
+            clock: clock.clone(),
+            live: Arc::clone(&live),
+            wakers: Arc::default(),
             accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
-            limits,
-            own_data: Arc::new(OwnData::load(Arc::clone(&store)).await.map_err(damaged)?),
             keys: Arc::new(Keys::new(Arc::clone(&store))),
+            inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),
+            members: Arc::clone(&rooms.members),
+            typing: Arc::new(Typing::new(clock.clone(), Arc::clone(&live), Arc::clone(&feed))),
+            receipts: Arc::new(Receipts::load(&store).await.map_err(damaged)?),
+            unread: Arc::new(Unread::new(
+                Arc::clone(&store),
+                Arc::clone(&own_data),
+                Arc::clone(&rooms.members),
+            )),
+            lazy_members: Arc::default(),
+            filters: Arc::new(Filters::new(Arc::clone(&store))),
+            metrics: Arc::clone(&metrics),
+            store: Arc::clone(&store),
+            own_data,
+        };
+        let app = Arc::new(Self {
+            accounts: Arc::clone(&stream.accounts),
+            limits,
+            own_data: Arc::clone(&stream.own_data),
+            keys: Arc::clone(&stream.keys),
             rooms,
             federation,
             contacts: Contacts::load(&store).await.map_err(damaged)?,
             board,
             presence,
-            typing: Arc::new(Typing::new(clock.clone(), Arc::clone(&live), Arc::clone(&feed))),
-            receipts: Arc::new(Receipts::load(&store).await.map_err(damaged)?),
-            inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),
-            unread: Unread::default(),
-            lazy_members: LazyMembers::default(),
-            filters: Filters::default(),
+            typing: Arc::clone(&stream.typing),
+            receipts: Arc::clone(&stream.receipts),
+            inboxes: Arc::clone(&stream.inboxes),
             live,
             metrics,
-            wakers: Arc::default(),
+            wakers: Arc::clone(&stream.wakers),
+            stream,
             started: clock.now(),
             config,
             clock,

@@ -19,7 +19,7 @@ use crate::{
         presence::{Board, Presence},
         rooms::{Rooms, receipts::Receipts, typing::Typing},
         store::Store,
-        stream::{Filters, LazyMembers, Unread},
+        stream,
     },
 };
 
@@ -58,12 +58,8 @@ pub struct App {
     pub receipts: Arc<Receipts>,
     /// Messages from device to device.
     pub inboxes: Arc<Inboxes>,
-    /// How much of each room its members have not read.
-    pub unread: Unread,
-    /// Which members lazy clients know.
-    pub lazy_members: LazyMembers,
-    /// Filters in use.
-    pub filters: Filters,
+    /// What readers read.
+    pub stream: stream::Parts,
     /// The positions of what lives in memory only.
     pub live: Arc<Live>,
     /// What is counted for the operator.

@@ -27,7 +27,7 @@ impl Subscriber for Subscribers {
             Change::Appended(_) => app.rooms.members.follow(change),
             Change::Receipt { .. } => {
                 app.receipts.follow(change);
-                app.unread.follow(change);
+                app.stream.unread.follow(change);
             }
             Change::ToDevice { .. } => app.inboxes.follow(change),
             Change::AccountData { .. } => app.own_data.follow(change),

@@ -129,6 +129,25 @@ impl PresenceEvent {
 }
 
 #[cfg(test)]
+impl PresenceEvent {
+    /// Of somebody of whom nothing but the state is known; for the tests of readers.
+    pub fn bare(user: &str, state: State) -> Self {
+        Self::encode(&Facts {
+            user,
+            state,
+            choice: None,
+            status_msg: None,
+            displayname: None,
+            avatar_url: None,
+            device_type: None,
+            last_active: None,
+            currently_active: false,
+            last_seen: None,
+        })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 

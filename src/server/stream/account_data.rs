@@ -3,76 +3,69 @@
 use std::collections::BTreeMap;
 
 use ruma::{OwnedRoomId, RoomId, push::Ruleset};
-use serde_json::json;
 
-use super::{reader::Reader, window::Passage};
+use super::{encounters::Passage, look::Look, news::OwnDataNews};
 use crate::server::{
-    accounts::data::PUSH_RULES,
-    api::error::ApiResult,
+    accounts::data::{OwnData, PUSH_RULES},
     change::position::LogPosition,
     event::stored::Membership,
-    json::{Writer, append_string},
-    store::AccountData,
+    store::{AccountData, Store, StoreError},
 };
 
-/// What changed, by room.
-pub(super) type RoomAccountData = BTreeMap<OwnedRoomId, Vec<AccountData>>;
-
-impl Reader<'_> {
-    /// What changed, for all rooms and for single ones.
-    pub(super) async fn account_data(&self) -> ApiResult<(Vec<AccountData>, RoomAccountData)> {
-        let (mut global, mut of_rooms) = (Vec::new(), RoomAccountData::new());
-        let (user, since) = (&self.session.user, self.log_since());
-        if self.app.own_data.has_news(user, since) {
-            for data in self.app.store.account_data_since(user, since, self.upto.log).await? {
-                match &data.room {
-                    None => global.push(data),
-                    Some(room) => of_rooms.entry(room.clone()).or_default().push(data),
-                }
-            }
-        }
-        Ok((global, of_rooms))
-    }
-
-    /// What is to be told with `room`: all of it to a reader who was not in the room before.
-    pub(super) async fn account_data_of(
-        &self,
-        room: &RoomId,
-        passage: Passage,
-        changed: &RoomAccountData,
-    ) -> ApiResult<Vec<AccountData>> {
-        let user = &self.session.user;
-        if passage.was == Some(Membership::Join) || !self.app.own_data.has_news(user, LogPosition::START) {
-            return Ok(changed.get(room).cloned().unwrap_or_default());
-        }
-        let mut all = self.app.store.account_data_since(user, LogPosition::START, self.upto.log).await?;
-        all.retain(|data| data.room.as_deref() == Some(room));
-        Ok(all)
-    }
-
-    /// Writes what changed for all rooms; at first also Matrix's push rules, where the user made none.
-    pub(super) fn write_account_data(&self, out: &mut Writer, changed: &[AccountData]) -> bool {
-        let part = out.open("account_data");
-        let events = out.open_array("events");
-        for data in changed.iter().filter(|data| self.filter.account_data(&data.kind)) {
-            out.element(&event(data));
-        }
-        let has_rules = self.since.is_some() || changed.iter().any(|data| data.kind == PUSH_RULES);
-        if !has_rules && self.filter.account_data(PUSH_RULES) {
-            let rules = Ruleset::server_default(&self.session.user);
-            out.element(&json!({ "type": PUSH_RULES, "content": { "global": rules } }).to_string());
-        }
-        out.end(events);
-        out.end(part)
-    }
+/// What changed.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// For all rooms.
+    pub(super) global: Vec<AccountData>,
+    /// For single ones.
+    pub(super) of_rooms: BTreeMap<OwnedRoomId, Vec<AccountData>>,
 }
 
-/// A piece of account data as the client gets it.
-pub(super) fn event(data: &AccountData) -> String {
-    let mut out = br#"{"type":"#.to_vec();
-    append_string(&mut out, &data.kind);
-    out.extend_from_slice(br#","content":"#);
-    out.extend_from_slice(data.content.as_bytes());
-    out.push(b'}');
-    String::from_utf8(out).expect("is put together from strings")
+/// What changed, for all rooms and for single ones.
+pub(super) async fn changed(
+    look: &Look<'_>,
+    own_data: &OwnData,
+    store: &Store,
+) -> Result<Changed, StoreError> {
+    let mut changed = Changed::default();
+    let (user, log) = (&look.session.user, look.log);
+    if own_data.has_news(user, log.since) {
+        for data in store.account_data_since(user, log.since, log.upto).await? {
+            match &data.room {
+                None => changed.global.push(data),
+                Some(room) => changed.of_rooms.entry(room.clone()).or_default().push(data),
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Of what changed for all rooms, what the reader wants; at first also Matrix's push rules, where the user made
+/// none.
+pub(super) fn global(look: &Look<'_>, mut changed: Vec<AccountData>) -> OwnDataNews {
+    let has_rules = !look.is_first || changed.iter().any(|data| data.kind == PUSH_RULES);
+    let wants_default_rules = !has_rules && look.filter.account_data(PUSH_RULES);
+    let default_rules = wants_default_rules.then(|| Box::new(Ruleset::server_default(&look.session.user)));
+    changed.retain(|data| look.filter.account_data(&data.kind));
+    OwnDataNews { changed, default_rules }
+}
+
+/// What is to be told with `room`, of which `changed` changed: all of it to a reader who was not in the room
+/// before.
+pub(super) async fn of_room(
+    look: &Look<'_>,
+    (own_data, store): (&OwnData, &Store),
+    room: &RoomId,
+    passage: Passage,
+    changed: Option<Vec<AccountData>>,
+) -> Result<Vec<AccountData>, StoreError> {
+    let user = &look.session.user;
+    let was_there = passage.was == Some(Membership::Join);
+    let mut data = if was_there || !own_data.has_news(user, LogPosition::START) {
+        changed.unwrap_or_default()
+    } else {
+        store.account_data_since(user, LogPosition::START, look.log.upto).await?
+    };
+    data.retain(|data| data.room.as_deref() == Some(room) && look.filter.room_account_data(room, &data.kind));
+    Ok(data)
 }

@@ -6,15 +6,23 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{OwnedUserId, RoomId, UserId};
 
-use super::{
-    reader::Reader,
-    window::{Passage, Window},
-};
 use crate::server::{
-    api::error::ApiResult,
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
+    rooms::Members,
+    store::{Store, StoreError},
 };
+
+/// The reader's own way through a room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passage {
+    /// What the reader was at the token.
+    pub(super) was: Option<Membership>,
+    /// What the reader is.
+    pub(super) is: Option<Membership>,
+    /// Where the event is that made it so.
+    pub(super) position: LogPosition,
+}
 
 /// Those whom the reader met and parted from since the token.
 #[derive(Debug, Default)]
@@ -29,59 +37,49 @@ pub(super) struct Encounters {
     pub(super) crossed: BTreeSet<OwnedUserId>,
 }
 
-impl Reader<'_> {
-    /// Takes note of what happened among the members of `room`.
-    pub(super) async fn encounter(
-        &self,
+impl Encounters {
+    /// Takes note of what happened among the members of `room` after `since`, up to `upto`: `events`, or what the
+    /// store has of it.
+    pub(super) async fn note(
+        &mut self,
+        (store, members): (&Store, &Members),
         room: &RoomId,
-        window: &Window,
+        events: Option<&[Arc<StoredEvent>]>,
         passage: Passage,
-        encounters: &mut Encounters,
-    ) -> ApiResult<()> {
-        let members = &self.app.rooms.members;
-        let since = self.log_since();
+        (since, upto): (LogPosition, LogPosition),
+    ) -> Result<(), StoreError> {
         let was_joined = passage.was == Some(Membership::Join);
         match (was_joined, passage.is == Some(Membership::Join)) {
             (false, true) => members.each_joined(room, |user| {
-                encounters.met.insert(user.clone());
+                self.met.insert(user.clone());
             }),
             (true, true) => {
-                match &window.events {
-                    Some(events) => encounters.take(self.app, events, since),
-                    None => {
-                        encounters.take(
-                            self.app,
-                            &self.app.store.state_changes(room, since, self.upto.log).await?,
-                            since,
-                        );
-                    }
+                match events {
+                    Some(events) => self.take(members, events, since),
+                    None => self.take(members, &store.state_changes(room, since, upto).await?, since),
                 }
                 let crossed = members.crossed_since(room, since);
                 if members.counted_at(room, since) {
-                    encounters
-                        .dimmed
-                        .extend(crossed.iter().filter(|u| !encounters.met.contains(*u)).cloned());
+                    self.dimmed.extend(crossed.iter().filter(|u| !self.met.contains(*u)).cloned());
                 }
-                encounters.crossed.extend(crossed);
+                self.crossed.extend(crossed);
             }
             (true, false) => {
-                let state = self.app.store.state_before(passage.position).await?;
+                let state = store.state_before(passage.position).await?;
                 let there = state.iter().filter_map(|event| {
                     let (user, membership) = event.membership()?;
                     let was_there = membership == Membership::Join || event.position > since;
                     was_there.then(|| UserId::parse(user).ok())?
                 });
-                encounters.part(self.app, room, since, there.collect());
+                self.part(members, room, since, there.collect());
             }
             (false, false) => {}
         }
         Ok(())
     }
-}
 
-impl Encounters {
     /// Takes the member events among `events`, of a room that the reader was and is in.
-    fn take(&mut self, app: &crate::server::app::App, events: &[Arc<StoredEvent>], since: LogPosition) {
+    fn take(&mut self, members: &Members, events: &[Arc<StoredEvent>], since: LogPosition) {
         for event in events {
             let Some((user, membership)) = event.membership() else { continue };
             let Ok(user) = UserId::parse(user) else { continue };
@@ -90,20 +88,14 @@ impl Encounters {
                 Membership::Join => {
                     self.met.insert(user);
                 }
-                Membership::Leave | Membership::Ban => self.part(app, &event.room_id, since, vec![user]),
+                Membership::Leave | Membership::Ban => self.part(members, &event.room_id, since, vec![user]),
                 Membership::Invite | Membership::Knock => {}
             }
         }
     }
 
-    fn part(
-        &mut self,
-        app: &crate::server::app::App,
-        room: &RoomId,
-        since: LogPosition,
-        users: Vec<OwnedUserId>,
-    ) {
-        if app.rooms.members.counted_at(room, since) {
+    fn part(&mut self, members: &Members, room: &RoomId, since: LogPosition, users: Vec<OwnedUserId>) {
+        if members.counted_at(room, since) {
             self.dimmed.extend(users.iter().cloned());
         }
         self.parted.extend(users);

@@ -1,19 +1,31 @@
-//! What a client is told of: positions, filters, and the answer of `/sync`.
+//! What a reader is told of: filters, positions, and what is new.
 //!
-//! Everything durable has a position in the log, everything that only lives has one of [`Live`]; a
-//! [`Token`] holds one of each. A reader is answered at once when there is something new for them, or
-//! waits to be woken. What is the same for all readers is encoded once, where it is kept.
+//! Everything durable has a position in the log, everything that only lives has one of
+//! [`Live`](super::change::position::Live); a [`Token`] holds both. A reader is answered at once when there is
+//! something new for them, or waits to be woken. What they are told is [`News`](news::News), typed; [`sync`] writes
+//! it as the answer of `/sync`. What is the same for all readers is encoded once, where it is kept.
 
 mod account_data;
 mod encounters;
+mod ephemeral;
 mod filter;
 mod filters;
 mod keys;
 mod lazy;
+mod look;
+pub mod news;
+mod parts;
 mod presence;
 mod reader;
 mod reading;
-mod rooms;
+pub mod refusal;
+mod sight;
+mod sources;
+mod state;
+mod summary;
+pub mod sync;
+mod timeline;
+mod to_device;
 mod token;
 mod unread;
 mod wait;
@@ -24,6 +36,9 @@ pub use self::{
     filters::Filters,
     keys::device_lists_changed,
     lazy::LazyMembers,
+    parts::Parts,
+    refusal::Refusal,
+    sources::Sources,
     token::{NotAToken, Token},
     unread::Unread,
     wait::Poll,

@@ -1,82 +1,179 @@
 //! One reader with one token: puts together what they have not seen yet.
 
-use super::{Filter, Token, encounters::Encounters};
-use crate::{
-    core::time::Instant,
-    server::{
-        api::error::ApiResult,
-        app::App,
-        change::position::{LivePosition, LogPosition},
-        json::Writer,
-        session::Session,
-    },
+use std::{mem, sync::Arc};
+
+use ruma::{OwnedRoomId, RoomId};
+use serde_json::value::RawValue;
+
+use super::{
+    account_data,
+    encounters::{Encounters, Passage},
+    ephemeral, keys,
+    look::{Look, Stretch},
+    news::{JoinedRoom, LeftRoom, News, RoomsNews, StrippedRoom},
+    parts::Parts,
+    presence,
+    refusal::Refusal,
+    sources::Sources,
+    state, summary, timeline, to_device,
+    token::Token,
+    window::{self, Window},
+};
+use crate::server::{
+    change::position::LogPosition,
+    event::stored::{Membership, StoredEvent},
 };
 
-/// What a reader is told in one go.
+/// One look of one reader at all the parts.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    pub(super) app: &'a App,
-    pub(super) session: &'a Session,
-    pub(super) filter: &'a Filter,
-    /// `None`: everything, for the first time.
-    pub(super) since: Option<Token>,
-    /// Up to where.
-    pub(super) upto: Token,
-    /// All state of all rooms, though the reader has it.
-    pub(super) full_state: bool,
-    pub(super) now: Instant,
-}
-
-/// The answer, and whether it has anything to tell.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) body: Vec<u8>,
-    pub(super) has_news: bool,
+    pub(super) sources: &'a Sources,
+    pub(super) parts: &'a Parts,
+    pub(super) look: Look<'a>,
 }
 
 impl Reader<'_> {
-    /// Puts the answer together.
-    pub(super) async fn answer(mut self) -> ApiResult<Answer> {
-        let mut out = Writer::object();
+    /// What is new.
+    pub(super) async fn news(self) -> Result<News, Refusal> {
+        let Self { sources, parts, look } = &self;
+        let mut changed = account_data::changed(look, &parts.own_data, &parts.store).await?;
+        let own_data = account_data::global(look, mem::take(&mut changed.global));
+        let waiting = to_device::waiting(look, &parts.inboxes, &parts.store).await?;
         let mut encounters = Encounters::default();
-        let (global, of_rooms) = self.account_data().await?;
-        let mut has_news = self.write_account_data(&mut out, &global);
-        has_news |= self.write_to_device(&mut out).await?;
-        has_news |= self.write_rooms(&mut out, &of_rooms, &mut encounters).await?;
-        has_news |= self.write_keys(&mut out, &encounters).await?;
-        has_news |= self.write_presence(&mut out, encounters);
-        out.text("next_batch", &self.upto.to_string());
-        Ok(Answer { body: out.finish(), has_news })
+        let rooms = self.rooms(changed, &mut encounters).await?;
+        let keys_left = parts.keys.counts(look.session).await?;
+        let device_lists = keys::device_lists(look, &parts.keys, &parts.members, &encounters).await?;
+        let presence = presence::presence(sources, look, encounters);
+        parts.metrics.presence_delivered.add(presence.len());
+        Ok(News {
+            upto: Token::new(look.log.upto, look.live.upto).with_to_device(waiting.upto),
+            own_data,
+            to_device: waiting.messages,
+            rooms,
+            device_lists,
+            keys_left,
+            presence,
+        })
     }
 
-    /// The position in the log from which on things are new; 0 for a first sync.
-    pub(super) fn log_since(&self) -> LogPosition {
-        self.since.map_or(LogPosition::START, |t| t.log)
+    /// What is new in rooms. `encounters` gets whom the reader met there, and parted from.
+    async fn rooms(
+        &self,
+        mut own_data: account_data::Changed,
+        encounters: &mut Encounters,
+    ) -> Result<RoomsNews, Refusal> {
+        let (parts, look) = (self.parts, &self.look);
+        let Parts { store, members, typing, receipts, .. } = parts;
+        let range = (look.log.since, look.log.upto);
+        let mut windows = window::windows(look, store, members).await?;
+        for room in ephemeral::rooms_with_news(look, typing, receipts, members) {
+            windows.entry(room).or_insert_with(Window::quiet);
+        }
+        for room in own_data.of_rooms.keys() {
+            if !windows.contains_key(room) && members.is_joined(&look.session.user, room) {
+                windows.insert(room.clone(), Window::quiet());
+            }
+        }
+        let mut news = RoomsNews::default();
+        for (room, window) in windows {
+            let passage = window::passage(look, store, members, &room, &window).await?;
+            let events = window.events.as_deref();
+            encounters.note((store, members), &room, events, passage, range).await?;
+            if !look.filter.room(&room) {
+                continue;
+            }
+            match passage.is {
+                Some(Membership::Join) => {
+                    news.joined.push(self.joined(room, window, passage, &mut own_data).await?);
+                }
+                Some(Membership::Invite) => news.invited.push(self.stripped(room).await?),
+                Some(Membership::Knock) => news.knocked.push(self.stripped(room).await?),
+                Some(Membership::Leave | Membership::Ban) => {
+                    news.left.push(self.left(room, passage).await?);
+                }
+                None => {}
+            }
+        }
+        Ok(news)
     }
 
-    /// The live position from which on things are new. What another run of the server handed out says
-    /// nothing here: everything is told again.
-    pub(super) fn live_since(&self) -> LivePosition {
-        self.since.map(|t| t.live).filter(|live| self.app.live.knows(*live)).unwrap_or_default()
+    /// A room that the reader is in.
+    async fn joined(
+        &self,
+        room: OwnedRoomId,
+        window: Window,
+        passage: Passage,
+        own_data: &mut account_data::Changed,
+    ) -> Result<JoinedRoom, Refusal> {
+        let (parts, look) = (self.parts, &self.look);
+        let Parts { store, members, unread, .. } = parts;
+        let is_new = passage.was != Some(Membership::Join);
+        let log = Stretch { since: if is_new { LogPosition::START } else { look.log.since }, ..look.log };
+        let known = if is_new { None } else { window.events };
+        let mut timeline = timeline::timeline(look.filter, store, &room, known, log).await?;
+        if is_new {
+            timeline.events = self.visible(&room, timeline.events).await?;
+        }
+        let whole = is_new || look.full_state;
+        let mut state = state::state(look, store, &room, &timeline, (whole, log.since)).await?;
+        let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
+        if look.filter.lazy_members() {
+            let known_at = if look.full_state { LogPosition::START } else { log.since };
+            let lazy = (&**store, &*parts.lazy_members);
+            state::make_members_lazy(look, lazy, &room, &timeline, known_at, &mut state).await?;
+        }
+        let summary = if whole || members_changed {
+            Some(summary::summary(store, members, &look.session.user, &room).await?)
+        } else {
+            None
+        };
+        let changed = own_data.of_rooms.remove(&room);
+        let displayname = |user: &_| self.sources.displayname(user);
+        Ok(JoinedRoom {
+            summary,
+            state,
+            timeline: timeline.into_news(look.log.upto),
+            typing: ephemeral::who_types(look, &parts.typing, &room, is_new),
+            receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
+            own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,
+            unread: unread.counts(&look.session.user, &room, look.log.upto, displayname).await?,
+            room,
+        })
     }
 
-    /// Messages for the reader's device. When there are more than fit, the token says where to go on.
-    async fn write_to_device(&mut self, out: &mut Writer) -> ApiResult<bool> {
-        let since = self.since.map_or(LogPosition::START, |t| t.to_device);
-        let Session { user, device } = self.session;
-        if !self.app.inboxes.has_news(self.session, since) {
-            return Ok(false);
-        }
-        let messages = self.app.store.to_device(user, device, since, self.upto.log).await?;
-        if messages.truncated {
-            self.upto.to_device = messages.events.last().map_or(since, |(position, _)| *position);
-        }
-        let part = out.open("to_device");
-        let events = out.open_array("events");
-        for (_, event) in &messages.events {
-            out.element(event);
-        }
-        out.end(events);
-        Ok(out.end(part))
+    /// A room that the reader is invited to or knocks at.
+    async fn stripped(&self, room: OwnedRoomId) -> Result<StrippedRoom, Refusal> {
+        let (store, user) = (&self.parts.store, &self.look.session.user);
+        let stripped = store.membership(user, &room).await?.and_then(|row| row.invite_state);
+        let state: Vec<Box<RawValue>> =
+            stripped.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default();
+        let own = store.state_event(&room, "m.room.member", user.as_str()).await?;
+        Ok(StrippedRoom { room, state, own })
+    }
+
+    /// A room that the reader left: what happened up to that, if they could see it.
+    async fn left(&self, room: OwnedRoomId, passage: Passage) -> Result<LeftRoom, Refusal> {
+        let (store, look) = (&self.parts.store, &self.look);
+        let was_there = passage.was == Some(Membership::Join);
+        let since = if was_there { look.log.since } else { LogPosition::START };
+        let log = Stretch { since, upto: passage.position };
+        let mut timeline = timeline::timeline(look.filter, store, &room, None, log).await?;
+        timeline.events = self.visible(&room, timeline.events).await?;
+        let mut state = match timeline.events.first() {
+            Some(first) if timeline.limited => {
+                store.state_changes(&room, since, first.position.before()).await?
+            }
+            Some(_) | None => Vec::new(),
+        };
+        state.retain(|e| look.filter.state(&room, timeline::seen(e)));
+        Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto) })
+    }
+
+    async fn visible(
+        &self,
+        room: &RoomId,
+        events: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        self.sources.visible_events(&self.look.session.user, room, events).await
     }
 }

@@ -23,15 +23,13 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::reader::Reader;
+use super::{news::UnreadCounts, refusal::Refusal};
 use crate::server::{
-    accounts::data::PUSH_RULES,
-    api::error::ApiResult,
-    app::App,
+    accounts::data::{OwnData, PUSH_RULES},
     change::{feed::Change, position::LogPosition},
     event::stored::StoredEvent,
-    json::Writer,
-    store::Order,
+    rooms::Members,
+    store::{Order, Store, StoreError},
 };
 
 /// Users whose counters are kept at most; beyond it all are forgotten, and counted again when asked for.
@@ -41,8 +39,13 @@ const MAX_USERS: usize = 100_000;
 const MAX_UNREAD: usize = 1000;
 
 /// The counters of all users.
-#[derive(Debug, Default)]
-pub struct Unread(Mutex<HashMap<OwnedUserId, OfUser>>);
+#[derive(Debug)]
+pub struct Unread {
+    store: Arc<Store>,
+    own_data: Arc<OwnData>,
+    members: Arc<Members>,
+    counters: Mutex<HashMap<OwnedUserId, OfUser>>,
+}
 
 #[derive(Debug, Default)]
 struct OfUser {
@@ -63,8 +66,7 @@ struct OwnRules {
 struct Counter {
     /// Everything up to here is counted.
     upto: LogPosition,
-    notifications: u64,
-    highlights: u64,
+    counts: UnreadCounts,
 }
 
 /// What the push rules want done for an event.
@@ -75,6 +77,11 @@ struct Verdict {
 }
 
 impl Unread {
+    /// Nothing was counted yet.
+    pub fn new(store: Arc<Store>, own_data: Arc<OwnData>, members: Arc<Members>) -> Self {
+        Self { store, own_data, members, counters: Mutex::default() }
+    }
+
     /// Who has read further in a room is counted anew when asked for.
     pub fn follow(&self, change: &Change) {
         let Change::Receipt { room, user, .. } = change else { return };
@@ -83,18 +90,62 @@ impl Unread {
         }
     }
 
+    /// What `user` has not read in `room`, of what is there up to `upto`. `displayname` answers what the user
+    /// goes by, in case a message names them.
+    pub(super) async fn counts(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        upto: LogPosition,
+        displayname: impl Fn(&UserId) -> Option<String> + Sync,
+    ) -> Result<UnreadCounts, Refusal> {
+        let own_rules = self.own_rules(user).await?;
+        let mut counter = match self.counter(user, room) {
+            Some(counter) => counter,
+            None => Counter { upto: self.read_position(user, room).await?, ..Counter::default() },
+        };
+        if counter.upto >= upto {
+            return Ok(counter.counts);
+        }
+        let recent = self.store.recent_events(counter.upto, |e| e.room_id == *room);
+        let events = match recent {
+            Some(events) => events,
+            None => {
+                let order = Order::NewestFirst;
+                let mut events = self.store.room_events(room, counter.upto, upto, order, MAX_UNREAD).await?;
+                events.reverse();
+                events
+            }
+        };
+        let mut rules =
+            Rules { store: &self.store, members: &self.members, user, room, own: own_rules, made: None };
+        for event in events.iter().filter(|e| e.position <= upto) {
+            if event.sender == *user {
+                // Who answers has read what is above.
+                counter.counts = UnreadCounts::default();
+                continue;
+            }
+            let verdict = rules.verdict(event, &displayname).await?;
+            counter.counts.notifications += u64::from(verdict.notify);
+            counter.counts.highlights += u64::from(verdict.highlight);
+        }
+        counter.upto = upto;
+        self.put(user, room, counter);
+        Ok(counter.counts)
+    }
+
     /// The rules that the user made, if any. When they are others than before, everything is counted anew.
-    async fn own_rules(&self, app: &App, user: &UserId) -> ApiResult<Option<Arc<(String, Ruleset)>>> {
+    async fn own_rules(&self, user: &UserId) -> Result<Option<Arc<(String, Ruleset)>>, Refusal> {
         let known = self.lock().get(user).map(|of_user| of_user.rules.clone()).unwrap_or_default();
-        if !app.own_data.has_news(user, known.position) {
+        if !self.own_data.has_news(user, known.position) {
             return Ok(known.rules);
         }
-        let position = app.store.log_position();
-        let json = app.store.account_data(user, None, PUSH_RULES).await?;
+        let position = self.store.log_position();
+        let json = self.store.account_data(user, None, PUSH_RULES).await?;
         let rules = match (json, known.rules) {
             (Some(json), Some(known)) if json == known.0 => Some(known),
             (None, None) => None,
-            (Some(json), _) => Some(Arc::new((json, app.own_data.push_rules(user).await?))),
+            (Some(json), _) => Some(Arc::new((json, self.own_data.push_rules(user).await?))),
             (None, Some(_)) => None,
         };
         let mut counters = self.lock();
@@ -109,6 +160,21 @@ impl Unread {
         }
         of_user.rules = OwnRules { position, rules: rules.clone() };
         Ok(rules)
+    }
+
+    /// Where unread begins: after the last event that the user has read, or after their join.
+    async fn read_position(&self, user: &UserId, room: &RoomId) -> Result<LogPosition, StoreError> {
+        let mut read = LogPosition::START;
+        for event in self.store.read_up_to(room, user).await? {
+            let Ok(event) = ruma::EventId::parse(event) else { continue };
+            let event = self.store.event(&event).await?.filter(|e| e.room_id == *room);
+            read = read.max(event.map_or(LogPosition::START, |e| e.position));
+        }
+        if read == LogPosition::START {
+            let join = self.store.state_event(room, "m.room.member", user.as_str()).await?;
+            read = join.map_or(LogPosition::START, |e| e.position);
+        }
+        Ok(read)
     }
 
     fn counter(&self, user: &UserId, room: &RoomId) -> Option<Counter> {
@@ -133,86 +199,14 @@ impl Unread {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {
-        self.0.lock()
+        self.counters.lock()
     }
-}
-
-impl Reader<'_> {
-    /// Writes `unread_notifications` of a room.
-    pub(super) async fn write_unread(&self, out: &mut Writer, room: &RoomId) -> ApiResult<()> {
-        let counter = self.unread(room).await?;
-        let part = out.open("unread_notifications");
-        out.number("highlight_count", counter.highlights);
-        out.number("notification_count", counter.notifications);
-        out.end(part);
-        Ok(())
-    }
-
-    async fn unread(&self, room: &RoomId) -> ApiResult<Counter> {
-        let (app, user) = (self.app, &self.session.user);
-        let own_rules = app.unread.own_rules(app, user).await?;
-        let mut counter = match app.unread.counter(user, room) {
-            Some(counter) => counter,
-            None => Counter { upto: read_position(app, user, room).await?, ..Counter::default() },
-        };
-        if counter.upto >= self.upto.log {
-            return Ok(counter);
-        }
-        let recent = app.store.recent_events(counter.upto, |e| e.room_id == *room);
-        let events = match recent {
-            Some(events) => events,
-            None => {
-                let mut events = app
-                    .store
-                    .room_events(room, counter.upto, self.upto.log, Order::NewestFirst, MAX_UNREAD)
-                    .await?;
-                events.reverse();
-                events
-            }
-        };
-        let mut rules = Rules { app, user, room, own: own_rules, made: None };
-        for event in events.iter().filter(|e| e.position <= self.upto.log) {
-            if event.sender == *user {
-                // Who answers has read what is above.
-                (counter.notifications, counter.highlights) = (0, 0);
-                continue;
-            }
-            let verdict = rules.verdict(event).await?;
-            counter.notifications += u64::from(verdict.notify);
-            counter.highlights += u64::from(verdict.highlight);
-        }
-        counter.upto = self.upto.log;
-        app.unread.put(user, room, counter);
-        Ok(counter)
-    }
-}
-
-/// Where unread begins: after the last event that the user has read, or after their join.
-async fn read_position(app: &App, user: &UserId, room: &RoomId) -> ApiResult<LogPosition> {
-    let mut read = LogPosition::START;
-    for event in app.store.read_up_to(room, user).await? {
-        let Ok(event) = ruma::EventId::parse(event) else { continue };
-        read = read.max(
-            app.store
-                .event(&event)
-                .await?
-                .filter(|e| e.room_id == *room)
-                .map_or(LogPosition::START, |e| e.position),
-        );
-    }
-    if read == LogPosition::START {
-        read = app
-            .store
-            .state_event(room, "m.room.member", user.as_str())
-            .await?
-            .map_or(LogPosition::START, |e| e.position);
-    }
-    Ok(read)
 }
 
 /// One user's push rules in one room.
 struct Rules<'a> {
-    app: &'a App,
+    store: &'a Store,
+    members: &'a Members,
     user: &'a UserId,
     room: &'a RoomId,
     /// Those that the user made.
@@ -222,35 +216,35 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    async fn verdict(&mut self, event: &StoredEvent) -> ApiResult<Verdict> {
+    async fn verdict(
+        &mut self,
+        event: &StoredEvent,
+        displayname: &(impl Fn(&UserId) -> Option<String> + Sync),
+    ) -> Result<Verdict, StoreError> {
         if self.own.is_none() && is_plain_message(event) {
             return Ok(Verdict { notify: true, highlight: false });
         }
         if self.made.is_none() {
             let default =
                 if self.own.is_some() { Ruleset::new() } else { Ruleset::server_default(self.user) };
-            self.made = Some(Box::new((default, self.context().await?)));
+            self.made = Some(Box::new((default, self.context(displayname(self.user)).await?)));
         }
         let Some(made) = &self.made else { return Ok(Verdict::default()) };
         let rules = self.own.as_ref().map_or(&made.0, |own| &own.1);
         Ok(evaluate(rules, event, &made.1))
     }
 
-    fn displayname(&self) -> String {
-        self.app.presence.displayname(self.user).unwrap_or_default()
-    }
-
-    async fn context(&self) -> ApiResult<PushConditionRoomCtx> {
-        let (joined, _) = self.app.rooms.members.counts(self.room);
+    async fn context(&self, displayname: Option<String>) -> Result<PushConditionRoomCtx, StoreError> {
+        let (joined, _) = self.members.counts(self.room);
         let mut context = PushConditionRoomCtx::new(
             self.room.to_owned(),
             UInt::try_from(joined as u64).unwrap_or(UInt::MAX),
             self.user.to_owned(),
-            self.displayname(),
+            displayname.unwrap_or_default(),
         );
-        let create = self.app.store.state_event(self.room, "m.room.create", "").await?;
-        let levels = self.app.store.state_event(self.room, "m.room.power_levels", "").await?;
-        let row = self.app.store.room(self.room).await?;
+        let create = self.store.state_event(self.room, "m.room.create", "").await?;
+        let levels = self.store.state_event(self.room, "m.room.power_levels", "").await?;
+        let row = self.store.room(self.room).await?;
         let rules = row.and_then(|row| row.version.rules()).map(|rules| rules.authorization);
         if let (Some(create), Some(rules)) = (create, rules) {
             let levels = levels.and_then(|e| e.content_as::<RoomPowerLevelsEventContent>());

@@ -1,27 +1,35 @@
-//! The long poll: answers at once when there is news, else waits for some.
+//! Waiting: a reader is answered at once when there is news, else when there is some.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use super::{
-    Filter, Token,
-    reader::{Answer, Reader},
+    filter::Filter,
+    look::{Look, Stretch},
+    news::News,
+    reader::Reader,
     reading::Reading,
+    refusal::Refusal,
+    sources::Sources,
+    token::Token,
 };
 use crate::{
-    core::presence::{DeviceType, SetPresence},
+    core::{
+        presence::{DeviceType, SetPresence},
+        time::Instant,
+    },
     server::{
-        api::error::{ApiError, ApiResult},
-        app::App,
+        change::position::{LivePosition, LogPosition},
+        presence::Connected,
         session::Session,
     },
 };
 
-/// The longest that a poll waits, whatever the client asks for.
+/// The longest that a reader waits, whatever the client asks for.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
-/// A request to be told what is new.
+/// A request to be told what is new, once.
 #[derive(Debug)]
 pub struct Poll {
     /// Where the client is; `None`: at the very beginning.
@@ -43,83 +51,261 @@ impl Poll {
     /// where to go on.
     ///
     /// # Errors
-    /// 500 when the store fails; 401 when the device is logged out while it waits.
-    pub async fn answer(self, app: &Arc<App>, session: &Session) -> ApiResult<Vec<u8>> {
-        let deadline = Instant::now() + self.timeout.min(MAX_WAIT);
-        let wants = self.filter.any_presence() && app.presence.deliveries.is_on(session);
-        let reading = wants.then(|| Reading::begin(app.federation.as_deref(), &session.user));
-        let connected = match self.set_presence {
-            Some(says) => Some(app.presence.connect(session, says, self.device_type).await?),
+    /// [`Refusal::Store`]; [`Refusal::LoggedOut`] when the device is logged out while it waits.
+    pub async fn answer(&self, sources: &Sources, session: &Session) -> Result<News, Refusal> {
+        let deadline = sources.parts().clock.now() + self.timeout.min(MAX_WAIT);
+        let says = self.set_presence.map(|says| (says, self.device_type));
+        let mut listener = Listener::begin(sources, session, &self.filter, says).await?;
+        listener.news(self.since.as_ref(), self.full_state, deadline).await
+    }
+}
+
+/// A reader who is there: as long as this is held, the device counts as connected, if it says so, and the servers
+/// of others are asked for their presence (L8).
+#[derive(Debug)]
+struct Listener<'a> {
+    sources: &'a Sources,
+    session: &'a Session,
+    filter: &'a Filter,
+    wakes: Arc<Notify>,
+    sessions_ended: u64,
+    _connected: Option<Connected>,
+    _reading: Option<Reading>,
+}
+
+impl<'a> Listener<'a> {
+    async fn begin(
+        sources: &'a Sources,
+        session: &'a Session,
+        filter: &'a Filter,
+        says: Option<(SetPresence, Option<DeviceType>)>,
+    ) -> Result<Self, Refusal> {
+        let reading = if filter.any_presence() { sources.read_presence(session) } else { None };
+        let connected = match says {
+            Some((says, device_type)) => Some(sources.connect(session, says, device_type).await?),
             None => None,
         };
-        self.acknowledge(app, session).await?;
-        let notify = app.wakers.listen(&session.user);
-        let sessions_ended = app.accounts.sessions_ended();
-        let answer = loop {
-            let news = self.look_or_wait(app, session, &notify, deadline).await?;
-            if let Some(body) = news {
-                break body;
+        let parts = sources.parts();
+        Ok(Self {
+            sources,
+            session,
+            filter,
+            wakes: parts.wakers.listen(&session.user),
+            sessions_ended: parts.accounts.sessions_ended(),
+            _connected: connected,
+            _reading: reading,
+        })
+    }
+
+    /// What is new after `since`: as soon as there is something, and at the `deadline` whatever there is. Who is at
+    /// the very beginning, or asks for all state, is answered at once.
+    async fn news(
+        &mut self,
+        since: Option<&Token>,
+        full_state: bool,
+        deadline: Instant,
+    ) -> Result<News, Refusal> {
+        if let Some(since) = since {
+            self.acknowledge(since).await?;
+        }
+        loop {
+            if let Some(news) = self.look_or_wait(since, full_state, deadline).await? {
+                return Ok(news);
             }
-            if app.accounts.sessions_ended() != sessions_ended
-                && app.store.device(&session.user, &session.device).await?.is_none()
-            {
-                return Err(ApiError::unknown_token("this device was logged out").with("soft_logout", false));
-            }
-        };
-        drop((connected, reading));
-        Ok(answer)
+            self.check_logged_in().await?;
+        }
+    }
+
+    /// What the device was told up to its token it has: its messages need not be kept any longer.
+    async fn acknowledge(&self, since: &Token) -> Result<(), Refusal> {
+        let (inboxes, Session { user, device }) = (&self.sources.parts().inboxes, self.session);
+        if inboxes.has_news(self.session, LogPosition::START) {
+            // Boxed, as all that is seldom needed: else every waiting poll has room for it.
+            Box::pin(inboxes.acknowledge(user, device, since.to_device())).await?;
+        }
+        Ok(())
     }
 
     /// One look; when there is nothing new, waits until there may be. `None`: look again.
     async fn look_or_wait(
         &self,
-        app: &App,
-        session: &Session,
-        notify: &Notify,
+        since: Option<&Token>,
+        full_state: bool,
         deadline: Instant,
-    ) -> ApiResult<Option<Vec<u8>>> {
+    ) -> Result<Option<News>, Refusal> {
+        let parts = self.sources.parts();
         // Registered before the look: what happens in between still wakes.
-        let mut woken = pin!(notify.notified());
+        let mut woken = pin!(self.wakes.notified());
         woken.as_mut().enable();
-        // Boxed: what it takes to look is not kept while the poll waits.
-        let answer = Box::pin(self.look(app, session)).await?;
-        let is_last_look = Instant::now() >= deadline || app.wakers.is_closed();
-        if answer.has_news || self.since.is_none() || self.full_state || is_last_look {
-            return Ok(Some(answer.body));
+        // Boxed, and gone before the waiting begins: what it takes to look is not kept meanwhile.
+        if let Some(news) = Box::pin(self.look(since, full_state, deadline)).await? {
+            return Ok(Some(news));
         }
-        drop(answer);
-        let _waiting = app.metrics.open_polls.enter();
+        let _waiting = parts.metrics.open_polls.enter();
         tokio::select! {
             () = woken => {}
-            () = tokio::time::sleep_until(deadline) => {}
+            () = parts.clock.sleep_until(deadline) => {}
         }
         Ok(None)
     }
 
-    async fn look(&self, app: &App, session: &Session) -> ApiResult<Answer> {
+    /// What is new after `since`; `None`: nothing that cannot wait.
+    async fn look(
+        &self,
+        since: Option<&Token>,
+        full_state: bool,
+        deadline: Instant,
+    ) -> Result<Option<News>, Refusal> {
+        let parts = self.sources.parts();
+        let is_first = since.is_none();
         // Where the reader will be is read before what they are told: later things come with the next.
-        let log = app.store.log_position();
-        let upto = Token { log, live: app.live.position(), to_device: log };
+        let (log, live) = (parts.store.log_position(), parts.live.position());
         // A position that the log has not reached is from another database: everything is new.
-        let since = self.since.filter(|since| since.log <= log);
-        Reader {
-            app,
-            session,
-            filter: &self.filter,
-            since,
-            upto,
-            full_state: self.full_state,
-            now: app.now(),
-        }
-        .answer()
-        .await
+        let since = since.filter(|since| since.log() <= log);
+        let log_since = since.map_or(LogPosition::START, Token::log);
+        let live_since = since.map(Token::live).filter(|live| parts.live.knows(*live));
+        let look = Look {
+            session: self.session,
+            filter: self.filter,
+            is_first: since.is_none(),
+            full_state,
+            log: Stretch { since: log_since, upto: log },
+            live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
+            to_device: since.map_or(LogPosition::START, Token::to_device),
+            now: parts.clock.now(),
+        };
+        let news = Reader { sources: self.sources, parts, look }.news().await?;
+        let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
+        Ok((news.has_news() || is_first || full_state || is_last).then_some(news))
     }
 
-    /// What the device was told up to its token it has: its messages need not be kept any longer.
-    async fn acknowledge(&self, app: &App, session: &Session) -> ApiResult<()> {
-        if let Some(since) = self.since {
-            app.inboxes.acknowledge(&session.user, &session.device, since.to_device).await?;
+    /// Asks the store only after somebody was logged out.
+    async fn check_logged_in(&mut self) -> Result<(), Refusal> {
+        let parts = self.sources.parts();
+        let ended = parts.accounts.sessions_ended();
+        if ended == self.sessions_ended {
+            return Ok(());
         }
-        Ok(())
+        self.sessions_ended = ended;
+        match Box::pin(parts.store.device(&self.session.user, &self.session.device)).await? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::LoggedOut),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ruma::user_id;
+    use tokio::task::{JoinHandle, yield_now};
+
+    use super::*;
+    use crate::{
+        core::time::UnixMillis,
+        server::{app::App, change::feed::Change, clock::Clock, config::Config, store::AccountDataKey},
+    };
+
+    /// A server on a clock that stands still, and one reader of it.
+    struct World {
+        app: Arc<App>,
+        session: Session,
+        data_dir: PathBuf,
+    }
+
+    impl World {
+        async fn new(name: &str) -> Self {
+            let data_dir =
+                std::env::temp_dir().join(format!("pilotlight-wait-{name}-{}", std::process::id()));
+            let config = Config { data_dir: data_dir.clone(), ..Config::default() };
+            let app = App::open(config, Clock::driven(UnixMillis(1_000_000))).await.expect("opens");
+            let session = Session { user: user_id!("@a:localhost").to_owned(), device: "A".into() };
+            Self { app, session, data_dir }
+        }
+
+        /// A poll from here on, which waits for news when this returns.
+        async fn poll(&self, timeout: Duration) -> JoinHandle<Result<News, Refusal>> {
+            let (sources, session) = (Sources::new(Arc::clone(&self.app)), self.session.clone());
+            let poll = Poll {
+                since: Some(Token::new(self.app.store.log_position(), self.app.live.position())),
+                filter: Arc::default(),
+                full_state: false,
+                timeout,
+                set_presence: None,
+                device_type: None,
+            };
+            let answer = tokio::spawn(async move { poll.answer(&sources, &session).await });
+            while self.app.metrics.open_polls.value() == 0 {
+                yield_now().await;
+            }
+            answer
+        }
+
+        async fn pass(&self, milliseconds: u64) {
+            self.app.clock.advance(Duration::from_millis(milliseconds));
+            for _ in 0..10 {
+                yield_now().await;
+            }
+        }
+
+        async fn end(self) {
+            self.app.close().await;
+            std::fs::remove_dir_all(&self.data_dir).expect("is there");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_poll_without_news_ends_when_its_time_has_come_and_no_later_than_it_may() {
+        let world = World::new("time").await;
+        for (timeout, waits_ms) in [(30, 30_000), (1_000_000, 120_000)] {
+            let answer = world.poll(Duration::from_secs(timeout)).await;
+            world.pass(waits_ms - 1).await;
+            assert!(!answer.is_finished());
+            world.pass(1).await;
+            let news = answer.await.expect("no panic").expect("is answered");
+            assert!(!news.has_news());
+            assert_eq!(news.upto, Token::new(world.app.store.log_position(), world.app.live.position()));
+        }
+        world.end().await;
+    }
+
+    #[tokio::test]
+    async fn news_end_a_poll_at_once_and_it_goes_up_to_them() {
+        let world = World::new("news").await;
+        let answer = world.poll(Duration::from_secs(30)).await;
+        let key = AccountDataKey { user: world.session.user.clone(), room: None, kind: "x".to_owned() };
+        world.app.own_data.set(key, "{}".to_owned()).await.expect("is written");
+        let news = answer.await.expect("no panic").expect("is answered");
+        assert_eq!(news.own_data.changed.len(), 1);
+        assert_eq!(news.upto.log(), world.app.store.log_position());
+        world.end().await;
+    }
+
+    #[tokio::test]
+    async fn who_is_logged_out_while_waiting_is_told_so() {
+        let world = World::new("logout").await;
+        let answer = world.poll(Duration::from_secs(30)).await;
+        let ended = Change::SessionsEnded {
+            user: world.session.user.clone(),
+            tokens: Vec::new(),
+            devices: vec![world.session.device.clone()],
+            none_left: true,
+        };
+        world.app.feed.follow(&ended);
+        world.app.feed.tell(&[ended]);
+        let answer = answer.await.expect("no panic");
+        assert!(matches!(answer, Err(Refusal::LoggedOut)), "{answer:?}");
+        world.end().await;
+    }
+
+    /// Tens of thousands wait at once. What it takes to look has a box of its own while it looks.
+    #[test]
+    fn what_waits_is_small() {
+        fn size<'a, F: Future>(_: impl FnOnce(&'a Poll, &'a Sources, &'a Session) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Poll::answer);
+        assert!(size <= 576, "{size} bytes");
     }
 }

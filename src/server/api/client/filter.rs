@@ -18,7 +18,6 @@ use crate::server::{
     app::App,
     json::json_depth,
     session::Session,
-    store::AddFilterError,
     stream::Filter,
 };
 
@@ -58,7 +57,7 @@ async fn create(
     if let Err(e) = serde_json::from_str::<FilterDefinition>(&text) {
         return Err(ApiError::bad_json(format!("not a filter: {e}")));
     }
-    let id = app.store.add_filter(user, text).await.map_err(ApiError::from)?;
+    let id = app.store.add_filter(user, text).await?;
     Ok(Json(json!({ "filter_id": id.to_string() })))
 }
 
@@ -73,13 +72,4 @@ async fn one(
     let id = id.parse().map_err(|_| none())?;
     let filter = app.store.filter(&user, id).await?.ok_or_else(none)?;
     RawValue::from_string(filter).map(Json).map_err(ApiError::internal)
-}
-
-impl From<AddFilterError> for ApiError {
-    fn from(e: AddFilterError) -> Self {
-        match e {
-            AddFilterError::TooMany => Self::too_large("there are too many filters"),
-            AddFilterError::Store(e) => e.into(),
-        }
-    }
 }

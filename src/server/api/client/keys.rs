@@ -219,10 +219,11 @@ async fn changes(
 ) -> ApiResult<Json<Value>> {
     let position = |token: &str| -> ApiResult<LogPosition> {
         let token: Token = token.parse().map_err(|_| ApiError::invalid_param("not a token of /sync"))?;
-        Ok(token.log)
+        Ok(token.log())
     };
     let upto = query.to.as_deref().map_or(Ok(LogPosition::END), position)?;
-    let changed = stream::device_lists_changed(&app, &session.user, position(&query.from)?, upto).await?;
+    let (from, me) = (position(&query.from)?, &session.user);
+    let changed = stream::device_lists_changed(&app.keys, &app.rooms.members, me, from, upto).await?;
     Ok(Json(json!({ "changed": changed, "left": [] })))
 }
 

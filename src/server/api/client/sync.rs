@@ -20,7 +20,7 @@ use crate::{
         },
         app::App,
         session::Session,
-        stream::{Poll, Token},
+        stream::{self, Poll, Sources, Token},
     },
 };
 
@@ -48,7 +48,9 @@ async fn sync(
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Response> {
     let poll = parse(&app, &session, parameters).await?;
-    let body = poll.answer(&app, &session).await?;
+    let sources = Sources::new(app);
+    let news = poll.answer(&sources, &session).await?;
+    let body = stream::sync::answer(news, &session, sources.parts().clock.now());
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -75,7 +77,7 @@ async fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResul
         device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))?;
     Ok(Poll {
         since,
-        filter: app.filter(session, parameters.filter.as_deref()).await?,
+        filter: app.stream.filters.named(&session.user, parameters.filter.as_deref()).await?,
         full_state: parameters.full_state,
         timeout: Duration::from_millis(parameters.timeout.unwrap_or(0)),
         set_presence,

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::server::{
     api::error::{ApiError, ApiResult},
     app::App,
-    change::position::{LivePosition, LogPosition},
+    change::position::LogPosition,
     event::{
         client::{ClientFormat, client_event},
         stored::StoredEvent,
@@ -44,11 +44,11 @@ fn client_json(app: &App, session: &Session, event: &StoredEvent) -> Box<RawValu
 fn position(token: &str) -> ApiResult<LogPosition> {
     token
         .parse()
-        .map(|token: Token| token.log)
+        .map(|token: Token| token.log())
         .map_err(|_| ApiError::invalid_param("this is not a token of this server"))
 }
 
 /// The token of a position in the log; a stream that goes on from it is told everything live.
 fn token(position: LogPosition) -> String {
-    Token { log: position, live: LivePosition::START, to_device: position }.to_string()
+    Token::at(position).to_string()
 }

@@ -1,0 +1,36 @@
+//! One look of one reader: who looks, from where, and up to where. Plain values.
+
+use super::filter::Filter;
+use crate::{
+    core::time::Instant,
+    server::{
+        change::position::{LivePosition, LogPosition},
+        session::Session,
+    },
+};
+
+/// What lies after one position, up to and including another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch<P> {
+    pub(super) since: P,
+    pub(super) upto: P,
+}
+
+/// One look of one reader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    pub(super) session: &'a Session,
+    pub(super) filter: &'a Filter,
+    /// Everything is told, for the first time.
+    pub(super) is_first: bool,
+    /// All state of all rooms, though the reader has it.
+    pub(super) full_state: bool,
+    /// What is durable; from [`LogPosition::START`] at first.
+    pub(super) log: Stretch<LogPosition>,
+    /// What lives in memory only. From [`LivePosition::START`] at first, and where the reader's position is of
+    /// another run of the server: it says nothing here, everything is told again.
+    pub(super) live: Stretch<LivePosition>,
+    /// After which position messages for the device are new.
+    pub(super) to_device: LogPosition,
+    pub(super) now: Instant,
+}

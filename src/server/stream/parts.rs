@@ -1,0 +1,50 @@
+//! What readers read: handles of the parts that know what is new.
+
+use std::sync::Arc;
+
+use super::{filters::Filters, lazy::LazyMembers, unread::Unread};
+use crate::server::{
+    accounts::{data::OwnData, login::Accounts},
+    change::{position::Live, wakers::Wakers},
+    clock::Clock,
+    devices::{keys::Keys, to_device::Inboxes},
+    metrics::Metrics,
+    rooms::{Members, receipts::Receipts, typing::Typing},
+    store::Store,
+};
+
+/// The parts that readers ask. Only the reader and who waits for it name them: what is read of each is a function
+/// with plain arguments.
+#[derive(Debug)]
+pub struct Parts {
+    /// The time.
+    pub clock: Clock,
+    /// Everything durable.
+    pub store: Arc<Store>,
+    /// The positions of what lives in memory only.
+    pub live: Arc<Live>,
+    /// Who is waiting for something to happen.
+    pub wakers: Arc<Wakers>,
+    /// Who is logged in.
+    pub accounts: Arc<Accounts>,
+    /// What users keep with their account.
+    pub own_data: Arc<OwnData>,
+    /// Keys for encryption.
+    pub keys: Arc<Keys>,
+    /// Messages from device to device.
+    pub inboxes: Arc<Inboxes>,
+    /// Who is in which room.
+    pub members: Arc<Members>,
+    /// Who is typing where.
+    pub typing: Arc<Typing>,
+    /// Who has read how far.
+    pub receipts: Arc<Receipts>,
+    /// How much of each room its members have not read.
+    pub unread: Arc<Unread>,
+    /// Which members lazy clients know.
+    pub lazy_members: Arc<LazyMembers>,
+    /// Filters in use.
+    pub filters: Arc<Filters>,
+    /// What is counted for the operator.
+    pub metrics: Arc<Metrics>,
+}

@@ -1,0 +1,34 @@
+//! Why a reader cannot be told what is new.
+
+use std::borrow::Cow;
+
+use crate::server::{accounts, store::StoreError};
+
+/// Why a reader cannot be told what is new.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The device was logged out while its reader waited.
+    LoggedOut,
+    /// What was named as a filter is none; says why.
+    BadFilter(Cow<'static, str>),
+    /// The store failed.
+    Store(StoreError),
+    /// Something of ours is not as it must be.
+    Internal(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+/// Of push rules, which are read with the user's own data.
+impl From<accounts::refusal::Refusal> for Refusal {
+    fn from(refusal: accounts::refusal::Refusal) -> Self {
+        match refusal {
+            accounts::refusal::Refusal::Store(e) => Self::Store(e),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}

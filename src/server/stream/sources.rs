@@ -1,0 +1,132 @@
+//! What readers reach through `App`: presence, lists, sight, and what rooms show. The only file of the stream that
+//! names it.
+
+use std::sync::Arc;
+
+use ruma::{OwnedUserId, RoomId, UserId};
+
+use super::{look::Stretch, parts::Parts, reading::Reading, refusal::Refusal};
+use crate::{
+    core::{
+        presence::{DeviceType, SetPresence},
+        time::Instant,
+        visibility::Share,
+    },
+    server::{
+        app::App,
+        change::position::LivePosition,
+        event::stored::StoredEvent,
+        presence::{Connected, PresenceEvent},
+        rooms,
+        session::Session,
+        store::StoreError,
+    },
+};
+
+/// Everything that readers read.
+#[derive(Clone, Debug)]
+pub struct Sources(Arc<App>);
+
+impl Sources {
+    /// Those of this server.
+    pub fn new(app: Arc<App>) -> Self {
+        Self(app)
+    }
+
+    /// The parts that are reached by themselves.
+    pub fn parts(&self) -> &Parts {
+        &self.0.stream
+    }
+
+    /// The device is connected until what is returned is dropped.
+    pub(super) async fn connect(
+        &self,
+        session: &Session,
+        says: SetPresence,
+        device_type: Option<DeviceType>,
+    ) -> Result<Connected, StoreError> {
+        self.0.presence.connect(session, says, device_type).await
+    }
+
+    /// The device is told of others until what is returned is dropped; `None`: it stopped that.
+    pub(super) fn read_presence(&self, session: &Session) -> Option<Reading> {
+        let wants = self.0.presence.deliveries.is_on(session);
+        wants.then(|| Reading::begin(self.0.federation.as_deref(), &session.user))
+    }
+
+    /// From which live position on presence is news for the device; `None`: it wants none.
+    pub(super) fn presence_since(&self, session: &Session, since: LivePosition) -> Option<LivePosition> {
+        self.0.presence.deliveries.since(session, since)
+    }
+
+    /// The user's own event, when it changed after `since`.
+    pub(super) fn own_presence(
+        &self,
+        user: &UserId,
+        since: LivePosition,
+        now: Instant,
+    ) -> Option<PresenceEvent> {
+        self.0.presence.own_event(user, since, now)
+    }
+
+    /// Those whose presence changed, whoever may see it.
+    pub(super) fn presence_changed(
+        &self,
+        live: Stretch<LivePosition>,
+    ) -> Vec<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
+        self.0.board.changed(live.since, live.upto)
+    }
+
+    /// The last event of `user` as others see it.
+    pub(super) fn presence_event(&self, user: &UserId) -> Option<Arc<PresenceEvent>> {
+        self.0.board.event(user)
+    }
+
+    /// The name that a user has chosen.
+    pub(super) fn displayname(&self, user: &UserId) -> Option<String> {
+        self.0.presence.displayname(user)
+    }
+
+    /// Whether `observer` may see the presence of `observed`.
+    pub(super) fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
+        self.0.may_see(observer, observed)
+    }
+
+    /// Whether `observer` might see the presence of `observed`, if they shared with `share`.
+    pub(super) fn might_see(&self, observer: &UserId, observed: &UserId, share: Share) -> bool {
+        self.0.might_see(observer, observed, share)
+    }
+
+    /// Those whom `observer` came to see by a list, or ceased to.
+    pub(super) fn sight_changes(&self, observer: &UserId, live: Stretch<LivePosition>) -> Vec<OwnedUserId> {
+        self.0.contacts.sight_changes(observer, live.since, live.upto)
+    }
+
+    /// Those who changed with whom they share.
+    pub(super) fn share_changes(&self, live: Stretch<LivePosition>) -> Vec<OwnedUserId> {
+        self.0.contacts.share_changes(live.since, live.upto)
+    }
+
+    /// With whom `user` shared at the live position `since`.
+    pub(super) fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
+        self.0.contacts.share_at(user, since)
+    }
+
+    /// Everybody whom `owner` has, or had, to do with on a list.
+    pub(super) fn known_to(&self, owner: &UserId) -> Vec<OwnedUserId> {
+        self.0.contacts.known_to(owner)
+    }
+
+    /// Those of `events` of one room that `user` may see.
+    pub(super) async fn visible_events(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        events: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        rooms::visible_events(&self.0, user, room, events).await.map_err(|refusal| match refusal {
+            rooms::Refusal::Store(e) => Refusal::Store(e),
+            other => Refusal::Internal(format!("{other:?}")),
+        })
+    }
+}

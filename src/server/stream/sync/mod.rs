@@ -1,0 +1,11 @@
+//! News as the answer of `/sync`. Client-server API, "Syncing".
+//!
+//! Written straight into one buffer: what is the same for all readers is copied from where it is kept, the rest is
+//! encoded in place. Parts without news leave no trace.
+
+mod answer;
+mod own_data;
+mod presence;
+mod rooms;
+
+pub use self::answer::answer;

@@ -1,0 +1,145 @@
+//! The rooms part of the answer: joined, invited, knocking, left.
+
+use std::sync::Arc;
+
+use super::own_data::append_account_data;
+use crate::{
+    core::time::Instant,
+    server::{
+        event::{
+            client::{ClientFormat, append_client_event, stripped_event},
+            stored::StoredEvent,
+        },
+        json::Writer,
+        rooms::receipts,
+        session::Session,
+        stream::{
+            news::{JoinedRoom, RoomsNews, StrippedRoom, Summary, Timeline},
+            token::Token,
+        },
+    },
+};
+
+/// Writes the rooms, each gone as soon as it is written.
+pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, viewer: &Session, now: Instant) {
+    let RoomsNews { joined, invited, knocked, left } = news;
+    let part = out.open("rooms");
+    let list = out.open("join");
+    for room in joined {
+        write_joined(out, &room, viewer, now);
+    }
+    out.end(list);
+    for (key, state_key, rooms) in [("invite", "invite_state", invited), ("knock", "knock_state", knocked)] {
+        let list = out.open(key);
+        for room in &rooms {
+            write_stripped(out, room, state_key);
+        }
+        out.end(list);
+    }
+    let list = out.open("leave");
+    for room in left {
+        let object = out.open(room.room.as_str());
+        write_state(out, &room.state, viewer, now);
+        write_timeline(out, &room.timeline, viewer, now);
+        out.end(object);
+    }
+    out.end(list);
+    out.end(part);
+}
+
+fn write_joined(out: &mut Writer, room: &JoinedRoom, viewer: &Session, now: Instant) {
+    let object = out.open(room.room.as_str());
+    if let Some(summary) = &room.summary {
+        write_summary(out, summary);
+    }
+    write_state(out, &room.state, viewer, now);
+    write_timeline(out, &room.timeline, viewer, now);
+    write_ephemeral(out, room);
+    let part = out.open("account_data");
+    let events = out.open_array("events");
+    for data in &room.own_data {
+        out.element_with(|out| append_account_data(out, data));
+    }
+    out.end_even_if_empty(events);
+    out.end_even_if_empty(part);
+    let part = out.open("unread_notifications");
+    out.number("highlight_count", room.unread.highlights);
+    out.number("notification_count", room.unread.notifications);
+    out.end(part);
+    out.end(object);
+}
+
+fn write_summary(out: &mut Writer, summary: &Summary) {
+    let part = out.open("summary");
+    out.number("m.joined_member_count", summary.joined as u64);
+    out.number("m.invited_member_count", summary.invited as u64);
+    if let Some(heroes) = &summary.heroes {
+        let list = out.open_array("m.heroes");
+        for user in heroes {
+            out.string_element(user.as_str());
+        }
+        out.end_even_if_empty(list);
+    }
+    out.end(part);
+}
+
+fn write_state(out: &mut Writer, state: &[Arc<StoredEvent>], viewer: &Session, now: Instant) {
+    let part = out.open("state");
+    write_events(out, state, viewer, now);
+    out.end_even_if_empty(part);
+}
+
+fn write_timeline(out: &mut Writer, timeline: &Timeline, viewer: &Session, now: Instant) {
+    let part = out.open("timeline");
+    write_events(out, &timeline.events, viewer, now);
+    out.boolean("limited", timeline.limited);
+    out.plain("prev_batch", &Token::at(timeline.prev));
+    out.end_even_if_empty(part);
+}
+
+fn write_events(out: &mut Writer, events: &[Arc<StoredEvent>], viewer: &Session, now: Instant) {
+    let array = out.open_array("events");
+    for event in events {
+        out.element_with(|out| {
+            append_client_event(out, event, viewer, now.as_millis(), ClientFormat::InRoom, None);
+        });
+    }
+    out.end_even_if_empty(array);
+}
+
+fn write_ephemeral(out: &mut Writer, room: &JoinedRoom) {
+    let part = out.open("ephemeral");
+    let events = out.open_array("events");
+    if let Some(users) = &room.typing {
+        let event = out.open_element();
+        out.text("type", "m.typing");
+        let content = out.open("content");
+        let list = out.open_array("user_ids");
+        for user in users {
+            out.string_element(user.as_str());
+        }
+        out.end_even_if_empty(list);
+        out.end(content);
+        out.end(event);
+    }
+    if !room.receipts.is_empty() {
+        out.element(&receipts::event(&room.receipts));
+    }
+    out.end_even_if_empty(events);
+    out.end_even_if_empty(part);
+}
+
+fn write_stripped(out: &mut Writer, room: &StrippedRoom, key: &str) {
+    let object = out.open(room.room.as_str());
+    let part = out.open(key);
+    let events = out.open_array("events");
+    for event in &room.state {
+        out.element(event.get());
+    }
+    if let Some(own) = &room.own {
+        out.element(stripped_event(own).get());
+    }
+    out.end_even_if_empty(events);
+    out.end_even_if_empty(part);
+    out.end(object);
+}

@@ -1,0 +1,100 @@
+//! The end of a room's timeline, as far as a filter lets it through.
+
+use std::sync::Arc;
+
+use ruma::RoomId;
+
+use super::{
+    filter::{Filter, Seen},
+    look::Stretch,
+    news,
+};
+use crate::server::{
+    change::position::LogPosition,
+    event::stored::StoredEvent,
+    store::{Order, Store, StoreError},
+};
+
+/// Batches of events that are read at most to fill a timeline with what a filter lets through.
+const MAX_BATCHES: usize = 8;
+
+/// Events in such a batch at least.
+const BATCH: usize = 50;
+
+/// The end of a room's timeline that a reader is told.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    /// Oldest first.
+    pub(super) events: Vec<Arc<StoredEvent>>,
+    /// There are more before them that the reader has not seen.
+    pub(super) limited: bool,
+    /// State events that the filter keeps out of the timeline: the reader has to learn of them otherwise.
+    pub(super) kept_out: Vec<Arc<StoredEvent>>,
+}
+
+/// The last events of a room that the filter lets into a timeline: of those that are `known`, or of those that
+/// the store has.
+pub(super) async fn timeline(
+    filter: &Filter,
+    store: &Store,
+    room: &RoomId,
+    known: Option<Vec<Arc<StoredEvent>>>,
+    log: Stretch<LogPosition>,
+) -> Result<Timeline, StoreError> {
+    let limit = filter.timeline_limit();
+    let mut timeline = Timeline::default();
+    if let Some(events) = known {
+        for event in events.into_iter().rev().filter(|e| e.position <= log.upto) {
+            timeline.take(filter, room, event, limit);
+        }
+    } else {
+        let (mut to, batch) = (log.upto, BATCH.max(limit + 1));
+        for round in 1.. {
+            let events = store.room_events(room, log.since, to, Order::NewestFirst, batch).await?;
+            let (count, oldest) = (events.len(), events.last().map(|e| e.position));
+            for event in events {
+                timeline.take(filter, room, event, limit);
+            }
+            if timeline.limited || count < batch {
+                break;
+            }
+            if round == MAX_BATCHES {
+                timeline.limited = true;
+                break;
+            }
+            to = oldest.map_or(log.since, LogPosition::before);
+        }
+    }
+    timeline.events.reverse();
+    timeline.kept_out.reverse();
+    Ok(timeline)
+}
+
+impl Timeline {
+    /// Takes the next older event.
+    fn take(&mut self, filter: &Filter, room: &RoomId, event: Arc<StoredEvent>, limit: usize) {
+        if self.limited {
+            return;
+        }
+        if !filter.timeline(room, seen(&event)) {
+            if event.state_key.is_some() {
+                self.kept_out.push(event);
+            }
+        } else if self.events.len() == limit {
+            self.limited = true;
+        } else {
+            self.events.push(event);
+        }
+    }
+
+    /// As the reader is told it; it ends at `upto`.
+    pub(super) fn into_news(self, upto: LogPosition) -> news::Timeline {
+        let prev = self.events.first().map_or(upto, |e| e.position.before());
+        news::Timeline { events: self.events, limited: self.limited, prev }
+    }
+}
+
+/// An event as filters look at it.
+pub(super) fn seen(event: &StoredEvent) -> Seen<'_> {
+    Seen { kind: &event.kind, sender: event.sender.as_str(), json: &event.pdu }
+}
