@@ -21,7 +21,7 @@ impl App {
         let app = Arc::clone(self);
         finish(async move {
             app.store.set_profile_field(user.clone(), field, value).await?;
-            rooms::handle_profile_change(&app, &user).await
+            app.rooms.handle_profile_change(&user).await
         })
         .await
     }

@@ -11,6 +11,7 @@ use crate::server::{
     contacts::Contacts,
     devices::{keys::Keys, to_device::Inboxes},
     federation::Federation,
+    keys::Signer,
     limits::RateLimits,
     presence::{Board, Presence},
     rooms::{Rooms, receipts::Receipts, typing::Typing},
@@ -29,7 +30,17 @@ impl App {
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::clone(&feed))?;
         let store = Arc::new(store);
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
-        let rooms = Rooms::open(&config, &store).await?;
+        let signer = Arc::new(Signer::open(&config.data_dir, &config.server_name)?);
+        let rooms = Rooms::load(
+            Arc::clone(&store),
+            clock.clone(),
+            signer,
+            &config.server_name,
+            config.rooms.default_version.clone(),
+            config.presence.room_limit(),
+        )
+        .await
+        .map_err(damaged)?;
         let metrics = Arc::default();
         let federation = match config.federation.listen {
             Some(_) => {
@@ -86,7 +97,7 @@ impl App {
             limits,
             own_data: Arc::clone(&stream.own_data),
             keys: Arc::clone(&stream.keys),
-            rooms,
+            rooms: Arc::new(rooms),
             federation,
             contacts: Contacts::load(&store).await.map_err(damaged)?,
             board,

@@ -43,7 +43,7 @@ pub struct App {
     /// Keys for encryption.
     pub keys: Arc<Keys>,
     /// Who is in which room, and the key that signs their events.
-    pub rooms: Rooms,
+    pub rooms: Arc<Rooms>,
     /// The traffic with other servers; `None`: this server is on its own.
     pub federation: Option<Arc<Federation>>,
     /// Everybody's presence list.

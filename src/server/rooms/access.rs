@@ -7,9 +7,8 @@ use std::sync::Arc;
 use ruma::{RoomId, UserId};
 use serde::Deserialize;
 
-use super::Refusal;
+use super::{refusal::Refusal, write::Rooms};
 use crate::server::{
-    app::App,
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
 };
@@ -50,79 +49,82 @@ impl Visibility {
     }
 }
 
-/// How far `user` may look into `room`.
-///
-/// # Errors
-/// [`Refusal::Forbidden`]: not at all; the same for a room that does not exist.
-pub async fn access(app: &App, user: &UserId, room: &RoomId) -> Result<Access, Refusal> {
-    if app.rooms.members.is_joined(user, room) {
-        return Ok(Access::Joined);
+impl Rooms {
+    /// How far `user` may look into `room`.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`]: not at all; the same for a room that does not exist.
+    pub async fn access(&self, user: &UserId, room: &RoomId) -> Result<Access, Refusal> {
+        if self.members.is_joined(user, room) {
+            return Ok(Access::Joined);
+        }
+        let current = self.store.state_event(room, "m.room.history_visibility", "").await?;
+        if current.is_some_and(|event| Visibility::of(&event) == Visibility::WorldReadable) {
+            return Ok(Access::Peek);
+        }
+        let forbidden = || Refusal::Forbidden("you are not in this room".into());
+        let row =
+            self.store.membership(user, room).await?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
+        let was_in_it = |membership: Membership| match membership {
+            Membership::Leave | Membership::Ban => Some(Access::Until(row.position)),
+            Membership::Join | Membership::Invite | Membership::Knock => None,
+        };
+        let joined_once = self.store.last_join(user, room).await?.is_some();
+        was_in_it(row.membership).filter(|_| joined_once).ok_or_else(forbidden)
     }
-    let current = app.store.state_event(room, "m.room.history_visibility", "").await?;
-    if current.is_some_and(|event| Visibility::of(&event) == Visibility::WorldReadable) {
-        return Ok(Access::Peek);
+
+    /// The events of one room, in any order, that `user` may see.
+    ///
+    /// Asks the store three times for the whole list. For events after the user's join, while the user is
+    /// joined, the answer is always yes: a reader who knows that need not ask.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn visible_events(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        mut events: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        let positions = events.iter().map(|event| event.position);
+        let Some((first, last)) = positions.clone().min().zip(positions.max()) else { return Ok(events) };
+        // The value before the first event counts as well.
+        let range = (first.before(), last);
+        let visibilities: Vec<(LogPosition, Visibility)> = self
+            .store
+            .state_event_between(room, "m.room.history_visibility", "", range)
+            .await?
+            .iter()
+            .map(|event| (event.position, Visibility::of(event)))
+            .collect();
+        let memberships: Vec<(LogPosition, Membership)> = self
+            .store
+            .state_event_between(room, "m.room.member", user.as_str(), range)
+            .await?
+            .iter()
+            .filter_map(|event| Some((event.position, event.membership()?.1)))
+            .collect();
+        let last_join = self.store.last_join(user, room).await?;
+        // Before an event and after it, so that an event that changes either is seen from both sides.
+        let around = |position: LogPosition| {
+            [position.before(), position].map(|at| {
+                (at_position(&visibilities, at).unwrap_or(Visibility::Shared), at_position(&memberships, at))
+            })
+        };
+        events.retain(|event| {
+            let joined_later = last_join.is_some_and(|join| join > event.position);
+            around(event.position).into_iter().any(|(v, m)| may_see(v, m, joined_later))
+        });
+        Ok(events)
     }
-    let forbidden = || Refusal::Forbidden("you are not in this room".into());
-    let row = app.store.membership(user, room).await?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
-    let was_in_it = |membership: Membership| match membership {
-        Membership::Leave | Membership::Ban => Some(Access::Until(row.position)),
-        Membership::Join | Membership::Invite | Membership::Knock => None,
-    };
-    let joined_once = app.store.last_join(user, room).await?.is_some();
-    was_in_it(row.membership).filter(|_| joined_once).ok_or_else(forbidden)
-}
 
-/// The events of one room, in any order, that `user` may see.
-///
-/// Asks the store three times for the whole list. For events after the user's join, while the user is
-/// joined, the answer is always yes: a reader who knows that need not ask.
-///
-/// # Errors
-/// [`Refusal::Store`] when the store fails.
-pub async fn visible_events(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    mut events: Vec<Arc<StoredEvent>>,
-) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let positions = events.iter().map(|event| event.position);
-    let Some((first, last)) = positions.clone().min().zip(positions.max()) else { return Ok(events) };
-    // The value before the first event counts as well.
-    let range = (first.before(), last);
-    let visibilities: Vec<(LogPosition, Visibility)> = app
-        .store
-        .state_event_between(room, "m.room.history_visibility", "", range)
-        .await?
-        .iter()
-        .map(|event| (event.position, Visibility::of(event)))
-        .collect();
-    let memberships: Vec<(LogPosition, Membership)> = app
-        .store
-        .state_event_between(room, "m.room.member", user.as_str(), range)
-        .await?
-        .iter()
-        .filter_map(|event| Some((event.position, event.membership()?.1)))
-        .collect();
-    let last_join = app.store.last_join(user, room).await?;
-    // Before an event and after it, so that an event that changes either is seen from both sides.
-    let around = |position: LogPosition| {
-        [position.before(), position].map(|at| {
-            (at_position(&visibilities, at).unwrap_or(Visibility::Shared), at_position(&memberships, at))
-        })
-    };
-    events.retain(|event| {
-        let joined_later = last_join.is_some_and(|join| join > event.position);
-        around(event.position).into_iter().any(|(v, m)| may_see(v, m, joined_later))
-    });
-    Ok(events)
-}
-
-/// Whether `user` may see one event of a room.
-///
-/// # Errors
-/// [`Refusal::Store`] when the store fails.
-pub async fn may_see_event(app: &App, user: &UserId, event: &Arc<StoredEvent>) -> Result<bool, Refusal> {
-    Ok(!visible_events(app, user, &event.room_id, vec![Arc::clone(event)]).await?.is_empty())
+    /// Whether `user` may see one event of a room.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn may_see_event(&self, user: &UserId, event: &Arc<StoredEvent>) -> Result<bool, Refusal> {
+        Ok(!self.visible_events(user, &event.room_id, vec![Arc::clone(event)]).await?.is_empty())
+    }
 }
 
 /// The rule itself, for the setting and the user's membership at the time of the event.

@@ -18,7 +18,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
-use super::{MAX_PDU_BYTES, Refusal, pdu::Pdu};
+use super::{bounds::MAX_PDU_BYTES, pdu::Pdu, refusal::Refusal};
 use crate::server::{
     event::{
         client::stripped_event,

@@ -2,7 +2,7 @@
 
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId};
 
-use super::{MAX_ID_BYTES, Refusal};
+use super::{bounds::MAX_ID_BYTES, refusal::Refusal};
 use crate::server::{event::stored::Membership, store::RoomWrite};
 
 /// Parses a client's event content.

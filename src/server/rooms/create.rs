@@ -17,43 +17,51 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    MAX_INITIAL_STATE, MAX_INVITES, Refusal, VERSIONS,
     act::{NO_CHATS, invite_in},
     append::{Author, Draft, append_create, rules},
+    bounds::{MAX_INITIAL_STATE, MAX_INVITES, VERSIONS},
     content,
+    refusal::Refusal,
     send::place,
-    write,
+    write::Rooms,
 };
 use crate::server::{
-    app::App,
     event::stored::Membership,
     session::Session,
     store::{RoomRow, RoomWrite},
 };
 
-/// Makes a room as `request` describes it, with its sender in it.
-///
-/// # Errors
-/// [`Refusal`]: an alias that is taken, a version that is not known, a state that the rules refuse, more
-/// invites or initial state than allowed.
-pub async fn create(app: &Arc<App>, session: &Session, request: Request) -> Result<OwnedRoomId, Refusal> {
-    let is_public = request.preset == Some(RoomPreset::PublicChat);
-    let refused = |target: &OwnedUserId| !app.may_begin_chat(&session.user, target);
-    if !is_public && request.invite.iter().any(refused) {
-        return Err(Refusal::Forbidden(NO_CHATS.into()));
+impl Rooms {
+    /// Makes a room as `request` describes it, with its sender in it. `may_begin` says whether the session's user
+    /// may begin a chat with another.
+    ///
+    /// # Errors
+    /// [`Refusal`]: an alias that is taken, a version that is not known, a state that the rules refuse, more
+    /// invites or initial state than allowed.
+    pub async fn create(
+        self: &Arc<Self>,
+        session: &Session,
+        request: Request,
+        may_begin: impl Fn(&UserId) -> bool + Send,
+    ) -> Result<OwnedRoomId, Refusal> {
+        let is_public = request.preset == Some(RoomPreset::PublicChat);
+        let refused = |target: &OwnedUserId| !may_begin(target);
+        if !is_public && request.invite.iter().any(refused) {
+            return Err(Refusal::Forbidden(NO_CHATS.into()));
+        }
+        let plan = Plan::new(self, &session.user, request)?;
+        let session = session.clone();
+        self.write(move |write, rooms| {
+            let author = Author {
+                signer: &rooms.signer,
+                sender: &session.user,
+                now_ms: rooms.clock.unix_ms(),
+                transaction: None,
+            };
+            plan.carry_out(write, author).map(|room| room.room_id)
+        })
+        .await
     }
-    let plan = Plan::new(app, &session.user, request)?;
-    let session = session.clone();
-    write(app, move |write, app| {
-        let author = Author {
-            signer: &app.rooms.signer,
-            sender: &session.user,
-            now_ms: app.unix_ms(),
-            transaction: None,
-        };
-        plan.carry_out(write, author).map(|room| room.room_id)
-    })
-    .await
 }
 
 /// A request for a room, checked as far as it can be without looking at the store.
@@ -90,8 +98,8 @@ pub(super) enum Preset {
 }
 
 impl Plan {
-    fn new(app: &App, creator: &UserId, request: Request) -> Result<Self, Refusal> {
-        let version = request.room_version.unwrap_or_else(|| app.config.rooms.default_version.clone());
+    fn new(rooms: &Rooms, creator: &UserId, request: Request) -> Result<Self, Refusal> {
+        let version = request.room_version.unwrap_or_else(|| rooms.default_version.clone());
         if !VERSIONS.contains(&version) {
             return Err(Refusal::UnsupportedVersion);
         }
@@ -129,7 +137,7 @@ impl Plan {
             version,
             creation_content: object(request.creation_content.as_ref().map(|raw| raw.json()))?,
             listed,
-            alias: request.room_alias_name.map(|name| alias(&name, app.server_name())).transpose()?,
+            alias: request.room_alias_name.map(|name| alias(&name, &rooms.server_name)).transpose()?,
             preset,
             power_levels: PowerLevelsFrom::Preset(overrides),
             initial_state,

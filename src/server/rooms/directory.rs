@@ -9,15 +9,14 @@ use ruma::{
 use serde_json::{Map, Value};
 
 use super::{
-    Refusal, access,
     append::{Author, Draft, rules},
     content,
     power::PowerLevels,
+    refusal::Refusal,
     send::{known_room, place},
-    write,
+    write::Rooms,
 };
 use crate::server::{
-    app::App,
     event::stored::{Membership, StoredEvent},
     session::Session,
     store::{RoomRow, RoomWrite},
@@ -51,121 +50,129 @@ pub struct DirectoryPage {
     pub total: usize,
 }
 
-/// Makes an alias lead to a room.
-///
-/// # Errors
-/// [`Refusal::InvalidParam`] for an alias of another server, [`Refusal::AliasTaken`], and
-/// [`Refusal::Forbidden`] for somebody who is not in the room.
-pub async fn add_alias(
-    app: &Arc<App>,
-    session: &Session,
-    alias: &RoomAliasId,
-    room_id: &RoomId,
-) -> Result<(), Refusal> {
-    content::check_length("the alias", alias.as_str())?;
-    if alias.server_name() != app.server_name() {
-        return Err(Refusal::InvalidParam("this is an alias of another server".into()));
+impl Rooms {
+    /// Makes an alias lead to a room.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidParam`] for an alias of another server, [`Refusal::AliasTaken`], and
+    /// [`Refusal::Forbidden`] for somebody who is not in the room.
+    pub async fn add_alias(
+        self: &Arc<Self>,
+        session: &Session,
+        alias: &RoomAliasId,
+        room_id: &RoomId,
+    ) -> Result<(), Refusal> {
+        content::check_length("the alias", alias.as_str())?;
+        if alias.server_name() != self.server_name {
+            return Err(Refusal::InvalidParam("this is an alias of another server".into()));
+        }
+        let (session, alias, room_id) = (session.clone(), alias.to_owned(), room_id.to_owned());
+        self.write(move |write, _| {
+            let room = known_room(write, &room_id)?;
+            if write.membership(&room, &session.user)? != Some(Membership::Join) {
+                return Err(Refusal::Forbidden("you are not in this room".into()));
+            }
+            if write.add_alias(&alias, &room, &session.user)? { Ok(()) } else { Err(Refusal::AliasTaken) }
+        })
+        .await
     }
-    let (session, alias, room_id) = (session.clone(), alias.to_owned(), room_id.to_owned());
-    write(app, move |write, _| {
-        let room = known_room(write, &room_id)?;
-        if write.membership(&room, &session.user)? != Some(Membership::Join) {
-            return Err(Refusal::Forbidden("you are not in this room".into()));
-        }
-        if write.add_alias(&alias, &room, &session.user)? { Ok(()) } else { Err(Refusal::AliasTaken) }
-    })
-    .await
-}
 
-/// Takes an alias away, also from the room's `m.room.canonical_alias` where the user may do that.
-///
-/// # Errors
-/// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for somebody who neither made the alias nor may set
-/// the room's canonical one.
-pub async fn remove_alias(app: &Arc<App>, session: &Session, alias: &RoomAliasId) -> Result<(), Refusal> {
-    let (session, alias) = (session.clone(), alias.to_owned());
-    write(app, move |write, app| {
-        let found = write.alias(&alias)?.ok_or_else(|| Refusal::NotFound("there is no such alias".into()))?;
-        let room = known_room(write, &found.room_id)?;
-        let may_set = may_set_alias(write, &room, &session.user)?;
-        if found.creator != session.user && !may_set {
-            return Err(Refusal::Forbidden("this is the alias of somebody else".into()));
-        }
-        write.remove_alias(&alias)?;
-        if may_set {
-            let author = Author {
-                signer: &app.rooms.signer,
-                sender: &session.user,
-                now_ms: app.unix_ms(),
-                transaction: None,
-            };
-            no_longer_announce(write, author, &room, &alias)?;
-        }
-        Ok(())
-    })
-    .await
-}
-
-/// Puts a room into the public directory or takes it out.
-///
-/// # Errors
-/// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for somebody who may not set the room's canonical alias.
-pub async fn set_listed(
-    app: &Arc<App>,
-    session: &Session,
-    room_id: &RoomId,
-    listed: bool,
-) -> Result<(), Refusal> {
-    let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
-    write(app, move |write, _| {
-        let room = write.room(&room_id)?.ok_or_else(|| Refusal::NotFound("there is no such room".into()))?;
-        if !may_set_alias(write, &room, &session.user)? {
-            return Err(Refusal::Forbidden("you may not do this in this room".into()));
-        }
-        write.set_listed(&room, listed)?;
-        Ok(())
-    })
-    .await
-}
-
-/// The aliases of a room, for somebody who may look into it.
-///
-/// # Errors
-/// [`Refusal::Forbidden`].
-pub async fn visible_aliases(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-) -> Result<Vec<OwnedRoomAliasId>, Refusal> {
-    access(app, user, room).await?;
-    Ok(app.store.aliases(room).await?)
-}
-
-/// A page of the public directory, from the `skip`th room on.
-///
-/// # Errors
-/// [`Refusal::Store`] when the store fails.
-pub async fn public_rooms(
-    app: &App,
-    filter: &Filter,
-    skip: usize,
-    limit: usize,
-) -> Result<DirectoryPage, Refusal> {
-    let mut rooms: BTreeMap<OwnedRoomId, Vec<Arc<StoredEvent>>> = BTreeMap::new();
-    for event in app.store.listed_state(&SHOWN).await? {
-        rooms.entry(event.room_id.clone()).or_default().push(event);
+    /// Takes an alias away, also from the room's `m.room.canonical_alias` where the user may do that.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for somebody who neither made the alias nor may set
+    /// the room's canonical one.
+    pub async fn remove_alias(
+        self: &Arc<Self>,
+        session: &Session,
+        alias: &RoomAliasId,
+    ) -> Result<(), Refusal> {
+        let (session, alias) = (session.clone(), alias.to_owned());
+        self.write(move |write, rooms| {
+            let found =
+                write.alias(&alias)?.ok_or_else(|| Refusal::NotFound("there is no such alias".into()))?;
+            let room = known_room(write, &found.room_id)?;
+            let may_set = may_set_alias(write, &room, &session.user)?;
+            if found.creator != session.user && !may_set {
+                return Err(Refusal::Forbidden("this is the alias of somebody else".into()));
+            }
+            write.remove_alias(&alias)?;
+            if may_set {
+                let author = Author {
+                    signer: &rooms.signer,
+                    sender: &session.user,
+                    now_ms: rooms.clock.unix_ms(),
+                    transaction: None,
+                };
+                no_longer_announce(write, author, &room, &alias)?;
+            }
+            Ok(())
+        })
+        .await
     }
-    let mut rooms: Vec<PublicRoomsChunk> = rooms
-        .into_iter()
-        .map(|(room, state)| entry(app.rooms.members.counts(&room).0, room, &state))
-        .filter(|room| room.num_joined_members > 0_u32.into() && matches(room, filter))
-        .collect();
-    rooms.sort_by_key(|room| Reverse(room.num_joined_members));
-    let total = rooms.len();
-    let limit = limit.clamp(1, MAX_LISTED);
-    let chunk: Vec<_> = rooms.into_iter().skip(skip).take(limit).collect();
-    let next = (skip + chunk.len() < total && !chunk.is_empty()).then_some(skip + limit);
-    Ok(DirectoryPage { chunk, next, previous: (skip > 0).then(|| skip.saturating_sub(limit)), total })
+
+    /// Puts a room into the public directory or takes it out.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for somebody who may not set the room's canonical alias.
+    pub async fn set_listed(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        listed: bool,
+    ) -> Result<(), Refusal> {
+        let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
+        self.write(move |write, _| {
+            let room =
+                write.room(&room_id)?.ok_or_else(|| Refusal::NotFound("there is no such room".into()))?;
+            if !may_set_alias(write, &room, &session.user)? {
+                return Err(Refusal::Forbidden("you may not do this in this room".into()));
+            }
+            write.set_listed(&room, listed)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The aliases of a room, for somebody who may look into it.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub async fn visible_aliases(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+    ) -> Result<Vec<OwnedRoomAliasId>, Refusal> {
+        self.access(user, room).await?;
+        Ok(self.store.aliases(room).await?)
+    }
+
+    /// A page of the public directory, from the `skip`th room on.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn public_rooms(
+        &self,
+        filter: &Filter,
+        skip: usize,
+        limit: usize,
+    ) -> Result<DirectoryPage, Refusal> {
+        let mut rooms: BTreeMap<OwnedRoomId, Vec<Arc<StoredEvent>>> = BTreeMap::new();
+        for event in self.store.listed_state(&SHOWN).await? {
+            rooms.entry(event.room_id.clone()).or_default().push(event);
+        }
+        let mut rooms: Vec<PublicRoomsChunk> = rooms
+            .into_iter()
+            .map(|(room, state)| entry(self.members.counts(&room).0, room, &state))
+            .filter(|room| room.num_joined_members > 0_u32.into() && matches(room, filter))
+            .collect();
+        rooms.sort_by_key(|room| Reverse(room.num_joined_members));
+        let total = rooms.len();
+        let limit = limit.clamp(1, MAX_LISTED);
+        let chunk: Vec<_> = rooms.into_iter().skip(skip).take(limit).collect();
+        let next = (skip + chunk.len() < total && !chunk.is_empty()).then_some(skip + limit);
+        Ok(DirectoryPage { chunk, next, previous: (skip > 0).then(|| skip.saturating_sub(limit)), total })
+    }
 }
 
 fn entry(joined: usize, room: OwnedRoomId, state: &[Arc<StoredEvent>]) -> PublicRoomsChunk {

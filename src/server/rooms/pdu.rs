@@ -9,7 +9,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::server::event::stored::StoredEvent;
 
 /// A PDU with its ID, parsed as far as the authorisation rules need it.

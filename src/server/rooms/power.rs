@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{OwnedUserId, UserId, room_version_rules::AuthorizationRules};
 use serde::Deserialize;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::server::store::{RoomRow, RoomWrite};
 
 /// A user's power. Creators of rooms of version 12 are above every number.

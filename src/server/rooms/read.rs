@@ -1,14 +1,14 @@
 //! Reading rooms: state, single events, the timeline in both directions, and what relates to an event.
 //!
-//! Everything here asks [`access`] first and lets through only what history visibility allows.
+//! Everything here asks [`Rooms::access`] first and lets through only what history visibility allows.
 //! A page's position `p` lies between events: everything at or below `p` is before it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, RoomId, UserId};
 
-use super::{Access, Refusal, access, visible_events};
-use crate::server::{app::App, change::position::LogPosition, event::stored::StoredEvent, store::Order};
+use super::{access::Access, refusal::Refusal, write::Rooms};
+use crate::server::{change::position::LogPosition, event::stored::StoredEvent, store::Order};
 
 /// Events on a page, at most.
 pub const MAX_PAGE: usize = 1000;
@@ -54,249 +54,255 @@ pub struct Context {
     pub state: Vec<Arc<StoredEvent>>,
 }
 
-/// The state of a room as `user` may see it: the current one, or that of when they left.
-///
-/// # Errors
-/// [`Refusal::Forbidden`] for somebody who may not look into the room.
-pub async fn state(app: &App, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    match access(app, user, room).await? {
-        Access::Joined | Access::Peek => Ok(app.store.current_state(room).await?),
-        Access::Until(position) => state_at(app, room, position).await,
+impl Rooms {
+    /// The state of a room as `user` may see it: the current one, or that of when they left.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for somebody who may not look into the room.
+    pub async fn state(&self, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        match self.access(user, room).await? {
+            Access::Joined | Access::Peek => Ok(self.store.current_state(room).await?),
+            Access::Until(position) => self.state_at(room, position).await,
+        }
     }
-}
 
-/// One state event, see [`state`].
-///
-/// # Errors
-/// [`Refusal::NotFound`] when there is none of this type and key.
-pub async fn state_event(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    kind: &str,
-    key: &str,
-) -> Result<Arc<StoredEvent>, Refusal> {
-    let found = match access(app, user, room).await? {
-        Access::Joined | Access::Peek => app.store.state_event(room, kind, key).await?,
-        Access::Until(position) => app.store.state_event_at(room, kind, key, position).await?,
-    };
-    found.ok_or_else(|| Refusal::NotFound("the room has no such state".into()))
-}
-
-/// The member events of a room, see [`state`]; `at` asks for those of an earlier position.
-///
-/// # Errors
-/// As for [`state`].
-pub async fn members(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    at: Option<LogPosition>,
-) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let at = match (access(app, user, room).await?, at) {
-        (Access::Until(left), Some(at)) => Some(at.min(left)),
-        (Access::Until(left), None) => Some(left),
-        (Access::Joined | Access::Peek, at) => at.filter(|at| *at < app.store.log_position()),
-    };
-    let Some(at) = at else { return Ok(app.store.current_state_of_type(room, "m.room.member").await?) };
-    let mut state = state_at(app, room, at).await?;
-    state.retain(|event| event.kind == "m.room.member");
-    Ok(state)
-}
-
-/// The state of a room after its last event at or before `position`, in the order of the log.
-///
-/// # Errors
-/// [`Refusal::Store`] when the store fails.
-pub async fn state_at(
-    app: &App,
-    room: &RoomId,
-    position: LogPosition,
-) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let last = app.store.room_events(room, LogPosition::START, position, Order::NewestFirst, 1).await?;
-    let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
-    let mut state = app.store.state_before(last.position).await?;
-    if let Some(key) = &last.state_key {
-        state.retain(|event| !event.is_state(&last.kind, key));
-        state.push(last);
-    }
-    Ok(state)
-}
-
-/// An event of a room that `user` may see.
-///
-/// # Errors
-/// [`Refusal::NotFound`] when there is none, or the user may not see it.
-pub async fn event(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    event_id: &EventId,
-) -> Result<Arc<StoredEvent>, Refusal> {
-    let absent = || Refusal::NotFound("there is no such event, or you may not see it".into());
-    let until = match access(app, user, room).await {
-        Ok(Access::Joined | Access::Peek) => LogPosition::END,
-        Ok(Access::Until(position)) => position,
-        Err(Refusal::Forbidden(_)) => return Err(absent()),
-        Err(e) => return Err(e),
-    };
-    let event = app
-        .store
-        .event(event_id)
-        .await?
-        .filter(|event| *event.room_id == *room && event.position <= until)
-        .ok_or_else(absent)?;
-    visible_events(app, user, room, vec![event]).await?.pop().ok_or_else(absent)
-}
-
-/// A page of a room's timeline, of the events that are `wanted`.
-///
-/// # Errors
-/// As for [`state`].
-pub async fn messages(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    page: Wanted,
-    keep: impl Fn(&StoredEvent) -> bool,
-) -> Result<Page, Refusal> {
-    let last = match access(app, user, room).await? {
-        Access::Joined | Access::Peek => app.store.log_position(),
-        Access::Until(position) => position,
-    };
-    let from = match page.order {
-        Order::NewestFirst => page.from.unwrap_or(last).min(last),
-        Order::OldestFirst => page.from.unwrap_or_default(),
-    };
-    let limit = page.limit.clamp(1, MAX_PAGE);
-    let (mut events, mut at, mut scanned) = (Vec::new(), from, 0);
-    let end = loop {
-        let (low, high) = match page.order {
-            Order::NewestFirst => (page.to.unwrap_or_default(), at),
-            Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
+    /// One state event, see [`state`].
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of this type and key.
+    pub async fn state_event(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        kind: &str,
+        key: &str,
+    ) -> Result<Arc<StoredEvent>, Refusal> {
+        let found = match self.access(user, room).await? {
+            Access::Joined | Access::Peek => self.store.state_event(room, kind, key).await?,
+            Access::Until(position) => self.store.state_event_at(room, kind, key, position).await?,
         };
-        if low >= high || scanned >= MAX_SCANNED {
-            break (low < high).then_some(at);
+        found.ok_or_else(|| Refusal::NotFound("the room has no such state".into()))
+    }
+
+    /// The member events of a room, see [`state`]; `at` asks for those of an earlier position.
+    ///
+    /// # Errors
+    /// As for [`state`].
+    pub async fn members(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        at: Option<LogPosition>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        let at = match (self.access(user, room).await?, at) {
+            (Access::Until(left), Some(at)) => Some(at.min(left)),
+            (Access::Until(left), None) => Some(left),
+            (Access::Joined | Access::Peek, at) => at.filter(|at| *at < self.store.log_position()),
+        };
+        let Some(at) = at else { return Ok(self.store.current_state_of_type(room, "m.room.member").await?) };
+        let mut state = self.state_at(room, at).await?;
+        state.retain(|event| event.kind == "m.room.member");
+        Ok(state)
+    }
+
+    /// The state of a room after its last event at or before `position`, in the order of the log.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn state_at(
+        &self,
+        room: &RoomId,
+        position: LogPosition,
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        let last = self.store.room_events(room, LogPosition::START, position, Order::NewestFirst, 1).await?;
+        let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
+        let mut state = self.store.state_before(last.position).await?;
+        if let Some(key) = &last.state_key {
+            state.retain(|event| !event.is_state(&last.kind, key));
+            state.push(last);
         }
-        let batch = (limit - events.len()).max(50);
-        let found = app.store.room_events(room, low, high, page.order, batch).await?;
-        scanned += found.len();
-        let more = found.len() == batch;
-        let Some(last_found) = found.last().map(|event| event.position) else { break None };
-        let visible = visible_events(app, user, room, found).await?;
-        let mut full = None;
-        for event in visible.into_iter().filter(|event| keep(event)) {
-            let position = event.position;
-            events.push(event);
-            if events.len() == limit {
-                full = Some(position);
-                break;
+        Ok(state)
+    }
+
+    /// An event of a room that `user` may see.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none, or the user may not see it.
+    pub async fn event(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        event_id: &EventId,
+    ) -> Result<Arc<StoredEvent>, Refusal> {
+        let absent = || Refusal::NotFound("there is no such event, or you may not see it".into());
+        let until = match self.access(user, room).await {
+            Ok(Access::Joined | Access::Peek) => LogPosition::END,
+            Ok(Access::Until(position)) => position,
+            Err(Refusal::Forbidden(_)) => return Err(absent()),
+            Err(e) => return Err(e),
+        };
+        let event = self
+            .store
+            .event(event_id)
+            .await?
+            .filter(|event| *event.room_id == *room && event.position <= until)
+            .ok_or_else(absent)?;
+        self.visible_events(user, room, vec![event]).await?.pop().ok_or_else(absent)
+    }
+
+    /// A page of a room's timeline, of the events that are `wanted`.
+    ///
+    /// # Errors
+    /// As for [`state`].
+    pub async fn messages(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        page: Wanted,
+        keep: impl Fn(&StoredEvent) -> bool,
+    ) -> Result<Page, Refusal> {
+        let last = match self.access(user, room).await? {
+            Access::Joined | Access::Peek => self.store.log_position(),
+            Access::Until(position) => position,
+        };
+        let from = match page.order {
+            Order::NewestFirst => page.from.unwrap_or(last).min(last),
+            Order::OldestFirst => page.from.unwrap_or_default(),
+        };
+        let limit = page.limit.clamp(1, MAX_PAGE);
+        let (mut events, mut at, mut scanned) = (Vec::new(), from, 0);
+        let end = loop {
+            let (low, high) = match page.order {
+                Order::NewestFirst => (page.to.unwrap_or_default(), at),
+                Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
+            };
+            if low >= high || scanned >= MAX_SCANNED {
+                break (low < high).then_some(at);
             }
-        }
-        at = past(full.unwrap_or(last_found), page.order);
-        if full.is_some_and(|full| full != last_found) || (full.is_some() && more) {
-            break Some(at);
-        }
-        if !more {
-            break None;
-        }
-    };
-    Ok(Page { events, start: from, end })
-}
+            let batch = (limit - events.len()).max(50);
+            let found = self.store.room_events(room, low, high, page.order, batch).await?;
+            scanned += found.len();
+            let more = found.len() == batch;
+            let Some(last_found) = found.last().map(|event| event.position) else { break None };
+            let visible = self.visible_events(user, room, found).await?;
+            let mut full = None;
+            for event in visible.into_iter().filter(|event| keep(event)) {
+                let position = event.position;
+                events.push(event);
+                if events.len() == limit {
+                    full = Some(position);
+                    break;
+                }
+            }
+            at = past(full.unwrap_or(last_found), page.order);
+            if full.is_some_and(|full| full != last_found) || (full.is_some() && more) {
+                break Some(at);
+            }
+            if !more {
+                break None;
+            }
+        };
+        Ok(Page { events, start: from, end })
+    }
 
-/// An event with up to `limit` events around it.
-///
-/// # Errors
-/// As for [`event`].
-pub async fn context(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    event_id: &EventId,
-    limit: usize,
-    keep: impl Fn(&StoredEvent) -> bool,
-) -> Result<Context, Refusal> {
-    let event = event(app, user, room, event_id).await?;
-    let side = async |order, from, limit: usize| {
-        if limit == 0 {
-            return Ok(Page { events: Vec::new(), start: from, end: Some(from) });
-        }
-        messages(app, user, room, Wanted { from: Some(from), to: None, order, limit }, &keep).await
-    };
-    let before = side(Order::NewestFirst, event.position.before(), limit / 2).await?;
-    let after = side(Order::OldestFirst, event.position, limit - limit / 2).await?;
-    let last = after.events.last().unwrap_or(&event).position;
-    let state = state_at(app, room, last).await?;
-    Ok(Context { event, before, after, state })
-}
+    /// An event with up to `limit` events around it.
+    ///
+    /// # Errors
+    /// As for [`event`].
+    pub async fn context(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        event_id: &EventId,
+        limit: usize,
+        keep: impl Fn(&StoredEvent) -> bool,
+    ) -> Result<Context, Refusal> {
+        let event = self.event(user, room, event_id).await?;
+        let side = async |order, from, limit: usize| {
+            if limit == 0 {
+                return Ok(Page { events: Vec::new(), start: from, end: Some(from) });
+            }
+            self.messages(user, room, Wanted { from: Some(from), to: None, order, limit }, &keep).await
+        };
+        let before = side(Order::NewestFirst, event.position.before(), limit / 2).await?;
+        let after = side(Order::OldestFirst, event.position, limit - limit / 2).await?;
+        let last = after.events.last().unwrap_or(&event).position;
+        let state = self.state_at(room, last).await?;
+        Ok(Context { event, before, after, state })
+    }
 
-/// The events that relate to `event_id`, of a relation and event type if these are given.
-///
-/// # Errors
-/// As for [`event`].
-pub async fn relations(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    event_id: &EventId,
-    (rel_type, kind): (Option<&str>, Option<&str>),
-    page: Wanted,
-) -> Result<Page, Refusal> {
-    event(app, user, room, event_id).await?;
-    let last = match access(app, user, room).await? {
-        Access::Joined | Access::Peek => app.store.log_position(),
-        Access::Until(position) => position,
-    };
-    let limit = page.limit.clamp(1, MAX_PAGE);
-    let (low, high) = match page.order {
-        Order::NewestFirst => (page.to.unwrap_or_default(), page.from.unwrap_or(last).min(last)),
-        Order::OldestFirst => (page.from.unwrap_or_default(), page.to.unwrap_or(last).min(last)),
-    };
-    let found =
-        app.store.relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1).await?;
-    let end = found.get(limit).map(|_| past(found[limit - 1].position, page.order));
-    let mut events = visible_events(app, user, room, found.into_iter().take(limit).collect()).await?;
-    // A redacted event relates to nothing.
-    events.retain(|event| event.redacted_because.is_none());
-    let start = if page.order == Order::NewestFirst { high } else { low };
-    Ok(Page { events, start, end })
-}
+    /// The events that relate to `event_id`, of a relation and event type if these are given.
+    ///
+    /// # Errors
+    /// As for [`event`].
+    pub async fn relations(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        event_id: &EventId,
+        (rel_type, kind): (Option<&str>, Option<&str>),
+        page: Wanted,
+    ) -> Result<Page, Refusal> {
+        self.event(user, room, event_id).await?;
+        let last = match self.access(user, room).await? {
+            Access::Joined | Access::Peek => self.store.log_position(),
+            Access::Until(position) => position,
+        };
+        let limit = page.limit.clamp(1, MAX_PAGE);
+        let (low, high) = match page.order {
+            Order::NewestFirst => (page.to.unwrap_or_default(), page.from.unwrap_or(last).min(last)),
+            Order::OldestFirst => (page.from.unwrap_or_default(), page.to.unwrap_or(last).min(last)),
+        };
+        let found = self
+            .store
+            .relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1)
+            .await?;
+        let end = found.get(limit).map(|_| past(found[limit - 1].position, page.order));
+        let mut events = self.visible_events(user, room, found.into_iter().take(limit).collect()).await?;
+        // A redacted event relates to nothing.
+        events.retain(|event| event.redacted_because.is_none());
+        let start = if page.order == Order::NewestFirst { high } else { low };
+        Ok(Page { events, start, end })
+    }
 
-/// The event nearest to a time, at or after it (oldest first) or at or before it (newest first).
-///
-/// # Errors
-/// [`Refusal::NotFound`] when there is none; else as for [`state`].
-pub async fn event_at_time(
-    app: &App,
-    user: &UserId,
-    room: &RoomId,
-    unix_ms: u64,
-    order: Order,
-) -> Result<Arc<StoredEvent>, Refusal> {
-    access(app, user, room).await?;
-    let near = app.store.events_near(room, unix_ms, order, 100).await?;
-    visible_first(visible_events(app, user, room, near).await?)
+    /// The event nearest to a time, at or after it (oldest first) or at or before it (newest first).
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none; else as for [`state`].
+    pub async fn event_at_time(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        unix_ms: u64,
+        order: Order,
+    ) -> Result<Arc<StoredEvent>, Refusal> {
+        self.access(user, room).await?;
+        let near = self.store.events_near(room, unix_ms, order, 100).await?;
+        visible_first(self.visible_events(user, room, near).await?)
+    }
 }
 
 fn visible_first(events: Vec<Arc<StoredEvent>>) -> Result<Arc<StoredEvent>, Refusal> {
     events.into_iter().next().ok_or_else(|| Refusal::NotFound("there is no event at that time".into()))
 }
 
-/// The current member events of everybody who sent one of `events`.
-///
-/// # Errors
-/// [`Refusal::Store`] when the store fails.
-pub async fn senders_of(
-    app: &App,
-    room: &RoomId,
-    events: &[Arc<StoredEvent>],
-) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let senders: BTreeSet<&UserId> = events.iter().map(|event| &*event.sender).collect();
-    let mut members = Vec::new();
-    for sender in senders {
-        members.extend(app.store.state_event(room, "m.room.member", sender.as_str()).await?);
+impl Rooms {
+    /// The current member events of everybody who sent one of `events`.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn senders_of(
+        &self,
+        room: &RoomId,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        let senders: BTreeSet<&UserId> = events.iter().map(|event| &*event.sender).collect();
+        let mut members = Vec::new();
+        for sender in senders {
+            members.extend(self.store.state_event(room, "m.room.member", sender.as_str()).await?);
+        }
+        Ok(members)
     }
-    Ok(members)
 }
 
 /// The position on the far side of an event.

@@ -23,7 +23,7 @@ pub enum Refusal {
     AliasTaken,
     /// An alias in `m.room.canonical_alias` does not lead to the room.
     BadAlias(Cow<'static, str>),
-    /// Not a room version of [`super::VERSIONS`].
+    /// Not a room version of [`super::bounds::VERSIONS`].
     UnsupportedVersion,
     /// The store failed.
     Store(StoreError),

@@ -10,15 +10,14 @@ use ruma::{
 };
 
 use super::{
-    Refusal,
     act::check_invitable,
     append::{Author, Draft, append, canonical, rules},
     content,
     power::PowerLevels,
-    write,
+    refusal::Refusal,
+    write::Rooms,
 };
 use crate::server::{
-    app::App,
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
     session::Session,
@@ -43,105 +42,107 @@ pub struct Sent {
     pub position: LogPosition,
 }
 
-/// Sends a message event (one without a state key) and answers with its ID and place.
-///
-/// # Errors
-/// [`Refusal`]: by the room's rules, or for a content that is not canonical JSON.
-pub async fn send_message(
-    app: &Arc<App>,
-    session: &Session,
-    room_id: &RoomId,
-    kind: &str,
-    transaction: &TransactionId,
-    json: &str,
-) -> Result<Sent, Refusal> {
-    content::check_length("the event type", kind)?;
-    content::check_length("the transaction ID", transaction.as_str())?;
-    let draft =
-        Draft { kind: kind.to_owned(), state_key: None, content: content::parse(json)?, redacts: None };
-    let endpoint = format!("send/{room_id}/{kind}");
-    let action = Action { transaction: transaction.to_owned(), endpoint };
-    send(app, session, room_id, draft, Some(action)).await
-}
-
-/// Redacts an event and answers with the ID of the redaction.
-///
-/// # Errors
-/// [`Refusal::NotFound`] when there is no such event in the room, else as for [`send_message`].
-pub async fn redact(
-    app: &Arc<App>,
-    session: &Session,
-    room_id: &RoomId,
-    target: &EventId,
-    transaction: &TransactionId,
-    reason: Option<String>,
-) -> Result<OwnedEventId, Refusal> {
-    content::check_length("the transaction ID", transaction.as_str())?;
-    let mut content = ruma::CanonicalJsonObject::new();
-    if let Some(reason) = reason {
-        content.insert("reason".to_owned(), CanonicalJsonValue::String(reason));
+impl Rooms {
+    /// Sends a message event (one without a state key) and answers with its ID and place.
+    ///
+    /// # Errors
+    /// [`Refusal`]: by the room's rules, or for a content that is not canonical JSON.
+    pub async fn send_message(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        kind: &str,
+        transaction: &TransactionId,
+        json: &str,
+    ) -> Result<Sent, Refusal> {
+        content::check_length("the event type", kind)?;
+        content::check_length("the transaction ID", transaction.as_str())?;
+        let draft =
+            Draft { kind: kind.to_owned(), state_key: None, content: content::parse(json)?, redacts: None };
+        let endpoint = format!("send/{room_id}/{kind}");
+        let action = Action { transaction: transaction.to_owned(), endpoint };
+        self.send(session, room_id, draft, Some(action)).await
     }
-    let draft = Draft {
-        kind: "m.room.redaction".to_owned(),
-        state_key: None,
-        content,
-        redacts: Some(target.to_owned()),
-    };
-    let endpoint = format!("redact/{room_id}/{target}");
-    let action = Action { transaction: transaction.to_owned(), endpoint };
-    Ok(send(app, session, room_id, draft, Some(action)).await?.event_id)
-}
 
-/// Sets state and answers with the ID of the event. State that is set to what the same user set it to
-/// already stays the event it is.
-///
-/// # Errors
-/// As for [`send_message`]; [`Refusal::BadAlias`] for an alias that does not lead to the room.
-pub async fn send_state(
-    app: &Arc<App>,
-    session: &Session,
-    room_id: &RoomId,
-    kind: &str,
-    key: &str,
-    json: &str,
-) -> Result<OwnedEventId, Refusal> {
-    content::check_length("the event type", kind)?;
-    content::check_length("the state key", key)?;
-    let draft = Draft::state(kind, key, content::parse(json)?);
-    Ok(send(app, session, room_id, draft, None).await?.event_id)
-}
-
-async fn send(
-    app: &Arc<App>,
-    session: &Session,
-    room_id: &RoomId,
-    draft: Draft,
-    action: Option<Action>,
-) -> Result<Sent, Refusal> {
-    let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
-    write(app, move |write, app| {
-        let device: (_, &DeviceId) = (&*session.user, &session.device);
-        if let Some(action) = &action
-            && let Some(event_id) = write.transaction(device, &action.endpoint, &action.transaction)?
-        {
-            let position = sent(write, &event_id)?.position;
-            return Ok(Sent { event_id, position });
+    /// Redacts an event and answers with the ID of the redaction.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is no such event in the room, else as for [`send_message`].
+    pub async fn redact(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        target: &EventId,
+        transaction: &TransactionId,
+        reason: Option<String>,
+    ) -> Result<OwnedEventId, Refusal> {
+        content::check_length("the transaction ID", transaction.as_str())?;
+        let mut content = ruma::CanonicalJsonObject::new();
+        if let Some(reason) = reason {
+            content.insert("reason".to_owned(), CanonicalJsonValue::String(reason));
         }
-        let author = Author {
-            signer: &app.rooms.signer,
-            sender: &session.user,
-            now_ms: app.unix_ms(),
-            transaction: action.as_ref().map(|action| (&*session.device, &*action.transaction)),
+        let draft = Draft {
+            kind: "m.room.redaction".to_owned(),
+            state_key: None,
+            content,
+            redacts: Some(target.to_owned()),
         };
-        let room = known_room(write, &room_id)?;
-        let event_id = place(write, author, &room, draft)?;
-        let event = sent(write, &event_id)?;
-        if let Some(action) = &action {
-            write.remember_transaction(device, &action.endpoint, &action.transaction, &event)?;
-        }
-        Ok(Sent { event_id, position: event.position })
-    })
-    .await
+        let endpoint = format!("redact/{room_id}/{target}");
+        let action = Action { transaction: transaction.to_owned(), endpoint };
+        Ok(self.send(session, room_id, draft, Some(action)).await?.event_id)
+    }
+
+    /// Sets state and answers with the ID of the event. State that is set to what the same user set it to
+    /// already stays the event it is.
+    ///
+    /// # Errors
+    /// As for [`send_message`]; [`Refusal::BadAlias`] for an alias that does not lead to the room.
+    pub async fn send_state(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        kind: &str,
+        key: &str,
+        json: &str,
+    ) -> Result<OwnedEventId, Refusal> {
+        content::check_length("the event type", kind)?;
+        content::check_length("the state key", key)?;
+        let draft = Draft::state(kind, key, content::parse(json)?);
+        Ok(self.send(session, room_id, draft, None).await?.event_id)
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        draft: Draft,
+        action: Option<Action>,
+    ) -> Result<Sent, Refusal> {
+        let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
+        self.write(move |write, rooms| {
+            let device: (_, &DeviceId) = (&*session.user, &session.device);
+            if let Some(action) = &action
+                && let Some(event_id) = write.transaction(device, &action.endpoint, &action.transaction)?
+            {
+                let position = sent(write, &event_id)?.position;
+                return Ok(Sent { event_id, position });
+            }
+            let author = Author {
+                signer: &rooms.signer,
+                sender: &session.user,
+                now_ms: rooms.clock.unix_ms(),
+                transaction: action.as_ref().map(|action| (&*session.device, &*action.transaction)),
+            };
+            let room = known_room(write, &room_id)?;
+            let event_id = place(write, author, &room, draft)?;
+            let event = sent(write, &event_id)?;
+            if let Some(action) = &action {
+                write.remember_transaction(device, &action.endpoint, &action.transaction, &event)?;
+            }
+            Ok(Sent { event_id, position: event.position })
+        })
+        .await
+    }
 }
 
 fn sent(write: &RoomWrite<'_>, event_id: &EventId) -> Result<Arc<StoredEvent>, Refusal> {
@@ -234,7 +235,7 @@ fn is_joined(write: &RoomWrite<'_>, author: Author<'_>, room: &RoomRow) -> Resul
 }
 
 /// A member event that a client wrote itself says who it is about (P10), invites only whom
-/// [`super::invite`] would, and cannot claim that somebody here vouched for its sender.
+/// [`Rooms::invite`] would, and cannot claim that somebody here vouched for its sender.
 fn prepare_member(
     write: &RoomWrite<'_>,
     author: Author<'_>,

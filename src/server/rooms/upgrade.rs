@@ -7,16 +7,16 @@ use std::sync::Arc;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, RoomId, RoomVersionId, UserId};
 
 use super::{
-    Refusal, VERSIONS,
     append::{Author, Draft, rules},
+    bounds::VERSIONS,
     content,
     create::{Plan, PowerLevelsFrom, Preset},
     power::PowerLevels,
+    refusal::Refusal,
     send::{known_room, place},
-    write,
+    write::Rooms,
 };
 use crate::server::{
-    app::App,
     session::Session,
     store::{RoomRow, RoomWrite},
 };
@@ -33,45 +33,47 @@ const TAKEN_OVER: [&str; 8] = [
     "m.room.topic",
 ];
 
-/// Replaces a room with a new one of another version and answers with its ID.
-///
-/// # Errors
-/// [`Refusal::Forbidden`] for somebody who may not send `m.room.tombstone`,
-/// [`Refusal::UnsupportedVersion`].
-pub async fn upgrade(
-    app: &Arc<App>,
-    session: &Session,
-    room_id: &RoomId,
-    version: RoomVersionId,
-) -> Result<OwnedRoomId, Refusal> {
-    if !VERSIONS.contains(&version) {
-        return Err(Refusal::UnsupportedVersion);
-    }
-    let (session, room_id) = (session.clone(), room_id.to_owned());
-    write(app, move |write, app| {
-        let author = Author {
-            signer: &app.rooms.signer,
-            sender: &session.user,
-            now_ms: app.unix_ms(),
-            transaction: None,
-        };
-        let old = known_room(write, &room_id)?;
-        let new = plan(write, &old, version, author.sender)?.carry_out(write, author)?;
-        let tombstone = CanonicalJsonObject::from_iter([
-            ("body".to_owned(), text("This room has been replaced")),
-            ("replacement_room".to_owned(), text(new.room_id.as_str())),
-        ]);
-        place(write, author, &old, Draft::state("m.room.tombstone", "", tombstone))?;
-        write.move_aliases(&old, &new)?;
-        if let Some(alias) = write.state(&old, "m.room.canonical_alias", "")? {
-            let content = content::parse(alias.content().get())?;
-            place(write, author, &new, Draft::state("m.room.canonical_alias", "", content))?;
+impl Rooms {
+    /// Replaces a room with a new one of another version and answers with its ID.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for somebody who may not send `m.room.tombstone`,
+    /// [`Refusal::UnsupportedVersion`].
+    pub async fn upgrade(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        version: RoomVersionId,
+    ) -> Result<OwnedRoomId, Refusal> {
+        if !VERSIONS.contains(&version) {
+            return Err(Refusal::UnsupportedVersion);
         }
-        write.set_listed(&old, false)?;
-        silence(write, author, &old)?;
-        Ok(new.room_id)
-    })
-    .await
+        let (session, room_id) = (session.clone(), room_id.to_owned());
+        self.write(move |write, rooms| {
+            let author = Author {
+                signer: &rooms.signer,
+                sender: &session.user,
+                now_ms: rooms.clock.unix_ms(),
+                transaction: None,
+            };
+            let old = known_room(write, &room_id)?;
+            let new = plan(write, &old, version, author.sender)?.carry_out(write, author)?;
+            let tombstone = CanonicalJsonObject::from_iter([
+                ("body".to_owned(), text("This room has been replaced")),
+                ("replacement_room".to_owned(), text(new.room_id.as_str())),
+            ]);
+            place(write, author, &old, Draft::state("m.room.tombstone", "", tombstone))?;
+            write.move_aliases(&old, &new)?;
+            if let Some(alias) = write.state(&old, "m.room.canonical_alias", "")? {
+                let content = content::parse(alias.content().get())?;
+                place(write, author, &new, Draft::state("m.room.canonical_alias", "", content))?;
+            }
+            write.set_listed(&old, false)?;
+            silence(write, author, &old)?;
+            Ok(new.room_id)
+        })
+        .await
+    }
 }
 
 fn plan(

@@ -124,7 +124,7 @@ impl Sources {
         room: &RoomId,
         events: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-        rooms::visible_events(&self.0, user, room, events).await.map_err(|refusal| match refusal {
+        self.0.rooms.visible_events(user, room, events).await.map_err(|refusal| match refusal {
             rooms::Refusal::Store(e) => Refusal::Store(e),
             other => Refusal::Internal(format!("{other:?}")),
         })

@@ -12,7 +12,6 @@ use crate::server::{
     api::{error::ApiError, extract::Json, ruma_route::RumaRoute},
     app::App,
     limits::Origin,
-    rooms,
     session::Session,
 };
 
@@ -67,7 +66,7 @@ async fn deactivate(
     Json(request): Json<Deactivate>,
 ) -> Result<Json<Value>, Refusal> {
     authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
-    rooms::leave_everything(&app, &session.user).await.map_err(ApiError::from)?;
+    app.rooms.leave_everything(&session.user).await.map_err(ApiError::from)?;
     app.close_list(&session.user).await?;
     app.store.deactivate(session.user.clone()).await?;
     app.accounts.log_out_all(&session.user, None).await?;

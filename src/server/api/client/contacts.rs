@@ -246,9 +246,10 @@ async fn invite_group(
     request.name = Some(room.name.unwrap_or_else(|| group.as_str().to_owned()));
     request.preset = Some(create_room::RoomPreset::PrivateChat);
     request.invite.clone_from(&invited);
-    let room_id = rooms::create(&app, &session, request).await?;
+    let room_id = app.rooms.create(&session, request, |user| app.may_begin_chat(&session.user, user)).await?;
     for member in rest {
-        match rooms::invite(&app, &session, &room_id, &member, None).await {
+        let may_begin = || app.may_begin_chat(&session.user, &member);
+        match app.rooms.invite(&session, &room_id, &member, None, may_begin).await {
             Ok(_) => invited.push(member),
             Err(refusal) => {
                 tracing::debug!(%member, ?refusal, "somebody of a group is not invited");

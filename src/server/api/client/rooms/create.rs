@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State};
-use ruma::api::client::room::create_room;
+use ruma::{UserId, api::client::room::create_room};
 
 use crate::server::{
     api::{error::ApiResult, extract::Ruma, ruma_route::RumaRoute},
     app::App,
-    rooms,
     session::Session,
 };
 
@@ -22,5 +21,6 @@ async fn create(
     session: Session,
     Ruma(request): Ruma<create_room::v3::Request>,
 ) -> ApiResult<Ruma<create_room::v3::Response>> {
-    Ok(Ruma(create_room::v3::Response::new(rooms::create(&app, &session, request).await?)))
+    let may_begin = |user: &UserId| app.may_begin_chat(&session.user, user);
+    Ok(Ruma(create_room::v3::Response::new(app.rooms.create(&session, request, may_begin).await?)))
 }

@@ -44,7 +44,7 @@ async fn add(
     session: Session,
     Ruma(request): Ruma<create_alias::v3::Request>,
 ) -> ApiResult<Ruma<create_alias::v3::Response>> {
-    rooms::add_alias(&app, &session, &request.room_alias, &request.room_id).await.map_err(|e| match e {
+    app.rooms.add_alias(&session, &request.room_alias, &request.room_id).await.map_err(|e| match e {
         // On this endpoint alone, a taken alias is a conflict.
         rooms::Refusal::AliasTaken => {
             ApiError::new(http::StatusCode::CONFLICT, "M_UNKNOWN", "this alias is taken")
@@ -60,7 +60,7 @@ async fn remove(
     session: Session,
     Ruma(request): Ruma<delete_alias::v3::Request>,
 ) -> ApiResult<Ruma<delete_alias::v3::Response>> {
-    rooms::remove_alias(&app, &session, &request.room_alias).await?;
+    app.rooms.remove_alias(&session, &request.room_alias).await?;
     Ok(Ruma(delete_alias::v3::Response::new()))
 }
 
@@ -80,7 +80,7 @@ async fn of_room(
     session: Session,
     Ruma(request): Ruma<aliases::v3::Request>,
 ) -> ApiResult<Ruma<aliases::v3::Response>> {
-    let found = rooms::visible_aliases(&app, &session.user, &request.room_id).await?;
+    let found = app.rooms.visible_aliases(&session.user, &request.room_id).await?;
     Ok(Ruma(aliases::v3::Response::new(found)))
 }
 
@@ -102,7 +102,7 @@ async fn set_visibility(
     Ruma(request): Ruma<set_room_visibility::v3::Request>,
 ) -> ApiResult<Ruma<set_room_visibility::v3::Response>> {
     let listed = request.visibility == Visibility::Public;
-    rooms::set_listed(&app, &session, &request.room_id, listed).await?;
+    app.rooms.set_listed(&session, &request.room_id, listed).await?;
     Ok(Ruma(set_room_visibility::v3::Response::new()))
 }
 
@@ -131,7 +131,7 @@ async fn upgrade(
     session: Session,
     Ruma(request): Ruma<upgrade_room::v3::Request>,
 ) -> ApiResult<Ruma<upgrade_room::v3::Response>> {
-    let room = rooms::upgrade(&app, &session, &request.room_id, request.new_version).await?;
+    let room = app.rooms.upgrade(&session, &request.room_id, request.new_version).await?;
     Ok(Ruma(upgrade_room::v3::Response::new(room)))
 }
 
@@ -160,7 +160,7 @@ async fn list(
         number.ok_or_else(|| ApiError::invalid_param("since is not a token of this server"))
     })?;
     let limit = limit.map_or(rooms::MAX_LISTED, |n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
-    let page = rooms::public_rooms(app, filter, skip as usize, limit).await?;
+    let page = app.rooms.public_rooms(filter, skip as usize, limit).await?;
     Ok(Json(Directory {
         chunk: page.chunk,
         next_batch: page.next.map(|skip| format!("n{skip}")),

@@ -22,7 +22,6 @@ use crate::server::{
         ruma_route::RumaRoute,
     },
     app::App,
-    rooms,
     session::Session,
 };
 
@@ -46,7 +45,7 @@ async fn join(
     session: Session,
     Ruma(request): Ruma<join_room_by_id::v3::Request>,
 ) -> ApiResult<Ruma<join_room_by_id::v3::Response>> {
-    rooms::join(&app, &session, &request.room_id, request.reason).await?;
+    app.rooms.join(&session, &request.room_id, request.reason).await?;
     Ok(Ruma(join_room_by_id::v3::Response::new(request.room_id)))
 }
 
@@ -57,7 +56,7 @@ async fn join_by_alias(
     Ruma(request): Ruma<join_room_by_id_or_alias::v3::Request>,
 ) -> ApiResult<Ruma<join_room_by_id_or_alias::v3::Response>> {
     let room_id = resolve(&app, &request.room_id_or_alias).await?;
-    rooms::join(&app, &session, &room_id, request.reason).await?;
+    app.rooms.join(&session, &room_id, request.reason).await?;
     Ok(Ruma(join_room_by_id_or_alias::v3::Response::new(room_id)))
 }
 
@@ -68,7 +67,7 @@ async fn knock(
     Ruma(request): Ruma<knock_room::v3::Request>,
 ) -> ApiResult<Ruma<knock_room::v3::Response>> {
     let room_id = resolve(&app, &request.room_id_or_alias).await?;
-    rooms::knock(&app, &session, &room_id, request.reason).await?;
+    app.rooms.knock(&session, &room_id, request.reason).await?;
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
 
@@ -91,7 +90,8 @@ async fn invite(
         return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
     };
     let (room, user) = (&request.room_id, &recipient.user_id);
-    let profile = rooms::invite(&app, &session, room, user, recipient.reason).await?;
+    let may_begin = || app.may_begin_chat(&session.user, user);
+    let profile = app.rooms.invite(&session, room, user, recipient.reason, may_begin).await?;
     Ok(Json(Invited { displayname: profile.displayname, avatar_url: profile.avatar_url }))
 }
 
@@ -101,7 +101,7 @@ async fn leave(
     session: Session,
     Ruma(request): Ruma<leave_room::v3::Request>,
 ) -> ApiResult<Ruma<leave_room::v3::Response>> {
-    rooms::leave(&app, &session, &request.room_id, request.reason).await?;
+    app.rooms.leave(&session, &request.room_id, request.reason).await?;
     Ok(Ruma(leave_room::v3::Response::new()))
 }
 
@@ -111,7 +111,7 @@ async fn forget(
     session: Session,
     Ruma(request): Ruma<forget_room::v3::Request>,
 ) -> ApiResult<Ruma<forget_room::v3::Response>> {
-    rooms::forget(&app, &session, &request.room_id).await?;
+    app.rooms.forget(&session, &request.room_id).await?;
     Ok(Ruma(forget_room::v3::Response::new()))
 }
 
@@ -121,7 +121,7 @@ async fn kick(
     session: Session,
     Ruma(request): Ruma<kick_user::v3::Request>,
 ) -> ApiResult<Ruma<kick_user::v3::Response>> {
-    rooms::kick(&app, &session, &request.room_id, &request.user_id, request.reason).await?;
+    app.rooms.kick(&session, &request.room_id, &request.user_id, request.reason).await?;
     Ok(Ruma(kick_user::v3::Response::new()))
 }
 
@@ -131,7 +131,7 @@ async fn ban(
     session: Session,
     Ruma(request): Ruma<ban_user::v3::Request>,
 ) -> ApiResult<Ruma<ban_user::v3::Response>> {
-    rooms::ban(&app, &session, &request.room_id, &request.user_id, request.reason).await?;
+    app.rooms.ban(&session, &request.room_id, &request.user_id, request.reason).await?;
     Ok(Ruma(ban_user::v3::Response::new()))
 }
 
@@ -141,7 +141,7 @@ async fn unban(
     session: Session,
     Ruma(request): Ruma<unban_user::v3::Request>,
 ) -> ApiResult<Ruma<unban_user::v3::Response>> {
-    rooms::unban(&app, &session, &request.room_id, &request.user_id, request.reason).await?;
+    app.rooms.unban(&session, &request.room_id, &request.user_id, request.reason).await?;
     Ok(Ruma(unban_user::v3::Response::new()))
 }
 

@@ -32,7 +32,7 @@ use crate::server::{
     },
     app::App,
     event::stored::StoredEvent,
-    rooms::{self, MAX_PAGE, Wanted},
+    rooms::{MAX_PAGE, Wanted},
     session::Session,
     store::Order,
     stream::{Seen, wants_event},
@@ -84,11 +84,11 @@ async fn messages(
         order: order(request.dir),
         limit: request.filter.limit.map_or(usize::MAX, size).min(size(request.limit)),
     };
-    let page = rooms::messages(&app, &session.user, room, wanted, keep(&request.filter, room)).await?;
+    let page = app.rooms.messages(&session.user, room, wanted, keep(&request.filter, room)).await?;
     let state = if request.filter.lazy_load_options.is_disabled() {
         Vec::new()
     } else {
-        rooms::senders_of(&app, room, &page.events).await?
+        app.rooms.senders_of(room, &page.events).await?
     };
     let answer = MessagesAnswer {
         chunk: encode(&app, &session, &page.events),
@@ -105,7 +105,7 @@ async fn event(
     session: Session,
     Ruma(request): Ruma<get_room_event::v3::Request>,
 ) -> ApiResult<Json<Box<RawValue>>> {
-    let event = rooms::event(&app, &session.user, &request.room_id, &request.event_id).await?;
+    let event = app.rooms.event(&session.user, &request.room_id, &request.event_id).await?;
     Ok(Json(client_json(&app, &session, &event)))
 }
 
@@ -127,7 +127,7 @@ async fn context(
     let room = &request.room_id;
     let limit = size(request.limit).min(MAX_PAGE);
     let keep = keep(&request.filter, room);
-    let mut found = rooms::context(&app, &session.user, room, &request.event_id, limit, keep).await?;
+    let mut found = app.rooms.context(&session.user, room, &request.event_id, limit, keep).await?;
     if !request.filter.lazy_load_options.is_disabled() {
         let shown = found.before.events.iter().chain([&found.event]).chain(&found.after.events);
         let senders: Vec<_> = shown.map(|event| event.sender.to_string()).collect();
@@ -155,7 +155,7 @@ async fn at_time(
     Ruma(request): Ruma<get_event_by_timestamp::v1::Request>,
 ) -> ApiResult<Ruma<get_event_by_timestamp::v1::Response>> {
     let (unix_ms, order) = (request.ts.get().into(), order(request.dir));
-    let event = rooms::event_at_time(&app, &session.user, &request.room_id, unix_ms, order).await?;
+    let event = app.rooms.event_at_time(&session.user, &request.room_id, unix_ms, order).await?;
     let time = UInt::try_from(event.origin_server_ts).unwrap_or(UInt::MAX);
     let time = ruma::MilliSecondsSinceUnixEpoch(time);
     Ok(Ruma(get_event_by_timestamp::v1::Response::new(event.event_id.clone(), time)))
@@ -200,7 +200,7 @@ async fn relations(
     };
     let event_id: &EventId = &path.event_id;
     let kinds = (path.rel_type.as_deref(), path.kind.as_deref());
-    let page = rooms::relations(&app, &session.user, &path.room_id, event_id, kinds, wanted).await?;
+    let page = app.rooms.relations(&session.user, &path.room_id, event_id, kinds, wanted).await?;
     let answer = Answer {
         chunk: encode(&app, &session, &page.events),
         next_batch: page.end.map(token),
@@ -224,9 +224,9 @@ async fn initial_sync(
         messages: MessagesAnswer,
         state: Vec<Box<RawValue>>,
     }
-    let state = rooms::state(&app, &session.user, &room).await?;
+    let state = app.rooms.state(&session.user, &room).await?;
     let wanted = Wanted { from: None, to: None, order: Order::NewestFirst, limit: DEFAULT_PAGE };
-    let mut page = rooms::messages(&app, &session.user, &room, wanted, |_| true).await?;
+    let mut page = app.rooms.messages(&session.user, &room, wanted, |_| true).await?;
     page.events.reverse();
     let membership = app.store.membership(&session.user, &room).await?;
     let listed = app.store.room(&room).await?.is_some_and(|room| room.listed);

@@ -17,7 +17,6 @@ use crate::server::{
         ruma_route::RumaRoute,
     },
     app::App,
-    rooms,
     session::Session,
 };
 
@@ -42,15 +41,16 @@ async fn send(
     Ruma(request): Ruma<send_message_event::v3::Request>,
 ) -> ApiResult<Json<Sent>> {
     app.typing.stop(&request.room_id, &session.user);
-    let sent = rooms::send_message(
-        &app,
-        &session,
-        &request.room_id,
-        &request.event_type.to_string(),
-        &request.txn_id,
-        request.body.json().get(),
-    )
-    .await?;
+    let sent = app
+        .rooms
+        .send_message(
+            &session,
+            &request.room_id,
+            &request.event_type.to_string(),
+            &request.txn_id,
+            request.body.json().get(),
+        )
+        .await?;
     app.presence.handle_pro_active(&session.user).await?;
     Ok(Json(Sent { event_id: sent.event_id, position: token(sent.position) }))
 }
@@ -61,8 +61,9 @@ async fn redact(
     session: Session,
     Ruma(request): Ruma<redact_event::v3::Request>,
 ) -> ApiResult<Ruma<redact_event::v3::Response>> {
-    let event_id =
-        rooms::redact(&app, &session, &request.room_id, &request.event_id, &request.txn_id, request.reason)
-            .await?;
+    let event_id = app
+        .rooms
+        .redact(&session, &request.room_id, &request.event_id, &request.txn_id, request.reason)
+        .await?;
     Ok(Ruma(redact_event::v3::Response::new(event_id)))
 }

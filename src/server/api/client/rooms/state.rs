@@ -31,7 +31,6 @@ use crate::server::{
     },
     app::App,
     event::stored::{Membership, StoredEvent},
-    rooms::{self},
     session::Session,
 };
 
@@ -59,7 +58,7 @@ async fn put(
     let kind = request.event_type.to_string();
     let content = request.body.json().get();
     let event_id =
-        rooms::send_state(&app, &session, &request.room_id, &kind, &request.state_key, content).await?;
+        app.rooms.send_state(&session, &request.room_id, &kind, &request.state_key, content).await?;
     Ok(Ruma(send_state_event::v3::Response::new(event_id)))
 }
 
@@ -70,7 +69,7 @@ async fn one(
     Ruma(request): Ruma<get_state_event_for_key::v3::Request>,
 ) -> ApiResult<Json<Box<RawValue>>> {
     let kind = request.event_type.to_string();
-    let event = rooms::state_event(&app, &session.user, &request.room_id, &kind, &request.state_key).await?;
+    let event = app.rooms.state_event(&session.user, &request.room_id, &kind, &request.state_key).await?;
     Ok(Json(match request.format {
         StateEventFormat::Event => client_json(&app, &session, &event),
         _ => event.content().to_owned(),
@@ -83,7 +82,7 @@ async fn all(
     session: Session,
     Ruma(request): Ruma<get_state_events::v3::Request>,
 ) -> ApiResult<Json<Vec<Box<RawValue>>>> {
-    let state = rooms::state(&app, &session.user, &request.room_id).await?;
+    let state = app.rooms.state(&session.user, &request.room_id).await?;
     Ok(Json(state.iter().map(|event| client_json(&app, &session, event)).collect()))
 }
 
@@ -101,7 +100,7 @@ async fn members(
     let is = |event: &StoredEvent, wanted: &Option<MembershipState>| {
         wanted.as_ref().map(|m| event.membership().is_some_and(|(_, is)| is.as_str() == m.as_str()))
     };
-    let mut events = rooms::members(&app, &session.user, &request.room_id, at).await?;
+    let mut events = app.rooms.members(&session.user, &request.room_id, at).await?;
     events.retain(|event| {
         is(event, &request.membership) != Some(false) && is(event, &request.not_membership) != Some(true)
     });
@@ -118,7 +117,7 @@ async fn joined(
     if !app.rooms.members.is_joined(&session.user, &request.room_id) {
         return Err(ApiError::forbidden("you are not in this room"));
     }
-    let events = rooms::members(&app, &session.user, &request.room_id, None).await?;
+    let events = app.rooms.members(&session.user, &request.room_id, None).await?;
     let joined = events.iter().filter_map(|event| {
         let (user, membership) = event.membership()?;
         let user = OwnedUserId::try_from(user).ok()?;

@@ -1,0 +1,17 @@
+//! How large events and requests may be, and which room versions there are.
+
+/// Bytes of a PDU as canonical JSON, at most (server-server API, "Size limits").
+pub const MAX_PDU_BYTES: usize = 65_535;
+
+/// Bytes of an identifier, an event type, a state key or a transaction ID, at most.
+pub const MAX_ID_BYTES: usize = 255;
+
+/// Users that one `createRoom` can invite.
+pub const MAX_INVITES: usize = 100;
+
+/// State events that one `createRoom` can bring along.
+pub const MAX_INITIAL_STATE: usize = 100;
+
+/// The room versions that rooms can be made in.
+pub const VERSIONS: [ruma::RoomVersionId; 3] =
+    [ruma::RoomVersionId::V10, ruma::RoomVersionId::V11, ruma::RoomVersionId::V12];
