@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pilotlight::server::{change::position::LogPosition, store::Order};
+use pilotlight::server::{change::position::TimelinePosition, store::Order};
 use ruma::{
     CanonicalJsonObject, OwnedRoomId, RoomVersionId,
     serde::Base64,
@@ -24,8 +24,8 @@ fn verify_room(server: &TestServer, room: &str, version: &RoomVersionId) {
     let events = runtime()
         .block_on(app.store.room_events(
             &room,
-            LogPosition::START,
-            LogPosition::END,
+            TimelinePosition::START,
+            TimelinePosition::END,
             Order::OldestFirst,
             1000,
         ))

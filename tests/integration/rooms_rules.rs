@@ -11,7 +11,7 @@ use crate::{
     support::TestServer,
     sync::{create_room, send},
 };
-use pilotlight::server::change::position::LogPosition;
+use pilotlight::server::change::position::{LogPosition, TimelinePosition};
 
 #[test]
 fn history_visibility_is_kept_on_every_way_of_reading() {
@@ -202,7 +202,13 @@ fn events_of_a_room_are_in_one_order_whoever_sends_at_once() {
     let room_id = ruma::RoomId::parse(room.rsplit('/').next().expect("an ID")).expect("an ID");
     let order = pilotlight::server::store::Order::OldestFirst;
     let events = runtime()
-        .block_on(server.app().store.room_events(&room_id, LogPosition::START, LogPosition::END, order, 1000))
+        .block_on(server.app().store.room_events(
+            &room_id,
+            TimelinePosition::START,
+            TimelinePosition::END,
+            order,
+            1000,
+        ))
         .expect("reads");
     assert!(events.len() > 70);
     for (n, pair) in events.windows(2).enumerate() {
@@ -226,7 +232,13 @@ fn the_state_before_every_event_can_be_told() {
     let app = server.app();
     let order = pilotlight::server::store::Order::OldestFirst;
     let events = runtime()
-        .block_on(app.store.room_events(&room_id, LogPosition::START, LogPosition::END, order, 1000))
+        .block_on(app.store.room_events(
+            &room_id,
+            TimelinePosition::START,
+            TimelinePosition::END,
+            order,
+            1000,
+        ))
         .expect("reads");
     let mut expected = std::collections::BTreeMap::new();
     for event in &events {
@@ -462,7 +474,13 @@ fn what_is_in_memory_is_what_is_on_the_disk() {
         .recent_events(LogPosition::START, |event| event.room_id == room_id)
         .expect("the log is short");
     let stored = runtime()
-        .block_on(app.store.room_events(&room_id, LogPosition::START, LogPosition::END, order, 1000))
+        .block_on(app.store.room_events(
+            &room_id,
+            TimelinePosition::START,
+            TimelinePosition::END,
+            order,
+            1000,
+        ))
         .expect("reads");
     assert!(stored.len() > 10);
     assert_eq!(format!("{recent:?}"), format!("{stored:?}"));

@@ -15,6 +15,15 @@ pub struct LogPosition(u64);
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LivePosition(u64);
 
+/// A place in the timeline of a room. An event that is fetched from another server long after it was sent is new
+/// in the log and old in the timeline: the two orders are counted apart.
+///
+/// What comes live at position `p` of the log stands at `p << 20`. So a million events can be put between any
+/// two neighbours when they are fetched later, and below zero there is room for all of a room's past before the
+/// first event that this server saw; 43 bits of log positions last for 280 years of a thousand events a second.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TimelinePosition(i64);
+
 impl LogPosition {
     /// Before everything.
     pub const START: Self = Self(0);
@@ -43,6 +52,44 @@ impl LogPosition {
     }
 }
 
+impl TimelinePosition {
+    /// Before every event of every room.
+    pub const START: Self = Self(i64::MIN);
+
+    /// After every event of every room.
+    pub const END: Self = Self(i64::MAX);
+
+    /// How many events fit between two that follow each other in the log, as a power of two.
+    const GAP_BITS: u32 = 20;
+
+    /// The place with this number.
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// Where an event stands that came live, at this position of the log. So also: after every event that
+    /// came live at or below it, and before those that came live later.
+    pub const fn live(position: LogPosition) -> Self {
+        const LAST: u64 = (i64::MAX >> TimelinePosition::GAP_BITS).cast_unsigned();
+        if position.0 > LAST { Self::END } else { Self(position.0.cast_signed() << Self::GAP_BITS) }
+    }
+
+    /// The last position of the log at which something could come live that stands here or before.
+    pub const fn last_live(self) -> LogPosition {
+        if self.0 < 0 { LogPosition::START } else { LogPosition((self.0 >> Self::GAP_BITS).cast_unsigned()) }
+    }
+
+    /// Right before this: everything at or below it is before what stands here.
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
 impl LivePosition {
     /// Before everything of every run.
     pub const START: Self = Self(0);
@@ -64,6 +111,12 @@ impl LivePosition {
 }
 
 impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for TimelinePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -111,6 +164,17 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_million_events_fit_between_two_that_came_live_one_after_the_other() {
+        let live = |position| TimelinePosition::live(LogPosition::new(position));
+        assert_eq!(live(8).get() - live(7).get(), 1 << 20);
+        assert!(live(0) > TimelinePosition::START && live(0).before().get() < 0);
+        assert_eq!(live((1 << 43) - 1).get(), i64::MAX - ((1 << 20) - 1));
+        assert_eq!((live(7).last_live(), live(8).before().last_live()), (LogPosition(7), LogPosition(7)));
+        assert_eq!(TimelinePosition::START.last_live(), LogPosition::START);
+        assert_eq!((live(1 << 43), live(u64::MAX)), (TimelinePosition::END, TimelinePosition::END));
+    }
 
     #[test]
     fn positions_of_another_run_are_not_known() {

@@ -111,12 +111,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::server::change::position::LogPosition;
+    use crate::server::change::position::{LogPosition, TimelinePosition};
     use crate::server::event::stored::{Columns, Replaced};
 
     fn stored(pdu: &Value, change: impl FnOnce(&mut Columns)) -> StoredEvent {
         let mut columns = Columns {
             position: LogPosition::new(7),
+            timeline: TimelinePosition::live(LogPosition::new(7)),
             event_id: event_id!("$e").to_owned(),
             room_id: room_id!("!r:x").to_owned(),
             kind: pdu["type"].as_str().expect("text").to_owned(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::prefix;
-use crate::server::change::position::LogPosition;
+use crate::server::change::position::{LogPosition, TimelinePosition};
 
 /// A user's relation to a room.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -49,6 +49,8 @@ impl Membership {
 pub struct StoredEvent {
     /// Where in the log.
     pub position: LogPosition,
+    /// Where in the timeline of its room.
+    pub timeline: TimelinePosition,
     /// The reference hash of the PDU, with a `$`.
     pub event_id: OwnedEventId,
     /// The room.
@@ -89,6 +91,7 @@ pub struct Replaced {
 #[derive(Debug)]
 pub(in crate::server) struct Columns {
     pub position: LogPosition,
+    pub timeline: TimelinePosition,
     pub event_id: OwnedEventId,
     pub room_id: OwnedRoomId,
     pub kind: String,
@@ -106,6 +109,7 @@ impl From<Columns> for StoredEvent {
     fn from(c: Columns) -> Self {
         Self {
             position: c.position,
+            timeline: c.timeline,
             event_id: c.event_id,
             room_id: c.room_id,
             kind: c.kind,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{refusal::Refusal, write::Rooms};
 use crate::server::{
-    change::position::LogPosition,
+    change::position::TimelinePosition,
     event::stored::{Membership, StoredEvent},
 };
 
@@ -18,8 +18,8 @@ use crate::server::{
 pub enum Access {
     /// Is in the room: the current state, and the events that [`visible_events`] lets through.
     Joined,
-    /// Was in the room until this position: the state of then, and events up to it.
-    Until(LogPosition),
+    /// Was in the room until this place of its timeline: the state of then, and events up to it.
+    Until(TimelinePosition),
     /// Is not in the room, which anybody may look into.
     Peek,
 }
@@ -66,7 +66,7 @@ impl Rooms {
         let row =
             self.store.membership(user, room).await?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
         let was_in_it = |membership: Membership| match membership {
-            Membership::Leave | Membership::Ban => Some(Access::Until(row.position)),
+            Membership::Leave | Membership::Ban => Some(Access::Until(row.timeline)),
             Membership::Join | Membership::Invite | Membership::Knock => None,
         };
         let joined_once = self.store.last_join(user, room).await?.is_some();
@@ -86,34 +86,34 @@ impl Rooms {
         room: &RoomId,
         mut events: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-        let positions = events.iter().map(|event| event.position);
+        let positions = events.iter().map(|event| event.timeline);
         let Some((first, last)) = positions.clone().min().zip(positions.max()) else { return Ok(events) };
         // The value before the first event counts as well.
         let range = (first.before(), last);
-        let visibilities: Vec<(LogPosition, Visibility)> = self
+        let visibilities: Vec<(TimelinePosition, Visibility)> = self
             .store
             .state_event_between(room, "m.room.history_visibility", "", range)
             .await?
             .iter()
-            .map(|event| (event.position, Visibility::of(event)))
+            .map(|event| (event.timeline, Visibility::of(event)))
             .collect();
-        let memberships: Vec<(LogPosition, Membership)> = self
+        let memberships: Vec<(TimelinePosition, Membership)> = self
             .store
             .state_event_between(room, "m.room.member", user.as_str(), range)
             .await?
             .iter()
-            .filter_map(|event| Some((event.position, event.membership()?.1)))
+            .filter_map(|event| Some((event.timeline, event.membership()?.1)))
             .collect();
         let last_join = self.store.last_join(user, room).await?;
         // Before an event and after it, so that an event that changes either is seen from both sides.
-        let around = |position: LogPosition| {
+        let around = |position: TimelinePosition| {
             [position.before(), position].map(|at| {
                 (at_position(&visibilities, at).unwrap_or(Visibility::Shared), at_position(&memberships, at))
             })
         };
         events.retain(|event| {
-            let joined_later = last_join.is_some_and(|join| join > event.position);
-            around(event.position).into_iter().any(|(v, m)| may_see(v, m, joined_later))
+            let joined_later = last_join.is_some_and(|join| join > event.timeline);
+            around(event.timeline).into_iter().any(|(v, m)| may_see(v, m, joined_later))
         });
         Ok(events)
     }
@@ -138,7 +138,7 @@ fn may_see(visibility: Visibility, membership: Option<Membership>, joined_later:
 }
 
 /// The last value that was set at or before a position.
-fn at_position<T: Copy>(history: &[(LogPosition, T)], position: LogPosition) -> Option<T> {
+fn at_position<T: Copy>(history: &[(TimelinePosition, T)], position: TimelinePosition) -> Option<T> {
     let after = history.partition_point(|(set, _)| *set <= position);
     after.checked_sub(1).map(|last| history[last].1)
 }
@@ -170,10 +170,10 @@ mod tests {
 
     #[test]
     fn the_value_at_a_position_is_the_last_one_set() {
-        let history = [(LogPosition::new(3), 'a'), (LogPosition::new(7), 'b')];
+        let history = [(TimelinePosition::new(3), 'a'), (TimelinePosition::new(7), 'b')];
         let rows = [(2, None), (3, Some('a')), (6, Some('a')), (7, Some('b')), (99, Some('b'))];
         for (position, value) in rows {
-            assert_eq!(at_position(&history, LogPosition::new(position)), value);
+            assert_eq!(at_position(&history, TimelinePosition::new(position)), value);
         }
     }
 }

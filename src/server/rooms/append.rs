@@ -98,7 +98,7 @@ pub(super) fn append_create(
     check_state_independent_auth_rules(&rules.authorization, &pdu, |_: &EventId| None::<Arc<Pdu>>)
         .map_err(|e| Refusal::InvalidState(e.into()))?;
     let room = write.create_room(&room_id, version, listed)?;
-    insert(write, author, &room, &draft, &built, &[])?;
+    insert(write, author, &room, &draft, &built, (&[], &[]))?;
     Ok(room)
 }
 
@@ -128,7 +128,7 @@ pub(super) fn append(
     if let Some(failure) = auth.failure.into_inner() {
         return Err(failure);
     }
-    insert(write, author, room, draft, &built, &extremities)
+    insert(write, author, room, draft, &built, (&extremities, &auth.ids))
 }
 
 /// State by type and key; `None`: known to be absent.
@@ -287,7 +287,7 @@ fn insert(
     room: &RoomRow,
     draft: &Draft,
     built: &Built,
-    follows: &[Extremity],
+    (follows, auth_events): (&[Extremity], &[OwnedEventId]),
 ) -> Result<Arc<StoredEvent>, Refusal> {
     let text = |object: &CanonicalJsonObject, key: &str| {
         object.get(key).and_then(CanonicalJsonValue::as_str).map(str::to_owned)
@@ -314,6 +314,7 @@ fn insert(
             depth: built.depth,
             pdu: &built.json,
             follows,
+            auth_events,
             relates_to: relation.as_ref().map(|(event, how)| (event.as_str(), how.as_deref())),
             transaction: author.transaction,
             membership,

@@ -1,14 +1,14 @@
 //! Reading rooms: state, single events, the timeline in both directions, and what relates to an event.
 //!
 //! Everything here asks [`Rooms::access`] first and lets through only what history visibility allows.
-//! A page's position `p` lies between events: everything at or below `p` is before it.
+//! A page's position `p` lies between events of the timeline: everything at or below `p` is before it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, RoomId, UserId};
 
 use super::{access::Access, refusal::Refusal, write::Rooms};
-use crate::server::{change::position::LogPosition, event::stored::StoredEvent, store::Order};
+use crate::server::{change::position::TimelinePosition, event::stored::StoredEvent, store::Order};
 
 /// Events on a page, at most.
 pub const MAX_PAGE: usize = 1000;
@@ -23,18 +23,18 @@ pub struct Page {
     /// In the order that was asked for.
     pub events: Vec<Arc<StoredEvent>>,
     /// Where the page begins.
-    pub start: LogPosition,
+    pub start: TimelinePosition,
     /// Where to go on; `None`: there is nothing further.
-    pub end: Option<LogPosition>,
+    pub end: Option<TimelinePosition>,
 }
 
 /// What a page is to hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// Where to begin; `None`: at the end of the timeline that the order begins at.
-    pub from: Option<LogPosition>,
+    pub from: Option<TimelinePosition>,
     /// Where to end, when this comes before the limit.
-    pub to: Option<LogPosition>,
+    pub to: Option<TimelinePosition>,
     /// Which way to go.
     pub order: Order,
     /// Events on the page, at most [`MAX_PAGE`].
@@ -92,12 +92,12 @@ impl Rooms {
         &self,
         user: &UserId,
         room: &RoomId,
-        at: Option<LogPosition>,
+        at: Option<TimelinePosition>,
     ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
         let at = match (self.access(user, room).await?, at) {
             (Access::Until(left), Some(at)) => Some(at.min(left)),
             (Access::Until(left), None) => Some(left),
-            (Access::Joined | Access::Peek, at) => at.filter(|at| *at < self.store.log_position()),
+            (Access::Joined | Access::Peek, at) => at.filter(|at| *at < self.end()),
         };
         let Some(at) = at else { return Ok(self.store.current_state_of_type(room, "m.room.member").await?) };
         let mut state = self.state_at(room, at).await?;
@@ -112,9 +112,10 @@ impl Rooms {
     pub async fn state_at(
         &self,
         room: &RoomId,
-        position: LogPosition,
+        position: TimelinePosition,
     ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-        let last = self.store.room_events(room, LogPosition::START, position, Order::NewestFirst, 1).await?;
+        let last =
+            self.store.room_events(room, TimelinePosition::START, position, Order::NewestFirst, 1).await?;
         let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
         let mut state = self.store.state_before(last.position).await?;
         if let Some(key) = &last.state_key {
@@ -136,7 +137,7 @@ impl Rooms {
     ) -> Result<Arc<StoredEvent>, Refusal> {
         let absent = || Refusal::NotFound("there is no such event, or you may not see it".into());
         let until = match self.access(user, room).await {
-            Ok(Access::Joined | Access::Peek) => LogPosition::END,
+            Ok(Access::Joined | Access::Peek) => TimelinePosition::END,
             Ok(Access::Until(position)) => position,
             Err(Refusal::Forbidden(_)) => return Err(absent()),
             Err(e) => return Err(e),
@@ -145,7 +146,7 @@ impl Rooms {
             .store
             .event(event_id)
             .await?
-            .filter(|event| *event.room_id == *room && event.position <= until)
+            .filter(|event| *event.room_id == *room && event.timeline <= until)
             .ok_or_else(absent)?;
         self.visible_events(user, room, vec![event]).await?.pop().ok_or_else(absent)
     }
@@ -162,18 +163,18 @@ impl Rooms {
         keep: impl Fn(&StoredEvent) -> bool,
     ) -> Result<Page, Refusal> {
         let last = match self.access(user, room).await? {
-            Access::Joined | Access::Peek => self.store.log_position(),
+            Access::Joined | Access::Peek => self.end(),
             Access::Until(position) => position,
         };
         let from = match page.order {
             Order::NewestFirst => page.from.unwrap_or(last).min(last),
-            Order::OldestFirst => page.from.unwrap_or_default(),
+            Order::OldestFirst => page.from.unwrap_or(TimelinePosition::START),
         };
         let limit = page.limit.clamp(1, MAX_PAGE);
         let (mut events, mut at, mut scanned) = (Vec::new(), from, 0);
         let end = loop {
             let (low, high) = match page.order {
-                Order::NewestFirst => (page.to.unwrap_or_default(), at),
+                Order::NewestFirst => (page.to.unwrap_or(TimelinePosition::START), at),
                 Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
             };
             if low >= high || scanned >= MAX_SCANNED {
@@ -183,11 +184,11 @@ impl Rooms {
             let found = self.store.room_events(room, low, high, page.order, batch).await?;
             scanned += found.len();
             let more = found.len() == batch;
-            let Some(last_found) = found.last().map(|event| event.position) else { break None };
+            let Some(last_found) = found.last().map(|event| event.timeline) else { break None };
             let visible = self.visible_events(user, room, found).await?;
             let mut full = None;
             for event in visible.into_iter().filter(|event| keep(event)) {
-                let position = event.position;
+                let position = event.timeline;
                 events.push(event);
                 if events.len() == limit {
                     full = Some(position);
@@ -224,9 +225,9 @@ impl Rooms {
             }
             self.messages(user, room, Wanted { from: Some(from), to: None, order, limit }, &keep).await
         };
-        let before = side(Order::NewestFirst, event.position.before(), limit / 2).await?;
-        let after = side(Order::OldestFirst, event.position, limit - limit / 2).await?;
-        let last = after.events.last().unwrap_or(&event).position;
+        let before = side(Order::NewestFirst, event.timeline.before(), limit / 2).await?;
+        let after = side(Order::OldestFirst, event.timeline, limit - limit / 2).await?;
+        let last = after.events.last().unwrap_or(&event).timeline;
         let state = self.state_at(room, last).await?;
         Ok(Context { event, before, after, state })
     }
@@ -245,19 +246,23 @@ impl Rooms {
     ) -> Result<Page, Refusal> {
         self.event(user, room, event_id).await?;
         let last = match self.access(user, room).await? {
-            Access::Joined | Access::Peek => self.store.log_position(),
+            Access::Joined | Access::Peek => self.end(),
             Access::Until(position) => position,
         };
         let limit = page.limit.clamp(1, MAX_PAGE);
         let (low, high) = match page.order {
-            Order::NewestFirst => (page.to.unwrap_or_default(), page.from.unwrap_or(last).min(last)),
-            Order::OldestFirst => (page.from.unwrap_or_default(), page.to.unwrap_or(last).min(last)),
+            Order::NewestFirst => {
+                (page.to.unwrap_or(TimelinePosition::START), page.from.unwrap_or(last).min(last))
+            }
+            Order::OldestFirst => {
+                (page.from.unwrap_or(TimelinePosition::START), page.to.unwrap_or(last).min(last))
+            }
         };
         let found = self
             .store
             .relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1)
             .await?;
-        let end = found.get(limit).map(|_| past(found[limit - 1].position, page.order));
+        let end = found.get(limit).map(|_| past(found[limit - 1].timeline, page.order));
         let mut events = self.visible_events(user, room, found.into_iter().take(limit).collect()).await?;
         // A redacted event relates to nothing.
         events.retain(|event| event.redacted_because.is_none());
@@ -287,6 +292,11 @@ fn visible_first(events: Vec<Arc<StoredEvent>>) -> Result<Arc<StoredEvent>, Refu
 }
 
 impl Rooms {
+    /// The place in every timeline after what is on the disk.
+    fn end(&self) -> TimelinePosition {
+        TimelinePosition::live(self.store.log_position())
+    }
+
     /// The current member events of everybody who sent one of `events`.
     ///
     /// # Errors
@@ -306,7 +316,7 @@ impl Rooms {
 }
 
 /// The position on the far side of an event.
-fn past(position: LogPosition, order: Order) -> LogPosition {
+fn past(position: TimelinePosition, order: Order) -> TimelinePosition {
     match order {
         Order::NewestFirst => position.before(),
         Order::OldestFirst => position,

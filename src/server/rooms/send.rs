@@ -226,7 +226,7 @@ fn apply_redaction(
     let internal = |e: Cow<'static, str>| Refusal::Internal(format!("redacting: {e}"));
     let pdu = serde_json::from_str(&target.pdu).map_err(|e| internal(e.to_string().into()))?;
     let pdu = redacted_form(pdu, &rules.redaction, None).map_err(|e| internal(e.to_string().into()))?;
-    write.redact(target, &canonical(&pdu)?, redaction)?;
+    write.redact(&target.event_id, &canonical(&pdu)?, &redaction.event_id)?;
     Ok(())
 }
 

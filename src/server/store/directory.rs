@@ -44,7 +44,7 @@ impl Store {
     pub async fn listed_state(&self, kinds: &[&str]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let kinds = serde_json::to_string(kinds).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let sql = format!(
-            "{} WHERE e.position IN (SELECT s.position FROM rooms l CROSS JOIN current_state s \
+            "{} WHERE e.event IN (SELECT s.event FROM rooms l CROSS JOIN current_state s \
              ON s.room = l.room WHERE l.listed = 1 AND s.state_key = '' \
              AND s.type IN (SELECT value FROM json_each(?1))) ORDER BY e.room",
             events::SELECT

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, types::Type};
 
 use super::{database::Store, error::StoreError};
 use crate::server::{
-    change::position::LogPosition,
+    change::position::{LogPosition, TimelinePosition},
     event::{
         prefix::redacted_because,
         stored::{Columns, Replaced, StoredEvent, content_of},
@@ -17,16 +17,16 @@ use crate::server::{
 /// What every query of events selects; [`event`] reads it. Add `WHERE` and `ORDER BY` over `e` and `r`.
 pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \
     e.origin_server_ts, e.depth, e.pdu, e.device_id, e.transaction_id, \
-    p.event_id, p.sender, p.pdu, b.event_id, b.pdu \
+    p.event_id, p.sender, p.pdu, b.event_id, b.pdu, e.timeline \
     FROM events e JOIN rooms r ON r.room = e.room \
-    LEFT JOIN events p ON p.position = e.replaces LEFT JOIN events b ON b.position = e.redacted_by ";
+    LEFT JOIN events p ON p.event = e.replaces LEFT JOIN events b ON b.event = e.redacted_by ";
 
 /// Which events of a range come first, and stay when there are more than the limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Order {
-    /// The lowest positions.
+    /// What is lowest in the order that is asked for.
     OldestFirst,
-    /// The highest positions.
+    /// What is highest in it.
     NewestFirst,
 }
 
@@ -61,6 +61,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
     };
     Ok(Arc::new(StoredEvent::from(Columns {
         position: row.get(0)?,
+        timeline: row.get(16)?,
         event_id: parse(1, text(1)?)?,
         room_id: parse(2, text(2)?)?,
         kind: text(3)?.to_owned(),
@@ -94,8 +95,28 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` accepted events of a room with positions after `from`, up to and including `to`.
+    /// Up to `limit` accepted events of a room that stand in its timeline after `from`, up to and including `to`.
     pub async fn room_events(
+        &self,
+        room: &RoomId,
+        from: TimelinePosition,
+        to: TimelinePosition,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+             AND e.timeline > ?2 AND e.timeline <= ?3 ORDER BY e.timeline {} LIMIT ?4",
+            order.sql()
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
+            .await
+    }
+
+    /// Up to `limit` events of a room that were accepted at positions of the log after `from`, up to and including
+    /// `to`, in the order of the log: what a reader at `from` has not been told.
+    pub async fn room_events_since(
         &self,
         room: &RoomId,
         from: LogPosition,
@@ -108,26 +129,25 @@ impl Store {
              AND e.position > ?2 AND e.position <= ?3 ORDER BY e.position {} LIMIT ?4",
             order.sql()
         );
-        let (from, to) = (from, to);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
             .await
     }
 
-    /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of positions.
+    /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of the timeline.
     pub async fn relations(
         &self,
         room: &RoomId,
         event_id: &EventId,
         (rel_type, kind): (Option<&str>, Option<&str>),
-        (from, to): (LogPosition, LogPosition),
+        (from, to): (TimelinePosition, TimelinePosition),
         order: Order,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE e.relates_to = ?1 AND e.standing = 0 AND +r.room_id = ?2 \
              AND (?3 IS NULL OR e.rel_type = ?3) AND (?4 IS NULL OR e.type = ?4) \
-             AND e.position > ?5 AND e.position <= ?6 ORDER BY e.position {} LIMIT ?7",
+             AND e.timeline > ?5 AND e.timeline <= ?6 ORDER BY e.timeline {} LIMIT ?7",
             order.sql()
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use super::database::Store;
-use crate::server::change::position::LogPosition;
+use crate::server::change::position::{LogPosition, TimelinePosition};
 
 /// Takes the next position, inside a write.
 pub(super) fn advance(connection: &Connection) -> rusqlite::Result<LogPosition> {
@@ -40,5 +40,17 @@ impl ToSql for LogPosition {
 impl FromSql for LogPosition {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         i64::column_result(value).map(|number| Self::new(number.cast_unsigned()))
+    }
+}
+
+impl ToSql for TimelinePosition {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.get()))
+    }
+}
+
+impl FromSql for TimelinePosition {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(Self::new)
     }
 }

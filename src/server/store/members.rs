@@ -10,7 +10,11 @@ use super::{
     events,
     rooms::{RoomRow, RoomWrite},
 };
-use crate::server::{change::position::LogPosition, event::stored::Membership, profile::Profile};
+use crate::server::{
+    change::position::{LogPosition, TimelinePosition},
+    event::stored::Membership,
+    profile::Profile,
+};
 
 /// One user's current relation to one room.
 #[derive(Clone, Debug)]
@@ -19,8 +23,10 @@ pub struct MembershipRow {
     pub room_id: OwnedRoomId,
     /// What the user is in it.
     pub membership: Membership,
-    /// The position of the member event that made it so.
+    /// Where in the log the member event stands that made it so.
     pub position: LogPosition,
+    /// Where in the room's timeline.
+    pub timeline: TimelinePosition,
     /// Whether the user asked to forget the room after leaving it.
     pub forgotten: bool,
     /// For an invite or knock: the stripped state to show, a JSON list, without the member event itself.
@@ -32,8 +38,9 @@ impl Store {
     pub async fn memberships(&self, user: &UserId) -> Result<Vec<MembershipRow>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
-                 FROM memberships m JOIN rooms r ON r.room = m.room WHERE m.user_id = ?1 ORDER BY m.position",
+                "SELECT r.room_id, m.membership, e.position, e.timeline, m.forgotten, m.invite_state \
+                 FROM memberships m JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event \
+                 WHERE m.user_id = ?1 ORDER BY e.position",
             )?
             .query_map([user.as_str()], membership)?
             .collect()
@@ -49,8 +56,9 @@ impl Store {
     ) -> Result<Option<MembershipRow>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
-                 FROM memberships m JOIN rooms r ON r.room = m.room WHERE m.user_id = ?1 AND r.room_id = ?2",
+                "SELECT r.room_id, m.membership, e.position, e.timeline, m.forgotten, m.invite_state \
+                 FROM memberships m JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event \
+                 WHERE m.user_id = ?1 AND r.room_id = ?2",
             )?
             .query_row((user.as_str(), room.as_str()), membership)
             .optional()
@@ -58,13 +66,17 @@ impl Store {
         .await
     }
 
-    /// The position of the last event by which `user` was in a room; `None`: they never were.
-    pub async fn last_join(&self, user: &UserId, room: &RoomId) -> Result<Option<LogPosition>, StoreError> {
+    /// Where in the timeline the last event stands by which `user` was in a room; `None`: they never were.
+    pub async fn last_join(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+    ) -> Result<Option<TimelinePosition>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT position FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                "SELECT timeline FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
                  AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 \
-                 AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY position DESC LIMIT 1",
+                 AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY timeline DESC LIMIT 1",
             )?
             .query_row([room.as_str(), user.as_str()], |row| row.get(0))
             .optional()
@@ -140,8 +152,9 @@ fn membership(row: &Row<'_>) -> rusqlite::Result<MembershipRow> {
         room_id: events::parse(0, row.get_ref(0)?.as_str()?)?,
         membership: word(row, 1)?,
         position: row.get(2)?,
-        forgotten: row.get(3)?,
-        invite_state: row.get(4)?,
+        timeline: row.get(3)?,
+        forgotten: row.get(4)?,
+        invite_state: row.get(5)?,
     })
 }
 

@@ -7,7 +7,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events, log, state, tx::Tx};
 use crate::server::{
-    change::{feed::Change, position::LogPosition},
+    change::{
+        feed::Change,
+        position::{LogPosition, TimelinePosition},
+    },
     event::stored::{Membership, StoredEvent},
 };
 
@@ -46,6 +49,8 @@ pub struct NewEvent<'a> {
     pub pdu: &'a str,
     /// The forward extremities that it follows.
     pub follows: &'a [Extremity],
+    /// The events that allow it.
+    pub auth_events: &'a [OwnedEventId],
     /// `content.m.relates_to`: the event, and how.
     pub relates_to: Option<(&'a str, Option<&'a str>)>,
     /// The device and transaction ID that sent it.
@@ -57,7 +62,7 @@ pub struct NewEvent<'a> {
 /// An event that no other event follows yet.
 #[derive(Clone, Debug)]
 pub struct Extremity {
-    pub(super) position: LogPosition,
+    pub(super) number: i64,
     /// Its ID.
     pub event_id: OwnedEventId,
     /// Its depth.
@@ -115,12 +120,12 @@ impl RoomWrite<'_> {
         let rows: Result<Vec<_>, _> = self
             .connection
             .prepare_cached(
-                "SELECT e.position, e.event_id, e.depth FROM forward_extremities f \
-                 JOIN events e ON e.position = f.position WHERE f.room = ?1 ORDER BY e.depth DESC, e.position DESC",
+                "SELECT e.event, e.event_id, e.depth FROM forward_extremities f \
+                 JOIN events e ON e.event = f.event WHERE f.room = ?1 ORDER BY e.depth DESC, e.event DESC",
             )?
             .query_map([room.number], |row| {
                 Ok(Extremity {
-                    position: row.get(0)?,
+                    number: row.get(0)?,
                     event_id: events::parse(1, row.get_ref(1)?.as_str()?)?,
                     depth: row.get::<_, i64>(2)?.cast_unsigned(),
                 })
@@ -149,76 +154,56 @@ impl RoomWrite<'_> {
     pub fn append(&self, room: &RoomRow, new: &NewEvent<'_>) -> Result<Arc<StoredEvent>, StoreError> {
         let c = self.connection;
         let position = log::advance(c)?;
-        let before = state::group_of(c, room.number)?;
+        let before = state::group_after(c, new.follows.iter().map(|extremity| &*extremity.event_id))?;
         let replaces = match new.state_key {
-            Some(key) => state::current_position(c, room.number, new.kind, key)?,
+            Some(key) => state::current_number(c, room.number, new.kind, key)?,
             None => None,
         };
-        c.prepare_cached(
-            "INSERT INTO events (position, event_id, room, standing, type, state_key, sender, \
-             origin_server_ts, depth, pdu, state_before, replaces, relates_to, rel_type, device_id, \
-             transaction_id) VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(rusqlite::params![
-            position,
-            new.event_id.as_str(),
-            room.number,
-            new.kind,
-            new.state_key,
-            new.sender.as_str(),
-            events::clamp(new.origin_server_ts),
-            events::clamp(new.depth),
-            new.pdu,
-            before,
-            replaces,
-            new.relates_to.map(|(event, _)| event),
-            new.relates_to.and_then(|(_, how)| how),
-            new.transaction.map(|(device, _)| device.as_str()),
-            new.transaction.map(|(_, transaction)| transaction.as_str()),
-        ])?;
-        if let Some(key) = new.state_key {
-            state::put(c, room.number, before, (new.kind, key), position, replaces)?;
-        }
+        let number = insert(c, room, new, position, (before, replaces))?;
+        let after = match new.state_key {
+            Some(key) => Some(state::put(c, room.number, before, (new.kind, key), number, replaces)?),
+            None => before,
+        };
+        c.prepare_cached("UPDATE events SET state_after = ?2 WHERE event = ?1")?.execute((number, after))?;
         if let Some((user, membership, invite_state)) = &new.membership {
             c.prepare_cached(
-                "INSERT INTO memberships (user_id, room, membership, position, invite_state) \
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET membership = ?3, position = ?4, \
+                "INSERT INTO memberships (user_id, room, membership, event, invite_state) \
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET membership = ?3, event = ?4, \
                  invite_state = ?5, forgotten = 0",
             )?
-            .execute((user, room.number, membership.as_str(), position, invite_state))?;
+            .execute((user, room.number, membership.as_str(), number, invite_state))?;
         }
         let mut followed =
-            c.prepare_cached("DELETE FROM forward_extremities WHERE room = ?1 AND position = ?2")?;
+            c.prepare_cached("DELETE FROM forward_extremities WHERE room = ?1 AND event = ?2")?;
         for extremity in new.follows {
-            followed.execute((room.number, extremity.position))?;
+            followed.execute((room.number, extremity.number))?;
         }
         c.prepare_cached("INSERT INTO forward_extremities VALUES (?1, ?2)")?
-            .execute((room.number, position))?;
-        let event = self.at(position)?;
+            .execute((room.number, number))?;
+        let event = self.numbered(number)?;
         self.connection.tell(Change::Appended(Arc::clone(&event)));
         Ok(event)
     }
 
     /// Empties `target`: from here on it reads as `pdu`, its redacted form, because of `by`.
-    pub fn redact(&self, target: &StoredEvent, pdu: &str, by: &StoredEvent) -> Result<(), StoreError> {
+    pub fn redact(&self, target: &EventId, pdu: &str, by: &EventId) -> Result<(), StoreError> {
         let c = self.connection;
-        let position = target.position;
-        c.prepare_cached("UPDATE events SET pdu = ?2, redacted_by = ?3 WHERE position = ?1")?.execute((
-            position,
-            pdu,
-            by.position,
-        ))?;
-        let next: Option<LogPosition> = c
+        let target: i64 = c
             .prepare_cached(
-                "SELECT n.position FROM events t JOIN events n ON n.room = t.room AND n.type = t.type \
-                 AND n.state_key = t.state_key AND n.standing = 0 AND n.replaces = t.position \
-                 WHERE t.position = ?1 AND t.state_key IS NOT NULL",
+                "UPDATE events SET pdu = ?2, redacted_by = (SELECT event FROM events WHERE event_id = ?3) \
+                 WHERE event_id = ?1 RETURNING event",
             )?
-            .query_row([position], |row| row.get(0))
+            .query_row((target.as_str(), pdu, by.as_str()), |row| row.get(0))?;
+        let next: Option<i64> = c
+            .prepare_cached(
+                "SELECT n.event FROM events t JOIN events n ON n.room = t.room AND n.type = t.type \
+                 AND n.state_key = t.state_key AND n.standing = 0 AND n.replaces = t.event \
+                 WHERE t.event = ?1 AND t.state_key IS NOT NULL",
+            )?
+            .query_row([target], |row| row.get(0))
             .optional()?;
-        for position in [Some(position), next].into_iter().flatten() {
-            let event = self.at(position)?;
-            self.connection.tell(Change::Rewritten(event));
+        for number in [Some(target), next].into_iter().flatten() {
+            self.connection.tell(Change::Rewritten(self.numbered(number)?));
         }
         Ok(())
     }
@@ -233,7 +218,7 @@ impl RoomWrite<'_> {
         let event_id = self
             .connection
             .prepare_cached(
-                "SELECT e.event_id FROM transactions t JOIN events e ON e.position = t.position \
+                "SELECT e.event_id FROM transactions t JOIN events e ON e.event = t.event \
                  WHERE t.user_id = ?1 AND t.device_id = ?2 AND t.transaction_id = ?3 AND t.endpoint = ?4",
             )?
             .query_row((user.as_str(), device.as_str(), transaction.as_str(), endpoint), |row| {
@@ -252,8 +237,8 @@ impl RoomWrite<'_> {
         event: &StoredEvent,
     ) -> Result<(), StoreError> {
         let sent_ms = event.origin_server_ts.cast_signed();
-        self.connection.prepare_cached("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-            (user.as_str(), device.as_str(), endpoint, transaction.as_str(), event.position, sent_ms),
+        self.connection.prepare_cached("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, (SELECT event FROM events WHERE event_id = ?5), ?6)")?.execute(
+            (user.as_str(), device.as_str(), endpoint, transaction.as_str(), event.event_id.as_str(), sent_ms),
         )?;
         self.connection
             .prepare_cached("DELETE FROM transactions WHERE sent_ms < ?1")?
@@ -261,10 +246,53 @@ impl RoomWrite<'_> {
         Ok(())
     }
 
-    fn at(&self, position: LogPosition) -> rusqlite::Result<Arc<StoredEvent>> {
-        let sql = format!("{} WHERE e.position = ?1", events::SELECT);
-        self.connection.prepare_cached(&sql)?.query_row([position], events::event)
+    fn numbered(&self, number: i64) -> rusqlite::Result<Arc<StoredEvent>> {
+        let sql = format!("{} WHERE e.event = ?1", events::SELECT);
+        self.connection.prepare_cached(&sql)?.query_row([number], events::event)
     }
+}
+
+/// Inserts an event that came live at `position`, and what it names; answers with its number.
+fn insert(
+    c: &Connection,
+    room: &RoomRow,
+    new: &NewEvent<'_>,
+    position: LogPosition,
+    (state_before, replaces): (Option<i64>, Option<i64>),
+) -> rusqlite::Result<i64> {
+    c.prepare_cached(
+        "INSERT INTO events (event_id, position, timeline, room, standing, type, state_key, sender, \
+         origin_server_ts, depth, pdu, state_before, replaces, relates_to, rel_type, device_id, transaction_id) \
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?
+    .execute(rusqlite::params![
+        new.event_id.as_str(),
+        position,
+        TimelinePosition::live(position),
+        room.number,
+        new.kind,
+        new.state_key,
+        new.sender.as_str(),
+        events::clamp(new.origin_server_ts),
+        events::clamp(new.depth),
+        new.pdu,
+        state_before,
+        replaces,
+        new.relates_to.map(|(event, _)| event),
+        new.relates_to.and_then(|(_, how)| how),
+        new.transaction.map(|(device, _)| device.as_str()),
+        new.transaction.map(|(_, transaction)| transaction.as_str()),
+    ])?;
+    let number = c.last_insert_rowid();
+    let mut edges = c.prepare_cached("INSERT OR IGNORE INTO event_edges VALUES (?1, ?2)")?;
+    for extremity in new.follows {
+        edges.execute((number, extremity.event_id.as_str()))?;
+    }
+    let mut auth = c.prepare_cached("INSERT OR IGNORE INTO event_auth VALUES (?1, ?2)")?;
+    for event_id in new.auth_events {
+        auth.execute((number, event_id.as_str()))?;
+    }
+    Ok(number)
 }
 
 fn room(connection: &Connection, room_id: &RoomId) -> rusqlite::Result<Option<RoomRow>> {

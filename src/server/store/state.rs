@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use ruma::RoomId;
+use ruma::{EventId, RoomId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events};
-use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
+use crate::server::{
+    change::position::{LogPosition, TimelinePosition},
+    event::stored::StoredEvent,
+};
 
 /// Groups in a chain before a whole state is written again; more when the state itself is larger, so
 /// that writing costs a constant on average and reading at most about twice the state.
@@ -26,7 +29,7 @@ impl Store {
             return Ok(known);
         }
         let sql = format!(
-            "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
+            "{} JOIN current_state s ON s.event = e.event WHERE s.room = (SELECT room FROM rooms \
              WHERE room_id = ?1) AND s.type = ?2 AND s.state_key = ?3",
             events::SELECT
         );
@@ -40,7 +43,7 @@ impl Store {
     /// The whole current state of a room, in the order of the log.
     pub async fn current_state(&self, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
-            "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
+            "{} JOIN current_state s ON s.event = e.event WHERE s.room = (SELECT room FROM rooms \
              WHERE room_id = ?1) ORDER BY e.position",
             events::SELECT
         );
@@ -54,7 +57,7 @@ impl Store {
         kind: &str,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
-            "{} JOIN current_state s ON s.position = e.position WHERE s.room = (SELECT room FROM rooms \
+            "{} JOIN current_state s ON s.event = e.event WHERE s.room = (SELECT room FROM rooms \
              WHERE room_id = ?1) AND s.type = ?2 ORDER BY e.position",
             events::SELECT
         );
@@ -62,50 +65,50 @@ impl Store {
             .await
     }
 
-    /// The whole state of a room right before the event at `position`, in the order of the log.
+    /// The whole state of a room right before the event that stands at `position` of the log, in that order.
     pub async fn state_before(&self, position: LogPosition) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
-            "{} WHERE e.position IN (\
+            "{} WHERE e.event IN (\
                WITH RECURSIVE chain (state_group, previous, hops) AS (\
                  SELECT g.state_group, g.previous, 0 FROM state_groups g \
                  JOIN events at ON at.state_before = g.state_group WHERE at.position = ?1 \
                  UNION ALL SELECT g.state_group, g.previous, hops + 1 FROM chain \
                  JOIN state_groups g ON g.state_group = chain.previous) \
-               SELECT position FROM (SELECT d.position AS position, min(hops) FROM chain \
+               SELECT event FROM (SELECT d.event AS event, min(hops) FROM chain \
                  JOIN state_deltas d ON d.state_group = chain.state_group \
-                 JOIN events x ON x.position = d.position GROUP BY x.type, x.state_key)) \
+                 JOIN events x ON x.event = d.event GROUP BY x.type, x.state_key)) \
              ORDER BY e.position",
             events::SELECT
         );
         self.read(|c| c.prepare_cached(&sql)?.query_map([position], events::event)?.collect()).await
     }
 
-    /// The state event of one type and key that a room had at a position.
+    /// The state event of one type and key that a room had at a place of its timeline.
     pub async fn state_event_at(
         &self,
         room: &RoomId,
         kind: &str,
         key: &str,
-        position: LogPosition,
+        position: TimelinePosition,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         let mut found = self.state_event_between(room, kind, key, (position, position)).await?;
         Ok(found.pop())
     }
 
-    /// The state events of one type and key that a room had at the first position or later, up to the
-    /// second, in the order of the log: what the value was at each position between them.
+    /// The state events of one type and key that a room had at the first place of its timeline or later, up to
+    /// the second, in the order of the timeline: what the value was at each place between them.
     pub async fn state_event_between(
         &self,
         room: &RoomId,
         kind: &str,
         key: &str,
-        (first, last): (LogPosition, LogPosition),
+        (first, last): (TimelinePosition, TimelinePosition),
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.type = ?2 \
-             AND e.state_key = ?3 AND e.standing = 0 AND e.position <= ?5 AND e.position >= coalesce(\
-               (SELECT max(f.position) FROM events f WHERE f.room = e.room AND f.type = ?2 \
-                AND f.state_key = ?3 AND f.standing = 0 AND f.position <= ?4), 0) ORDER BY e.position",
+             AND e.state_key = ?3 AND e.standing = 0 AND e.timeline <= ?5 AND e.timeline >= coalesce(\
+               (SELECT max(f.timeline) FROM events f WHERE f.room = e.room AND f.type = ?2 \
+                AND f.state_key = ?3 AND f.standing = 0 AND f.timeline <= ?4), ?4) ORDER BY e.timeline",
             events::SELECT
         );
         let bound = (room.as_str(), kind, key, first, last);
@@ -121,43 +124,59 @@ pub(super) fn current(
     key: &str,
 ) -> rusqlite::Result<Option<Arc<StoredEvent>>> {
     let sql = format!(
-        "{} JOIN current_state s ON s.position = e.position \
+        "{} JOIN current_state s ON s.event = e.event \
          WHERE s.room = ?1 AND s.type = ?2 AND s.state_key = ?3",
         events::SELECT
     );
     c.prepare_cached(&sql)?.query_row((room, kind, key), events::event).optional()
 }
 
-/// The position of the current state event of a type and key.
-pub(super) fn current_position(
+/// The number of the current state event of a type and key.
+pub(super) fn current_number(
     c: &Connection,
     room: i64,
     kind: &str,
     key: &str,
-) -> rusqlite::Result<Option<LogPosition>> {
-    c.prepare_cached("SELECT position FROM current_state WHERE room = ?1 AND type = ?2 AND state_key = ?3")?
+) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached("SELECT event FROM current_state WHERE room = ?1 AND type = ?2 AND state_key = ?3")?
         .query_row((room, kind, key), |row| row.get(0))
         .optional()
 }
 
-/// The group of a room's current state; `None` before its first event.
-pub(super) fn group_of(c: &Connection, room: i64) -> rusqlite::Result<Option<i64>> {
-    c.prepare_cached("SELECT state_group FROM rooms WHERE room = ?1")?.query_row([room], |row| row.get(0))
+/// The group of the state before an event that names `prev_events`; `None` before a room's first event.
+///
+/// The state after several events is what they agree upon. Here goes the resolution of states that differ: events
+/// of this server follow one another, so the state after all forward extremities is the same.
+pub(super) fn group_after<'a>(
+    c: &Connection,
+    prev_events: impl Iterator<Item = &'a EventId>,
+) -> Result<Option<i64>, StoreError> {
+    let mut after = c.prepare_cached("SELECT state_after FROM events WHERE event_id = ?1")?;
+    let mut group: Option<i64> = None;
+    for event_id in prev_events {
+        let of_this: i64 = after.query_row([event_id.as_str()], |row| row.get(0))?;
+        if group.is_some_and(|group| group != of_this) {
+            return Err(StoreError::Corrupt(format!("states differ before what follows {event_id}")));
+        }
+        group = Some(of_this);
+    }
+    Ok(group)
 }
 
-/// Makes the event at `position` the current one of its key, and a state group of the result.
+/// Makes a state event the current one of its key; answers with the group of the state after it. `before` is the
+/// group of the state before it, which is the room's current state.
 pub(super) fn put(
     c: &Connection,
     room: i64,
     before: Option<i64>,
     (kind, key): (&str, &str),
-    position: LogPosition,
-    replaces: Option<LogPosition>,
-) -> rusqlite::Result<()> {
+    event: i64,
+    replaces: Option<i64>,
+) -> rusqlite::Result<i64> {
     c.prepare_cached(
-        "INSERT INTO current_state VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET position = ?4",
+        "INSERT INTO current_state VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET event = ?4",
     )?
-    .execute((room, kind, key, position))?;
+    .execute((room, kind, key, event))?;
     let (chain, entries): (i64, i64) = match before {
         Some(group) => c
             .prepare_cached("SELECT chain, entries FROM state_groups WHERE state_group = ?1")?
@@ -170,11 +189,11 @@ pub(super) fn put(
         .execute((if whole { None } else { before }, if whole { 0 } else { chain + 1 }, entries))?;
     let group = c.last_insert_rowid();
     if whole {
-        c.prepare_cached("INSERT INTO state_deltas SELECT ?1, position FROM current_state WHERE room = ?2")?
+        c.prepare_cached("INSERT INTO state_deltas SELECT ?1, event FROM current_state WHERE room = ?2")?
             .execute((group, room))?;
     } else {
-        c.prepare_cached("INSERT INTO state_deltas VALUES (?1, ?2)")?.execute((group, position))?;
+        c.prepare_cached("INSERT INTO state_deltas VALUES (?1, ?2)")?.execute((group, event))?;
     }
     c.prepare_cached("UPDATE rooms SET state_group = ?2 WHERE room = ?1")?.execute((room, group))?;
-    Ok(())
+    Ok(group)
 }

@@ -100,11 +100,12 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::event::stored::Columns;
+    use crate::server::{change::position::TimelinePosition, event::stored::Columns};
 
     fn event(position: LogPosition, body: usize) -> Arc<StoredEvent> {
         Arc::new(StoredEvent::from(Columns {
             position,
+            timeline: TimelinePosition::live(position),
             event_id: ruma::event_id!("$e:x").to_owned(),
             room_id: ruma::room_id!("!r:x").to_owned(),
             kind: "m.room.message".into(),

@@ -39,7 +39,7 @@ pub use self::{
     parts::Parts,
     refusal::Refusal,
     sources::Sources,
-    token::{NotAToken, Token},
+    token::{NotAToken, PageToken, Token},
     unread::Unread,
     wait::Poll,
 };

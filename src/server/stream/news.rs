@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::token::Token;
 use crate::server::{
-    change::position::LogPosition,
+    change::position::{LogPosition, TimelinePosition},
     event::stored::StoredEvent,
     presence::PresenceEvent,
     store::{AccountData, KeyCounts, Receipt},
@@ -92,14 +92,14 @@ pub struct Summary {
 }
 
 /// The end of a room's timeline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Timeline {
     /// Oldest first.
     pub events: Vec<Arc<StoredEvent>>,
     /// There are more before them that the reader has not seen.
     pub limited: bool,
     /// From here backwards the reader has nothing: what came before the first event.
-    pub prev: LogPosition,
+    pub prev: TimelinePosition,
 }
 
 /// How many messages a user has not read in a room.

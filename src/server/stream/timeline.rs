@@ -10,7 +10,7 @@ use super::{
     news,
 };
 use crate::server::{
-    change::position::LogPosition,
+    change::position::{LogPosition, TimelinePosition},
     event::stored::StoredEvent,
     store::{Order, Store, StoreError},
 };
@@ -48,10 +48,18 @@ pub(super) async fn timeline(
             timeline.take(filter, room, event, limit);
         }
     } else {
-        let (mut to, batch) = (log.upto, BATCH.max(limit + 1));
+        let (mut to, mut end, batch) = (log.upto, TimelinePosition::live(log.upto), BATCH.max(limit + 1));
         for round in 1.. {
-            let events = store.room_events(room, log.since, to, Order::NewestFirst, batch).await?;
-            let (count, oldest) = (events.len(), events.last().map(|e| e.position));
+            // Who was told something is told what came since; who begins here is told how the timeline ends.
+            let events = if log.since == LogPosition::START {
+                store.room_events(room, TimelinePosition::START, end, Order::NewestFirst, batch).await?
+            } else {
+                store.room_events_since(room, log.since, to, Order::NewestFirst, batch).await?
+            };
+            if let Some(oldest) = events.last() {
+                (to, end) = (oldest.position.before(), oldest.timeline.before());
+            }
+            let count = events.len();
             for event in events {
                 timeline.take(filter, room, event, limit);
             }
@@ -62,7 +70,6 @@ pub(super) async fn timeline(
                 timeline.limited = true;
                 break;
             }
-            to = oldest.map_or(log.since, LogPosition::before);
         }
     }
     timeline.events.reverse();
@@ -89,7 +96,8 @@ impl Timeline {
 
     /// As the reader is told it; it ends at `upto`.
     pub(super) fn into_news(self, upto: LogPosition) -> news::Timeline {
-        let prev = self.events.first().map_or(upto, |e| e.position.before());
+        let end = TimelinePosition::live(upto);
+        let prev = self.events.first().map_or(end, |e| e.timeline.before());
         news::Timeline { events: self.events, limited: self.limited, prev }
     }
 }

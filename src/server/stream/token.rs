@@ -1,6 +1,6 @@
 //! What a client gives back to go on from where it is.
 
-use crate::server::change::position::{LivePosition, LogPosition};
+use crate::server::change::position::{LivePosition, LogPosition, TimelinePosition};
 use std::{fmt, str::FromStr};
 
 /// Where a reader is. Opaque to clients.
@@ -14,6 +14,11 @@ pub struct Token {
     live: LivePosition,
     to_device: LogPosition,
 }
+
+/// A place in a room's timeline, between pages of events: `t{timeline}`. A client may also give a [`Token`], which
+/// means the place after everything that its stream has told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PageToken(pub TimelinePosition);
 
 /// Not a token of this server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +85,25 @@ fn one_process(s: &str) -> Result<Token, NotAToken> {
     Ok(token.with_to_device(LogPosition::new(number(to_device)?)))
 }
 
+impl fmt::Display for PageToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}
+
+impl FromStr for PageToken {
+    type Err = NotAToken;
+
+    fn from_str(s: &str) -> Result<Self, NotAToken> {
+        let Some(digits) = s.strip_prefix('t') else {
+            return s.parse().map(|token: Token| Self(TimelinePosition::live(token.log())));
+        };
+        let place: i64 = digits.parse().map_err(|_| NotAToken)?;
+        // One place is written in one way: without plus or leading zeros.
+        if place.to_string() == digits { Ok(Self(TimelinePosition::new(place))) } else { Err(NotAToken) }
+    }
+}
+
 /// Digits only: no sign, no space. The log is SQLite's: 63 bits.
 fn number(s: &str) -> Result<u64, NotAToken> {
     if !s.bytes().all(|b| b.is_ascii_digit()) {
@@ -131,6 +155,21 @@ mod tests {
             "p1_18446744073709551615",
         ] {
             assert_eq!(garbage.parse::<Token>(), Err(NotAToken), "{garbage}");
+            assert_eq!(garbage.parse::<PageToken>(), Err(NotAToken), "{garbage}");
         }
+        for garbage in ["t", "t+1", "t-", "t01", "t-0", "t1_1", "t 1", "t9223372036854775808"] {
+            assert_eq!(garbage.parse::<PageToken>(), Err(NotAToken), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_page_begins_where_a_page_ended_or_after_what_a_stream_has_told() {
+        for place in [i64::MIN, -1, 0, 1, i64::MAX] {
+            let token = PageToken(TimelinePosition::new(place));
+            assert_eq!(token.to_string().parse(), Ok(token));
+        }
+        let after = PageToken(TimelinePosition::live(LogPosition::new(17)));
+        assert_eq!("p17_1763000000000000".parse(), Ok(after));
+        assert_eq!("p17_0_9".parse(), Ok(after));
     }
 }

@@ -112,7 +112,8 @@ impl Unread {
             Some(events) => events,
             None => {
                 let order = Order::NewestFirst;
-                let mut events = self.store.room_events(room, counter.upto, upto, order, MAX_UNREAD).await?;
+                let mut events =
+                    self.store.room_events_since(room, counter.upto, upto, order, MAX_UNREAD).await?;
                 events.reverse();
                 events
             }
@@ -168,7 +169,7 @@ impl Unread {
         for event in self.store.read_up_to(room, user).await? {
             let Ok(event) = ruma::EventId::parse(event) else { continue };
             let event = self.store.event(&event).await?.filter(|e| e.room_id == *room);
-            read = read.max(event.map_or(LogPosition::START, |e| e.position));
+            read = read.max(event.map_or(LogPosition::START, |e| e.timeline.last_live()));
         }
         if read == LogPosition::START {
             let join = self.store.state_event(room, "m.room.member", user.as_str()).await?;
@@ -299,12 +300,13 @@ mod tests {
     use ruma::{event_id, room_id, user_id};
 
     use super::*;
-    use crate::server::event::stored::Columns;
+    use crate::server::{change::position::TimelinePosition, event::stored::Columns};
 
     fn message(kind: &str, content: &str) -> StoredEvent {
         let sender = user_id!("@bob:x");
         StoredEvent::from(Columns {
             position: LogPosition::new(1),
+            timeline: TimelinePosition::live(LogPosition::new(1)),
             event_id: event_id!("$e").to_owned(),
             room_id: room_id!("!r:x").to_owned(),
             kind: kind.to_owned(),

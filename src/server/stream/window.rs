@@ -9,7 +9,7 @@ use ruma::{OwnedRoomId, RoomId};
 
 use super::{encounters::Passage, look::Look};
 use crate::server::{
-    change::position::LogPosition,
+    change::position::{LogPosition, TimelinePosition},
     event::stored::{Membership, StoredEvent},
     rooms::Members,
     store::{Store, StoreError},
@@ -109,12 +109,12 @@ pub(super) async fn passage(
         let joined = Some(Membership::Join);
         return Ok(Passage { was: joined, is: joined, position: LogPosition::START });
     }
-    let range = (look.log.since, look.log.upto);
+    let range = (TimelinePosition::live(look.log.since), TimelinePosition::live(look.log.upto));
     let history = store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
     let mut passage = Passage::default();
     for event in &history {
         let membership = event.membership().map(|(_, membership)| membership);
-        if event.position <= look.log.since {
+        if event.timeline <= range.0 {
             passage.was = membership;
         }
         passage.is = membership;

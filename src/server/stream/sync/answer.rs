@@ -73,7 +73,7 @@ mod tests {
     use crate::{
         core::presence::State,
         server::{
-            change::position::{LivePosition, LogPosition},
+            change::position::{LivePosition, LogPosition, TimelinePosition},
             event::stored::{Columns, Replaced, StoredEvent},
             presence::PresenceEvent,
             store::{AccountData, Receipt},
@@ -108,6 +108,7 @@ mod tests {
         );
         Arc::new(StoredEvent::from(Columns {
             position: LogPosition::new(9),
+            timeline: TimelinePosition::live(LogPosition::new(9)),
             event_id: event_id!("$e").to_owned(),
             room_id: room_id!("!r:x").to_owned(),
             kind: kind.to_owned(),
@@ -147,7 +148,11 @@ mod tests {
             room: room_id!("!r:x").to_owned(),
             summary: None,
             state: Vec::new(),
-            timeline: Timeline { events: Vec::new(), limited: false, prev: LogPosition::new(8) },
+            timeline: Timeline {
+                events: Vec::new(),
+                limited: false,
+                prev: TimelinePosition::live(LogPosition::new(8)),
+            },
             typing: None,
             receipts: Vec::new(),
             own_data: Vec::new(),
@@ -180,7 +185,7 @@ mod tests {
         let rooms = RoomsNews { joined: vec![joined()], ..RoomsNews::default() };
         let expected = concat!(
             r#"{"rooms":{"join":{"!r:x":{"state":{"events":[]},"#,
-            r#""timeline":{"events":[],"limited":false,"prev_batch":"p8_0"},"ephemeral":{"events":[]},"#,
+            r#""timeline":{"events":[],"limited":false,"prev_batch":"t8388608"},"ephemeral":{"events":[]},"#,
             r#""account_data":{"events":[]},"#,
             r#""unread_notifications":{"highlight_count":0,"notification_count":0}}}},"#,
             r#""device_one_time_keys_count":{},"device_unused_fallback_key_types":[],"next_batch":"p12_34"}"#
@@ -205,7 +210,7 @@ mod tests {
             timeline: Timeline {
                 events: vec![event("m.room.message", None, r#"{"body":"hi"}"#)],
                 limited: true,
-                prev: LogPosition::new(8),
+                prev: TimelinePosition::live(LogPosition::new(8)),
             },
             typing: Some(vec![user("@b:x"), user("@c:x")]),
             receipts: vec![receipt],
@@ -224,14 +229,14 @@ mod tests {
                 r#"{{"rooms":{{"join":{{"!r:x":{{"#,
                 r#""summary":{{"m.joined_member_count":2,"m.invited_member_count":1,"m.heroes":["@b:x"]}},"#,
                 r#""state":{{"events":[{NAME}]}},"#,
-                r#""timeline":{{"events":[{MESSAGE}],"limited":true,"prev_batch":"p8_0"}},"#,
+                r#""timeline":{{"events":[{MESSAGE}],"limited":true,"prev_batch":"t8388608"}},"#,
                 r#""ephemeral":{{"events":[{{"type":"m.typing","content":{{"user_ids":["@b:x","@c:x"]}}}},"#,
                 r#"{{"type":"m.receipt","content":{{"$e":{{"m.read":{{"@b:x":{{"ts":7}}}}}}}}}}]}},"#,
                 r#""account_data":{{"events":[{{"type":"m.tag","content":{{"n":1}}}}]}},"#,
                 r#""unread_notifications":{{"highlight_count":1,"notification_count":3}}}},"#,
                 r#""!s:x":{{"summary":{{"m.joined_member_count":2,"m.invited_member_count":0}},"#,
                 r#""state":{{"events":[]}},"#,
-                r#""timeline":{{"events":[],"limited":false,"prev_batch":"p8_0"}},"#,
+                r#""timeline":{{"events":[],"limited":false,"prev_batch":"t8388608"}},"#,
                 r#""ephemeral":{{"events":[{{"type":"m.typing","content":{{"user_ids":[]}}}}]}},"#,
                 r#""account_data":{{"events":[]}},"#,
                 r#""unread_notifications":{{"highlight_count":0,"notification_count":0}}}}}}}},"#,
@@ -257,7 +262,11 @@ mod tests {
         let left = LeftRoom {
             room: room_id!("!l:x").to_owned(),
             state: Vec::new(),
-            timeline: Timeline { events: Vec::new(), limited: false, prev: LogPosition::new(11) },
+            timeline: Timeline {
+                events: Vec::new(),
+                limited: false,
+                prev: TimelinePosition::live(LogPosition::new(11)),
+            },
         };
         let seen = |name: &str, state| (Arc::new(user(name)), Arc::new(PresenceEvent::bare(name, state)));
         let news = News {
@@ -289,7 +298,7 @@ mod tests {
             r#""!j:x":{"invite_state":{"events":[{"type":"m.room.create"}]}}},"#,
             r#""knock":{"!k:x":{"knock_state":{"events":[{"type":"m.room.create"}]}}},"#,
             r#""leave":{"!l:x":{"state":{"events":[]},"#,
-            r#""timeline":{"events":[],"limited":false,"prev_batch":"p11_0"}}}},"#,
+            r#""timeline":{"events":[],"limited":false,"prev_batch":"t11534336"}}}},"#,
             r#""device_one_time_keys_count":{"signed_curve25519":5},"#,
             r#""device_unused_fallback_key_types":["signed_curve25519"],"#,
             r#""device_lists":{"changed":["@b:x"],"left":["@c:x"]},"#,

@@ -15,7 +15,7 @@ use crate::{
         session::Session,
         stream::{
             news::{JoinedRoom, RoomsNews, StrippedRoom, Summary, Timeline},
-            token::Token,
+            token::PageToken,
         },
     },
 };
@@ -93,7 +93,7 @@ fn write_timeline(out: &mut Writer, timeline: &Timeline, viewer: &Session, now: 
     let part = out.open("timeline");
     write_events(out, &timeline.events, viewer, now);
     out.boolean("limited", timeline.limited);
-    out.plain("prev_batch", &Token::at(timeline.prev));
+    out.plain("prev_batch", &PageToken(timeline.prev));
     out.end_even_if_empty(part);
 }
 

@@ -23,7 +23,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{client_json, position, token};
+use super::form::{client_json, page_token, place};
 use crate::server::{
     api::{
         error::ApiResult,
@@ -31,6 +31,7 @@ use crate::server::{
         ruma_route::RumaRoute,
     },
     app::App,
+    change::position::TimelinePosition,
     event::stored::StoredEvent,
     rooms::{MAX_PAGE, Wanted},
     session::Session,
@@ -79,8 +80,8 @@ async fn messages(
 ) -> ApiResult<Response> {
     let room = &request.room_id;
     let wanted = Wanted {
-        from: request.from.as_deref().map(position).transpose()?,
-        to: request.to.as_deref().map(position).transpose()?,
+        from: request.from.as_deref().map(place).transpose()?,
+        to: request.to.as_deref().map(place).transpose()?,
         order: order(request.dir),
         limit: request.filter.limit.map_or(usize::MAX, size).min(size(request.limit)),
     };
@@ -92,8 +93,8 @@ async fn messages(
     };
     let answer = MessagesAnswer {
         chunk: encode(&app, &session, &page.events),
-        start: token(page.start),
-        end: page.end.map(token),
+        start: page_token(page.start),
+        end: page.end.map(page_token),
         state: encode(&app, &session, &state),
     };
     Ok(Json(answer).into_response())
@@ -135,11 +136,11 @@ async fn context(
             event.membership().is_none_or(|(user, _)| senders.iter().any(|sender| sender == user))
         });
     }
-    let last = found.after.events.last().map_or(found.event.position, |event| event.position);
-    let first = found.before.events.last().map_or(found.event.position, |event| event.position);
+    let last = found.after.events.last().map_or(found.event.timeline, |event| event.timeline);
+    let first = found.before.events.last().map_or(found.event.timeline, |event| event.timeline);
     let answer = Answer {
-        start: token(first.before()),
-        end: token(last),
+        start: page_token(first.before()),
+        end: page_token(last),
         events_before: encode(&app, &session, &found.before.events),
         event: client_json(&app, &session, &found.event),
         events_after: encode(&app, &session, &found.after.events),
@@ -193,8 +194,8 @@ async fn relations(
         prev_batch: Option<String>,
     }
     let wanted = Wanted {
-        from: query.from.as_deref().map(position).transpose()?,
-        to: query.to.as_deref().map(position).transpose()?,
+        from: query.from.as_deref().map(place).transpose()?,
+        to: query.to.as_deref().map(place).transpose()?,
         order: order(query.dir.unwrap_or(Direction::Backward)),
         limit: query.limit.unwrap_or(DEFAULT_PAGE),
     };
@@ -203,7 +204,7 @@ async fn relations(
     let page = app.rooms.relations(&session.user, &path.room_id, event_id, kinds, wanted).await?;
     let answer = Answer {
         chunk: encode(&app, &session, &page.events),
-        next_batch: page.end.map(token),
+        next_batch: page.end.map(page_token),
         prev_batch: query.from,
     };
     Ok(Json(answer).into_response())
@@ -235,8 +236,8 @@ async fn initial_sync(
         visibility: if listed { "public" } else { "private" },
         messages: MessagesAnswer {
             chunk: encode(&app, &session, &page.events),
-            start: token(page.end.unwrap_or_default()),
-            end: Some(token(page.start)),
+            start: page_token(page.end.unwrap_or(TimelinePosition::START)),
+            end: Some(page_token(page.start)),
             state: Vec::new(),
         },
         state: encode(&app, &session, &state),

@@ -9,7 +9,7 @@ use ruma::{
 };
 use serde::Serialize;
 
-use super::token;
+use super::form::stream_token;
 use crate::server::{
     api::{
         error::ApiResult,
@@ -52,7 +52,7 @@ async fn send(
         )
         .await?;
     app.presence.handle_pro_active(&session.user).await?;
-    Ok(Json(Sent { event_id: sent.event_id, position: token(sent.position) }))
+    Ok(Json(Sent { event_id: sent.event_id, position: stream_token(sent.position) }))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`

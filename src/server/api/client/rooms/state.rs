@@ -22,7 +22,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{client_json, position};
+use super::form::{client_json, place};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -96,7 +96,7 @@ async fn members(
     struct Answer {
         chunk: Vec<Box<RawValue>>,
     }
-    let at = request.at.as_deref().map(position).transpose()?;
+    let at = request.at.as_deref().map(place).transpose()?;
     let is = |event: &StoredEvent, wanted: &Option<MembershipState>| {
         wanted.as_ref().map(|m| event.membership().is_some_and(|(_, is)| is.as_str() == m.as_str()))
     };
