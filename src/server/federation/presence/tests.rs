@@ -10,9 +10,12 @@ use crate::{
     server::{change::feed::Subscriber, config},
 };
 
-/// What became known of the users of other servers: number, who, the state if any, and how many observe them.
+/// What became known of the users of other servers.
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<(u64, String, Option<Availability>, usize)>>);
+struct Told(Mutex<Vec<Known>>);
+
+/// The number, who, the state if it is known, and how many observe them.
+type Known = (u64, String, Option<Availability>, usize);
 
 impl Subscriber for Told {
     fn follow(&self, _: &Change) {}
