@@ -86,8 +86,14 @@ pub fn append_client_event(
     out.push(b'}');
 }
 
-/// The event as it shows among the stripped state of an invite: no IDs, no times.
+/// The event as it shows among the stripped state of an invite.
 pub fn stripped_event(event: &StoredEvent) -> Box<RawValue> {
+    let key = event.state_key.as_deref().unwrap_or_default();
+    stripped(event.content(), event.sender.as_str(), key, &event.kind)
+}
+
+/// A state event as it shows among the stripped state of an invite: no IDs, no times.
+pub fn stripped(content: &RawValue, sender: &str, state_key: &str, kind: &str) -> Box<RawValue> {
     #[derive(Serialize)]
     struct Stripped<'a> {
         content: &'a RawValue,
@@ -96,13 +102,8 @@ pub fn stripped_event(event: &StoredEvent) -> Box<RawValue> {
         #[serde(rename = "type")]
         kind: &'a str,
     }
-    let stripped = Stripped {
-        content: event.content(),
-        sender: event.sender.as_str(),
-        state_key: event.state_key.as_deref().unwrap_or_default(),
-        kind: &event.kind,
-    };
-    to_raw_value(&stripped).expect("strings and JSON can be written as JSON")
+    to_raw_value(&Stripped { content, sender, state_key, kind })
+        .expect("strings and JSON can be written as JSON")
 }
 
 #[cfg(test)]

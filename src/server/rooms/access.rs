@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ruma::{RoomId, UserId};
 use serde::Deserialize;
 
-use super::{refusal::Refusal, write::Rooms};
+use super::{parts::Rooms, refusal::Refusal};
 use crate::server::{
     change::position::TimelinePosition,
     event::stored::{Membership, StoredEvent},

@@ -1,31 +1,29 @@
-//! From a draft to an event of the log: references, hash, signature, and every check that another
-//! server would make.
+//! From a draft to an event of a room: references, hash, signature, and every check that another server would make.
 //!
 //! Server-server API, "Checks performed on receipt of a PDU" and "Auth events selection".
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, DeviceId, EventId, OwnedEventId, OwnedRoomId, RoomId,
-    RoomVersionId, TransactionId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId,
     events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
     signatures::{JsonError, reference_hash},
-    state_res::{
-        auth_types_for_event, check_pdu_format, check_state_dependent_auth_rules,
-        check_state_independent_auth_rules,
-    },
+    state_res::{auth_types_for_event, check_pdu_format},
 };
 use serde_json::value::RawValue;
 
-use super::{bounds::MAX_PDU_BYTES, pdu::Pdu, refusal::Refusal};
+use super::{
+    bounds::MAX_PDU_BYTES,
+    judge::{Evidence, State, Verdict, judge},
+    pdu::Pdu,
+    proposal::{Author, Proposal},
+    refusal::Refusal,
+};
 use crate::server::{
-    event::{
-        client::stripped_event,
-        stored::{Membership, StoredEvent},
-    },
+    event::stored::Membership,
     keys::Signer,
-    store::{Extremity, NewEvent, RoomRow, RoomWrite},
+    store::{Extremity, NewEvent, RoomRow},
 };
 
 /// Forward extremities that one event follows, at most (room version 1, "Event format").
@@ -61,155 +59,157 @@ impl Draft {
     }
 }
 
-/// Who sends an event, when, and with which transaction ID of which device.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Author<'a> {
-    pub signer: &'a Signer,
-    pub sender: &'a UserId,
-    pub now_ms: u64,
-    pub transaction: Option<(&'a DeviceId, &'a TransactionId)>,
-}
-
 /// The rules of a room version that this server has rooms of.
 pub(super) fn rules(version: &RoomVersionId) -> Result<RoomVersionRules, Refusal> {
     version.rules().ok_or(Refusal::UnsupportedVersion)
 }
 
-/// Makes a room of an `m.room.create` draft. Before version 12, its ID is `room_id`.
-pub(super) fn append_create(
-    write: &RoomWrite<'_>,
-    author: Author<'_>,
-    version: &RoomVersionId,
-    room_id: OwnedRoomId,
-    listed: bool,
-    draft: Draft,
-) -> Result<RoomRow, Refusal> {
-    let rules = rules(version)?;
-    let named = !rules.authorization.room_create_event_id_as_room_id;
-    let object = object(author, &draft, named.then_some(&*room_id), &[], &[]);
-    let built = Built::new(author, &rules, object)?;
-    let room_id = if named {
-        room_id
-    } else {
-        let id = format!("!{}", built.event_id.as_str().trim_start_matches('$'));
-        OwnedRoomId::try_from(id).map_err(|e| Refusal::Internal(e.to_string()))?
-    };
-    let pdu = Pdu::parse(built.event_id.clone(), &built.json)?;
-    check_state_independent_auth_rules(&rules.authorization, &pdu, |_: &EventId| None::<Arc<Pdu>>)
-        .map_err(|e| Refusal::InvalidState(e.into()))?;
-    let room = write.create_room(&room_id, version, listed)?;
-    insert(write, author, &room, &draft, &built, (&[], &[]))?;
-    Ok(room)
-}
-
-/// Appends an event to a room, if the room's state allows it.
-pub(super) fn append(
-    write: &RoomWrite<'_>,
-    author: Author<'_>,
-    room: &RoomRow,
-    draft: &Draft,
-) -> Result<Arc<StoredEvent>, Refusal> {
-    let rules = rules(&room.version)?;
-    let auth = AuthState::select(write, author, room, &rules, draft)?;
-    let mut extremities = write.extremities(room)?;
-    extremities.truncate(MAX_PREV_EVENTS);
-    let object = object(author, draft, Some(&room.room_id), &extremities, &auth.ids);
-    let built = Built::new(author, &rules, object)?;
-    let pdu = Pdu::parse(built.event_id.clone(), &built.json)?;
-    let forbidden = |e: String| Refusal::Forbidden(e.into());
-    check_state_independent_auth_rules(&rules.authorization, &pdu, |id: &EventId| {
-        auth.by_id.get(id).map(Arc::clone)
-    })
-    .map_err(forbidden)?;
-    check_state_dependent_auth_rules(&rules.authorization, &pdu, |kind: &StateEventType, key: &str| {
-        auth.fetch(write, room, kind, key)
-    })
-    .map_err(forbidden)?;
-    if let Some(failure) = auth.failure.into_inner() {
-        return Err(failure);
+impl Proposal<'_> {
+    /// Makes a room of an `m.room.create` draft. Before version 12, its ID is `room_id`.
+    pub(super) async fn append_create(
+        &mut self,
+        version: &RoomVersionId,
+        room_id: OwnedRoomId,
+        listed: bool,
+        draft: Draft,
+    ) -> Result<RoomRow, Refusal> {
+        let rules = rules(version)?;
+        let named = !rules.authorization.room_create_event_id_as_room_id;
+        let object = object(&self.author, &draft, named.then_some(&*room_id), &[], &[]);
+        let built = Built::new(&self.rooms.signer, &rules, object)?;
+        let room_id = if named {
+            room_id
+        } else {
+            let id = format!("!{}", built.event_id.as_str().trim_start_matches('$'));
+            OwnedRoomId::try_from(id).map_err(|e| Refusal::Internal(e.to_string()))?
+        };
+        let pdu = Arc::new(Pdu::parse(built.event_id.clone(), &built.json)?);
+        let (nothing, no_state) = (BTreeMap::new(), State::new());
+        let evidence = Evidence { auth_events: &nothing, before: Some(&no_state), current: &no_state };
+        self.rooms.judged.add(1);
+        match judge(&rules.authorization, &pdu, evidence) {
+            Verdict::Accepted => {}
+            Verdict::Rejected(why) | Verdict::SoftFailed(why) => {
+                return Err(Refusal::InvalidState(why.into()));
+            }
+            Verdict::Missing(ids) => return Err(Refusal::Internal(format!("a first event names {ids:?}"))),
+        }
+        let room = RoomRow { room_id, version: version.clone(), listed };
+        self.create_room(&room);
+        self.insert(&room, &draft, &pdu, built, (&[], Vec::new())).await?;
+        Ok(room)
     }
-    insert(write, author, room, draft, &built, (&extremities, &auth.ids))
-}
 
-/// State by type and key; `None`: known to be absent.
-type StateMap = BTreeMap<(String, String), Option<Arc<Pdu>>>;
+    /// Appends an event to a room, if the room's state allows it.
+    pub(super) async fn append(&mut self, room: &RoomRow, draft: &Draft) -> Result<Arc<Pdu>, Refusal> {
+        let rules = rules(&room.version)?;
+        let (state, auth_ids) = self.auth_state(room, &rules, draft).await?;
+        let mut follows = self.extremities(room);
+        follows.truncate(MAX_PREV_EVENTS);
+        let object = object(&self.author, draft, Some(&room.room_id), &follows, &auth_ids);
+        let built = Built::new(&self.rooms.signer, &rules, object)?;
+        let pdu = Arc::new(Pdu::parse(built.event_id.clone(), &built.json)?);
+        let auth_events = state.values().map(|pdu| (pdu.id().to_owned(), Arc::clone(pdu))).collect();
+        self.rooms.judged.add(1);
+        let evidence = Evidence { auth_events: &auth_events, before: Some(&state), current: &state };
+        match judge(&rules.authorization, &pdu, evidence) {
+            Verdict::Accepted => {}
+            Verdict::Rejected(why) | Verdict::SoftFailed(why) => return Err(Refusal::Forbidden(why.into())),
+            Verdict::Missing(ids) => {
+                return Err(Refusal::Internal(format!("own events are missing: {ids:?}")));
+            }
+        }
+        self.insert(room, draft, &pdu, built, (&follows, auth_ids)).await?;
+        Ok(pdu)
+    }
 
-/// The state that says whether an event may be sent.
-struct AuthState {
-    /// The auth events, in the order of their selection.
-    ids: Vec<OwnedEventId>,
-    by_id: BTreeMap<OwnedEventId, Arc<Pdu>>,
-    by_key: RefCell<StateMap>,
-    failure: RefCell<Option<Refusal>>,
-}
-
-impl AuthState {
-    fn select(
-        write: &RoomWrite<'_>,
-        author: Author<'_>,
+    /// The state that says whether an event may be sent, and the IDs of it that the event names.
+    async fn auth_state(
+        &self,
         room: &RoomRow,
         rules: &RoomVersionRules,
         draft: &Draft,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<(State, Vec<OwnedEventId>), Refusal> {
         let content = RawValue::from_string(canonical(&draft.content)?)
             .map_err(|e| Refusal::BadJson(e.to_string().into()))?;
         let types = auth_types_for_event(
             &TimelineEventType::from(&*draft.kind),
-            author.sender,
+            &self.author.sender,
             draft.state_key.as_deref(),
             &content,
             &rules.authorization,
         )
         .map_err(|e| Refusal::BadJson(e.into()))?;
-        let mut selected = Self {
-            ids: Vec::new(),
-            by_id: BTreeMap::new(),
-            by_key: RefCell::default(),
-            failure: RefCell::default(),
-        };
+        let (mut state, mut ids) = (State::new(), Vec::new());
         for (kind, key) in types {
-            if let Some(pdu) = selected.fetch(write, room, &kind, &key) {
-                let id = ruma::state_res::Event::event_id(&*pdu).clone();
-                selected.ids.push(id.clone());
-                selected.by_id.insert(id, pdu);
+            let name = (kind.to_string(), key);
+            if let Some(pdu) = self.state(room, &name.0, &name.1).await? {
+                ids.push(pdu.id().to_owned());
+                state.insert(name, pdu);
             }
         }
         // Version 12: named by the room ID instead of by auth_events.
-        if let Some(create) = selected.fetch(write, room, &StateEventType::RoomCreate, "") {
-            selected.by_id.insert(ruma::state_res::Event::event_id(&*create).clone(), create);
+        if let Some(create) = self.state(room, "m.room.create", "").await? {
+            state.insert((StateEventType::RoomCreate.to_string(), String::new()), create);
         }
-        match selected.failure.take() {
-            Some(failure) => Err(failure),
-            None => Ok(selected),
-        }
+        Ok((state, ids))
     }
 
-    /// The rules ask for state through a function that cannot fail: a failure is kept for afterwards.
-    fn fetch(
-        &self,
-        write: &RoomWrite<'_>,
+    async fn insert(
+        &mut self,
         room: &RoomRow,
-        kind: &StateEventType,
-        key: &str,
-    ) -> Option<Arc<Pdu>> {
-        let name = (kind.to_string(), key.to_owned());
-        if let Some(known) = self.by_key.borrow().get(&name) {
-            return known.clone();
+        draft: &Draft,
+        pdu: &Arc<Pdu>,
+        built: Built,
+        (follows, auth_events): (&[Extremity], Vec<OwnedEventId>),
+    ) -> Result<(), Refusal> {
+        let text = |object: &CanonicalJsonObject, key: &str| {
+            object.get(key).and_then(CanonicalJsonValue::as_str).map(str::to_owned)
+        };
+        let relation = draft.content.get("m.relates_to").and_then(CanonicalJsonValue::as_object);
+        let relates_to = relation.and_then(|r| Some((text(r, "event_id")?, text(r, "rel_type"))));
+        let membership = if draft.state_key.is_some() && draft.kind == "m.room.member" {
+            let word = text(&draft.content, "membership").unwrap_or_default();
+            let membership =
+                Membership::parse(&word).ok_or_else(|| Refusal::BadJson("not a membership".into()))?;
+            Some((membership, self.invite_state(room, membership).await?))
+        } else {
+            None
+        };
+        let once = self.author.once.as_ref();
+        let event = NewEvent {
+            room: room.room_id.clone(),
+            event_id: built.event_id,
+            kind: draft.kind.clone(),
+            state_key: draft.state_key.clone(),
+            sender: self.author.sender.clone(),
+            origin_server_ts: self.author.now_ms,
+            depth: built.depth,
+            pdu: built.json,
+            prev_events: follows.iter().map(|e| e.event_id.clone()).collect(),
+            auth_events,
+            relates_to,
+            transaction: once.map(|once| (once.device.clone(), once.transaction.clone())),
+            membership,
+        };
+        self.add(event, pdu);
+        Ok(())
+    }
+
+    /// What somebody who is invited (or knocks) is shown of the room, as a JSON list.
+    async fn invite_state(&self, room: &RoomRow, membership: Membership) -> Result<Option<String>, Refusal> {
+        if !matches!(membership, Membership::Invite | Membership::Knock) {
+            return Ok(None);
         }
-        let found = write
-            .state(room, &name.0, key)
-            .map_err(Refusal::from)
-            .and_then(|event| event.map(|event| Pdu::of(&event)).transpose());
-        match found {
-            Ok(pdu) => {
-                self.by_key.borrow_mut().insert(name, pdu.clone());
-                pdu
-            }
-            Err(e) => {
-                self.failure.replace(Some(e));
-                None
-            }
+        let mut shown = Vec::new();
+        for kind in SHOWN_TO_INVITED {
+            shown.extend(self.state(room, kind, "").await?);
         }
+        if membership == Membership::Invite {
+            shown.extend(self.state(room, "m.room.member", self.author.sender.as_str()).await?);
+        }
+        let stripped: Vec<_> = shown.iter().map(|pdu| pdu.stripped()).collect();
+        serde_json::to_string(&stripped).map(Some).map_err(|e| Refusal::Internal(e.to_string()))
     }
 }
 
@@ -222,12 +222,12 @@ struct Built {
 
 impl Built {
     fn new(
-        author: Author<'_>,
+        signer: &Signer,
         rules: &RoomVersionRules,
         mut object: CanonicalJsonObject,
     ) -> Result<Self, Refusal> {
         let too_large = || Refusal::TooLarge(format!("an event has at most {MAX_PDU_BYTES} bytes").into());
-        author.signer.hash_and_sign(&mut object, &rules.redaction).map_err(|e| match e {
+        signer.hash_and_sign(&mut object, &rules.redaction).map_err(|e| match e {
             JsonError::PduTooLarge => too_large(),
             e => Refusal::BadJson(e.to_string().into()),
         })?;
@@ -248,7 +248,7 @@ impl Built {
 }
 
 fn object(
-    author: Author<'_>,
+    author: &Author,
     draft: &Draft,
     room_id: Option<&RoomId>,
     follows: &[Extremity],
@@ -279,69 +279,6 @@ fn object(
         object.insert("redacts".to_owned(), text(redacts.as_str()));
     }
     object
-}
-
-fn insert(
-    write: &RoomWrite<'_>,
-    author: Author<'_>,
-    room: &RoomRow,
-    draft: &Draft,
-    built: &Built,
-    (follows, auth_events): (&[Extremity], &[OwnedEventId]),
-) -> Result<Arc<StoredEvent>, Refusal> {
-    let text = |object: &CanonicalJsonObject, key: &str| {
-        object.get(key).and_then(CanonicalJsonValue::as_str).map(str::to_owned)
-    };
-    let relation = draft.content.get("m.relates_to").and_then(CanonicalJsonValue::as_object);
-    let relation = relation.and_then(|r| Some((text(r, "event_id")?, text(r, "rel_type"))));
-    let membership = match &draft.state_key {
-        Some(user) if draft.kind == "m.room.member" => {
-            let word = text(&draft.content, "membership").unwrap_or_default();
-            let membership =
-                Membership::parse(&word).ok_or_else(|| Refusal::BadJson("not a membership".into()))?;
-            Some((user.as_str(), membership, invite_state(write, room, author, membership)?))
-        }
-        _ => None,
-    };
-    let event = write.append(
-        room,
-        &NewEvent {
-            event_id: &built.event_id,
-            kind: &draft.kind,
-            state_key: draft.state_key.as_deref(),
-            sender: author.sender,
-            origin_server_ts: author.now_ms,
-            depth: built.depth,
-            pdu: &built.json,
-            follows,
-            auth_events,
-            relates_to: relation.as_ref().map(|(event, how)| (event.as_str(), how.as_deref())),
-            transaction: author.transaction,
-            membership,
-        },
-    )?;
-    Ok(event)
-}
-
-/// What somebody who is invited (or knocks) is shown of the room, as a JSON list.
-fn invite_state(
-    write: &RoomWrite<'_>,
-    room: &RoomRow,
-    author: Author<'_>,
-    membership: Membership,
-) -> Result<Option<String>, Refusal> {
-    if !matches!(membership, Membership::Invite | Membership::Knock) {
-        return Ok(None);
-    }
-    let mut shown = Vec::new();
-    for kind in SHOWN_TO_INVITED {
-        shown.extend(write.state(room, kind, "")?);
-    }
-    if membership == Membership::Invite {
-        shown.extend(write.state(room, "m.room.member", author.sender.as_str())?);
-    }
-    let stripped: Vec<_> = shown.iter().map(|event| stripped_event(event)).collect();
-    serde_json::to_string(&stripped).map(Some).map_err(|e| Refusal::Internal(e.to_string()))
 }
 
 /// Canonical JSON as text.

@@ -2,8 +2,8 @@
 
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId};
 
-use super::{bounds::MAX_ID_BYTES, refusal::Refusal};
-use crate::server::{event::stored::Membership, store::RoomWrite};
+use super::{bounds::MAX_ID_BYTES, proposal::Proposal, refusal::Refusal};
+use crate::server::event::stored::Membership;
 
 /// Parses a client's event content.
 ///
@@ -27,8 +27,8 @@ pub(super) fn check_length(what: &'static str, value: &str) -> Result<(), Refusa
 }
 
 /// The content of a member event of `user`; users of this server get their name and picture in (P10).
-pub(super) fn member(
-    write: &RoomWrite<'_>,
+pub(super) async fn member(
+    proposal: &mut Proposal<'_>,
     user: &UserId,
     membership: Membership,
     reason: Option<&str>,
@@ -40,18 +40,18 @@ pub(super) fn member(
     if let Some(reason) = reason {
         content.insert("reason".to_owned(), CanonicalJsonValue::String(reason.to_owned()));
     }
-    add_profile(write, user, &mut content)?;
+    add_profile(proposal, user, &mut content).await?;
     Ok(content)
 }
 
 /// Puts name and picture of a user of this server into a member event that does not say them. A user
 /// without a chosen name goes by the local part of their ID.
-pub(super) fn add_profile(
-    write: &RoomWrite<'_>,
+pub(super) async fn add_profile(
+    proposal: &mut Proposal<'_>,
     user: &UserId,
     content: &mut CanonicalJsonObject,
 ) -> Result<(), Refusal> {
-    let Some(profile) = write.profile(user)? else { return Ok(()) };
+    let Some(profile) = proposal.profile(user).await? else { return Ok(()) };
     let name = profile.displayname.unwrap_or_else(|| user.localpart().to_owned());
     content.entry("displayname".to_owned()).or_insert(CanonicalJsonValue::String(name));
     if let Some(avatar) = profile.avatar_url {

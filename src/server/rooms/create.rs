@@ -17,19 +17,17 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    act::{NO_CHATS, invite_in},
-    append::{Author, Draft, append_create, rules},
+    append::{Draft, rules},
     bounds::{MAX_INITIAL_STATE, MAX_INVITES, VERSIONS},
     content,
+    invite::{NO_CHATS, invite_in},
+    parts::Rooms,
+    proposal::Proposal,
     refusal::Refusal,
     send::place,
-    write::Rooms,
+    write::Act,
 };
-use crate::server::{
-    event::stored::Membership,
-    session::Session,
-    store::{RoomRow, RoomWrite},
-};
+use crate::server::{event::stored::Membership, session::Session, store::RoomRow};
 
 impl Rooms {
     /// Makes a room as `request` describes it, with its sender in it. `may_begin` says whether the session's user
@@ -50,17 +48,7 @@ impl Rooms {
             return Err(Refusal::Forbidden(NO_CHATS.into()));
         }
         let plan = Plan::new(self, &session.user, request)?;
-        let session = session.clone();
-        self.write(move |write, rooms| {
-            let author = Author {
-                signer: &rooms.signer,
-                sender: &session.user,
-                now_ms: rooms.clock.unix_ms(),
-                transaction: None,
-            };
-            plan.carry_out(write, author).map(|room| room.room_id)
-        })
-        .await
+        self.perform(session, plan).await
     }
 }
 
@@ -148,47 +136,60 @@ impl Plan {
         })
     }
 
-    /// Appends the first events, inside a write.
-    pub(super) fn carry_out(mut self, write: &RoomWrite<'_>, author: Author<'_>) -> Result<RoomRow, Refusal> {
+    /// Makes the room, with its first events.
+    pub(super) async fn make(&self, proposal: &mut Proposal<'_>) -> Result<RoomRow, Refusal> {
         let rules = rules(&self.version)?.authorization;
-        let create = self.create_content(author.sender, &rules);
-        let room_id = RoomId::new_v1(author.sender.server_name());
+        let sender = proposal.author.sender.clone();
+        let create = self.create_content(&sender, &rules);
+        let room_id = RoomId::new_v1(sender.server_name());
         let draft = Draft::state("m.room.create", "", create);
-        let room = append_create(write, author, &self.version, room_id, self.listed, draft)?;
-        if let Some(alias) = &self.alias
-            && !write.add_alias(alias, &room, author.sender)?
-        {
-            return Err(Refusal::AliasTaken);
-        }
-        let join = content::member(write, author.sender, Membership::Join, None)?;
-        let put = |kind: &str, key: &str, content: CanonicalJsonObject| {
-            place(write, author, &room, Draft::state(kind, key, content))
-                .map(|_| ())
-                .map_err(|refusal| initial_refusal(refusal, kind))
-        };
-        put("m.room.member", author.sender.as_str(), join)?;
-        put("m.room.power_levels", "", self.power_levels(author.sender, &rules))?;
+        let room = proposal.append_create(&self.version, room_id, self.listed, draft).await?;
         if let Some(alias) = &self.alias {
-            put("m.room.canonical_alias", "", one("alias", alias.as_str()))?;
+            if proposal.alias(alias).await?.is_some() {
+                return Err(Refusal::AliasTaken);
+            }
+            proposal.add_alias(alias, &room);
+        }
+        let join = content::member(proposal, &sender, Membership::Join, None).await?;
+        for draft in self.first_state(&sender, join, &rules) {
+            let kind = draft.kind.clone();
+            place(proposal, &room, draft).await.map_err(|refusal| initial_refusal(refusal, &kind))?;
+        }
+        for user in &self.invite {
+            invite_in(proposal, &room, user, None, self.is_direct).await?;
+        }
+        Ok(room)
+    }
+
+    /// The state after the first event, in the order that the specification gives it.
+    fn first_state(
+        &self,
+        creator: &UserId,
+        join: CanonicalJsonObject,
+        rules: &AuthorizationRules,
+    ) -> Vec<Draft> {
+        let mut drafts = vec![
+            Draft::state("m.room.member", creator.as_str(), join),
+            Draft::state("m.room.power_levels", "", self.power_levels(creator, rules)),
+        ];
+        let mut put = |kind: &str, content| drafts.push(Draft::state(kind, "", content));
+        if let Some(alias) = &self.alias {
+            put("m.room.canonical_alias", one("alias", alias.as_str()));
         }
         for (kind, content) in self.preset.state() {
             if !self.initial_state.iter().any(|d| d.kind == kind && d.state_key.as_deref() == Some("")) {
-                put(kind, "", content)?;
+                put(kind, content);
             }
         }
-        for draft in std::mem::take(&mut self.initial_state) {
-            put(&draft.kind, draft.state_key.as_deref().unwrap_or_default(), draft.content)?;
-        }
+        drafts.extend(self.initial_state.iter().cloned());
+        let mut put = |kind: &str, content| drafts.push(Draft::state(kind, "", content));
         if let Some(name) = &self.name {
-            put("m.room.name", "", one("name", name))?;
+            put("m.room.name", one("name", name));
         }
         if let Some(topic) = &self.topic {
-            put("m.room.topic", "", topic_content(topic))?;
+            put("m.room.topic", topic_content(topic));
         }
-        for user in &self.invite {
-            invite_in(write, author, &room, user, None, self.is_direct)?;
-        }
-        Ok(room)
+        drafts
     }
 
     fn create_content(&self, creator: &UserId, rules: &AuthorizationRules) -> CanonicalJsonObject {
@@ -250,6 +251,18 @@ impl Plan {
         content.insert("users".to_owned(), users.into());
         content.extend(overrides.clone());
         content
+    }
+}
+
+impl Act for Plan {
+    type Answer = OwnedRoomId;
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        None
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<OwnedRoomId, Refusal> {
+        self.make(proposal).await.map(|room| room.room_id)
     }
 }
 

@@ -9,17 +9,19 @@ use ruma::{
 use serde_json::{Map, Value};
 
 use super::{
-    append::{Author, Draft, rules},
+    append::{Draft, rules},
     content,
+    parts::Rooms,
     power::PowerLevels,
+    proposal::Proposal,
     refusal::Refusal,
-    send::{known_room, place},
-    write::Rooms,
+    send::place,
+    write::{ATTEMPTS, Act},
 };
 use crate::server::{
-    event::stored::{Membership, StoredEvent},
+    event::stored::StoredEvent,
     session::Session,
-    store::{RoomRow, RoomWrite},
+    store::{AliasRow, RoomRow},
 };
 
 /// Rooms on a page of the directory, at most; also when none is asked for.
@@ -66,15 +68,7 @@ impl Rooms {
         if alias.server_name() != self.server_name {
             return Err(Refusal::InvalidParam("this is an alias of another server".into()));
         }
-        let (session, alias, room_id) = (session.clone(), alias.to_owned(), room_id.to_owned());
-        self.write(move |write, _| {
-            let room = known_room(write, &room_id)?;
-            if write.membership(&room, &session.user)? != Some(Membership::Join) {
-                return Err(Refusal::Forbidden("you are not in this room".into()));
-            }
-            if write.add_alias(&alias, &room, &session.user)? { Ok(()) } else { Err(Refusal::AliasTaken) }
-        })
-        .await
+        self.perform(session, AddAlias { alias: alias.to_owned(), room: room_id.to_owned() }).await
     }
 
     /// Takes an alias away, also from the room's `m.room.canonical_alias` where the user may do that.
@@ -87,28 +81,15 @@ impl Rooms {
         session: &Session,
         alias: &RoomAliasId,
     ) -> Result<(), Refusal> {
-        let (session, alias) = (session.clone(), alias.to_owned());
-        self.write(move |write, rooms| {
-            let found =
-                write.alias(&alias)?.ok_or_else(|| Refusal::NotFound("there is no such alias".into()))?;
-            let room = known_room(write, &found.room_id)?;
-            let may_set = may_set_alias(write, &room, &session.user)?;
-            if found.creator != session.user && !may_set {
-                return Err(Refusal::Forbidden("this is the alias of somebody else".into()));
+        for _ in 0..ATTEMPTS {
+            let found = self.store.alias(alias).await?;
+            let found = found.ok_or_else(|| Refusal::NotFound("there is no such alias".into()))?;
+            let act = RemoveAlias { alias: alias.to_owned(), found };
+            if self.perform(session, act).await? == Found::AsAssumed {
+                return Ok(());
             }
-            write.remove_alias(&alias)?;
-            if may_set {
-                let author = Author {
-                    signer: &rooms.signer,
-                    sender: &session.user,
-                    now_ms: rooms.clock.unix_ms(),
-                    transaction: None,
-                };
-                no_longer_announce(write, author, &room, &alias)?;
-            }
-            Ok(())
-        })
-        .await
+        }
+        Err(Refusal::Internal("an alias leads somewhere else all the time".into()))
     }
 
     /// Puts a room into the public directory or takes it out.
@@ -121,17 +102,7 @@ impl Rooms {
         room_id: &RoomId,
         listed: bool,
     ) -> Result<(), Refusal> {
-        let (session, room_id): (Session, OwnedRoomId) = (session.clone(), room_id.to_owned());
-        self.write(move |write, _| {
-            let room =
-                write.room(&room_id)?.ok_or_else(|| Refusal::NotFound("there is no such room".into()))?;
-            if !may_set_alias(write, &room, &session.user)? {
-                return Err(Refusal::Forbidden("you may not do this in this room".into()));
-            }
-            write.set_listed(&room, listed)?;
-            Ok(())
-        })
-        .await
+        self.perform(session, SetListed { room: room_id.to_owned(), listed }).await
     }
 
     /// The aliases of a room, for somebody who may look into it.
@@ -175,6 +146,90 @@ impl Rooms {
     }
 }
 
+struct AddAlias {
+    alias: OwnedRoomAliasId,
+    room: OwnedRoomId,
+}
+
+impl Act for AddAlias {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let room = proposal.known_room(&self.room).await?;
+        if !proposal.is_joined(&room).await? {
+            return Err(Refusal::Forbidden("you are not in this room".into()));
+        }
+        if proposal.alias(&self.alias).await?.is_some() {
+            return Err(Refusal::AliasTaken);
+        }
+        proposal.add_alias(&self.alias, &room);
+        Ok(())
+    }
+}
+
+struct RemoveAlias {
+    alias: OwnedRoomAliasId,
+    found: AliasRow,
+}
+
+/// Whether an alias leads where it led when the turn was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Found {
+    AsAssumed,
+    Elsewhere,
+}
+
+impl Act for RemoveAlias {
+    type Answer = Found;
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.found.room_id.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<Found, Refusal> {
+        if proposal.alias(&self.alias).await?.as_ref() != Some(&self.found) {
+            return Ok(Found::Elsewhere);
+        }
+        let room = proposal.known_room(&self.found.room_id).await?;
+        let may_set = may_set_alias(proposal, &room).await?;
+        if self.found.creator != proposal.author.sender && !may_set {
+            return Err(Refusal::Forbidden("this is the alias of somebody else".into()));
+        }
+        proposal.remove_alias(&self.alias);
+        if may_set {
+            no_longer_announce(proposal, &room, &self.alias).await?;
+        }
+        Ok(Found::AsAssumed)
+    }
+}
+
+struct SetListed {
+    room: OwnedRoomId,
+    listed: bool,
+}
+
+impl Act for SetListed {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let room = proposal.room(&self.room).await?;
+        let room = room.ok_or_else(|| Refusal::NotFound("there is no such room".into()))?;
+        if !may_set_alias(proposal, &room).await? {
+            return Err(Refusal::Forbidden("you may not do this in this room".into()));
+        }
+        proposal.set_listed(&room, self.listed);
+        Ok(())
+    }
+}
+
 fn entry(joined: usize, room: OwnedRoomId, state: &[Arc<StoredEvent>]) -> PublicRoomsChunk {
     let word = |kind: &str, key: &str| {
         let event = state.iter().find(|event| event.kind == kind)?;
@@ -215,22 +270,21 @@ fn matches(room: &PublicRoomsChunk, filter: &Filter) -> bool {
     of_type && said
 }
 
-fn may_set_alias(write: &RoomWrite<'_>, room: &RoomRow, user: &UserId) -> Result<bool, Refusal> {
+async fn may_set_alias(proposal: &Proposal<'_>, room: &RoomRow) -> Result<bool, Refusal> {
     let rules = rules(&room.version)?.authorization;
-    let powers = PowerLevels::current(write, room, &rules)?;
-    let joined = write.membership(room, user)? == Some(Membership::Join);
-    Ok(joined && powers.of(user) >= powers.to_set("m.room.canonical_alias"))
+    let powers = PowerLevels::current(proposal, room, &rules).await?;
+    let may = powers.of(&proposal.author.sender) >= powers.to_set("m.room.canonical_alias");
+    Ok(proposal.is_joined(room).await? && may)
 }
 
-fn no_longer_announce(
-    write: &RoomWrite<'_>,
-    author: Author<'_>,
+async fn no_longer_announce(
+    proposal: &mut Proposal<'_>,
     room: &RoomRow,
     alias: &RoomAliasId,
 ) -> Result<(), Refusal> {
     use ruma::CanonicalJsonValue as Json;
-    let Some(current) = write.state(room, "m.room.canonical_alias", "")? else { return Ok(()) };
-    let mut content = content::parse(current.content().get())?;
+    let Some(current) = proposal.state(room, "m.room.canonical_alias", "").await? else { return Ok(()) };
+    let mut content = content::parse(current.json())?;
     let before = content.clone();
     let is_it = |value: &Json| value.as_str() == Some(alias.as_str());
     if content.get("alias").is_some_and(is_it) {
@@ -240,7 +294,7 @@ fn no_longer_announce(
         others.retain(|other| !is_it(other));
     }
     if content != before {
-        place(write, author, room, Draft::state("m.room.canonical_alias", "", content))?;
+        place(proposal, room, Draft::state("m.room.canonical_alias", "", content)).await?;
     }
     Ok(())
 }

@@ -1,23 +1,33 @@
 //! Rooms: Matrix rooms from the first event, with hashes, signatures and the authorisation rules.
 //!
-//! Every change is one write (`write`): inside it, drafts become PDUs, are checked and appended; when
-//! it is on the disk, memory ([`Members`], the log's tail) follows, and the readers it concerns are woken.
+//! Every change is an act (`write`): when it is its turn in its room it is judged, hashed and signed in its own task,
+//! upon what is on the disk and on its way there (`proposal`, `turns`, `judge`), and queued as one small write that
+//! holds only if nothing of that changed. When it is on the disk, memory ([`Members`], the log's tail) follows, and
+//! the readers it concerns are woken.
 //! Nothing here knows SQL or HTTP. Client-server API, "Rooms", "Events"; server-server API, "PDUs".
 
 mod access;
-mod act;
 mod append;
 mod bounds;
 mod content;
 mod create;
 mod directory;
+mod everywhere;
+mod invite;
+mod judge;
 mod members;
+mod membership;
+mod parts;
 mod pdu;
 mod power;
+mod proposal;
 mod read;
 pub mod receipts;
 mod refusal;
 mod send;
+#[cfg(test)]
+mod tests;
+mod turns;
 pub mod typing;
 mod upgrade;
 mod write;
@@ -27,8 +37,7 @@ pub use self::{
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},
     directory::{DirectoryPage, MAX_LISTED},
     members::Members,
+    parts::Rooms,
     read::{Context, MAX_PAGE, Page, Wanted},
     refusal::Refusal,
-    send::{Action, Sent},
-    write::Rooms,
 };

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
     events::TimelineEventType, state_res,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::refusal::Refusal;
-use crate::server::event::stored::StoredEvent;
+use super::{refusal::Refusal, turns::StateKey};
+use crate::server::event::{
+    client::stripped,
+    stored::{Membership, StoredEvent},
+};
 
 /// A PDU with its ID, parsed as far as the authorisation rules need it.
 #[derive(Debug)]
 pub(super) struct Pdu {
     event_id: OwnedEventId,
+    /// It was emptied.
+    redacted: bool,
     fields: Fields,
 }
 
@@ -37,12 +42,64 @@ impl Pdu {
     /// Parses canonical JSON whose reference hash is known.
     pub(super) fn parse(event_id: OwnedEventId, json: &str) -> Result<Self, Refusal> {
         let fields = serde_json::from_str(json).map_err(|e| Refusal::BadJson(e.to_string().into()))?;
-        Ok(Self { event_id, fields })
+        Ok(Self { event_id, redacted: false, fields })
+    }
+
+    /// Parses the redacted form of an event.
+    pub(super) fn redacted(event_id: OwnedEventId, json: &str) -> Result<Self, Refusal> {
+        Ok(Self { redacted: true, ..Self::parse(event_id, json)? })
     }
 
     /// The PDU of an event of the log.
     pub(super) fn of(event: &StoredEvent) -> Result<Arc<Self>, Refusal> {
-        Self::parse(event.event_id.clone(), &event.pdu).map(Arc::new)
+        let pdu = Self::parse(event.event_id.clone(), &event.pdu)?;
+        Ok(Arc::new(Self { redacted: event.redacted_because.is_some(), ..pdu }))
+    }
+
+    /// Its ID.
+    pub(super) fn id(&self) -> &EventId {
+        &self.event_id
+    }
+
+    /// Who sent it.
+    pub(super) fn sent_by(&self) -> &UserId {
+        &self.fields.sender
+    }
+
+    /// Whether it was emptied.
+    pub(super) fn is_redacted(&self) -> bool {
+        self.redacted
+    }
+
+    /// Its type and state key, if it is a state event.
+    pub(super) fn state_key_pair(&self) -> Option<StateKey> {
+        Some((self.fields.kind.to_string(), self.fields.state_key.clone()?))
+    }
+
+    /// Its content, as JSON text.
+    pub(super) fn json(&self) -> &str {
+        self.fields.content.get()
+    }
+
+    /// Its content as a type of the caller; `None` when it does not have that shape.
+    pub(super) fn content_as<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_str(self.json()).ok()
+    }
+
+    /// For a member event: what its user is by it.
+    pub(super) fn membership(&self) -> Option<Membership> {
+        #[derive(Deserialize)]
+        struct Content<'a> {
+            #[serde(borrow)]
+            membership: std::borrow::Cow<'a, str>,
+        }
+        Membership::parse(&self.content_as::<Content<'_>>()?.membership)
+    }
+
+    /// As it shows among the stripped state of an invite.
+    pub(super) fn stripped(&self) -> Box<RawValue> {
+        let key = self.fields.state_key.as_deref().unwrap_or_default();
+        stripped(&self.fields.content, self.fields.sender.as_str(), key, &self.fields.kind.to_string())
     }
 }
 

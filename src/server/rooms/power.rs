@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{OwnedUserId, UserId, room_version_rules::AuthorizationRules};
 use serde::Deserialize;
 
-use super::refusal::Refusal;
-use crate::server::store::{RoomRow, RoomWrite};
+use super::{proposal::Proposal, refusal::Refusal};
+use crate::server::store::RoomRow;
 
 /// A user's power. Creators of rooms of version 12 are above every number.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -45,22 +45,23 @@ struct Create {
 }
 
 impl PowerLevels {
-    /// The power levels of a room in the middle of a write.
-    pub(super) fn current(
-        write: &RoomWrite<'_>,
+    /// The power levels of a room as an act finds it.
+    pub(super) async fn current(
+        proposal: &Proposal<'_>,
         room: &RoomRow,
         rules: &AuthorizationRules,
     ) -> Result<Self, Refusal> {
-        let content = match write.state(room, "m.room.power_levels", "")? {
+        let content = match proposal.state(room, "m.room.power_levels", "").await? {
             Some(event) => Some(event.content_as().ok_or_else(|| {
                 Refusal::Forbidden("the power levels of this room cannot be understood".into())
             })?),
             None => None,
         };
-        let create = write
-            .state(room, "m.room.create", "")?
+        let create = proposal
+            .state(room, "m.room.create", "")
+            .await?
             .ok_or_else(|| Refusal::Internal("a room without m.room.create".into()))?;
-        let mut creators = BTreeSet::from([create.sender.clone()]);
+        let mut creators = BTreeSet::from([create.sent_by().to_owned()]);
         if rules.additional_room_creators
             && let Some(Create { additional_creators }) = create.content_as()
         {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, RoomId, UserId};
 
-use super::{access::Access, refusal::Refusal, write::Rooms};
+use super::{access::Access, parts::Rooms, refusal::Refusal};
 use crate::server::{change::position::TimelinePosition, event::stored::StoredEvent, store::Order};
 
 /// Events on a page, at most.

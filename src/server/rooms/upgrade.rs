@@ -4,22 +4,21 @@
 
 use std::sync::Arc;
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, RoomId, RoomVersionId, UserId};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, RoomId, RoomVersionId};
 
 use super::{
-    append::{Author, Draft, rules},
+    append::{Draft, rules},
     bounds::VERSIONS,
     content,
     create::{Plan, PowerLevelsFrom, Preset},
+    parts::Rooms,
     power::PowerLevels,
+    proposal::Proposal,
     refusal::Refusal,
-    send::{known_room, place},
-    write::Rooms,
+    send::place,
+    write::Act,
 };
-use crate::server::{
-    session::Session,
-    store::{RoomRow, RoomWrite},
-};
+use crate::server::{session::Session, store::RoomRow};
 
 /// The state that a new room takes over from the old, beside power levels and aliases.
 const TAKEN_OVER: [&str; 8] = [
@@ -48,55 +47,58 @@ impl Rooms {
         if !VERSIONS.contains(&version) {
             return Err(Refusal::UnsupportedVersion);
         }
-        let (session, room_id) = (session.clone(), room_id.to_owned());
-        self.write(move |write, rooms| {
-            let author = Author {
-                signer: &rooms.signer,
-                sender: &session.user,
-                now_ms: rooms.clock.unix_ms(),
-                transaction: None,
-            };
-            let old = known_room(write, &room_id)?;
-            let new = plan(write, &old, version, author.sender)?.carry_out(write, author)?;
-            let tombstone = CanonicalJsonObject::from_iter([
-                ("body".to_owned(), text("This room has been replaced")),
-                ("replacement_room".to_owned(), text(new.room_id.as_str())),
-            ]);
-            place(write, author, &old, Draft::state("m.room.tombstone", "", tombstone))?;
-            write.move_aliases(&old, &new)?;
-            if let Some(alias) = write.state(&old, "m.room.canonical_alias", "")? {
-                let content = content::parse(alias.content().get())?;
-                place(write, author, &new, Draft::state("m.room.canonical_alias", "", content))?;
-            }
-            write.set_listed(&old, false)?;
-            silence(write, author, &old)?;
-            Ok(new.room_id)
-        })
-        .await
+        self.perform(session, Upgrade { room: room_id.to_owned(), version }).await
     }
 }
 
-fn plan(
-    write: &RoomWrite<'_>,
-    old: &RoomRow,
+struct Upgrade {
+    room: OwnedRoomId,
     version: RoomVersionId,
-    creator: &UserId,
-) -> Result<Plan, Refusal> {
-    let state = |kind: &str| -> Result<Option<CanonicalJsonObject>, Refusal> {
-        write.state(old, kind, "")?.map(|event| content::parse(event.content().get())).transpose()
+}
+
+impl Act for Upgrade {
+    type Answer = OwnedRoomId;
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<OwnedRoomId, Refusal> {
+        let old = proposal.known_room(&self.room).await?;
+        let new = plan(proposal, &old, self.version.clone()).await?.make(proposal).await?;
+        let tombstone = CanonicalJsonObject::from_iter([
+            ("body".to_owned(), text("This room has been replaced")),
+            ("replacement_room".to_owned(), text(new.room_id.as_str())),
+        ]);
+        place(proposal, &old, Draft::state("m.room.tombstone", "", tombstone)).await?;
+        proposal.move_aliases(&old, &new).await?;
+        if let Some(alias) = proposal.state(&old, "m.room.canonical_alias", "").await? {
+            let content = content::parse(alias.json())?;
+            place(proposal, &new, Draft::state("m.room.canonical_alias", "", content)).await?;
+        }
+        proposal.set_listed(&old, false);
+        silence(proposal, &old).await?;
+        Ok(new.room_id)
+    }
+}
+
+async fn plan(proposal: &Proposal<'_>, old: &RoomRow, version: RoomVersionId) -> Result<Plan, Refusal> {
+    let state = async |kind: &'static str| -> Result<Option<CanonicalJsonObject>, Refusal> {
+        proposal.state(old, kind, "").await?.map(|event| content::parse(event.json())).transpose()
     };
-    let mut creation = state("m.room.create")?.unwrap_or_default();
+    let creator = &proposal.author.sender;
+    let mut creation = state("m.room.create").await?.unwrap_or_default();
     for key in ["creator", "room_version", "additional_creators", "predecessor"] {
         creation.remove(key);
     }
     let mut predecessor =
         CanonicalJsonObject::from_iter([("room_id".to_owned(), text(old.room_id.as_str()))]);
-    if let Some(last) = write.extremities(old)?.first() {
+    if let Some(last) = proposal.extremities(old).first() {
         predecessor.insert("event_id".to_owned(), text(last.event_id.as_str()));
     }
     creation.insert("predecessor".to_owned(), predecessor.into());
     let rules = rules(&version)?.authorization;
-    let mut powers = state("m.room.power_levels")?.unwrap_or_default();
+    let mut powers = state("m.room.power_levels").await?.unwrap_or_default();
     if let Some(CanonicalJsonValue::Object(users)) = powers.get_mut("users") {
         if rules.explicitly_privilege_room_creators {
             users.remove(creator.as_str());
@@ -106,7 +108,7 @@ fn plan(
     }
     let mut initial_state = Vec::new();
     for kind in TAKEN_OVER {
-        initial_state.extend(state(kind)?.map(|content| Draft::state(kind, "", content)));
+        initial_state.extend(state(kind).await?.map(|content| Draft::state(kind, "", content)));
     }
     Ok(Plan {
         version,
@@ -124,13 +126,13 @@ fn plan(
 }
 
 /// Raises what it takes to speak in the old room, where the user may do that.
-fn silence(write: &RoomWrite<'_>, author: Author<'_>, old: &RoomRow) -> Result<(), Refusal> {
-    let Some(current) = write.state(old, "m.room.power_levels", "")? else { return Ok(()) };
-    let powers = PowerLevels::current(write, old, &rules(&old.version)?.authorization)?;
-    if powers.of(author.sender) < powers.to_set("m.room.power_levels") {
+async fn silence(proposal: &mut Proposal<'_>, old: &RoomRow) -> Result<(), Refusal> {
+    let Some(current) = proposal.state(old, "m.room.power_levels", "").await? else { return Ok(()) };
+    let powers = PowerLevels::current(proposal, old, &rules(&old.version)?.authorization).await?;
+    if powers.of(&proposal.author.sender) < powers.to_set("m.room.power_levels") {
         return Ok(());
     }
-    let mut content = content::parse(current.content().get())?;
+    let mut content = content::parse(current.json())?;
     let level = |content: &CanonicalJsonObject, key: &str| match content.get(key) {
         Some(CanonicalJsonValue::Integer(level)) => i64::from(*level),
         _ => 0,
@@ -140,7 +142,7 @@ fn silence(write: &RoomWrite<'_>, author: Author<'_>, old: &RoomRow) -> Result<(
         let raised = ruma::Int::try_from(above.max(level(&content, key))).unwrap_or(ruma::Int::MAX);
         content.insert(key.to_owned(), CanonicalJsonValue::Integer(raised));
     }
-    match place(write, author, old, Draft::state("m.room.power_levels", "", content)) {
+    match place(proposal, old, Draft::state("m.room.power_levels", "", content)).await {
         Ok(_) | Err(Refusal::Forbidden(_)) => Ok(()),
         Err(e) => Err(e),
     }

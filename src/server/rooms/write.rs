@@ -1,68 +1,170 @@
-//! What rooms own, and the one way to change them.
+//! The one way in which rooms change: an act is judged, queued, and judged again if it was overtaken.
 
 use std::sync::Arc;
 
-use ruma::{OwnedServerName, RoomVersionId, ServerName};
+use ruma::OwnedRoomId;
 
-use super::{append::Author, members::Members, refusal::Refusal};
-use crate::{
-    core::visibility::RoomLimit,
-    server::{
-        clock::Clock,
-        keys::Signer,
-        session::Session,
-        store::{RoomWrite, Store, StoreError},
-    },
+use super::{
+    parts::Rooms,
+    proposal::{Author, Proposal, Proposed},
+    refusal::Refusal,
+    turns::{InFlight, Turn},
+};
+use crate::server::{
+    finish::finish,
+    session::Session,
+    store::{NotCommitted, Once, Placed, RoomCommit},
 };
 
-/// The rooms of this server. Nothing here knows who asks, beyond their session: whether a user may begin a chat
-/// with another is the caller's to say.
+/// How often an act is judged at most. Once more is needed only when somebody else changed what it rests upon in the
+/// few ms until it was written, or when an act before it failed.
+pub(super) const ATTEMPTS: usize = 32;
+
+/// Something that somebody does in rooms. It changes at most one room that others know of, whose turn it is; rooms
+/// that it makes nobody knows yet, and what it reads of others is assumed: so acts wait for one turn only, and never
+/// for each other.
+pub(super) trait Act: Send + Sync + 'static {
+    /// What it answers.
+    type Answer: Send + 'static;
+
+    /// The room whose turn it must be.
+    fn room(&self) -> Option<OwnedRoomId>;
+
+    /// Proposes what it changes. Called again when it was overtaken.
+    fn carry_out(
+        &self,
+        proposal: &mut Proposal<'_>,
+    ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
+}
+
+/// What an act came to.
 #[derive(Debug)]
-pub struct Rooms {
-    /// Who is in which room, exact after every commit.
-    pub members: Arc<Members>,
-    /// Signs this server's events.
-    pub signer: Arc<Signer>,
-    pub(super) store: Arc<Store>,
-    pub(super) clock: Clock,
-    pub(super) server_name: OwnedServerName,
-    /// The version that rooms are made in when nobody says another.
-    pub(super) default_version: RoomVersionId,
+pub(super) enum Performed<T> {
+    /// It was done, and these events got their place.
+    Done(T, Vec<Placed>),
+    /// It was done before, and is answered with this event.
+    DoneBefore(Placed),
 }
 
 impl Rooms {
-    /// Reads who is in which room. Rooms larger than `limit` do not make their members visible to each other.
+    /// Does `act` as the session's user; resolves when it is on the disk and memory has followed. Once begun it is
+    /// brought to its end even if the caller goes away.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn load(
-        store: Arc<Store>,
-        clock: Clock,
-        signer: Arc<Signer>,
-        server_name: &ServerName,
-        default_version: RoomVersionId,
-        limit: RoomLimit,
-    ) -> Result<Self, StoreError> {
-        let members = Arc::new(Members::load(&store, limit).await?);
-        Ok(Self { members, signer, store, clock, server_name: server_name.to_owned(), default_version })
-    }
-
-    /// Runs `job` as one write to rooms. Once begun it is finished even if the caller goes away.
-    pub(super) async fn write<T: Send + 'static>(
+    /// What the act refuses; nothing was changed then.
+    pub(super) async fn perform<A: Act>(
         self: &Arc<Self>,
-        job: impl FnOnce(&RoomWrite<'_>, &Self) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let in_job = Arc::clone(self);
-        self.store.write_rooms(move |write| job(write, &in_job)).await
-    }
-
-    /// Whoever has this session as the author of events, at this moment.
-    pub(super) fn author<'a>(&'a self, session: &'a Session) -> Author<'a> {
-        Author {
-            signer: &self.signer,
-            sender: &session.user,
-            now_ms: self.clock.unix_ms(),
-            transaction: None,
+        session: &Session,
+        act: A,
+    ) -> Result<A::Answer, Refusal> {
+        let sender = session.user.clone();
+        match self.perform_once(sender, None, act).await? {
+            Performed::Done(answer, _) => Ok(answer),
+            Performed::DoneBefore(_) => {
+                Err(Refusal::Internal("an act without a transaction was repeated".into()))
+            }
         }
     }
+
+    /// The same for a request that is done once, however often it is sent.
+    pub(super) async fn perform_once<A: Act>(
+        self: &Arc<Self>,
+        sender: ruma::OwnedUserId,
+        once: Option<Once>,
+        act: A,
+    ) -> Result<Performed<A::Answer>, Refusal> {
+        let rooms = Arc::clone(self);
+        finish(async move {
+            for _ in 0..ATTEMPTS {
+                let author = Author { sender: sender.clone(), now_ms: 0, once: once.clone() };
+                if let Some(performed) = rooms.attempt(author, &act).await? {
+                    return Ok(performed);
+                }
+            }
+            Err(Refusal::Internal(format!("overtaken by others {ATTEMPTS} times")))
+        })
+        .await
+    }
+
+    /// `None`: it was overtaken.
+    async fn attempt<A: Act>(
+        &self,
+        author: Author,
+        act: &A,
+    ) -> Result<Option<Performed<A::Answer>>, Refusal> {
+        let turn = match act.room() {
+            Some(room) => Some(self.turns.wait(&room).await),
+            None => None,
+        };
+        // The time is that of one's turn: events of a room are as late as they are deep.
+        let author = Author { now_ms: self.clock.unix_ms(), ..author };
+        if let Some(once) = &author.once {
+            if let Some(placed) = self.store.done_before(once).await? {
+                return Ok(Some(Performed::DoneBefore(placed)));
+            }
+            if turn.as_ref().is_some_and(|turn| turn.is_in_flight(once)) {
+                let asked = RoomCommit { once: author.once, ..RoomCommit::default() };
+                return match self.commit(asked, None, turn).await? {
+                    Committed::Done(_) | Committed::Stale => Ok(None),
+                    Committed::DoneBefore(placed) => Ok(Some(Performed::DoneBefore(placed))),
+                };
+            }
+        }
+        let mut proposal = Proposal::new(self, author, turn.as_ref());
+        let outcome = act.carry_out(&mut proposal).await;
+        let Proposed { mut commit, rests_on_others, outcome: of_room } = proposal.finish();
+        let answer = match outcome {
+            Ok(answer) if !commit.changes.is_empty() => answer,
+            Err(failed @ (Refusal::Store(_) | Refusal::Internal(_))) => return Err(failed),
+            unchanged if !rests_on_others => {
+                return unchanged.map(|answer| Some(Performed::Done(answer, Vec::new())));
+            }
+            unchanged => {
+                // It was answered because of something that is on its way to the disk: it stands when that is there.
+                commit = RoomCommit { assumptions: commit.assumptions, ..RoomCommit::default() };
+                return match self.commit(commit, None, turn).await? {
+                    Committed::Done(_) => unchanged.map(|answer| Some(Performed::Done(answer, Vec::new()))),
+                    Committed::DoneBefore(_) | Committed::Stale => Ok(None),
+                };
+            }
+        };
+        let in_flight = turn
+            .as_ref()
+            .zip(of_room)
+            .map(|(turn, (head, state))| turn.queued(head, state, commit.once.clone()));
+        match self.commit(commit, in_flight, turn).await? {
+            Committed::Done(placed) => Ok(Some(Performed::Done(answer, placed))),
+            Committed::DoneBefore(placed) => Ok(Some(Performed::DoneBefore(placed))),
+            Committed::Stale => Ok(None),
+        }
+    }
+
+    /// Queues a commit, passes the turn on, and waits for the disk.
+    async fn commit(
+        &self,
+        commit: RoomCommit,
+        in_flight: Option<InFlight>,
+        turn: Option<Turn>,
+    ) -> Result<Committed, Refusal> {
+        let written = self.store.commit_rooms(commit).await?;
+        drop(turn);
+        match written.await {
+            Ok(placed) => {
+                if let Some(in_flight) = in_flight {
+                    in_flight.committed();
+                }
+                Ok(Committed::Done(placed))
+            }
+            Err(NotCommitted::Stale) => Ok(Committed::Stale),
+            Err(NotCommitted::DoneBefore(placed)) => Ok(Committed::DoneBefore(placed)),
+            Err(NotCommitted::AliasTaken) => Err(Refusal::AliasTaken),
+            Err(NotCommitted::Store(e)) => Err(e.into()),
+        }
+    }
+}
+
+enum Committed {
+    Done(Vec<Placed>),
+    DoneBefore(Placed),
+    Stale,
 }

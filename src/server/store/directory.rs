@@ -2,19 +2,14 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
+use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{
-    database::Store,
-    error::StoreError,
-    events,
-    rooms::{RoomRow, RoomWrite},
-};
+use super::{database::Store, error::StoreError, events};
 use crate::server::event::stored::StoredEvent;
 
 /// Where an alias leads, and who made it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AliasRow {
     /// The room.
     pub room_id: OwnedRoomId,
@@ -53,50 +48,8 @@ impl Store {
     }
 }
 
-impl RoomWrite<'_> {
-    /// Where an alias leads.
-    pub fn alias(&self, alias: &RoomAliasId) -> Result<Option<AliasRow>, StoreError> {
-        Ok(find(self.connection, alias)?)
-    }
-
-    /// Makes an alias. False: it is taken.
-    pub fn add_alias(
-        &self,
-        alias: &RoomAliasId,
-        room: &RoomRow,
-        creator: &UserId,
-    ) -> Result<bool, StoreError> {
-        let added = self
-            .connection
-            .prepare_cached("INSERT INTO aliases VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute((alias.as_str(), room.number, creator.as_str()))?;
-        Ok(added > 0)
-    }
-
-    /// Takes an alias away.
-    pub fn remove_alias(&self, alias: &RoomAliasId) -> Result<(), StoreError> {
-        self.connection.prepare_cached("DELETE FROM aliases WHERE alias = ?1")?.execute([alias.as_str()])?;
-        Ok(())
-    }
-
-    /// Lets every alias of one room lead to another.
-    pub fn move_aliases(&self, from: &RoomRow, to: &RoomRow) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE aliases SET room = ?2 WHERE room = ?1")?
-            .execute((from.number, to.number))?;
-        Ok(())
-    }
-
-    /// Puts a room into the public directory, or takes it out.
-    pub fn set_listed(&self, room: &RoomRow, listed: bool) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("UPDATE rooms SET listed = ?2 WHERE room = ?1")?
-            .execute((room.number, listed))?;
-        Ok(())
-    }
-}
-
-fn find(c: &Connection, alias: &RoomAliasId) -> rusqlite::Result<Option<AliasRow>> {
+/// Where an alias leads; for reading inside a write.
+pub(super) fn find(c: &Connection, alias: &RoomAliasId) -> rusqlite::Result<Option<AliasRow>> {
     c.prepare_cached(
         "SELECT r.room_id, a.creator FROM aliases a JOIN rooms r ON r.room = a.room WHERE a.alias = ?1",
     )?

@@ -1,19 +1,12 @@
 //! Who is what in which room, and the names that member events carry.
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{
-    accounts,
-    database::Store,
-    error::StoreError,
-    events,
-    rooms::{RoomRow, RoomWrite},
-};
+use super::{database::Store, error::StoreError, events};
 use crate::server::{
     change::position::{LogPosition, TimelinePosition},
     event::stored::Membership,
-    profile::Profile,
 };
 
 /// One user's current relation to one room.
@@ -54,16 +47,7 @@ impl Store {
         user: &UserId,
         room: &RoomId,
     ) -> Result<Option<MembershipRow>, StoreError> {
-        self.read(|c| {
-            c.prepare_cached(
-                "SELECT r.room_id, m.membership, e.position, e.timeline, m.forgotten, m.invite_state \
-                 FROM memberships m JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event \
-                 WHERE m.user_id = ?1 AND r.room_id = ?2",
-            )?
-            .query_row((user.as_str(), room.as_str()), membership)
-            .optional()
-        })
-        .await
+        self.read(|c| membership_in(c, user, room)).await
     }
 
     /// Where in the timeline the last event stands by which `user` was in a room; `None`: they never were.
@@ -119,32 +103,19 @@ impl Store {
     }
 }
 
-impl RoomWrite<'_> {
-    /// What `user` is in a room; `None`: never was anything.
-    pub fn membership(&self, room: &RoomRow, user: &UserId) -> Result<Option<Membership>, StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT membership FROM memberships WHERE user_id = ?1 AND room = ?2")?
-            .query_row((user.as_str(), room.number), |row| word(row, 0))
-            .optional()?)
-    }
-
-    /// The IDs of everybody who is joined to a room, in order.
-    pub fn joined_members(&self, room: &RoomRow) -> Result<Vec<OwnedUserId>, StoreError> {
-        let users: Result<_, _> = self
-            .connection
-            .prepare_cached(
-                "SELECT user_id FROM memberships WHERE room = ?1 AND membership = 'join' ORDER BY user_id",
-            )?
-            .query_map([room.number], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
-            .collect();
-        Ok(users?)
-    }
-
-    /// Name and picture of a user with an account here; `None`: there is no such account.
-    pub fn profile(&self, user: &UserId) -> Result<Option<Profile>, StoreError> {
-        Ok(accounts::profile(self.connection, user)?)
-    }
+/// What `user` is in one room, see [`Store::membership`]; for reading inside a write.
+pub(super) fn membership_in(
+    c: &Connection,
+    user: &UserId,
+    room: &RoomId,
+) -> rusqlite::Result<Option<MembershipRow>> {
+    c.prepare_cached(
+        "SELECT r.room_id, m.membership, e.position, e.timeline, m.forgotten, m.invite_state \
+         FROM memberships m JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event \
+         WHERE m.user_id = ?1 AND r.room_id = ?2",
+    )?
+    .query_row([user.as_str(), room.as_str()], membership)
+    .optional()
 }
 
 fn membership(row: &Row<'_>) -> rusqlite::Result<MembershipRow> {

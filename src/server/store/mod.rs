@@ -10,6 +10,7 @@
 mod account_data;
 mod accounts;
 mod backup;
+mod commit;
 mod contacts;
 mod database;
 mod device_keys;
@@ -29,6 +30,7 @@ mod recent_state;
 mod rooms;
 mod server_keys;
 mod state;
+mod steps;
 mod tail;
 mod to_device;
 mod tx;
@@ -41,6 +43,7 @@ pub use self::{
     },
     accounts::{CreateUserError, Login, NewUser},
     backup::{BackupError, backup},
+    commit::{Assumption, Once, RoomCommit},
     contacts::{ContactRow, ContactWrite},
     database::Store,
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
@@ -53,7 +56,8 @@ pub use self::{
     members::MembershipRow,
     open::{Access, OpenError},
     receipts::Receipt,
-    rooms::{Extremity, NewEvent, RoomRow, RoomWrite},
+    rooms::{Extremity, RoomRow},
+    steps::{NewEvent, NotCommitted, Placed, RoomChange},
     to_device::{ToDevice, WaitingMessages},
 };
 pub use super::profile::{Profile, ProfileField};

@@ -116,21 +116,6 @@ impl Store {
     }
 }
 
-/// The current state event of a type and key.
-pub(super) fn current(
-    c: &Connection,
-    room: i64,
-    kind: &str,
-    key: &str,
-) -> rusqlite::Result<Option<Arc<StoredEvent>>> {
-    let sql = format!(
-        "{} JOIN current_state s ON s.event = e.event \
-         WHERE s.room = ?1 AND s.type = ?2 AND s.state_key = ?3",
-        events::SELECT
-    );
-    c.prepare_cached(&sql)?.query_row((room, kind, key), events::event).optional()
-}
-
 /// The number of the current state event of a type and key.
 pub(super) fn current_number(
     c: &Connection,

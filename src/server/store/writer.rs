@@ -90,6 +90,22 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        match self.enqueue(job).await {
+            Ok(outcome) => outcome.await.unwrap_or_else(|_| Err(StoreError::Closed.into())),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Hands `job` to the thread, after those that were handed to it before, and does not wait for it: the receiver
+    /// gets the outcome.
+    pub(super) async fn enqueue<T, E>(
+        &self,
+        job: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, E>>, StoreError>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (send, receive) = oneshot::channel();
         let mut job: Job = Box::new(move |connection| {
             let (result, changes) = in_savepoint(connection, job);
@@ -97,18 +113,17 @@ impl Writer {
         });
         loop {
             let Some(jobs) = self.jobs.lock().clone() else {
-                return Err(StoreError::Closed.into());
+                return Err(StoreError::Closed);
             };
             match jobs.try_send(job) {
-                Ok(()) => break,
+                Ok(()) => return Ok(receive),
                 Err(TrySendError::Full(back)) => {
                     job = back;
                     tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 }
-                Err(TrySendError::Disconnected(_)) => return Err(StoreError::Closed.into()),
+                Err(TrySendError::Disconnected(_)) => return Err(StoreError::Closed),
             }
         }
-        receive.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
     /// See [`super::database::Store::write_later`].

@@ -1,0 +1,330 @@
+//! Membership: joining, inviting, leaving and the rest.
+//!
+//! Client-server API, "Room membership". The rules themselves are the room version's.
+
+use std::sync::Arc;
+
+use ruma::{
+    CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, UserId, room_version_rules::AuthorizationRules,
+};
+use serde::Deserialize;
+
+use super::{
+    append::{Draft, rules},
+    content,
+    invite::{NO_CHATS, invite_in},
+    parts::Rooms,
+    power::PowerLevels,
+    proposal::Proposal,
+    refusal::Refusal,
+    write::Act,
+};
+use crate::server::{event::stored::Membership, profile::Profile, session::Session, store::RoomRow};
+
+impl Rooms {
+    /// Joins a room. Whoever is in it already stays as they are.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a room that this server does not know, [`Refusal::Forbidden`] by its rules.
+    pub async fn join(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.perform(session, Join { room: room_id.to_owned(), reason }).await
+    }
+
+    /// Asks to be let in.
+    ///
+    /// # Errors
+    /// As for [`Self::join`].
+    pub async fn knock(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.perform(session, Knock { room: room_id.to_owned(), reason }).await
+    }
+
+    /// Leaves a room, declines an invite, or takes a knock back.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for somebody who is neither joined, invited nor knocking.
+    pub async fn leave(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.set(session, room_id, &session.user, Deed::Leave, reason).await
+    }
+
+    /// Invites a user of this server; answers with the name and picture they go by (M12). `may_begin` says whether
+    /// the session's user may begin a chat with them: asked when the user is alone in the room.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]: no such account. [`Refusal::Forbidden`]: by the room's rules, or a user of
+    /// another server, which this one cannot reach.
+    pub async fn invite(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+        may_begin: impl FnOnce() -> bool + Send,
+    ) -> Result<Profile, Refusal> {
+        // Somebody who is alone in a room and invites begins a chat.
+        if self.members.counts(room_id).0 <= 1 && !may_begin() {
+            return Err(Refusal::Forbidden(NO_CHATS.into()));
+        }
+        self.perform(session, Invite { room: room_id.to_owned(), target: target.to_owned(), reason }).await
+    }
+
+    /// Puts somebody out of a room, or takes their invite back.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`]: by the room's rules, or the target is not in the room.
+    pub async fn kick(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.set(session, room_id, target, Deed::Kick, reason).await
+    }
+
+    /// Bans somebody from a room.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`]: by the room's rules.
+    pub async fn ban(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.set(session, room_id, target, Deed::Ban, reason).await
+    }
+
+    /// Takes a ban back.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`]: by the room's rules, or the target is not banned.
+    pub async fn unban(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.set(session, room_id, target, Deed::Unban, reason).await
+    }
+
+    /// Takes a room that the user left off their lists.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidParam`] while the user is in the room; [`Refusal::NotFound`] when they never were.
+    pub async fn forget(&self, session: &Session, room_id: &RoomId) -> Result<(), Refusal> {
+        if self.store.forget_room(&session.user, room_id).await? {
+            return Ok(());
+        }
+        match self.store.membership(&session.user, room_id).await? {
+            Some(_) => Err(Refusal::InvalidParam("leave the room before forgetting it".into())),
+            None => Err(Refusal::NotFound("you were never in this room".into())),
+        }
+    }
+
+    async fn set(
+        self: &Arc<Self>,
+        session: &Session,
+        room_id: &RoomId,
+        target: &UserId,
+        deed: Deed,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        let (room, target) = (room_id.to_owned(), target.to_owned());
+        self.perform(session, SetMembership { room, target, deed, reason }).await
+    }
+}
+
+struct Join {
+    room: OwnedRoomId,
+    reason: Option<String>,
+}
+
+impl Act for Join {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let room = existing(proposal, &self.room).await?;
+        let user = proposal.author.sender.clone();
+        let before = proposal.membership(&room, &user).await?;
+        if before == Some(Membership::Join) {
+            return Ok(());
+        }
+        let mut content = content::member(proposal, &user, Membership::Join, self.reason.as_deref()).await?;
+        let rules = rules(&room.version)?;
+        if before != Some(Membership::Invite)
+            && let Some(authoriser) = authoriser(proposal, &room, &rules.authorization, &user).await?
+        {
+            let id = CanonicalJsonValue::String(authoriser.to_string());
+            content.insert("join_authorised_via_users_server".to_owned(), id);
+        }
+        proposal.append(&room, &Draft::state("m.room.member", user.as_str(), content)).await?;
+        Ok(())
+    }
+}
+
+struct Knock {
+    room: OwnedRoomId,
+    reason: Option<String>,
+}
+
+impl Act for Knock {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let room = existing(proposal, &self.room).await?;
+        let user = proposal.author.sender.clone();
+        let content = content::member(proposal, &user, Membership::Knock, self.reason.as_deref()).await?;
+        proposal.append(&room, &Draft::state("m.room.member", user.as_str(), content)).await?;
+        Ok(())
+    }
+}
+
+struct Invite {
+    room: OwnedRoomId,
+    target: OwnedUserId,
+    reason: Option<String>,
+}
+
+impl Act for Invite {
+    type Answer = Profile;
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<Profile, Refusal> {
+        let room = proposal.known_room(&self.room).await?;
+        invite_in(proposal, &room, &self.target, self.reason.as_deref(), false).await?;
+        let mut profile = proposal.profile(&self.target).await?.unwrap_or_default();
+        profile.displayname.get_or_insert_with(|| self.target.localpart().to_owned());
+        Ok(profile)
+    }
+}
+
+/// What somebody does to their own membership or another's.
+#[derive(Clone, Copy)]
+enum Deed {
+    Leave,
+    Kick,
+    Ban,
+    Unban,
+}
+
+impl Deed {
+    fn membership(self) -> Membership {
+        match self {
+            Self::Leave | Self::Kick | Self::Unban => Membership::Leave,
+            Self::Ban => Membership::Ban,
+        }
+    }
+
+    /// Whether it can be done to somebody who is this; the room's rules are asked beside it.
+    fn check(self, before: Option<Membership>) -> Result<(), Refusal> {
+        let present = matches!(before, Some(Membership::Join | Membership::Invite | Membership::Knock));
+        match self {
+            Self::Kick if !present => Err(Refusal::Forbidden("this user is not in the room".into())),
+            Self::Unban if before != Some(Membership::Ban) => {
+                Err(Refusal::Forbidden("this user is not banned".into()))
+            }
+            Self::Leave | Self::Kick | Self::Ban | Self::Unban => Ok(()),
+        }
+    }
+}
+
+struct SetMembership {
+    room: OwnedRoomId,
+    target: OwnedUserId,
+    deed: Deed,
+    reason: Option<String>,
+}
+
+impl Act for SetMembership {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.room.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let room = proposal.known_room(&self.room).await?;
+        if self.target != proposal.author.sender && !proposal.is_joined(&room).await? {
+            return Err(Refusal::Forbidden("you are not in this room".into()));
+        }
+        self.deed.check(proposal.membership(&room, &self.target).await?)?;
+        let (membership, reason) = (self.deed.membership(), self.reason.as_deref());
+        let content = content::member(proposal, &self.target, membership, reason).await?;
+        proposal.append(&room, &Draft::state("m.room.member", self.target.as_str(), content)).await?;
+        Ok(())
+    }
+}
+
+/// A room, to somebody who comes from outside.
+async fn existing(proposal: &mut Proposal<'_>, room: &RoomId) -> Result<RoomRow, Refusal> {
+    let room = proposal.room(room).await?;
+    room.ok_or_else(|| Refusal::NotFound("this server knows no such room".into()))
+}
+
+/// For a restricted room that lets `user` in because of another room: the member here whose server
+/// vouches for it. Restricted rooms: client-server API, "Restricted rooms".
+async fn authoriser(
+    proposal: &mut Proposal<'_>,
+    room: &RoomRow,
+    rules: &AuthorizationRules,
+    user: &UserId,
+) -> Result<Option<OwnedUserId>, Refusal> {
+    #[derive(Deserialize)]
+    struct JoinRules {
+        join_rule: String,
+        #[serde(default)]
+        allow: Vec<Allow>,
+    }
+    #[derive(Deserialize)]
+    struct Allow {
+        room_id: Option<OwnedRoomId>,
+    }
+    let join_rules = proposal.state(room, "m.room.join_rules", "").await?;
+    let Some(JoinRules { join_rule, allow }) = join_rules.as_ref().and_then(|event| event.content_as())
+    else {
+        return Ok(None);
+    };
+    if !matches!(join_rule.as_str(), "restricted" | "knock_restricted") {
+        return Ok(None);
+    }
+    let mut admitted = false;
+    for other in allow.into_iter().filter_map(|allow| allow.room_id) {
+        admitted |= proposal.membership_elsewhere(&other, user).await? == Some(Membership::Join);
+    }
+    if !admitted {
+        return Ok(None);
+    }
+    let powers = PowerLevels::current(proposal, room, rules).await?;
+    let can_vouch = |member: &OwnedUserId| {
+        member.server_name() == user.server_name() && powers.of(member) >= powers.to_invite()
+    };
+    Ok(proposal.joined_members(room).await?.into_iter().find(can_vouch))
+}

@@ -1,0 +1,55 @@
+//! What rooms own.
+
+use std::sync::Arc;
+
+use ruma::{OwnedServerName, RoomVersionId, ServerName};
+
+use super::{members::Members, turns::Turns};
+use crate::{
+    core::visibility::RoomLimit,
+    server::{
+        clock::Clock,
+        keys::Signer,
+        metrics::Counter,
+        store::{Store, StoreError},
+    },
+};
+
+/// The rooms of this server. Nothing here knows who asks, beyond their session: whether a user may begin a chat
+/// with another is the caller's to say.
+#[derive(Debug)]
+pub struct Rooms {
+    /// Who is in which room, exact after every commit.
+    pub members: Arc<Members>,
+    /// Signs this server's events.
+    pub signer: Arc<Signer>,
+    /// Events that were judged, those that had to be judged again counted again.
+    pub judged: Counter,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
+    pub(super) server_name: OwnedServerName,
+    /// The version that rooms are made in when nobody says another.
+    pub(super) default_version: RoomVersionId,
+    /// Whose turn it is where.
+    pub(super) turns: Arc<Turns>,
+}
+
+impl Rooms {
+    /// Reads who is in which room. Rooms larger than `limit` do not make their members visible to each other.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(
+        store: Arc<Store>,
+        clock: Clock,
+        signer: Arc<Signer>,
+        server_name: &ServerName,
+        default_version: RoomVersionId,
+        limit: RoomLimit,
+    ) -> Result<Self, StoreError> {
+        let members = Arc::new(Members::load(&store, limit).await?);
+        let (server_name, turns) = (server_name.to_owned(), Arc::default());
+        let judged = Counter::default();
+        Ok(Self { members, signer, judged, store, clock, server_name, default_version, turns })
+    }
+}
