@@ -13,7 +13,7 @@ use ruma::{
     state_res::{Event, check_state_dependent_auth_rules, check_state_independent_auth_rules},
 };
 
-use super::{pdu::Pdu, turns::StateKey};
+use super::pdu::{Pdu, StateKey};
 
 /// State, by type and key.
 pub(super) type State = BTreeMap<StateKey, Arc<Pdu>>;

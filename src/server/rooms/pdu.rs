@@ -9,11 +9,14 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{refusal::Refusal, turns::StateKey};
+use super::refusal::Refusal;
 use crate::server::event::{
     client::stripped,
     stored::{Membership, StoredEvent},
 };
+
+/// A state event's type and key.
+pub(super) type StateKey = (String, String);
 
 /// A PDU with its ID, parsed as far as the authorisation rules need it.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use ruma::{EventId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, Ro
 
 use super::{
     parts::Rooms,
-    pdu::Pdu,
+    pdu::{Pdu, StateKey},
     refusal::Refusal,
-    turns::{Head, StateKey, Turn},
+    turns::{Head, Turn},
 };
 use crate::server::{
     event::stored::{Membership, StoredEvent},

@@ -13,11 +13,8 @@ use parking_lot::Mutex;
 use ruma::{OwnedRoomId, RoomId};
 use tokio::sync::OwnedMutexGuard;
 
-use super::pdu::Pdu;
+use super::pdu::{Pdu, StateKey};
 use crate::server::store::{Extremity, Once, RoomRow};
-
-/// A state event's type and key.
-pub(super) type StateKey = (String, String);
 
 /// The rooms in which somebody acts. Bounded by the requests under way: a room is here as long as one of them
 /// waits for its turn, has it, or waits for the disk.
