@@ -1,6 +1,7 @@
 //! The time, handed to whoever needs it: the system's, or one that a test drives.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::core::time::{Instant, UnixMillis, millis};
@@ -19,7 +21,21 @@ pub struct Clock(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     System { started: std::time::Instant, unix: UnixMillis },
-    Driven { now: AtomicU64, moved: Notify },
+    Driven(Driven),
+}
+
+#[derive(Debug)]
+struct Driven {
+    now: AtomicU64,
+    moved: Notify,
+    /// How many wait for each instant: from when they begin to wait until they go on, or give up.
+    sleepers: Mutex<BTreeMap<Instant, usize>>,
+}
+
+/// Somebody who waits for an instant of a driven clock, until dropped.
+struct Sleeper<'a> {
+    clock: &'a Driven,
+    deadline: Instant,
 }
 
 impl Clock {
@@ -30,14 +46,15 @@ impl Clock {
 
     /// A clock that begins at `unix` and stands still until [`Self::advance`] is called.
     pub fn driven(unix: UnixMillis) -> Self {
-        Self(Arc::new(Kind::Driven { now: AtomicU64::new(unix.0), moved: Notify::new() }))
+        let (now, moved, sleepers) = (AtomicU64::new(unix.0), Notify::new(), Mutex::default());
+        Self(Arc::new(Kind::Driven(Driven { now, moved, sleepers })))
     }
 
     /// The instant, as the core counts: Unix time that never runs backwards.
     pub fn now(&self) -> Instant {
         match &*self.0 {
             Kind::System { started, unix } => Instant::from_unix(*unix) + started.elapsed(),
-            Kind::Driven { now, .. } => Instant::from_millis(now.load(Ordering::Acquire)),
+            Kind::Driven(driven) => driven.now(),
         }
     }
 
@@ -50,14 +67,7 @@ impl Clock {
     pub async fn sleep_until(&self, deadline: Instant) {
         match &*self.0 {
             Kind::System { .. } => tokio::time::sleep(deadline.since(self.now())).await,
-            Kind::Driven { now, moved } => loop {
-                let mut wake = std::pin::pin!(moved.notified());
-                wake.as_mut().enable();
-                if now.load(Ordering::Acquire) >= deadline.as_millis() {
-                    return;
-                }
-                wake.await;
-            },
+            Kind::Driven(driven) => driven.sleep_until(deadline).await,
         }
     }
 
@@ -71,9 +81,71 @@ impl Clock {
     /// # Panics
     /// When it is the system's clock.
     pub fn advance(&self, duration: Duration) {
-        let Kind::Driven { now, moved } = &*self.0 else { panic!("the system's clock cannot be driven") };
-        now.fetch_add(millis(duration), Ordering::AcqRel);
-        moved.notify_waiters();
+        let driven = self.driven_only();
+        driven.now.fetch_add(millis(duration), Ordering::AcqRel);
+        driven.moved.notify_waiters();
+    }
+
+    /// Lets a driven clock go on to the next instant that somebody waits for, or to `end` if that is earlier;
+    /// whether `end` was still to come.
+    ///
+    /// It goes past nothing that somebody waits for. So a test that lets everybody finish between the steps
+    /// sees everything happen at the very instant at which it was due.
+    ///
+    /// # Panics
+    /// When it is the system's clock.
+    pub fn step(&self, end: Instant) -> bool {
+        let now = self.now();
+        let next = self.next_deadline().map_or(end, |next| next.min(end));
+        self.advance(next.since(now));
+        now < end
+    }
+
+    /// The earliest instant of a driven clock that somebody waits for. When it has come, somebody was woken and
+    /// has not gone on yet.
+    ///
+    /// # Panics
+    /// When it is the system's clock.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.driven_only().sleepers.lock().first_key_value().map(|(deadline, _)| *deadline)
+    }
+
+    fn driven_only(&self) -> &Driven {
+        match &*self.0 {
+            Kind::System { .. } => panic!("the system's clock cannot be driven"),
+            Kind::Driven(driven) => driven,
+        }
+    }
+}
+
+impl Driven {
+    fn now(&self) -> Instant {
+        Instant::from_millis(self.now.load(Ordering::Acquire))
+    }
+
+    async fn sleep_until(&self, deadline: Instant) {
+        *self.sleepers.lock().entry(deadline).or_default() += 1;
+        let _waits = Sleeper { clock: self, deadline };
+        loop {
+            let mut wake = std::pin::pin!(self.moved.notified());
+            wake.as_mut().enable();
+            if self.now() >= deadline {
+                return;
+            }
+            wake.await;
+        }
+    }
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        let mut sleepers = self.clock.sleepers.lock();
+        if let Some(count) = sleepers.get_mut(&self.deadline) {
+            *count -= 1;
+            if *count == 0 {
+                sleepers.remove(&self.deadline);
+            }
+        }
     }
 }
 
@@ -84,6 +156,8 @@ pub fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     #[tokio::test]
@@ -100,5 +174,55 @@ mod tests {
         assert!(!waiting.is_finished());
         clock.advance(Duration::from_millis(1));
         assert_eq!(waiting.await.expect("no panic"), Instant::from_millis(6_000));
+    }
+
+    #[tokio::test]
+    async fn a_step_goes_to_the_next_deadline_and_never_past_one() {
+        let clock = Clock::driven(UnixMillis(0));
+        let second = |n: u64| Instant::from_millis(n * 1_000);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        for (name, pauses) in [("a", [2, 2]), ("b", [3, 6])] {
+            let (clock, log) = (clock.clone(), Arc::clone(&log));
+            tokio::spawn(async move {
+                for pause in pauses {
+                    clock.sleep(Duration::from_secs(pause)).await;
+                    log.lock().push((name, clock.now()));
+                }
+            });
+        }
+        tokio::task::yield_now().await;
+        while clock.step(second(5)) {
+            tokio::task::yield_now().await;
+            assert!(clock.next_deadline().is_none_or(|next| next > clock.now()), "whoever was woken went on");
+        }
+        assert_eq!(*log.lock(), [("a", second(2)), ("b", second(3)), ("a", second(4))]);
+        assert_eq!((clock.now(), clock.next_deadline()), (second(5), Some(second(9))));
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_is_no_longer_waited_for_and_who_was_woken_is_until_they_go_on() {
+        let clock = Clock::driven(UnixMillis(0));
+        let mut early = Box::pin(clock.sleep(Duration::from_secs(1)));
+        let mut late = Box::pin(clock.sleep(Duration::from_secs(2)));
+        assert_eq!(clock.next_deadline(), None, "nobody has begun");
+        assert!(look_at(&mut early).await.is_none() && look_at(&mut late).await.is_none());
+        assert_eq!(clock.next_deadline(), Some(Instant::from_millis(1_000)));
+        drop(early);
+        assert_eq!(clock.next_deadline(), Some(Instant::from_millis(2_000)));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clock.next_deadline(), Some(clock.now()), "woken, and has not gone on yet");
+        assert_eq!(look_at(&mut late).await, Some(()));
+        assert_eq!(clock.next_deadline(), None);
+    }
+
+    /// What a future has to say now.
+    async fn look_at<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+        std::future::poll_fn(|context| {
+            Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                Poll::Ready(value) => Some(value),
+                Poll::Pending => None,
+            })
+        })
+        .await
     }
 }
