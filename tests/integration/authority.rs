@@ -10,7 +10,10 @@ use pilotlight::server::Config;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use ruma::OwnedServerName;
 
-use super::support::{TempDir, TestServer};
+use super::{
+    driven::Time,
+    support::{TempDir, TestServer},
+};
 
 /// An address that nobody listens at, nor will: not of those that the system gives to connections and to who
 /// asks for any port, so that a server that stops finds it free when it starts again.
@@ -24,6 +27,11 @@ pub fn free_address() -> SocketAddr {
             return address;
         }
     }
+}
+
+/// A name with a free port: it has to be known before the server starts, since it is part of the name.
+fn free_name() -> OwnedServerName {
+    format!("localhost:{}", free_address().port()).try_into().expect("a server name")
 }
 
 /// A certification authority, and the files with which servers use it.
@@ -56,20 +64,33 @@ impl Authority {
 
     /// A server that shows this authority's certificate and trusts the authorities in `trusted`.
     pub fn server(&self, trusted: &Path, change: impl FnOnce(&mut Config)) -> (OwnedServerName, TestServer) {
-        // The port is part of the name, so it has to be known before the server starts.
-        let free = free_address();
-        let name: OwnedServerName = format!("localhost:{}", free.port()).try_into().expect("a server name");
+        let name = free_name();
         let server = TestServer::start_with(|config| {
-            config.server_name = name.clone();
-            config.federation.listen = Some(free);
-            config.federation.tls_certificate = Some(self.file("cert.pem"));
-            config.federation.tls_private_key = Some(self.file("key.pem"));
-            config.federation.trusted_ca = vec![trusted.to_owned()];
-            config.federation.allow_addresses =
-                vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
+            self.configure(config, &name, trusted);
             change(config);
         });
         (name, server)
+    }
+
+    /// A server that shows this authority's certificate and trusts it, on a time that it shares with others.
+    pub fn driven(&self, time: &Time, change: impl FnOnce(&mut Config)) -> (OwnedServerName, TestServer) {
+        let name = free_name();
+        let server = TestServer::driven_on(time, |config| {
+            self.configure(config, &name, &self.file("ca.pem"));
+            change(config);
+        });
+        (name, server)
+    }
+
+    fn configure(&self, config: &mut Config, name: &OwnedServerName, trusted: &Path) {
+        let port = name.port().expect("a port");
+        config.server_name = name.clone();
+        config.federation.listen = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        config.federation.tls_certificate = Some(self.file("cert.pem"));
+        config.federation.tls_private_key = Some(self.file("key.pem"));
+        config.federation.trusted_ca = vec![trusted.to_owned()];
+        config.federation.allow_addresses =
+            vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
     }
 
     /// A server that shows this authority's certificate and trusts it.

@@ -217,7 +217,7 @@ fn read_answer(stream: &mut Stream) -> Option<Answer> {
 }
 
 /// The head of a message, and as much of the body as `content-length` says.
-fn read_message(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
+pub fn read_message(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 << 10];
     loop {

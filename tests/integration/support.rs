@@ -1,4 +1,20 @@
 //! A real homeserver in this process, on a port of its own, and a client that speaks to it.
+//!
+//! Tests wait for conditions, never for time:
+//!
+//! - To let a grace, a window or a watchdog pass, start the server on a time of its own with
+//!   [`TestServer::driven`], and call [`TestServer::pass`]: half an hour costs a few milliseconds, everything
+//!   happens at its very instant, and is done when the call returns. So one asserts what holds one millisecond
+//!   before a deadline and at the deadline, with the configuration that people use.
+//! - To prove that nothing happens, let time pass and look: what was not there then does not come.
+//! - Two servers share a time: `ca.driven(&time, …)` for each, and `time.pass(…)`.
+//! - To have a client wait in a long poll, hold a [`super::poll::Poll`]: after [`TestServer::settle`] it waits at
+//!   the server. Other requests to a driven server ask for no timeout, since its polls wait for its own time.
+//! - What the test itself caused is done when it is answered. What other threads or programs do is waited for
+//!   with [`until`].
+//!
+//! On the system's clock ([`TestServer::start`]) are the tests for which no time has to pass, and those about the
+//! network, which has its own time: a peer that answers slowly, a program that ends in time.
 
 use std::{
     net::SocketAddr,
@@ -8,14 +24,19 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use pilotlight::server::{Config, app::App, serve::Server};
+use pilotlight::server::{Config, app::App, clock::Clock, serve::Server};
 use serde_json::{Value, json};
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::oneshot,
+};
 use ureq::Agent;
 pub use ureq::http;
+
+use super::driven::{Life, Polls, Threads, Time};
 
 /// The password of every account that [`TestServer::register`] makes.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -60,18 +81,26 @@ pub struct TestServer {
     thread: Option<JoinHandle<()>>,
     data: Arc<TempDir>,
     config: Config,
+    life: Arc<Life>,
+    /// `None`: on the system's clock.
+    time: Option<Time>,
 }
 
 /// A server that ended in order, and can go on where it was.
 pub struct Stopped {
     data: Arc<TempDir>,
     config: Config,
+    time: Option<Time>,
 }
 
 impl Stopped {
-    /// Starts with the same configuration on the same data.
+    /// Starts with the same configuration on the same data, and the same time if it is driven, a second later.
     pub fn start(self) -> TestServer {
-        TestServer::start_in(self.data, |config| *config = self.config)
+        let Self { data, config, time } = self;
+        if let Some(time) = &time {
+            time.pass(Duration::from_secs(1));
+        }
+        TestServer::start_in(data, time, |changed| *changed = config)
     }
 }
 
@@ -82,10 +111,25 @@ impl TestServer {
 
     /// Starts with a changed configuration; `listen` and `data_dir` are chosen by the test server.
     pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::start_in(Arc::new(TempDir::new()), change)
+        Self::start_in(Arc::new(TempDir::new()), None, change)
     }
 
-    fn start_in(data: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
+    /// Starts on a time of its own, which stands still until the test lets it pass.
+    pub fn driven() -> Self {
+        Self::driven_with(|_| {})
+    }
+
+    /// The same with a changed configuration.
+    pub fn driven_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::driven_on(&Time::new(), change)
+    }
+
+    /// The same on a time that it shares with other servers.
+    pub fn driven_on(time: &Time, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(Arc::new(TempDir::new()), Some(time.clone()), change)
+    }
+
+    fn start_in(data: Arc<TempDir>, time: Option<Time>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
         config.data_dir = data.path().to_owned();
@@ -93,37 +137,61 @@ impl TestServer {
         let kept = config.clone();
         let (shutdown, stopped) = oneshot::channel();
         let (started, wait) = std::sync::mpsc::channel();
+        let clock = time.as_ref().map_or_else(Clock::system, |time| time.clock().clone());
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime can be built");
+            let (runtime, threads) = Threads::runtime();
             runtime.block_on(async move {
-                let server = Server::bind(config).await.expect("the server starts");
-                started.send((server.address(), Arc::clone(server.app()))).expect("the test waits");
-                server.run(async { stopped.await.unwrap_or(()) }).await;
+                let server = Server::bind_with(config, clock).await.expect("the server starts");
+                let (app, polls) = (Arc::clone(server.app()), Polls::default());
+                let life = Life { app, runtime: Handle::current(), threads, polls };
+                started.send((server.address(), life)).expect("the test waits");
+                // A task like any other: what it does shows in the runtime's threads.
+                let running = tokio::spawn(server.run(async { stopped.await.unwrap_or(()) }));
+                running.await.expect("the server does not panic");
             });
         });
-        let (address, app) = wait.recv().expect("the server starts");
-        Self { address, app, shutdown: Some(shutdown), thread: Some(thread), data, config: kept }
+        let (address, life) = wait.recv().expect("the server starts");
+        let (app, life) = (Arc::clone(&life.app), Arc::new(life));
+        if let Some(time) = &time {
+            time.add(&life);
+        }
+        Self { address, app, shutdown: Some(shutdown), thread: Some(thread), data, config: kept, life, time }
     }
 
     /// Stops in order.
     pub fn stop(self) -> Stopped {
-        Stopped { data: Arc::clone(&self.data), config: self.config.clone() }
+        Stopped { data: Arc::clone(&self.data), config: self.config.clone(), time: self.time.clone() }
     }
 
-    /// Stops in order and starts again on the same data.
+    /// Stops in order and starts again on the same data, with the configuration of [`Self::start`]. On a driven
+    /// clock a second passes meanwhile.
     pub fn restart(self) -> Self {
         self.restart_with(|_| {})
     }
 
-    /// Stops in order and starts again on the same data with a changed configuration.
+    /// The same with a changed configuration.
     pub fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
-        let data = Arc::clone(&self.data);
-        drop(self);
-        Self::start_in(data, change)
+        let mut config = Config::default();
+        change(&mut config);
+        Stopped { config, ..self.stop() }.start()
+    }
+
+    /// The time of a driven server.
+    #[track_caller]
+    pub fn time(&self) -> &Time {
+        self.time.as_ref().expect("only a driven server has a time that can pass")
+    }
+
+    /// Lets time pass; what was due by then is done when this returns. See [`Time::pass`].
+    #[track_caller]
+    pub fn pass(&self, duration: Duration) {
+        self.time().pass(duration);
+    }
+
+    /// Waits, while no time passes, until the server has nothing left to do. See [`Time::settle`].
+    #[track_caller]
+    pub fn settle(&self) {
+        self.time().settle();
     }
 
     /// The parts of the server, for looking inside.
@@ -142,7 +210,8 @@ impl TestServer {
 
     /// A client without an account.
     pub fn anonymous(&self) -> Client {
-        Client::new(&self.url())
+        let polls = self.life.polls.clone();
+        Client { polls, is_driven: self.time.is_some(), ..Client::new(&self.url()) }
     }
 
     /// A new account `name` with its first device, and a client that is logged in as it.
@@ -175,6 +244,10 @@ pub struct Client {
     pub token: Option<String>,
     pub user: String,
     pub device: String,
+    /// The polls that are held open at its server.
+    pub polls: Polls,
+    /// Its server is on a driven clock: a poll must not wait for a time that does not pass.
+    pub is_driven: bool,
 }
 
 /// What the server answered.
@@ -194,7 +267,15 @@ impl Client {
             .timeout_global(Some(Duration::from_secs(60)))
             .build()
             .into();
-        Self { agent, base: base.to_owned(), token: None, user: String::new(), device: String::new() }
+        Self {
+            agent,
+            base: base.to_owned(),
+            token: None,
+            user: String::new(),
+            device: String::new(),
+            polls: Polls::default(),
+            is_driven: false,
+        }
     }
 
     /// The same client with another access token.
@@ -308,4 +389,15 @@ impl Answer {
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
+}
+
+/// Waits until `holds`, and fails the test when it does not within a minute: for what other threads or programs
+/// do in their own time. On a driven clock no time passes meanwhile.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
