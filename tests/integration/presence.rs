@@ -1,17 +1,24 @@
 //! Presence over HTTP: what one user does, and what another one sees of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{
+    poll::Poll,
     support::{Client, TestServer},
     sync::{Reader, room_of, same, send},
 };
 
-/// A server whose users are offline soon after their last poll.
+/// How long after their last poll users are offline, unless a server is told otherwise.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// A millisecond: what is due after [`GRACE`] has not happened this much earlier.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// A server on which time passes as the test lets it.
 pub fn server() -> TestServer {
-    TestServer::start_with(|config| config.presence.offline_grace = Duration::from_millis(1500))
+    TestServer::driven()
 }
 
 pub fn status_path(user: &str) -> String {
@@ -178,17 +185,13 @@ fn a_presence_change_wakes_a_waiting_sync_at_once() {
     let _alices = Reader::new(&alice);
     let mut bobs = Reader::new(&bob);
     bobs.now();
-    let change = std::thread::spawn({
-        let alice = alice.clone();
-        move || {
-            std::thread::sleep(Duration::from_millis(300));
-            put(&alice, json!({ "presence": "busy" }));
-            Instant::now()
-        }
-    });
-    let (_, _) = until_state(&mut bobs, &alice.user, "busy");
-    let woken = Instant::now();
-    assert!(woken.saturating_duration_since(change.join().expect("puts")) < Duration::from_millis(500));
+    let poll = Poll::open(&bob, &bobs.since);
+    server.settle();
+    let waiting = server.app().metrics.open_polls.value();
+    put(&alice, json!({ "presence": "busy" }));
+    // No time has passed.
+    let contents = told(&poll.answer(), &alice.user);
+    assert_eq!((waiting, contents.iter().map(state).collect::<Vec<_>>()), (1, vec!["busy"]));
 }
 
 #[test]
@@ -227,9 +230,13 @@ fn no_offline_blip_between_two_long_polls() {
     let mut alices = Reader::new(&alice);
     until_state(&mut bobs, &alice.user, "online");
     for _ in 0..5 {
-        alices.wait(Duration::from_millis(100));
-        std::thread::sleep(Duration::from_millis(300));
+        // Bob's poll is there lest he goes, and Alice is told of it.
+        let (poll, _bobs_poll) = (Poll::open(&alice, &alices.since), Poll::open(&bob, &bobs.since));
+        server.pass(GRACE * 2);
+        drop(poll);
+        server.pass(GRACE - TICK);
         assert_eq!(told(&bobs.now(), &alice.user), Vec::<Value>::new());
+        alices.now();
     }
 }
 
@@ -239,12 +246,13 @@ fn p12_a_user_whose_client_is_gone_is_offline_after_the_grace_and_was_seen_then(
     let (alice, bob, _) = pair(&server);
     let mut bobs = Reader::new(&bob);
     Reader::new(&alice);
-    let left = Instant::now();
     until_state(&mut bobs, &alice.user, "online");
-    let (way, content) = until_state(&mut bobs, &alice.user, "offline");
-    assert_eq!(way, ["offline"]);
-    let took = left.elapsed();
-    assert!(took > Duration::from_millis(1400) && took < Duration::from_secs(4), "{took:?}");
+    server.pass(GRACE - TICK);
+    assert_eq!(told(&bobs.now(), &alice.user), Vec::<Value>::new());
+    server.pass(TICK);
+    let contents = told(&bobs.now(), &alice.user);
+    assert_eq!(contents.iter().map(state).collect::<Vec<_>>(), ["offline"]);
+    let content = &contents[0];
     assert_eq!(content["presence"], "offline");
     assert_eq!(content["org.pilotlight.presence"]["last_seen_ago"], 0);
     assert_eq!(content["last_active_ago"], 0, "in whole minutes");
@@ -298,23 +306,22 @@ fn p7_a_device_tells_its_kind_with_the_poll_and_others_see_it() {
 
 #[test]
 fn p8_last_active_ago_is_told_counts_from_the_last_message_and_ages() {
-    let server = TestServer::start();
+    let server = server();
     let (alice, bob, room) = pair(&server);
     let _alices = Reader::new(&alice);
-    std::thread::sleep(Duration::from_millis(400));
-    let ago =
-        || bob.get(&status_path(&alice.user)).ok()["last_active_ago"].as_u64().expect("last_active_ago");
-    assert!(ago() >= 400);
+    let ago = || bob.get(&status_path(&alice.user)).ok()["last_active_ago"].as_u64();
+    assert_eq!(ago(), Some(0));
+    server.pass(Duration::from_millis(10_400));
+    assert_eq!(ago(), Some(10_400));
     send(&alice, &room, "1", "hello");
-    let first = ago();
-    assert!(first < 400, "{first}");
+    assert_eq!(ago(), Some(0));
     assert_eq!(bob.get(&status_path(&alice.user)).ok()["currently_active"], true);
-    std::thread::sleep(Duration::from_millis(150));
-    assert!(ago() >= first + 150);
+    server.pass(Duration::from_millis(150));
+    assert_eq!(ago(), Some(150));
     put(&alice, json!({ "presence": "unavailable" }));
-    assert!(ago() >= first + 150, "a change downwards is not activity");
+    assert_eq!(ago(), Some(150), "a change downwards is not activity");
     put(&alice, json!({ "presence": "online" }));
-    assert!(ago() < 150, "a change upwards is");
+    assert_eq!(ago(), Some(0), "a change upwards is");
 }
 
 #[test]
@@ -347,7 +354,7 @@ fn p3_a_choice_holds_for_every_device_and_over_a_restart_and_nobody_blinks() {
     let own = told(&phones.now(), &alice.user);
     assert_eq!(own[0]["org.pilotlight.presence"]["choice"], "busy");
     until_state(&mut bobs, &alice.user, "busy");
-    let server = server.restart_with(|config| config.presence.offline_grace = Duration::from_millis(1500));
+    let server = server.restart();
     bobs.client = same(&server, &bob);
     let contents = told(&bobs.now(), &alice.user);
     assert_eq!(contents.iter().map(state).collect::<Vec<_>>(), ["busy"], "as if nothing had been");
@@ -419,8 +426,9 @@ fn presence_is_not_sent_again_while_nothing_changes() {
     alices.now();
     bobs.now();
     for _ in 0..3 {
-        alices.wait(Duration::from_millis(50));
-        assert_eq!(bobs.wait(Duration::from_millis(50))["presence"], Value::Null);
+        server.pass(GRACE - TICK);
+        alices.now();
+        assert_eq!(bobs.now()["presence"], Value::Null);
     }
 }
 
@@ -437,10 +445,7 @@ fn who_chooses_to_be_there_is_at_once_though_the_device_was_idle() {
         Reader::with(&alice, "&set_presence=online");
         let contents = told(&bobs.now(), &alice.user);
         assert_eq!(contents.iter().map(state).collect::<Vec<_>>(), ["online"]);
-        assert_eq!(
-            told(&bobs.wait(Duration::from_millis(50)), &alice.user),
-            Vec::<Value>::new(),
-            "one change"
-        );
+        server.pass(Duration::from_secs(1));
+        assert_eq!(told(&bobs.now(), &alice.user), Vec::<Value>::new(), "one change");
     }
 }

@@ -1,29 +1,21 @@
 //! What others get wrong: flicker, ghosts who stay online, messages that cannot be cleared, one item for each change.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{
-    presence::{device, pair, put, server, state, status_path, told, until_state},
+    poll::Poll,
+    presence::{GRACE, TICK, device, pair, put, server, state, status_path, told, until_state},
     support::{Client, TestServer},
     sync::{Reader, create_room, room_of, same},
 };
 
+/// How long after a restart those who were there are given to come back, unless a server is told otherwise.
+const RESTART_GRACE: Duration = Duration::from_secs(60);
+
 fn states(answer: &Value, user: &Client) -> Vec<String> {
     told(answer, &user.user).iter().map(|content| state(content).to_owned()).collect()
-}
-
-/// A long poll that is never read: the connection it is made on.
-fn poll_in_the_dark(server: &TestServer, client: &Client, since: &str) -> std::net::TcpStream {
-    let address = server.url();
-    let mut stream = std::net::TcpStream::connect(address.trim_start_matches("http://")).expect("connects");
-    let token = client.token.as_deref().expect("a token");
-    let request = format!(
-        "GET /_matrix/client/v3/sync?timeout=60000&since={since} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
-    );
-    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("is sent");
-    stream
 }
 
 #[test]
@@ -33,14 +25,17 @@ fn p12_a_client_that_crashes_in_a_long_poll_ends_offline() {
     let mut bobs = Reader::new(&bob);
     let alices = Reader::new(&alice);
     until_state(&mut bobs, &alice.user, "online");
-    let poll = poll_in_the_dark(&server, &alice, &alices.since);
+    // Bob's poll is there lest he goes, and Alice is told of it.
+    let (poll, bobs_poll) = (Poll::open(&alice, &alices.since), Poll::open(&bob, &bobs.since));
     // Longer than the grace: the open poll alone keeps her online.
-    assert_eq!(states(&bobs.wait(Duration::from_millis(2500)), &alice), Vec::<String>::new());
+    server.pass(GRACE * 2);
+    assert_eq!(states(&bobs.now(), &alice), Vec::<String>::new());
     drop(poll);
-    let crashed = Instant::now();
-    let (way, _) = until_state(&mut bobs, &alice.user, "offline");
-    assert_eq!(way, ["offline"]);
-    assert!(crashed.elapsed() > Duration::from_millis(1400) && crashed.elapsed() < Duration::from_secs(5));
+    server.pass(GRACE - TICK);
+    assert_eq!(states(&bobs.now(), &alice), Vec::<String>::new());
+    server.pass(TICK);
+    assert_eq!(states(&bobs_poll.answer(), &alice), ["offline"]);
+    assert_eq!(states(&bobs.now(), &alice), ["offline"]);
 }
 
 #[test]
@@ -53,25 +48,26 @@ fn p3_p12_after_a_restart_who_does_not_come_back_is_offline_and_who_does_never_w
     let (_alices, _carols) = (Reader::new(&alice), Reader::new(&carol));
     put(&carol, json!({ "presence": "busy" }));
     until_state(&mut bobs, &carol.user, "busy");
-    let server = server.restart_with(|config| {
-        config.presence.offline_grace = Duration::from_millis(1500);
-        config.presence.restart_grace = Duration::from_millis(1500);
-    });
+    let server = server.restart();
     let alice = same(&server, &alice);
     bobs.client = same(&server, &bob);
     let mut alices = Reader::new(&alice);
-    let (mut of_alice, mut of_carol) = (Vec::new(), Vec::new());
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(3500) {
+    let mut both = || {
         alices.now();
-        let answer = bobs.wait(Duration::from_millis(300));
-        of_alice.extend(states(&answer, &alice));
-        of_carol.extend(states(&answer, &carol));
+        let answer = bobs.now();
+        (states(&answer, &alice).join(" "), states(&answer, &carol).join(" "))
+    };
+    let told = |of_alice: &str, of_carol: &str| (of_alice.to_owned(), of_carol.to_owned());
+    assert_eq!(both(), told("online", "busy"));
+    // Those who were there are given a minute to come back.
+    for passing in [RESTART_GRACE / 3, RESTART_GRACE / 3, RESTART_GRACE / 3 - TICK] {
+        server.pass(passing);
+        assert_eq!(both(), told("", ""), "she came back and never blinked");
     }
-    assert_eq!(of_alice, ["online"], "she came back and never blinked");
-    assert_eq!(of_carol, ["busy", "offline"], "she did not come back, and does not stay for ever");
+    server.pass(TICK);
+    assert_eq!(both(), told("", "offline"), "she did not come back, and does not stay for ever");
     let last_seen = bobs.client.get(&status_path(&carol.user)).ok();
-    assert_eq!(last_seen["org.pilotlight.presence"]["last_seen_ago"], 0);
+    assert_eq!(last_seen["org.pilotlight.presence"]["last_seen_ago"], 60_000, "in whole minutes");
 }
 
 #[test]
@@ -88,20 +84,27 @@ fn two_devices_and_two_tabs_of_one_user_never_make_them_flicker() {
     bobs.now();
     let mut told = Vec::new();
     for n in 0..12 {
+        let mut pass = |duration| {
+            server.pass(duration);
+            told.extend(states(&bobs.now(), &alice));
+        };
         desk.now();
-        phones.wait(Duration::from_millis(60));
+        pass(GRACE / 3);
+        phones.now();
         device(&phone, json!({ "idle_ms": 60_000 + n }));
-        tab.wait(Duration::from_millis(60));
-        let gone = poll_in_the_dark(&server, &phone, &phones.since);
-        desk.wait(Duration::from_millis(60));
+        pass(GRACE / 3);
+        tab.now();
+        let gone = Poll::open(&phone, &phones.since);
+        pass(GRACE - TICK);
+        desk.now();
         drop(gone);
-        told.extend(states(&bobs.now(), &alice));
+        pass(TICK);
     }
     // One tab is closed, the other stays: past the grace there is nothing to tell either.
     drop(tab);
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(2000) {
-        desk.wait(Duration::from_millis(200));
+    for _ in 0..10 {
+        server.pass(GRACE / 3);
+        desk.now();
         phones.now();
         told.extend(states(&bobs.now(), &alice));
     }
@@ -136,11 +139,12 @@ fn p2_a_cleared_status_message_is_cleared_everywhere_and_for_good() {
 #[test]
 fn who_comes_online_in_a_room_of_n_is_one_item_for_each_of_them() {
     const N: usize = 12;
-    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let server = TestServer::driven_with(|config| config.rate_limits.enabled = false);
     let alice = server.register("alice");
     let others: Vec<Client> = (0..N).map(|n| server.register(&format!("user{n}"))).collect();
     let room = room_of(&alice, &others.iter().collect::<Vec<_>>());
-    // A second room with the same people does not double anything.
+    // A second room with the same people does not double anything. Rooms of one instant would be the same one.
+    server.pass(TICK);
     let second = create_room(&alice, json!({ "preset": "public_chat" }));
     for other in &others {
         other.post(&format!("/_matrix/client/v3/join/{second}"), json!({})).ok();
@@ -149,22 +153,18 @@ fn who_comes_online_in_a_room_of_n_is_one_item_for_each_of_them() {
     for reader in &mut readers {
         reader.now();
     }
-    let waiting: Vec<_> = readers
-        .into_iter()
-        .map(|mut reader| {
-            std::thread::spawn(move || {
-                let first = reader.wait(Duration::from_secs(10));
-                let second = reader.wait(Duration::from_millis(300));
-                let count = |answer: &Value| answer["presence"]["events"].as_array().map_or(0, Vec::len);
-                (count(&first), count(&second))
-            })
-        })
-        .collect();
-    std::thread::sleep(Duration::from_millis(300));
+    let waiting: Vec<_> = readers.iter().map(|reader| Poll::open(&reader.client, &reader.since)).collect();
+    server.settle();
     let mut first = Reader { client: alice.clone(), since: String::new(), with: String::new() };
-    let told_to_her = first.now()["presence"]["events"].as_array().map_or(0, Vec::len);
-    assert_eq!(told_to_her, N + 1, "everybody once, and herself: {room}");
-    for reader in waiting {
-        assert_eq!(reader.join().expect("reads"), (1, 0), "one item, in one answer");
+    let count = |answer: &Value| answer["presence"]["events"].as_array().map_or(0, Vec::len);
+    assert_eq!(count(&first.now()), N + 1, "everybody once, and herself: {room}");
+    let mut told = Vec::new();
+    for (reader, poll) in readers.iter_mut().zip(waiting) {
+        let answer = poll.answer();
+        reader.since = answer["next_batch"].as_str().expect("next_batch").to_owned();
+        told.push(count(&answer));
     }
+    server.pass(GRACE - TICK);
+    told.extend(readers.iter_mut().map(|reader| count(&reader.now())));
+    assert_eq!(told, [[1; N], [0; N]].concat(), "one item, in one answer");
 }
