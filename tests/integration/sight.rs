@@ -1,11 +1,12 @@
 //! L2, L6: who loses sight of a user is told so once, whatever the user is doing; who gains it is told the state.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{
     contacts::{OURS, add, answer, choose, told},
+    poll::Poll,
     support::{Client, TestServer},
     sync::{Reader, room_of, same},
 };
@@ -33,11 +34,12 @@ fn observed_and_observer(server: &TestServer) -> (Client, Client, Reader) {
     (alice, bob, bobs)
 }
 
-/// What an observer is told of `user` from here on, until nothing comes any longer.
-fn rest(reader: &mut Reader, user: &Client) -> Vec<String> {
+/// What an observer is told of `user` from here on, until nothing comes any longer: not within a second either.
+fn rest(server: &TestServer, reader: &mut Reader, user: &Client) -> Vec<String> {
     let mut all = told(&reader.now(), user);
     all.extend(told(&reader.now(), user));
-    all.extend(told(&reader.wait(Duration::from_millis(100)), user));
+    server.pass(Duration::from_secs(1));
+    all.extend(told(&reader.now(), user));
     all
 }
 
@@ -59,24 +61,20 @@ fn l2_who_loses_sight_is_told_so_at_once_and_only_once() {
         }),
     ];
     for (how, lose) in losses {
-        let server = TestServer::start();
+        let server = TestServer::driven();
         let (alice, bob, mut bobs) = observed_and_observer(&server);
         choose(&alice, "busy");
         assert_eq!(told(&bobs.now(), &alice), ["busy"], "{how}");
-        let waiting = std::thread::spawn(move || {
-            let begin = Instant::now();
-            let found = bobs.until(|answer| told(answer, &alice).pop());
-            (found, begin.elapsed(), bobs, alice)
-        });
-        std::thread::sleep(Duration::from_millis(150));
-        let alice = Client { user: "@alice:localhost".into(), ..server.log_in("alice") };
+        let poll = Poll::open(&bob, &bobs.since);
+        server.settle();
         lose(&alice, &bob);
-        let (found, took, mut bobs, alice) = waiting.join().expect("reads");
-        assert_eq!(found, "unknown", "{how}");
-        assert!(took < Duration::from_secs(2), "{how}: {took:?}");
-        assert_eq!(rest(&mut bobs, &alice), Vec::<String>::new(), "{how}: once");
+        // No time has passed.
+        let answer = poll.answer();
+        assert_eq!(told(&answer, &alice).pop().as_deref(), Some("unknown"), "{how}");
+        bobs.since = answer["next_batch"].as_str().expect("next_batch").to_owned();
+        assert_eq!(rest(&server, &mut bobs, &alice), Vec::<String>::new(), "{how}: once");
         choose(&alice, "online");
-        assert_eq!(rest(&mut bobs, &alice), Vec::<String>::new(), "{how}: and nothing more");
+        assert_eq!(rest(&server, &mut bobs, &alice), Vec::<String>::new(), "{how}: and nothing more");
     }
 }
 
@@ -84,7 +82,7 @@ fn l2_who_loses_sight_is_told_so_at_once_and_only_once() {
 fn l2_what_is_told_then_is_the_same_whatever_the_user_is_doing() {
     let mut events = Vec::new();
     for state in ["online", "hidden", "offline", "busy"] {
-        let server = TestServer::start();
+        let server = TestServer::driven();
         let (alice, bob, mut bobs) = observed_and_observer(&server);
         let path = format!("/_matrix/client/v3/presence/{}/status", alice.user);
         alice.put(&path, json!({ "presence": state, "status_msg": "secret" })).ok();
@@ -101,7 +99,7 @@ fn l2_what_is_told_then_is_the_same_whatever_the_user_is_doing() {
 
 #[test]
 fn l2_who_never_saw_a_user_is_told_nothing_of_them() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
     let room = room_of(&alice, &[&carol]);
     Reader::new(&alice);
@@ -109,17 +107,20 @@ fn l2_who_never_saw_a_user_is_told_nothing_of_them() {
     let (mut bobs, mut carols) = (Reader::new(&bob), Reader::new(&carol));
     add(&bob, &alice);
     answer(&alice, &bob, "deny");
-    assert_eq!(rest(&mut bobs, &alice), Vec::<String>::new(), "denied without ever having seen");
+    assert_eq!(rest(&server, &mut bobs, &alice), Vec::<String>::new(), "denied without ever having seen");
     share(&alice, "nobody");
     room_action(&alice, &room, "leave", json!({}));
-    assert_eq!(rest(&mut carols, &alice), Vec::<String>::new(), "she shared with her list only");
+    assert_eq!(rest(&server, &mut carols, &alice), Vec::<String>::new(), "she shared with her list only");
 }
 
 #[test]
 fn l2_who_leaves_the_last_shared_room_or_is_left_there_is_told_so() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
-    let (one, two) = (room_of(&alice, &[&bob, &carol]), room_of(&alice, &[&carol]));
+    let one = room_of(&alice, &[&bob, &carol]);
+    // Rooms of one instant would be the same one.
+    server.pass(Duration::from_millis(1));
+    let two = room_of(&alice, &[&carol]);
     let mut alices = Reader::new(&alice);
     let (mut bobs, mut carols) = (Reader::new(&bob), Reader::new(&carol));
     for reader in [&mut alices, &mut bobs, &mut carols] {
@@ -133,12 +134,15 @@ fn l2_who_leaves_the_last_shared_room_or_is_left_there_is_told_so() {
         let answer = reader.now();
         assert_eq!(told(&answer, &bob), ["unknown"], "{name}");
         assert_eq!(answer["device_lists"]["left"], json!([bob.user]), "{name}");
-        assert_eq!(rest(reader, &bob), Vec::<String>::new(), "{name}: once");
+        assert_eq!(rest(&server, reader, &bob), Vec::<String>::new(), "{name}: once");
     }
-    assert_eq!(rest(&mut bobs, &alice), Vec::<String>::new(), "once");
+    assert_eq!(rest(&server, &mut bobs, &alice), Vec::<String>::new(), "once");
     // Alice and Carol still share a room when one of two is left.
     room_action(&carol, &one, "leave", json!({}));
-    assert_eq!((rest(&mut alices, &carol), rest(&mut carols, &alice)), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (rest(&server, &mut alices, &carol), rest(&server, &mut carols, &alice)),
+        (Vec::new(), Vec::new())
+    );
     // A filter that keeps the room out does not keep the loss out.
     let mut filtered = Reader::with(&carol, "&filter=%7B%22room%22%3A%7B%22rooms%22%3A%5B%5D%7D%7D");
     room_action(&carol, &two, "leave", json!({}));
@@ -150,7 +154,7 @@ fn l2_who_leaves_the_last_shared_room_or_is_left_there_is_told_so() {
 
 #[test]
 fn l2_a_reader_from_before_a_restart_is_told_whom_they_cannot_see_any_longer() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob, bobs) = observed_and_observer(&server);
     let carol = server.register("carol");
     let room = room_of(&carol, &[&bob]);
@@ -165,29 +169,32 @@ fn l2_a_reader_from_before_a_restart_is_told_whom_they_cannot_see_any_longer() {
         (told(&answer, &alice), told(&answer, &carol)),
         (vec!["unknown".into()], vec!["unknown".into()])
     );
-    assert_eq!((rest(&mut bobs, &alice), rest(&mut bobs, &carol)), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (rest(&server, &mut bobs, &alice), rest(&server, &mut bobs, &carol)),
+        (Vec::new(), Vec::new())
+    );
     let first = Reader { client: bobs.client.clone(), since: String::new(), with: String::new() }.now();
     assert_eq!(told(&first, &alice), Vec::<String>::new(), "a first sync has nothing to take back: {room}");
 }
 
 #[test]
 fn l6_who_shares_with_more_is_seen_at_once() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob) = (server.register("alice"), server.register("bob"));
     room_of(&alice, &[&bob]);
     Reader::new(&alice);
     share(&alice, "nobody");
     let mut bobs = Reader::new(&bob);
-    assert_eq!(rest(&mut bobs, &alice), Vec::<String>::new());
+    assert_eq!(rest(&server, &mut bobs, &alice), Vec::<String>::new());
     share(&alice, "shared_rooms");
-    assert_eq!(rest(&mut bobs, &alice), ["online"]);
+    assert_eq!(rest(&server, &mut bobs, &alice), ["online"]);
     share(&alice, "list");
-    assert_eq!(rest(&mut bobs, &alice), ["unknown"]);
+    assert_eq!(rest(&server, &mut bobs, &alice), ["unknown"]);
 }
 
 #[test]
 fn l6_the_members_of_a_room_that_outgrows_the_limit_lose_sight_and_appear_when_it_shrinks() {
-    let server = TestServer::start_with(|config| config.presence.max_room_members = 2);
+    let server = TestServer::driven_with(|config| config.presence.max_room_members = 2);
     let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
     let room = room_of(&alice, &[&bob]);
     let (mut alices, mut bobs) = (Reader::new(&alice), Reader::new(&bob));
@@ -196,26 +203,26 @@ fn l6_the_members_of_a_room_that_outgrows_the_limit_lose_sight_and_appear_when_i
     bobs.now();
     join(&carol, &room);
     assert_eq!(
-        (rest(&mut alices, &bob), rest(&mut bobs, &alice)),
+        (rest(&server, &mut alices, &bob), rest(&server, &mut bobs, &alice)),
         (vec!["unknown".into()], vec!["unknown".into()])
     );
     for reader in [&mut alices, &mut bobs] {
-        assert_eq!(rest(reader, &carol), Vec::<String>::new(), "nobody saw her");
+        assert_eq!(rest(&server, reader, &carol), Vec::<String>::new(), "nobody saw her");
     }
-    assert_eq!(rest(&mut carols, &alice), Vec::<String>::new());
+    assert_eq!(rest(&server, &mut carols, &alice), Vec::<String>::new());
     choose(&alice, "busy");
-    assert_eq!(rest(&mut bobs, &alice), Vec::<String>::new());
+    assert_eq!(rest(&server, &mut bobs, &alice), Vec::<String>::new());
     room_action(&carol, &room, "leave", json!({}));
     assert_eq!(
-        (rest(&mut alices, &bob), rest(&mut bobs, &alice)),
+        (rest(&server, &mut alices, &bob), rest(&server, &mut bobs, &alice)),
         (vec!["online".into()], vec!["busy".into()])
     );
-    assert_eq!(rest(&mut carols, &alice), Vec::<String>::new(), "she never saw anybody there");
+    assert_eq!(rest(&server, &mut carols, &alice), Vec::<String>::new(), "she never saw anybody there");
 }
 
 #[test]
 fn l8_delivery_is_stopped_and_started_for_one_device_and_nothing_is_missed() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob, mut bobs) = observed_and_observer(&server);
     let mut phones = Reader::new(&server.log_in("bob"));
     let path = format!("{OURS}/{}/delivery", bob.user);
@@ -235,12 +242,11 @@ fn l8_delivery_is_stopped_and_started_for_one_device_and_nothing_is_missed() {
     assert_eq!(Reader { since: String::new(), ..Reader::new(&bob) }.now()["presence"], Value::Null);
     choose(&alice, "busy");
 
-    let waiting = std::thread::spawn(move || {
-        bobs.until(|answer| told(answer, &alice).pop().map(|s| (s, answer.clone())))
-    });
-    std::thread::sleep(Duration::from_millis(150));
+    let poll = Poll::open(&bob, &bobs.since);
+    server.settle();
     bob.put(&path, json!({ "enabled": true })).ok();
-    let (state, answer) = waiting.join().expect("reads");
+    let answer = poll.answer();
+    let state = told(&answer, &alice).pop().expect("is told");
     assert_eq!(state, "busy", "what was missed comes at once");
     assert_eq!(told(&answer, &bob), ["busy"]);
     for body in [json!({}), json!({ "enabled": "yes" })] {
@@ -252,12 +258,12 @@ fn l8_delivery_is_stopped_and_started_for_one_device_and_nothing_is_missed() {
 
 #[test]
 fn l8_who_was_lost_while_delivery_was_stopped_is_told_when_it_starts() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob, mut bobs) = observed_and_observer(&server);
     let path = format!("{OURS}/{}/delivery", bob.user);
     bob.put(&path, json!({ "enabled": false })).ok();
     answer(&alice, &bob, "revoke");
     assert_eq!(bobs.now()["presence"], Value::Null);
     bob.put(&path, json!({ "enabled": true })).ok();
-    assert_eq!(rest(&mut bobs, &alice), ["unknown"]);
+    assert_eq!(rest(&server, &mut bobs, &alice), ["unknown"]);
 }
