@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::{Client, TestServer};
+use super::{
+    poll::Poll,
+    support::{Client, TestServer},
+};
 
 /// A client that follows its stream.
 pub struct Reader {
@@ -121,22 +124,18 @@ fn a_first_sync_has_the_rooms_and_a_second_one_nothing() {
 
 #[test]
 fn a_message_wakes_a_waiting_sync_and_comes_once() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob) = (server.register("alice"), server.register("bob"));
     let room = room_of(&alice, &[&bob]);
     let mut reader = Reader::new(&bob);
     reader.now();
-    let sender = std::thread::spawn({
-        let (alice, room) = (alice.clone(), room.clone());
-        move || {
-            std::thread::sleep(Duration::from_millis(200));
-            send(&alice, &room, "1", "wake up");
-            Instant::now()
-        }
-    });
-    let woken = reader.until(|answer| (bodies(answer, &room) == ["wake up"]).then(Instant::now));
-    let sent = sender.join().expect("sends");
-    assert!(woken.saturating_duration_since(sent) < Duration::from_secs(1));
+    let poll = Poll::open(&bob, &reader.since);
+    server.settle();
+    send(&alice, &room, "1", "wake up");
+    // No time has passed.
+    let answer = poll.answer();
+    assert_eq!(bodies(&answer, &room), ["wake up"]);
+    reader.since = answer["next_batch"].as_str().expect("next_batch").to_owned();
     assert_eq!(bodies(&reader.now(), &room), Vec::<String>::new());
 }
 
@@ -250,7 +249,7 @@ fn garbage_is_refused_and_an_old_token_is_not() {
 
 #[test]
 fn typing_is_shown_and_ends_by_itself() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob) = (server.register("alice"), server.register("bob"));
     let room = room_of(&alice, &[&bob]);
     let mut reader = Reader::new(&bob);
@@ -259,11 +258,14 @@ fn typing_is_shown_and_ends_by_itself() {
         let events = joined(answer, &room)["ephemeral"]["events"].as_array().cloned().unwrap_or_default();
         events.into_iter().find(|e| e["type"] == "m.typing").map(|e| e["content"]["user_ids"].clone())
     };
-    alice.put(&path, json!({ "typing": true, "timeout": 700 })).ok();
-    assert_eq!(reader.until(typing), json!([alice.user]));
-    assert_eq!(reader.until(typing), json!([]));
+    alice.put(&path, json!({ "typing": true, "timeout": 30_000 })).ok();
+    assert_eq!(typing(&reader.now()), Some(json!([alice.user])));
+    server.pass(Duration::from_millis(29_999));
+    assert_eq!(typing(&reader.now()), None);
+    server.pass(Duration::from_millis(1));
+    assert_eq!(typing(&reader.now()), Some(json!([])));
     alice.put(&path, json!({ "typing": true, "timeout": 60_000 })).ok();
-    assert_eq!(reader.until(typing), json!([alice.user]));
+    assert_eq!(typing(&reader.now()), Some(json!([alice.user])));
     send(&alice, &room, "1", "done");
     let answer = reader.now();
     assert_eq!((bodies(&answer, &room), typing(&answer)), (vec!["done".to_owned()], Some(json!([]))));
