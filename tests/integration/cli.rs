@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, PASSWORD, TempDir};
+use crate::{
+    authority::free_address,
+    support::{Client, PASSWORD, TempDir, until},
+};
 
 fn pilotlight(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
@@ -87,8 +90,8 @@ fn sigterm_ends_the_server_within_five_seconds_and_with_success() {
 
 #[test]
 fn a_long_poll_is_answered_when_the_server_is_told_to_end() {
-    let data = TempDir::new();
-    let server = Serve::start(data.path(), &[]);
+    let (data, metrics) = (TempDir::new(), free_address());
+    let server = Serve::start(data.path(), &["--set", &format!("metrics.listen={metrics}")]);
     let alice = server.client.clone().register("alice");
     let sync = alice.get("/_matrix/client/v3/sync?timeout=0").ok();
     let path = format!(
@@ -96,8 +99,8 @@ fn a_long_poll_is_answered_when_the_server_is_told_to_end() {
         sync["next_batch"].as_str().expect("a token")
     );
     let poll = std::thread::spawn(move || alice.get(&path));
-    // Nothing outside shows that a poll waits: this is long enough for it to have begun.
-    std::thread::sleep(Duration::from_millis(300));
+    let metrics = Client::new(&format!("http://{metrics}"));
+    until("the poll waits", || metrics.get("/metrics").text.contains("\npilotlight_open_polls 1\n"));
     let begun = Instant::now();
     let (code, log) = server.end("-TERM");
     assert_eq!(code, Some(0), "{log}");

@@ -1,7 +1,5 @@
 //! Presence lists across two homeservers: asking, answering, taking back, and what is lost on the way.
 
-use std::time::{Duration, Instant};
-
 use http::Method;
 use pilotlight::{
     core::list::{Kind, Message},
@@ -13,12 +11,11 @@ use pilotlight::{
 use ruma::OwnedServerName;
 use serde_json::{Value, json};
 
-use super::support::runtime;
 use super::{
     authority::Authority,
     cli::Serve,
     contacts::{OURS, add, answer, entry, list_path, requests, standing, status, told},
-    support::{Client, PASSWORD, TempDir, TestServer, times},
+    support::{Client, PASSWORD, TempDir, TestServer, runtime, times, until},
     sync::{Reader, same},
 };
 
@@ -53,16 +50,6 @@ impl Pair {
         add(&self.bob, &self.alice);
         until("Alice is asked", || requests(&self.alice) == json!([self.bob.user]));
         answer(&self.alice, &self.bob, word);
-    }
-}
-
-/// Waits until `holds`, and fails the test when it does not within a minute.
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

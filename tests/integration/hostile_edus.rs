@@ -7,7 +7,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::{
     contacts::{OURS, add, answer, list_path, requests},
     hostile_peer::{Scene, edu},
     peer::Peer,
-    support::Client,
+    support::{Client, until},
 };
 
 /// A client that always has a poll open, until dropped.
@@ -46,15 +45,6 @@ impl Drop for Present {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             eprintln!("a client's server was gone");
         }
-    }
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -11,14 +11,17 @@ use std::{
 };
 
 use http::Method;
-use pilotlight::server::{Config, federation::client::RequestError, keys::Signer};
+use pilotlight::server::{federation::client::RequestError, keys::Signer};
 use ruma::ServerName;
 use serde_json::{Value, json};
 
 use super::{
     authority::{Authority, free_address},
     contacts::{add, answer, requests, standing},
-    support::{Client, TempDir, TestServer},
+    driven::Time,
+    presence::TICK,
+    support::{Client, TempDir, TestServer, until},
+    watching::{GRACE, PROMISE, Pair, WINDOW},
 };
 
 /// The values on the page by name and labels; every line is understood.
@@ -43,15 +46,6 @@ fn metrics(at: SocketAddr) -> BTreeMap<String, f64> {
     values
 }
 
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn peers(data: &Path, more: &[&str]) -> Output {
     let data = format!("data_dir={}", data.display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
@@ -62,10 +56,6 @@ fn peers_json(data: &Path) -> Value {
     let output = peers(data, &["--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn quick(config: &mut Config) {
-    config.presence.batch_window = Duration::from_millis(200);
 }
 
 /// Both have the other on their list, and a poll open.
@@ -118,20 +108,18 @@ fn o2_requests_polls_and_presence_are_counted_and_nobody_is_named() {
 
 #[test]
 fn o2_what_goes_between_servers_is_counted_and_each_peer_is_shown() {
-    let ca = Authority::new();
+    let (ca, time) = (Authority::new(), Time::new());
     let at = free_address();
-    let (a_name, a) = ca.server(&ca.file("ca.pem"), |config| {
-        quick(config);
-        config.metrics.listen = Some(at);
-    });
-    let (b_name, b) = ca.server(&ca.file("ca.pem"), quick);
+    let (a_name, a) = ca.driven(&time, |config| config.metrics.listen = Some(at));
+    let (b_name, b) = ca.driven(&time, |_| {});
     assert_eq!(peers_json(a.data_dir()), json!({ "server_name": a_name, "federates": true, "peers": [] }));
     let (alice, bob) = (a.register("alice"), b.register("bob"));
     acquaint(&alice, &bob);
     // Polls that end at once leave their users reading for the time of grace.
-    let look = || (alice.get("/_matrix/client/v3/sync").ok(), bob.get("/_matrix/client/v3/sync").ok());
-    until("each knows the other's user", || {
-        look();
+    for client in [&alice, &bob] {
+        client.get("/_matrix/client/v3/sync").ok();
+    }
+    time.pass_until("each knows the other's user", GRACE, || {
         [&a, &b].iter().all(|server| peers_json(server.data_dir())["peers"][0]["held"] == 1)
     });
     let all = peers_json(a.data_dir());
@@ -159,7 +147,10 @@ fn o2_what_goes_between_servers_is_counted_and_each_peer_is_shown() {
     alice
         .put(&format!("/_matrix/client/v3/presence/{}/status", alice.user), json!({ "presence": "busy" }))
         .ok();
-    until("a failure is counted", || metrics(at)["pilotlight_federation_failures_total"] >= 1.0);
+    time.pass(WINDOW - TICK);
+    assert_eq!(metrics(at)["pilotlight_federation_failures_total"], 0.0);
+    time.pass(TICK);
+    assert_eq!(metrics(at)["pilotlight_federation_failures_total"], 1.0);
     let output = peers(a.data_dir(), &[]);
     let table = String::from_utf8(output.stdout).expect("text");
     let row = table.lines().nth(1).expect("a row");
@@ -209,20 +200,18 @@ fn o2_watching_goes_on_until_the_server_ends() {
 
 #[test]
 fn o2_what_waits_for_the_end_of_a_batch_is_sent_before_the_end() {
-    let ca = Authority::new();
-    let slow = |config: &mut Config| config.presence.batch_window = Duration::from_secs(60);
-    let ((_, a), (_, b)) = (ca.server(&ca.file("ca.pem"), slow), ca.server(&ca.file("ca.pem"), slow));
+    let Pair { ca: _ca, time, a, b, .. } = Pair::new();
     let (alice, bob) = (a.register("alice"), b.register("bob"));
     acquaint(&alice, &bob);
     let status = |of: &Client| format!("/_matrix/client/v3/presence/{}/status", of.user);
     let seen = || bob.get(&status(&alice)).ok()["org.pilotlight.presence"]["state"].clone();
-    until("Bob knows of Alice", || {
-        for client in [&alice, &bob] {
-            client.get("/_matrix/client/v3/sync").ok();
-        }
-        seen() == "online"
-    });
+    for client in [&alice, &bob] {
+        client.get("/_matrix/client/v3/sync").ok();
+    }
+    time.pass(WINDOW);
+    assert_eq!(seen(), "online");
     alice.put(&status(&alice), json!({ "presence": "busy" })).ok();
+    time.settle();
     assert_eq!(seen(), "online", "the window is open");
     drop(a);
     assert_eq!(seen(), "busy");
@@ -268,12 +257,7 @@ fn o2_sigterm_ends_the_server_within_five_seconds_whatever_a_peer_and_a_client_d
 
 #[test]
 fn o2_presence_can_be_switched_off_for_one_server() {
-    let ca = Authority::new();
-    let quick = |config: &mut Config| {
-        quick(config);
-        config.presence.short_watchdog = Duration::from_secs(1);
-    };
-    let ((a_name, a), (_, b)) = (ca.server(&ca.file("ca.pem"), quick), ca.server(&ca.file("ca.pem"), quick));
+    let Pair { ca: _ca, time, a_name, a, b, .. } = Pair::new();
     let (alice, bob) = (a.register("alice"), b.register("bob"));
     acquaint(&alice, &bob);
     let seen = |by: &Client, of: &str| {
@@ -281,14 +265,15 @@ fn o2_presence_can_be_switched_off_for_one_server() {
         by.get(&format!("/_matrix/client/v3/presence/{of}/status")).ok()["org.pilotlight.presence"]["state"]
             .clone()
     };
-    until("each sees the other", || {
-        [seen(&alice, &bob.user), seen(&bob, &alice.user)].iter().all(|state| state == "online")
-    });
+    let both = || [seen(&alice, &bob.user), seen(&bob, &alice.user)];
+    both();
+    time.pass(WINDOW);
+    assert_eq!(both(), ["online", "online"]);
     let mut config = b.app().config.clone();
     config.federation.presence_deny_servers = vec![a_name];
     let b = b.restart_with(|new| *new = config);
     let bob = b.log_in("bob");
-    until("Alice's server does not know any longer", || {
+    time.pass_until("Alice's server does not know any longer", PROMISE, || {
         assert_ne!(seen(&bob, &alice.user), "online", "it asks no more");
         seen(&alice, &bob.user) == "unknown"
     });

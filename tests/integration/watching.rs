@@ -1,13 +1,14 @@
-//! Two homeservers with everything shortened, and clients on both that watch each other.
+//! Two homeservers on one time, and clients on both that watch each other.
 
 use std::{
     collections::BTreeMap,
+    net::{Shutdown, TcpStream},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use pilotlight::{
@@ -18,38 +19,67 @@ use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde_json::json;
 
 use super::{
+    authority::Authority,
     contacts::list_path,
+    driven::Time,
+    poll::{ask, connect},
     support::{Client, TestServer},
 };
 
-/// The batch window in these tests.
-pub const WINDOW: Duration = Duration::from_millis(400);
+/// The batch window, unless a server is told otherwise.
+pub const WINDOW: Duration = Duration::from_secs(10);
 
-/// Everything shortened: a promise holds for 4 s.
-pub fn quick(config: &mut Config) {
-    config.presence.batch_window = WINDOW;
-    config.presence.short_watchdog = Duration::from_secs(2);
-    config.presence.long_watchdog = Duration::from_secs(60);
-    config.presence.offline_grace = Duration::from_millis(500);
-    config.rate_limits.enabled = false;
+/// How long after their last poll users are offline and their polls are over, unless a server is told otherwise.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// The time between two reminders, unless a server is told otherwise.
+pub const SHORT_WATCHDOG: Duration = Duration::from_secs(60);
+
+/// How long what a server said holds without a sign of life from it: twice its short watchdog.
+pub const PROMISE: Duration = Duration::from_secs(120);
+
+/// Two servers that trust each other and share a time, with everything as it is unless it is told otherwise.
+pub struct Pair {
+    pub ca: Authority,
+    pub time: Time,
+    pub a_name: OwnedServerName,
+    pub a: TestServer,
+    pub b_name: OwnedServerName,
+    pub b: TestServer,
 }
 
-/// Whoever syncs once is there for the rest of the test, and no promise runs out in it.
-pub fn patient(config: &mut Config) {
-    quick(config);
-    config.presence.batch_window = PATIENT_WINDOW;
-    config.presence.short_watchdog = Duration::from_secs(60);
-    config.presence.offline_grace = Duration::from_secs(60);
-}
+impl Pair {
+    /// Everything as people have it, but for the limits on how often somebody may ask.
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
 
-/// The batch window of [`patient`] servers: everybody's change fits into it.
-pub const PATIENT_WINDOW: Duration = Duration::from_secs(4);
+    /// The same with a changed configuration, for both.
+    pub fn with(change: impl Fn(&mut Config)) -> Self {
+        let change = |config: &mut Config| {
+            config.rate_limits.enabled = false;
+            change(config);
+        };
+        let (ca, time) = (Authority::new(), Time::new());
+        let ((a_name, a), (b_name, b)) = (ca.driven(&time, change), ca.driven(&time, change));
+        Self { ca, time, a_name, a, b_name, b }
+    }
+
+    /// Lets time pass until neither has anything left to send: two windows in which no transaction goes out.
+    #[track_caller]
+    pub fn quiet(&self) {
+        quiet(&self.time, [(&self.a, &self.b_name), (&self.b, &self.a_name)]);
+    }
+}
 
 /// A client with a poll always open, that notes every presence it is told of.
+///
+/// When time has passed, everything that it was told by then is noted.
 pub struct Watcher {
     pub client: Client,
     seen: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     stop: Arc<AtomicBool>,
+    connection: TcpStream,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,13 +87,13 @@ impl Watcher {
     pub fn new(client: &Client) -> Self {
         let seen: Arc<Mutex<BTreeMap<String, Vec<String>>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
+        let (connection, held) = (connect(client), client.polls.hold());
         let thread = {
             let (client, seen, stop) = (client.clone(), Arc::clone(&seen), Arc::clone(&stop));
+            let mut connection = connection.try_clone().expect("a handle");
             std::thread::spawn(move || {
                 let mut since = String::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let path = format!("/_matrix/client/v3/sync?timeout=250{since}");
-                    let answer = client.get(&path).ok();
+                while let Some(answer) = ask(&mut connection, &client, &since) {
                     for event in answer["presence"]["events"].as_array().into_iter().flatten() {
                         let user = event["sender"].as_str().expect("a sender").to_owned();
                         let state = event["content"]["org.pilotlight.presence"]["state"].as_str();
@@ -71,11 +101,13 @@ impl Watcher {
                         let shown = format!("{}{}", state.expect("a state"), text.unwrap_or_default());
                         seen.lock().expect("no panic").entry(user).or_default().push(shown);
                     }
-                    since = format!("&since={}", answer["next_batch"].as_str().expect("a token"));
+                    since = answer["next_batch"].as_str().expect("a token").to_owned();
                 }
+                drop(held);
+                assert!(stop.load(Ordering::Relaxed), "the server ended a watcher's connection");
             })
         };
-        Self { client: client.clone(), seen, stop, thread: Some(thread) }
+        Self { client: client.clone(), seen, stop, connection, thread: Some(thread) }
     }
 
     /// Everything that was shown of `user`, in order.
@@ -83,18 +115,11 @@ impl Watcher {
         self.seen.lock().expect("no panic").get(user).cloned().unwrap_or_default()
     }
 
-    /// Waits until the last that was shown of `user` is `state`.
+    /// Asserts that the last that was shown of `user` is `state`.
     #[track_caller]
     pub fn sees(&self, user: &str, state: &str) {
-        let begun = Instant::now();
-        while self.history(user).last().is_none_or(|last| last != state) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "{user}: {state}, not {:?}",
-                self.history(user)
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let history = self.history(user);
+        assert_eq!(history.last().map(String::as_str), Some(state), "{user}: {history:?}");
     }
 
     pub fn choose(&self, state: &str) {
@@ -111,6 +136,8 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        // Fails when the server was quicker.
+        self.connection.shutdown(Shutdown::Both).ok();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             eprintln!("a watcher's server was gone");
         }
@@ -153,34 +180,24 @@ pub fn drop_from_list(who: &Client, whom: &Client) {
     who.post(&list_path(who), json!({ "drop": [whom.user] })).ok();
 }
 
-/// Waits until `holds`, and fails the test when it does not within 20 s.
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// What `from` sent to `to` so far.
 pub fn sent(from: &TestServer, to: &OwnedServerName) -> Peer {
     let federation = from.app().federation.as_ref().expect("federates");
     federation.queue.peers().remove(to).unwrap_or_default()
 }
 
-/// Waits until no more transactions are sent by either, for a while.
-pub fn quiet(a: &TestServer, a_name: &OwnedServerName, b: &TestServer, b_name: &OwnedServerName) {
-    let count = || (sent(a, b_name).sent, sent(b, a_name).sent);
-    let mut last = (count(), Instant::now());
-    let begun = Instant::now();
-    while last.1.elapsed() < WINDOW * 2 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "they do not stop talking");
-        std::thread::sleep(Duration::from_millis(20));
-        if count() != last.0 {
-            last = (count(), Instant::now());
+/// Lets time pass until each server has sent no more transactions to the server of that name for two windows.
+#[track_caller]
+pub fn quiet(time: &Time, pairs: [(&TestServer, &OwnedServerName); 2]) {
+    let count = || pairs.map(|(from, to)| sent(from, to).sent);
+    for _ in 0..20 {
+        let before = count();
+        time.pass(WINDOW * 2);
+        if count() == before {
+            return;
         }
     }
+    panic!("they do not stop talking");
 }
 
 /// What a client is told by one sync that does not wait.
