@@ -56,7 +56,7 @@ pub fn choose(who: &Client, word: &str) {
 
 #[test]
 fn l1_l2_who_is_accepted_sees_at_once_and_who_is_revoked_no_longer() {
-    let server = TestServer::start();
+    let server = TestServer::driven();
     let (alice, bob) = (server.register("alice"), server.register("bob"));
     let (mut alices, mut bobs) = (Reader::new(&alice), Reader::new(&bob));
     add(&bob, &alice);
@@ -87,7 +87,8 @@ fn l1_l2_who_is_accepted_sees_at_once_and_who_is_revoked_no_longer() {
     bobs.client = bob.clone();
     bobs.now();
     choose(&alice, "online");
-    assert_eq!(told(&bobs.wait(Duration::from_millis(200)), &alice), Vec::<String>::new());
+    server.pass(Duration::from_secs(1));
+    assert_eq!(told(&bobs.now(), &alice), Vec::<String>::new());
     assert_eq!(entry(&bob, &alice)["content"]["org.pilotlight.presence"]["state"], "unknown");
 }
 
