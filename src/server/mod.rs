@@ -18,6 +18,7 @@ pub mod http;
 pub mod json;
 pub mod keys;
 pub mod limits;
+pub mod list;
 pub mod log;
 pub mod metrics;
 pub mod presence;

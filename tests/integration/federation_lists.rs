@@ -3,10 +3,7 @@
 use http::Method;
 use pilotlight::{
     core::list::{Kind, Message},
-    server::{
-        federation::queue,
-        store::{ContactWrite, ListMessage},
-    },
+    server::{federation::queue, list::ListMessage, store::ContactWrite},
 };
 use ruma::OwnedServerName;
 use serde_json::{Value, json};

@@ -9,13 +9,14 @@ use std::{
 use parking_lot::MutexGuard;
 use ruma::{OwnedUserId, UserId};
 
-use super::{Contacts, OfUser, Settings, Sight};
+use super::{Contacts, OfUser, Sight};
 use crate::{
     core::list::{Contact, Effect, Half, List, Observed, Observing, Output},
     server::{
         api::error::{ApiError, ApiResult},
         app::App,
-        store::{AccountDataKey, ContactWrite, ListMessage},
+        list::{ListMessage, Settings},
+        store::{AccountDataKey, ContactWrite},
     },
 };
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     core::list::{Half, Kind},
-    server::store::ListMessage,
+    server::list::ListMessage,
 };
 
 /// The greatest number of a request that is taken from another server: far beyond what counting reaches,

@@ -20,7 +20,6 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedUserId, ServerName, UserId};
-use serde::{Deserialize, Serialize};
 
 pub use self::edu::is_list_edu;
 use self::{
@@ -28,25 +27,16 @@ use self::{
     sight::{Shares, Sight},
     strangers::Strangers,
 };
-use super::store::{Store, StoreError};
+use super::{
+    list::Settings,
+    store::{Store, StoreError},
+};
 use crate::core::{
-    list::{AutoAccept, Contact, List, Observed, Observing},
-    policy::{Inviter, Policy},
+    list::{Contact, List, Observed, Observing},
+    policy::Inviter,
     presence::State,
     visibility::Share,
 };
-
-/// How a user shares presence and takes invites.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// With whom the user shares their presence. Default: everyone in shared rooms, and the list.
-    pub share: Share,
-    /// Whose requests are accepted unasked. Default: of those the user observes.
-    pub auto_accept: AutoAccept,
-    /// Who may begin a private chat, by the state the user shows. Default: everybody.
-    pub invites: Policy,
-}
 
 /// The lists of all users of this server. Bounded by the bounds of each list.
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@ use crate::{
     server::{
         app::App,
         federation::queue::{Edu, Full, Key, MAX_WAITING},
-        store::{ListMessage, StoreError},
+        list::ListMessage,
+        store::StoreError,
     },
 };
 

@@ -14,7 +14,7 @@ use crate::{
     server::{
         api::error::{ApiError, ApiResult},
         app::App,
-        store::ListMessage,
+        list::ListMessage,
     },
 };
 

@@ -111,7 +111,7 @@ mod tests {
     use ruma::user_id;
 
     use super::*;
-    use crate::server::contacts::Settings;
+    use crate::server::list::Settings;
 
     #[test]
     fn l2_with_whom_a_user_shared_is_known_for_every_position() {

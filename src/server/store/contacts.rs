@@ -4,13 +4,11 @@ use ruma::{OwnedUserId, UserId};
 use rusqlite::params;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    database::Store,
-    error::StoreError,
-    events,
-    list_outbox::{self, ListMessage},
+use super::{database::Store, error::StoreError, events, list_outbox};
+use crate::{
+    core::list::Contact,
+    server::list::{ListMessage, Settings},
 };
-use crate::{core::list::Contact, server::contacts::Settings};
 
 /// What one user keeps about another one.
 pub type ContactRow = (OwnedUserId, OwnedUserId, Contact);

@@ -4,18 +4,10 @@ use ruma::{OwnedServerName, OwnedUserId, ServerName};
 use rusqlite::{Connection, params};
 
 use super::{database::Store, error::StoreError, events};
-use crate::core::list::{Half, Kind, Message};
-
-/// A message about a presence list that the contact's server has not acknowledged.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListMessage {
-    /// The user of this server.
-    pub owner: OwnedUserId,
-    /// The user of the server that is to be told.
-    pub contact: OwnedUserId,
-    /// What it is to be told.
-    pub message: Message,
-}
+use crate::{
+    core::list::{Half, Kind, Message},
+    server::list::ListMessage,
+};
 
 impl Store {
     /// The servers that are to be told something.

@@ -52,7 +52,6 @@ pub use self::{
     error::StoreError,
     events::Order,
     filters::{AddFilterError, MAX_FILTERS},
-    list_outbox::ListMessage,
     members::MembershipRow,
     open::{Access, OpenError},
     receipts::Receipt,

@@ -19,7 +19,7 @@ use crate::{
             extract::{Json, Path},
         },
         app::App,
-        contacts::Settings,
+        list::Settings,
         rooms,
         session::Session,
     },

@@ -9,5 +9,5 @@ CREATE TABLE contacts (
 -- How each user shares presence and takes invites, where it is not the default.
 CREATE TABLE contact_settings (
     owner TEXT PRIMARY KEY,
-    data  TEXT NOT NULL              -- server::contacts::Settings as JSON
+    data  TEXT NOT NULL              -- server::list::Settings as JSON
 ) STRICT, WITHOUT ROWID;
