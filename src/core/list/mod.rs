@@ -132,6 +132,22 @@ impl List {
         list
     }
 
+    /// Takes over what was stored of a contact; `None`: it was forgotten. Nothing follows from it.
+    pub fn restore(&mut self, user: &Arc<str>, stored: Option<Contact>) {
+        let listed = |contact: &Contact| usize::from(contact.relation.observing() != Observing::No);
+        let after = stored.as_ref().map_or(0, listed);
+        let before = match stored {
+            Some(contact) => self.contacts.insert(Arc::clone(user), contact),
+            None => self.contacts.remove(user),
+        };
+        self.listed = self.listed + after - before.as_ref().map_or(0, listed);
+    }
+
+    /// Takes over whom to accept unasked, as it was stored. Nothing follows from it.
+    pub fn restore_auto_accept(&mut self, auto: AutoAccept) {
+        self.auto = auto;
+    }
+
     /// What is kept about a user.
     pub fn contact(&self, user: &str) -> Option<&Contact> {
         self.contacts.get(user)

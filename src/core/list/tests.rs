@@ -187,3 +187,23 @@ fn strangers_are_bounded_and_those_done_with_make_room() {
         "who is forgotten is forgotten on the disk too"
     );
 }
+
+#[test]
+fn what_was_stored_is_taken_over_and_nothing_follows_from_it() {
+    let mut alice = list("alice");
+    alice.handle_add(&id("bob"), None).expect("there is room");
+    alice.handle_message(&id("carol"), Kind::Invite, Some(1));
+    let mut copy = list("alice");
+    for (user, contact) in alice.contacts() {
+        copy.restore(user, Some(contact.clone()));
+    }
+    copy.restore_auto_accept(AutoAccept::Everybody);
+    assert!(outputs(&mut copy).is_empty());
+    assert_eq!((names(copy.requests()), copy.entries().count()), (vec!["@carol:example.org"], 1));
+    copy.handle_message(&id("dave"), Kind::Invite, Some(1));
+    assert_eq!(names(copy.observers()), ["@dave:example.org"]);
+    copy.restore(&id("bob"), None);
+    copy.restore(&id("nobody"), None);
+    assert_eq!((copy.entries().count(), copy.contact(&id("bob"))), (0, None));
+    outputs(&mut copy);
+}
