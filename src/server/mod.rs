@@ -27,6 +27,7 @@ pub mod rooms;
 pub mod router;
 pub mod serve;
 pub mod session;
+pub mod sight;
 pub mod simulate;
 pub mod store;
 pub mod stream;

@@ -10,7 +10,7 @@ use super::{
     app::{App, error::ServeError},
     clock::Clock,
     config::{self, Config},
-    federation::{Federation, deliver::Acknowledged, tls},
+    federation::tls,
     http, router,
 };
 
@@ -152,7 +152,7 @@ impl Tasks {
             tokio::spawn(async move { typing.run().await }),
         ];
         if let Some(federation) = app.federation.clone() {
-            tasks.push(tokio::spawn(speak(Arc::clone(app), federation)));
+            tasks.push(tokio::spawn(async move { federation.run().await }));
         }
         Self(tasks)
     }
@@ -162,18 +162,6 @@ impl Drop for Tasks {
     fn drop(&mut self) {
         self.0.iter().for_each(JoinHandle::abort);
     }
-}
-
-/// Speaks with other servers; what is said about lists is kept with them until it is acknowledged.
-async fn speak(app: Arc<App>, federation: Arc<Federation>) {
-    if let Err(error) = app.resume_list_messages().await {
-        tracing::error!(%error, "messages about presence lists cannot be read");
-    }
-    let acknowledged = Acknowledged::new(move |server, edus| {
-        let app = Arc::clone(&app);
-        async move { app.handle_list_edus_delivered(&server, &edus).await }
-    });
-    federation.run(acknowledged).await;
 }
 
 /// Takes an address; with port 0 the system chooses the port.

@@ -157,18 +157,18 @@ pub fn now<T>(what: impl Future<Output = T>) -> T {
 /// `observer`, of `a`, has `observed`, of `b`, on their list, who has accepted.
 pub fn observe(a: &TestServer, observer: &str, b: &TestServer, observed: &str) {
     let (near, far) = (id(observer), id(observed));
-    now(a.app().change_list(&near, |list| {
+    now(a.app().contacts.change(&near, |list| {
         list.handle_add(&Arc::from(observed), None).expect("room");
         Ok(())
     }))
     .expect("it can be written");
-    now(b.app().change_list(&far, |list| {
+    now(b.app().contacts.change(&far, |list| {
         list.handle_message(&Arc::from(observer), Kind::Invite, Some(1));
         list.handle_accept(&Arc::from(observer)).expect("a request");
         Ok(())
     }))
     .expect("it can be written");
-    now(a.app().change_list(&near, |list| {
+    now(a.app().contacts.change(&near, |list| {
         list.handle_message(&Arc::from(observed), Kind::Accept, Some(1));
         Ok(())
     }))

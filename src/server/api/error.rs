@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use crate::server::{
-    accounts, federation,
+    accounts, contacts, federation,
     finish::Interrupted,
     limits::TooMany,
     presence,
@@ -154,6 +154,19 @@ impl From<accounts::refusal::Refusal> for ApiError {
             Refusal::Busy(wait) => Self::limit_exceeded(wait),
             Refusal::Store(e) => e.into(),
             Refusal::Internal(e) => Self::internal(e),
+        }
+    }
+}
+
+impl From<contacts::refusal::Refusal> for ApiError {
+    fn from(refusal: contacts::refusal::Refusal) -> Self {
+        use contacts::refusal::Refusal;
+        match refusal {
+            Refusal::NoSuchUser | Refusal::NoRequest(_) => Self::not_found(refusal.to_string()),
+            Refusal::NotShared(_) => Self::forbidden(refusal.to_string()),
+            Refusal::Add(_) | Refusal::Group(_) => Self::invalid_param(refusal.to_string()),
+            Refusal::Store(e) => e.into(),
+            Refusal::Interrupted(e) => e.into(),
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, UserId};
 
 use super::parts::App;
-use crate::server::{finish::finish, profile::ProfileField, rooms};
+use crate::{
+    core::presence::State,
+    server::{change::position::LivePosition, finish::finish, profile::ProfileField, rooms},
+};
 
 impl App {
     /// Sets or removes a part of the user's profile; then everybody who sees the user is told (P10).
@@ -24,5 +27,37 @@ impl App {
             app.rooms.handle_profile_change(&user).await
         })
         .await
+    }
+
+    /// Whether `inviter` may begin a private chat with `target` (L7). A hidden user answers as an
+    /// offline one.
+    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
+        let shown = self.presence.event(target).map_or(State::Offline, |event| event.state());
+        self.contacts.may_invite(inviter, target, shown)
+    }
+
+    /// Whether the user wants to look offline: nothing they do may show (P4).
+    pub fn is_hidden(&self, user: &UserId) -> bool {
+        self.presence.is_hidden(user, self.now())
+    }
+
+    /// The content of the presence event of `user`, as `observer` (who may see it) gets it.
+    pub fn presence_content(&self, observer: &UserId, user: &UserId) -> Vec<u8> {
+        let now = self.now();
+        let mut out = Vec::new();
+        if observer == user
+            && let Some(own) = self.presence.own_event(user, LivePosition::START, now)
+        {
+            own.write_content(&mut out, now);
+        } else if let Some(event) = self.presence.event(user) {
+            event.write_content(&mut out, now);
+        } else {
+            let state =
+                if user.server_name() == self.server_name() { State::Offline } else { State::Unknown };
+            out.extend_from_slice(br#"{"presence":"offline","org.pilotlight.presence":{"state":""#);
+            out.extend_from_slice(state.as_str().as_bytes());
+            out.extend_from_slice(br#""}}"#);
+        }
+        out
     }
 }

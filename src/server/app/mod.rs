@@ -2,6 +2,7 @@
 
 mod acts;
 pub mod error;
+mod lists;
 mod open;
 mod parts;
 mod subscribe;

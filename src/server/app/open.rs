@@ -8,13 +8,14 @@ use crate::server::{
     change::{feed::Feed, position::Live},
     clock::Clock,
     config::Config,
-    contacts::Contacts,
+    contacts::lists::Contacts,
     devices::{keys::Keys, to_device::Inboxes},
     federation::Federation,
     keys::Signer,
     limits::RateLimits,
     presence::{Board, Presence},
     rooms::{Rooms, receipts::Receipts, typing::Typing},
+    sight::Sight,
     store::{Access, OpenError, Store, StoreError},
     stream::{self, Filters, Unread},
 };
@@ -71,7 +72,12 @@ impl App {
         );
         let presence = Arc::new(presence.await.map_err(damaged)?);
         let own_data = Arc::new(OwnData::load(Arc::clone(&store)).await.map_err(damaged)?);
+        let ours = config.server_name.clone();
+        let contacts = Contacts::load(Arc::clone(&store), clock.clone(), ours.clone()).await;
+        let contacts = Arc::new(contacts.map_err(damaged)?);
+        let sight = Sight::new(Arc::clone(&contacts), Arc::clone(&rooms.members), ours, Arc::clone(&live));
         let stream = stream::Parts {
+            sight: Arc::new(sight),
             clock: clock.clone(),
             live: Arc::clone(&live),
             wakers: Arc::default(),
@@ -99,7 +105,8 @@ impl App {
             keys: Arc::clone(&stream.keys),
             rooms: Arc::new(rooms),
             federation,
-            contacts: Contacts::load(&store).await.map_err(damaged)?,
+            contacts,
+            sight: Arc::clone(&stream.sight),
             board,
             presence,
             typing: Arc::clone(&stream.typing),

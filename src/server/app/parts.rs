@@ -11,13 +11,14 @@ use crate::{
         change::{feed::Feed, position::Live, wakers::Wakers},
         clock::Clock,
         config::Config,
-        contacts::Contacts,
+        contacts::lists::Contacts,
         devices::{keys::Keys, to_device::Inboxes},
         federation::Federation,
         limits::RateLimits,
         metrics::Metrics,
         presence::{Board, Presence},
         rooms::{Rooms, receipts::Receipts, typing::Typing},
+        sight::Sight,
         store::Store,
         stream,
     },
@@ -47,7 +48,9 @@ pub struct App {
     /// The traffic with other servers; `None`: this server is on its own.
     pub federation: Option<Arc<Federation>>,
     /// Everybody's presence list.
-    pub contacts: Contacts,
+    pub contacts: Arc<Contacts>,
+    /// Who sees whom.
+    pub sight: Arc<Sight>,
     /// The presence of this server's users.
     pub presence: Arc<Presence>,
     /// What readers are told of everybody's presence.

@@ -1,18 +1,19 @@
 //! Who hears of which change.
 
-use std::sync::Weak;
+use std::{collections::BTreeSet, sync::Weak};
 
 use ruma::{OwnedUserId, RoomId, UserId};
 
 use super::parts::App;
 use crate::{
-    core::{federation::Status, presence},
+    core::{federation::Status, presence, visibility::Share},
     server::{
         change::{
             feed::{Change, Subscriber},
             position::LivePosition,
         },
         event::stored::StoredEvent,
+        list::ListRow,
     },
 };
 
@@ -39,6 +40,10 @@ impl Subscriber for Subscribers {
                 app.presence.follow(change);
             }
             Change::PresenceDelivery { .. } => app.presence.follow(change),
+            Change::PresenceList { .. } | Change::PresenceSettings { .. } => {
+                app.contacts.follow(change);
+                app.sight.follow(change);
+            }
             Change::Rewritten(_)
             | Change::DeviceList { .. }
             | Change::Profile { .. }
@@ -71,6 +76,15 @@ impl Subscriber for Subscribers {
                 | Change::ToDevice { user, .. }
                 | Change::AccountData { user, .. }
                 | Change::KeysLeft { user, .. } => app.wakers.wake(user),
+                Change::PresenceList { rows, .. } => {
+                    if let Some(federation) = &app.federation {
+                        federation.lists.handle_change(change);
+                    }
+                    app.show_lists(rows);
+                }
+                Change::PresenceSettings { owner, settings, shared_before } => {
+                    app.show_share(owner, *shared_before, settings.share);
+                }
                 Change::PresenceDelivery { session, .. } => app.wakers.wake(&session.user),
                 Change::Presence { user, change, position, status } => {
                     app.tell_presence(user, *change, *position, status);
@@ -87,14 +101,31 @@ impl Subscriber for Subscribers {
 }
 
 impl App {
+    /// Lists are different: the servers of those on them are to know, and the readers of whoever came to see
+    /// somebody by it, or ceased to.
+    fn show_lists(&self, rows: &[ListRow]) {
+        let elsewhere = rows.iter().filter(|row| row.contact.server_name() != self.server_name());
+        let owners: BTreeSet<&OwnedUserId> = elsewhere.map(|row| &row.owner).collect();
+        owners.into_iter().for_each(|owner| self.refresh_across(owner));
+        self.sight.each_affected(rows, |observer| self.wakers.wake(observer));
+    }
+
+    /// A user shares with others than before: everybody is to know who could see them or can.
+    fn show_share(&self, owner: &UserId, before: Share, after: Share) {
+        if before != after {
+            self.refresh_across(owner);
+            self.sight.each_observer_by(owner, before.max(after), |observer| self.wakers.wake(observer));
+        }
+    }
+
     /// Brings federation up to date with the list of `owner`, and with whom they share. Of one user this is
-    /// called in the order of the changes: by whoever holds the lock on writing lists.
-    pub(in crate::server) fn refresh_across(&self, owner: &UserId) {
+    /// called in the order of the changes: they are told in it.
+    fn refresh_across(&self, owner: &UserId) {
         if owner.server_name() != self.server_name() {
             return;
         }
         if let Some(federation) = &self.federation {
-            let across = self.contacts.across(owner);
+            let across = self.sight.across(owner);
             federation.presence.handle_lists(owner, across, || self.presence.status(owner));
         }
     }
@@ -119,7 +150,7 @@ impl App {
             presence::Change::Quiet => {}
             presence::Change::Visible => {
                 self.metrics.presence_changes.add(1);
-                self.wake_observers(user);
+                self.sight.each_observer(user, |observer| self.wakers.wake(observer));
             }
         }
         if let Some(federation) = &self.federation {

@@ -11,9 +11,10 @@ use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 
 use super::position::{LivePosition, LogPosition};
 use crate::{
-    core::{federation::Status, presence},
+    core::{federation::Status, presence, visibility::Share},
     server::{
         event::stored::StoredEvent,
+        list::{ListMessage, ListRow, Settings},
         profile::Profile,
         session::{Session, TokenHash},
     },
@@ -84,6 +85,22 @@ pub enum Change {
         user: OwnedUserId,
         /// What they are.
         profile: Profile,
+    },
+    /// What users of this server keep of others on their presence lists is different, in one step (L1 to L5).
+    PresenceList {
+        /// Of each pair what is different.
+        rows: Vec<ListRow>,
+        /// What other servers are to be told of it.
+        outbox: Vec<ListMessage>,
+    },
+    /// A user shares presence or takes invites in another way (L6, L7).
+    PresenceSettings {
+        /// Who.
+        owner: OwnedUserId,
+        /// How, from here on.
+        settings: Settings,
+        /// With whom they shared until now.
+        shared_before: Share,
     },
     /// A device wants to be told of presence, or not any longer (L8).
     PresenceDelivery {

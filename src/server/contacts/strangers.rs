@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedServerName, ServerName, UserId};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 
 use crate::core::list::{Contact, Observed, Observing};
 
@@ -37,12 +37,8 @@ impl Strangers {
         if server == ours {
             return;
         }
-        let is_stranger = kept.is_some_and(|contact| {
-            let relation = &contact.relation;
-            relation.observing() == Observing::No && relation.observed() != Observed::Yes
-        });
         let pair = (Arc::clone(owner), Arc::clone(user));
-        if is_stranger {
+        if kept.is_some_and(is_stranger) {
             let added = self.of.entry(server).or_default().insert(pair);
             self.count += usize::from(added);
         } else if let Some(strangers) = self.of.get_mut(&server) {
@@ -53,15 +49,31 @@ impl Strangers {
         }
     }
 
-    /// Whether there is room for one more stranger of `server` with `owner`.
-    pub(super) fn has_room(&self, owner: &str, server: &ServerName) -> bool {
-        let Some(strangers) = self.of.get(server) else { return self.count < MAX_OF_ALL };
-        let from = (Arc::from(owner), Arc::from(""));
-        let of_owner = strangers.range(from..).take_while(|(other, _)| **other == *owner);
-        self.count < MAX_OF_ALL
-            && strangers.len() < MAX_OF_SERVER
-            && of_owner.take(MAX_OF_USER).count() < MAX_OF_USER
+    /// Whether there is room for one more stranger of `server` with `owner`, beside `more` that are about to be
+    /// kept.
+    pub(super) fn has_room(
+        &self,
+        owner: &UserId,
+        server: &ServerName,
+        more: &[(OwnedUserId, OwnedServerName)],
+    ) -> bool {
+        let of_server = more.iter().filter(|(_, of)| of == server);
+        let more_of_server = of_server.clone().count();
+        let more_of_owner = of_server.filter(|(with, _)| with == owner).count();
+        let strangers = self.of.get(server);
+        let from = (Arc::from(owner.as_str()), Arc::from(""));
+        let of_owner = strangers.into_iter().flat_map(|strangers| strangers.range(from.clone()..));
+        let of_owner = of_owner.take_while(|(other, _)| **other == *owner.as_str());
+        self.count + more.len() < MAX_OF_ALL
+            && strangers.map_or(0, BTreeSet::len) + more_of_server < MAX_OF_SERVER
+            && of_owner.take(MAX_OF_USER).count() + more_of_owner < MAX_OF_USER
     }
+}
+
+/// Whether nobody wants whom this is kept of: they ask and were not answered, were denied, or withdrew.
+pub(super) fn is_stranger(contact: &Contact) -> bool {
+    let relation = &contact.relation;
+    relation.observing() == Observing::No && relation.observed() != Observed::Yes
 }
 
 #[cfg(test)]
@@ -86,13 +98,20 @@ mod tests {
             let (owner, user) = (Arc::from(format!("@u{owner:02}:here")), Arc::from(format!("@{n}:spam")));
             strangers.handle_contact(&owner, &user, contact);
         };
+        let owner = |owner: usize| UserId::parse(format!("@u{owner:02}:here")).unwrap();
+        let room = |strangers: &Strangers, of, server| strangers.has_room(&owner(of), server, &[]);
+        let more = |of, server: &ServerName| (owner(of), server.to_owned());
         for n in 0..MAX_OF_USER {
-            assert!(strangers.has_room("@u00:here", &spam));
+            assert!(room(&strangers, 0, &spam));
             asks(&mut strangers, 0, n, Some(&asker(None)));
         }
-        assert!(!strangers.has_room("@u00:here", &spam));
-        assert!(strangers.has_room("@u00:here", &other) && strangers.has_room("@u01:here", &spam));
-        for (end, room) in [
+        assert!(!room(&strangers, 0, &spam));
+        let few = |of| vec![more(of, &spam); MAX_OF_USER];
+        assert!(
+            !strangers.has_room(&owner(1), &spam, &few(1)) && strangers.has_room(&owner(1), &spam, &few(2))
+        );
+        assert!(room(&strangers, 0, &other) && room(&strangers, 1, &spam));
+        for (end, has_room) in [
             (Some(asker(Some(Wish::Accept))), true),
             (Some(asker(Some(Wish::Deny))), false),
             (None, true),
@@ -100,12 +119,12 @@ mod tests {
             (Some(asker(None)), false),
         ] {
             asks(&mut strangers, 0, 7, end.as_ref());
-            assert_eq!(strangers.has_room("@u00:here", &spam), room, "{end:?}");
+            assert_eq!(room(&strangers, 0, &spam), has_room, "{end:?}");
         }
         for owner in 1..MAX_OF_SERVER / MAX_OF_USER {
             (0..MAX_OF_USER).for_each(|n| asks(&mut strangers, owner, n, Some(&asker(None))));
         }
-        assert!(!strangers.has_room("@u99:here", &spam) && strangers.has_room("@u99:here", &other));
+        assert!(!room(&strangers, 99, &spam) && room(&strangers, 99, &other));
         assert_eq!(strangers.count, MAX_OF_SERVER);
     }
 }

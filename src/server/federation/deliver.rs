@@ -1,8 +1,6 @@
 //! Takes what is due out of the queue and sends it: `PUT /_matrix/federation/v1/send/{txnId}`.
 
 use std::{
-    fmt,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::{
     client::{Client, RequestError},
+    list_outbox::ListOutbox,
     presence::Presence,
     queue::{Edu, Key, Queue, Transaction},
 };
@@ -72,29 +71,6 @@ impl<'a> From<&'a Edu> for BodyEdu<'a> {
     }
 }
 
-/// Who keeps what is said about lists until it is acknowledged: told of these EDUs when the server has them,
-/// before the queue forgets the transaction.
-#[derive(Clone)]
-pub struct Acknowledged(Arc<dyn Fn(OwnedServerName, Vec<Edu>) -> Done + Send + Sync>);
-
-/// The end of something that takes its time.
-type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-impl Acknowledged {
-    /// Calls `handle` with the destination and the EDUs.
-    pub fn new<F: Future<Output = ()> + Send + 'static>(
-        handle: impl Fn(OwnedServerName, Vec<Edu>) -> F + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(move |destination, edus| Box::pin(handle(destination, edus))))
-    }
-}
-
-impl fmt::Debug for Acknowledged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acknowledged").finish_non_exhaustive()
-    }
-}
-
 /// Takes what is due out of the queue, and sends it.
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -105,19 +81,20 @@ pub(super) struct Delivery {
     pub(super) policy: Arc<Policy>,
     pub(super) queue: Arc<Queue>,
     pub(super) presence: Arc<Presence>,
+    pub(super) lists: Arc<ListOutbox>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ids: TransactionIds,
 }
 
 impl Delivery {
     /// Sends what is queued for other servers, until the task is dropped.
-    pub(super) async fn run(self: &Arc<Self>, acknowledged: Acknowledged) {
+    pub(super) async fn run(self: &Arc<Self>) {
         let mut under_way = JoinSet::new();
         loop {
             let wake = loop {
                 match self.queue.next(self.clock.now()) {
                     Ok(transaction) => {
-                        under_way.spawn(Arc::clone(self).deliver(transaction, acknowledged.clone()));
+                        under_way.spawn(Arc::clone(self).deliver(transaction));
                     }
                     Err(wake) => break wake,
                 }
@@ -147,17 +124,13 @@ impl Delivery {
         }
     }
 
-    async fn deliver(self: Arc<Self>, transaction: Transaction, acknowledged: Acknowledged) {
+    async fn deliver(self: Arc<Self>, transaction: Transaction) {
         let destination = &transaction.destination;
         match self.put(&transaction).await {
             Ok(bytes) => {
                 tracing::trace!(%destination, edus = transaction.edus.len(), bytes, "transaction acknowledged");
                 self.tell_presence(&transaction, Outcome::Delivered);
-                let is_of_lists = |edu: &&Edu| matches!(edu.key, Key::List { .. });
-                let of_lists: Vec<Edu> = transaction.edus.iter().filter(is_of_lists).cloned().collect();
-                if !of_lists.is_empty() {
-                    (acknowledged.0)(destination.clone(), of_lists).await;
-                }
+                self.lists.handle_delivered(destination, &transaction.edus).await;
                 self.queue.handle_delivered(&transaction, bytes);
                 self.metrics.sent.count(transaction.edus.len(), bytes);
             }

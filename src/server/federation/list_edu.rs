@@ -1,15 +1,15 @@
-//! What servers say to each other of presence lists, on the wire.
+//! What servers say to each other of presence lists: on the wire, and whether one may say it.
 //!
 //! The EDUs `m.presence_invite`, `m.presence_accept` and `m.presence_deny` as early Matrix servers had
 //! them, and `org.pilotlight.presence_drop`. Ours carry the number of the request beside.
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    core::list::{Half, Kind},
-    server::list::ListMessage,
+    core::list::{Half, Kind, Message},
+    server::{config::servers::Policy, list::ListMessage},
 };
 
 /// The greatest number of a request that is taken from another server: far beyond what counting reaches,
@@ -18,11 +18,26 @@ const MAX_SEQ: u64 = 1 << 52;
 
 /// What one user's server says to another's about who observes whom.
 #[derive(Debug)]
-pub(super) struct ListEdu {
+pub struct ListEdu {
+    /// What it says.
     pub kind: Kind,
+    /// Who observes, or wants to.
     pub observer: OwnedUserId,
+    /// Who is observed.
     pub observed: OwnedUserId,
+    /// The observer's number of the request, at most 2^52; servers other than ours say none.
     pub seq: Option<u64>,
+}
+
+/// On whose word an EDU is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Between<'a> {
+    /// The server that sent it.
+    pub origin: &'a ServerName,
+    /// This server.
+    pub own: &'a ServerName,
+    /// With whom the operator of this server shares presence.
+    pub policy: &'a Policy,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -40,8 +55,34 @@ struct Ours {
 }
 
 impl ListEdu {
-    /// Reads the content of an EDU of the type of `kind`; an error says what is wrong with it.
-    pub(super) fn parse(kind: Kind, content: &RawValue) -> Result<Self, &'static str> {
+    /// Reads an EDU of a type, and judges whether it is for `between.origin` to say.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn judged(edu_type: &str, content: &RawValue, between: Between<'_>) -> Result<Self, &'static str> {
+        let Between { origin, own, policy } = between;
+        let kind = kind_of(edu_type).ok_or("it is not about a presence list")?;
+        let edu = Self::parse(kind, content)?;
+        if edu.speaker().server_name() != origin || origin == own {
+            return Err("a server speaks for its own users only");
+        }
+        if edu.addressee().server_name() != own {
+            return Err("the other user is not of this server");
+        }
+        if !policy.shares_presence_with(origin) {
+            return Err("no presence is shared with that server");
+        }
+        Ok(edu)
+    }
+
+    /// The answer to a request that is not kept: as of a user who denies, so that it does not say whether there
+    /// is such a user.
+    pub fn into_denial(self) -> ListMessage {
+        let message = Message { kind: Kind::Deny, seq: self.seq.unwrap_or(1) };
+        ListMessage { owner: self.observed, contact: self.observer, message }
+    }
+
+    fn parse(kind: Kind, content: &RawValue) -> Result<Self, &'static str> {
         let content: Content =
             serde_json::from_str(content.get()).map_err(|_| "the content is not that of a presence list")?;
         let seq = content.ours.and_then(|ours| ours.seq);
@@ -52,7 +93,7 @@ impl ListEdu {
     }
 
     /// For whom the sending server speaks.
-    pub(super) fn speaker(&self) -> &UserId {
+    pub fn speaker(&self) -> &UserId {
         match self.kind.half() {
             Half::Asking => &self.observer,
             Half::Answering => &self.observed,
@@ -60,7 +101,7 @@ impl ListEdu {
     }
 
     /// Who is spoken to.
-    pub(super) fn addressee(&self) -> &UserId {
+    pub fn addressee(&self) -> &UserId {
         match self.kind.half() {
             Half::Asking => &self.observed,
             Half::Answering => &self.observer,
@@ -108,7 +149,7 @@ pub(super) fn content(message: &ListMessage) -> Box<RawValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::list::Message;
+    use crate::server::config::Federation;
 
     fn raw(json: &str) -> Box<RawValue> {
         RawValue::from_string(json.to_owned()).expect("JSON")
@@ -142,6 +183,32 @@ mod tests {
         }
         for bad in [r#"{"observer_user":"@a:a"}"#, r#"{"observer_user":"a","observed_user":"@b:b"}"#, "[]"] {
             assert!(ListEdu::parse(Kind::Invite, &raw(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn l2_a_server_speaks_for_its_own_users_to_ours_where_presence_is_shared() {
+        let spam = Federation {
+            presence_deny_servers: vec!["spam".try_into().expect("a name")],
+            ..Federation::default()
+        };
+        let policy = Policy::new(&spam);
+        let own: &ServerName = "here".try_into().expect("a name");
+        for (edu_type, observer, observed, origin, taken) in [
+            ("m.presence_invite", "@a:there", "@b:here", "there", true),
+            ("m.presence_accept", "@b:here", "@a:there", "there", true),
+            ("m.presence_accept", "@a:there", "@b:here", "there", false),
+            ("m.presence_invite", "@b:here", "@a:there", "there", false),
+            ("m.presence_invite", "@a:elsewhere", "@b:here", "there", false),
+            ("m.presence_invite", "@a:there", "@b:elsewhere", "there", false),
+            ("m.presence_invite", "@a:here", "@b:here", "here", false),
+            ("m.presence_invite", "@a:spam", "@b:here", "spam", false),
+            ("m.presence", "@a:there", "@b:here", "there", false),
+        ] {
+            let json = format!(r#"{{"observer_user":"{observer}","observed_user":"{observed}"}}"#);
+            let between = Between { origin: origin.try_into().expect("a name"), own, policy: &policy };
+            let judged = ListEdu::judged(edu_type, &raw(&json), between);
+            assert_eq!(judged.is_ok(), taken, "{edu_type} {observer} {observed} {origin}");
         }
     }
 }

@@ -3,18 +3,25 @@
 //! Kept in the store with the contact that it is about, and written in the same step. The queue for the
 //! destination tries until it is there; after a restart everything is given to the queues again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
-use super::{edu, locked};
+use super::{
+    list_edu,
+    queue::{Edu, Full, Key, MAX_WAITING, Queue},
+};
 use crate::{
     core::list::{Half, Message},
     server::{
-        app::App,
-        federation::queue::{Edu, Full, Key, MAX_WAITING},
+        change::feed::Change,
+        config::servers::Policy,
         list::ListMessage,
-        store::StoreError,
+        store::{Store, StoreError},
     },
 };
 
@@ -22,9 +29,19 @@ use crate::{
 const MAX_DENIALS: usize = 1_000;
 const MAX_DENIALS_OF_ALL: usize = 50_000;
 
+/// What other servers are to be told. What a list leads to is in the store, without a bound of its own beside
+/// that of the lists; of it the queue holds as much as it takes.
+#[derive(Debug)]
+pub struct ListOutbox {
+    store: Arc<Store>,
+    queue: Arc<Queue>,
+    policy: Arc<Policy>,
+    waiting: Mutex<Waiting>,
+}
+
 /// What waits beside the store.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+struct Waiting {
     /// Denials of requests that are not kept: who was asked, and who asks, for each server.
     denials: BTreeMap<OwnedServerName, BTreeSet<(OwnedUserId, OwnedUserId)>>,
     denial_count: usize,
@@ -32,44 +49,47 @@ pub(super) struct Outbox {
     overflowed: BTreeSet<OwnedServerName>,
 }
 
-impl App {
+impl ListOutbox {
+    /// Nothing was given to the queue yet.
+    pub fn new(store: Arc<Store>, queue: Arc<Queue>, policy: Arc<Policy>) -> Self {
+        Self { store, queue, policy, waiting: Mutex::default() }
+    }
+
     /// Gives everything that is not acknowledged to the queues; once, at start.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read.
-    pub async fn resume_list_messages(&self) -> Result<(), StoreError> {
+    pub async fn resume(&self) -> Result<(), StoreError> {
         for server in self.store.list_outbox_servers().await? {
             self.refill(&server).await?;
         }
         Ok(())
     }
 
-    /// Has the contact's server told, unless the operator wants no presence shared with it; then the message waits
-    /// in the store until a start at which it is wanted.
-    pub(super) fn send_list_message(&self, message: &ListMessage) {
-        let server = message.contact.server_name();
-        if self.push_list_message(message) == Err(Full) {
-            locked(&self.contacts.outbox).overflowed.insert(server.to_owned());
+    /// Has the servers told whom a change of lists concerns.
+    pub fn handle_change(&self, change: &Change) {
+        if let Change::PresenceList { outbox, .. } = change {
+            outbox.iter().for_each(|message| self.send(message));
         }
     }
 
     /// Denies a request that is not kept. This is not kept either: whoever asks for many users that do not
     /// exist leaves nothing on the disk.
-    pub(super) fn send_denial(&self, denial: &ListMessage) {
-        if locked(&self.contacts.outbox).handle_denial(denial) && self.push_list_message(denial).is_err() {
-            locked(&self.contacts.outbox).handle_delivered(denial);
+    pub fn send_denial(&self, denial: &ListMessage) {
+        if self.lock().handle_denial(denial) && self.push(denial).is_err() {
+            self.lock().handle_delivered(denial);
         }
     }
 
     /// Their server has acknowledged these EDUs: it has on its disk what they say of presence lists.
-    pub async fn handle_list_edus_delivered(&self, server: &ServerName, edus: &[Edu]) {
-        let messages: Vec<ListMessage> = edus.iter().filter_map(|edu| self.list_message(edu)).collect();
+    pub async fn handle_delivered(&self, server: &ServerName, edus: &[Edu]) {
+        let messages: Vec<ListMessage> = edus.iter().filter_map(message).collect();
         if messages.is_empty() {
             return;
         }
         {
-            let mut outbox = locked(&self.contacts.outbox);
-            messages.iter().for_each(|message| outbox.handle_delivered(message));
+            let mut waiting = self.lock();
+            messages.iter().for_each(|message| waiting.handle_delivered(message));
         }
         let mut done = self.store.acknowledge_list_messages(messages).await;
         if self.is_to_refill(server) {
@@ -83,52 +103,62 @@ impl App {
         }
     }
 
+    /// Has the contact's server told, unless the operator wants no presence shared with it; then the message waits
+    /// in the store until a start at which it is wanted.
+    fn send(&self, message: &ListMessage) {
+        if self.push(message) == Err(Full) {
+            self.lock().overflowed.insert(message.contact.server_name().to_owned());
+        }
+    }
+
     /// Whether the queue has much room, and there are messages that it did not take.
     fn is_to_refill(&self, server: &ServerName) -> bool {
-        let Some(federation) = &self.federation else { return false };
-        federation.queue.waiting(server) < MAX_WAITING / 2
-            && locked(&self.contacts.outbox).overflowed.remove(server)
+        self.queue.waiting(server) < MAX_WAITING / 2 && self.lock().overflowed.remove(server)
     }
 
     /// Gives as many messages to the queue as it holds; those that it holds already are the same.
     async fn refill(&self, server: &ServerName) -> Result<(), StoreError> {
         let messages = self.store.list_outbox(server, MAX_WAITING).await?;
         if messages.len() == MAX_WAITING {
-            locked(&self.contacts.outbox).overflowed.insert(server.to_owned());
+            self.lock().overflowed.insert(server.to_owned());
         }
-        messages.iter().for_each(|message| self.send_list_message(message));
+        messages.iter().for_each(|message| self.send(message));
         Ok(())
     }
 
-    fn push_list_message(&self, message: &ListMessage) -> Result<(), Full> {
+    fn push(&self, message: &ListMessage) -> Result<(), Full> {
         let server = message.contact.server_name();
-        let Some(federation) = self.federation.as_ref().filter(|_| self.shares_presence_with(server)) else {
+        if !self.policy.shares_presence_with(server) {
             return Ok(());
-        };
-        let (observer, observed) = edu::pair(message);
+        }
+        let (observer, observed) = list_edu::pair(message);
         let edu = Edu {
-            kind: edu::edu_type(message.message.kind),
-            content: edu::content(message),
+            kind: list_edu::edu_type(message.message.kind),
+            content: list_edu::content(message),
             brief: None,
             key: Key::List { observer, observed },
             seq: message.message.seq,
         };
-        federation.queue.push(server, edu)
+        self.queue.push(server, edu)
     }
 
-    /// The message that an EDU of ours says, if it is about presence lists.
-    fn list_message(&self, edu: &Edu) -> Option<ListMessage> {
-        let kind = edu::kind_of(edu.kind)?;
-        let Key::List { observer, observed } = edu.key.clone() else { return None };
-        let (owner, contact) = match kind.half() {
-            Half::Asking => (observer, observed),
-            Half::Answering => (observed, observer),
-        };
-        Some(ListMessage { owner, contact, message: Message { kind, seq: edu.seq } })
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock()
     }
 }
 
-impl Outbox {
+/// The message that an EDU of ours says, if it is about presence lists.
+fn message(edu: &Edu) -> Option<ListMessage> {
+    let kind = list_edu::kind_of(edu.kind)?;
+    let Key::List { observer, observed } = edu.key.clone() else { return None };
+    let (owner, contact) = match kind.half() {
+        Half::Asking => (observer, observed),
+        Half::Answering => (observed, observer),
+    };
+    Some(ListMessage { owner, contact, message: Message { kind, seq: edu.seq } })
+}
+
+impl Waiting {
     /// Whether there is room for one more.
     fn handle_denial(&mut self, denial: &ListMessage) -> bool {
         let waiting = self.denials.entry(denial.contact.server_name().to_owned()).or_default();
@@ -157,8 +187,59 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ruma::server_name;
+
     use super::*;
-    use crate::core::list::Kind;
+    use crate::{
+        core::{list::Kind, time::Instant},
+        server::{
+            config::Federation,
+            store::{Access, ContactWrite},
+        },
+    };
+
+    #[tokio::test]
+    async fn l2_what_a_list_leads_to_is_queued_once_and_kept_until_it_is_acknowledged() {
+        let folder = std::env::temp_dir().join(format!("pilotlight-outbox-{}", std::process::id()));
+        let store = Store::open(&folder, server_name!("here"), Access::Sole, Arc::default()).expect("opens");
+        let (store, queue) = (Arc::new(store), Arc::new(Queue::new(1, (Duration::ZERO, Duration::ZERO))));
+        let (friend, spam) = (server_name!("friend"), server_name!("spam"));
+        let denied = Federation { presence_deny_servers: vec![spam.to_owned()], ..Federation::default() };
+        let lists = ListOutbox::new(Arc::clone(&store), Arc::clone(&queue), Arc::new(Policy::new(&denied)));
+        let drops = |server: &ServerName| ListMessage {
+            owner: "@ann:here".try_into().expect("a user ID"),
+            contact: format!("@bob:{server}").try_into().expect("a user ID"),
+            message: Message { kind: Kind::Drop, seq: 3 },
+        };
+        let outbox = vec![drops(friend), drops(spam)];
+        let write = ContactWrite { outbox: outbox.clone(), ..ContactWrite::default() };
+        store.put_contacts(write).await.expect("is written");
+        let waiting = || (queue.waiting(friend), queue.waiting(spam));
+        lists.handle_change(&Change::PresenceList { rows: Vec::new(), outbox });
+        assert_eq!(waiting(), (1, 0), "nothing is said where no presence is shared");
+        lists.resume().await.expect("can be read");
+        assert_eq!(waiting(), (1, 0), "it is with the queue already");
+        let transaction = queue.next(Instant::from_millis(1)).expect("is due");
+        lists.handle_delivered(friend, &transaction.edus).await;
+        let left = async |server| store.list_outbox(server, 10).await.expect("can be read").len();
+        assert_eq!((left(friend).await, left(spam).await), (0, 1));
+        store.close().await;
+        std::fs::remove_dir_all(folder).expect("can be removed");
+    }
+
+    #[test]
+    fn a_denial_that_waits_is_with_the_queue_and_one_beyond_the_bound_is_not() {
+        let folder = std::env::temp_dir().join(format!("pilotlight-denials-{}", std::process::id()));
+        let store = Store::open(&folder, server_name!("here"), Access::Sole, Arc::default()).expect("opens");
+        let queue = Arc::new(Queue::new(1, (Duration::ZERO, Duration::ZERO)));
+        let policy = Arc::new(Policy::new(&Federation::default()));
+        let lists = ListOutbox::new(Arc::new(store), Arc::clone(&queue), policy);
+        (0..MAX_DENIALS + 5).for_each(|asker| lists.send_denial(&denial(0, asker)));
+        assert_eq!(queue.waiting(server_name!("s0")), MAX_DENIALS);
+        std::fs::remove_dir_all(folder).expect("can be removed");
+    }
 
     fn denial(server: usize, asker: usize) -> ListMessage {
         ListMessage {
@@ -170,7 +251,7 @@ mod tests {
 
     #[test]
     fn denials_that_nobody_fetches_are_bounded_for_each_server_and_for_all() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Waiting::default();
         for server in 0..MAX_DENIALS_OF_ALL / MAX_DENIALS {
             assert!((0..MAX_DENIALS).all(|asker| outbox.handle_denial(&denial(server, asker))));
             assert!(!outbox.handle_denial(&denial(server, MAX_DENIALS)));

@@ -13,6 +13,8 @@ mod connect;
 pub mod deliver;
 pub mod fetch;
 pub mod keyring;
+pub mod list_edu;
+pub mod list_outbox;
 mod parts;
 pub mod presence;
 pub mod profile;

@@ -9,9 +9,10 @@ use super::{
     answered::Answered,
     body::Bodies,
     client::Client,
-    deliver::{Acknowledged, Delivery, TransactionIds},
+    deliver::{Delivery, TransactionIds},
     fetch::Fetch,
     keyring::Keyring,
+    list_outbox::ListOutbox,
     presence::Presence,
     queue::Queue,
     resolve::Resolver,
@@ -41,6 +42,8 @@ pub struct Federation {
     pub queue: Arc<Queue>,
     /// Presence towards other servers.
     pub presence: Arc<Presence>,
+    /// What other servers are to be told of presence lists.
+    pub lists: Arc<ListOutbox>,
     /// The transactions that were answered.
     pub answered: Answered,
     /// What bodies of requests may take.
@@ -78,6 +81,8 @@ impl Federation {
             (clock.clone(), feed),
             (Arc::clone(&policy), Arc::clone(&queue)),
         ));
+        let lists = ListOutbox::new(Arc::clone(&store), Arc::clone(&queue), Arc::clone(&policy));
+        let lists = Arc::new(lists);
         let delivery = Delivery {
             own: config.server_name.clone(),
             clock: clock.clone(),
@@ -85,6 +90,7 @@ impl Federation {
             policy: Arc::clone(&policy),
             queue: Arc::clone(&queue),
             presence: Arc::clone(&presence),
+            lists: Arc::clone(&lists),
             metrics,
             ids: TransactionIds::new(epoch),
         };
@@ -95,6 +101,7 @@ impl Federation {
             policy,
             queue,
             presence,
+            lists,
             answered: Answered::default(),
             bodies: Bodies::default(),
             delivery: Arc::new(delivery),
@@ -108,10 +115,13 @@ impl Federation {
         self.presence.handle_traffic(peer);
     }
 
-    /// Runs the timers of presence, and sends what is queued, until the task is dropped. `acknowledged` is told of
-    /// what is said about lists.
-    pub async fn run(&self, acknowledged: Acknowledged) {
-        tokio::join!(self.presence.run(), self.delivery.run(acknowledged));
+    /// Runs the timers of presence, and sends what is queued, with what earlier runs of the server left of lists,
+    /// until the task is dropped.
+    pub async fn run(&self) {
+        if let Err(error) = self.lists.resume().await {
+            tracing::error!(%error, "messages about presence lists cannot be read");
+        }
+        tokio::join!(self.presence.run(), self.delivery.run());
     }
 
     /// Before the end: sends what waits for servers that can be reached, within a second.

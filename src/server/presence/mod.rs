@@ -15,7 +15,6 @@ pub mod refusal;
 mod run;
 pub mod said;
 mod shown;
-mod visibility;
 mod waiting;
 
 pub use self::{

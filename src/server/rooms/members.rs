@@ -60,6 +60,12 @@ impl Members {
         Ok(Self { index: RwLock::new(index), limit })
     }
 
+    /// Nobody is anywhere.
+    #[cfg(test)]
+    pub fn nowhere(limit: RoomLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Up to which size a room makes its members visible to each other.
     pub fn limit(&self) -> RoomLimit {
         self.limit

@@ -1,67 +1,86 @@
-//! Whom readers came to see by a list, or ceased to, since a position: so that each is told once.
+//! Whom users came to see by a list, or ceased to, since a position: so that each is told once.
 //!
 //! What others see of a user changes with the list of one of them, or with whom the user shares at all.
-//! That rooms tie users together, and cease to, stands in the log (`server::sync::encounters`).
+//! That rooms tie users together, and cease to, stands in the log ([`super::rooms`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedUserId, UserId};
 
-use super::{Contacts, OfUser};
 use crate::{
     core::visibility::Share,
     server::change::position::{Live, LivePosition},
 };
 
-/// The changes of sight that lists led to. Bounded: one entry for each pair that ever saw each other by a list
-/// in this run, and one for each user who changed how they share.
+/// The changes of ties that lists led to. Bounded: one entry for each pair that ever came to see each other by a
+/// list, or ceased to, in this run, and one for each user who ever changed how they share.
+#[derive(Debug)]
+pub(super) struct ListTies {
+    live: Arc<Live>,
+    inner: Mutex<Inner>,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+struct Inner {
+    observed: HashMap<OwnedUserId, Observed>,
+    shares: HashMap<OwnedUserId, Shares>,
     /// Those who changed with whom they share, at the position of the last change.
-    changed: BTreeMap<LivePosition, OwnedUserId>,
+    shares_changed: BTreeMap<LivePosition, OwnedUserId>,
 }
 
-/// What one user can see by lists, and is seen by.
+/// Those whom one user came to see or ceased to, each at the last position of that.
 #[derive(Debug, Default)]
-pub(super) struct Sight {
-    /// Those whom the user came to see or ceased to, each at the last position of that.
-    observed: BTreeMap<LivePosition, OwnedUserId>,
-    /// Those who may see the user by the user's list.
-    observers: BTreeSet<Arc<str>>,
+struct Observed {
+    by_position: BTreeMap<LivePosition, OwnedUserId>,
+    position_of: HashMap<OwnedUserId, LivePosition>,
+}
+
+/// With whom one user shares.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shares {
+    now: Share,
     /// By the value of [`Share`]: up to which position it was the user's; 0: not before this run's value.
-    share_until: [LivePosition; 3],
+    until: [LivePosition; 3],
+    /// Of the last change.
+    changed: LivePosition,
 }
 
-impl Sight {
-    /// As it is when the server starts.
-    pub(super) fn new<'a>(observers: impl Iterator<Item = &'a Arc<str>>) -> Self {
-        Self { observers: observers.cloned().collect(), ..Self::default() }
+impl ListTies {
+    /// As it is when the server starts: with whom those share who do not share with everybody in their rooms.
+    pub(super) fn new(shares: BTreeMap<OwnedUserId, Share>, live: Arc<Live>) -> Self {
+        let shares = shares.into_iter().map(|(user, now)| (user, Shares { now, ..Shares::default() }));
+        let inner = Inner { shares: shares.collect(), ..Inner::default() };
+        Self { live, inner: Mutex::new(inner) }
     }
 
-    /// Takes who may see the user by a list that is as it was stored.
-    pub(super) fn restore<'a>(&mut self, observers: impl Iterator<Item = &'a Arc<str>>) {
-        self.observers = observers.cloned().collect();
+    /// What the first of each pair can see of the second by a list is different from here on.
+    pub(super) fn handle_ties<'a>(&self, pairs: impl Iterator<Item = (&'a UserId, &'a UserId)>) {
+        let mut inner = self.lock();
+        for (observer, observed) in pairs {
+            let position = self.live.advance();
+            inner.observed.entry(observer.to_owned()).or_default().put(observed, position);
+        }
     }
 
-    /// Takes whether `observer` may see the user from here on; answers whether that is new.
-    pub(super) fn set_observer(&mut self, observer: &Arc<str>, may_see: bool) -> bool {
-        if may_see { self.observers.insert(Arc::clone(observer)) } else { self.observers.remove(observer) }
+    /// `user` shares with `now` from here on.
+    pub(super) fn handle_share(&self, user: &UserId, now: Share) {
+        let mut inner = self.lock();
+        let Inner { shares, shares_changed, .. } = &mut *inner;
+        let position = self.live.advance();
+        let shares = shares.entry(user.to_owned()).or_default();
+        shares.until[shares.now as usize] = position;
+        shares.now = now;
+        shares_changed.remove(&std::mem::replace(&mut shares.changed, position));
+        shares_changed.insert(position, user.to_owned());
     }
 
-    /// What the user can see of `other` is different from `position` on.
-    pub(super) fn note(&mut self, other: &UserId, position: LivePosition) {
-        self.observed.retain(|_, user| user != other);
-        self.observed.insert(position, other.to_owned());
-    }
-}
-
-impl Contacts {
     /// Those whom `observer` came to see by a list, or ceased to, after the live position `since` up to
     /// `upto`.
-    pub fn sight_changes(
+    pub(super) fn changed_for(
         &self,
         observer: &UserId,
         since: LivePosition,
@@ -70,39 +89,54 @@ impl Contacts {
         if since >= upto {
             return Vec::new();
         }
-        let users = self.lock();
-        let Some(of_user) = users.get(observer) else { return Vec::new() };
-        of_user.sight.observed.range(since.next()..=upto).map(|(_, user)| user.clone()).collect()
+        let inner = self.lock();
+        let Some(observed) = inner.observed.get(observer) else { return Vec::new() };
+        observed.by_position.range(since.next()..=upto).map(|(_, user)| user.clone()).collect()
     }
 
-    /// Those who changed with whom they share after the live position `since` up to `upto`.
-    pub fn share_changes(&self, since: LivePosition, upto: LivePosition) -> Vec<OwnedUserId> {
+    /// Those who changed with whom they share after the live position `since` up to `upto`, and with whom they
+    /// shared at `since`.
+    pub(super) fn shares_changed(
+        &self,
+        since: LivePosition,
+        upto: LivePosition,
+    ) -> Vec<(OwnedUserId, Share)> {
         if since >= upto {
             return Vec::new();
         }
-        let shares = self.shares();
-        shares.changed.range(since.next()..=upto).map(|(_, user)| user.clone()).collect()
+        let inner = self.lock();
+        let changed = inner.shares_changed.range(since.next()..=upto);
+        changed.map(|(_, user)| (user.clone(), inner.share_at(user, since))).collect()
     }
 
     /// With whom `user` shared at the live position `since`.
-    pub fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
-        let users = self.lock();
-        let Some(of_user) = users.get(user) else { return Share::default() };
+    pub(super) fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
+        self.lock().share_at(user, since)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+}
+
+impl Inner {
+    fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
+        let Some(shares) = self.shares.get(user) else { return Share::default() };
         let ended = [Share::Nobody, Share::List, Share::SharedRooms].into_iter();
-        let ended = ended.map(|share| (of_user.sight.share_until[share as usize], share));
+        let ended = ended.map(|share| (shares.until[share as usize], share));
         ended
             .filter(|(until, _)| *until > since)
             .min_by_key(|(until, _)| *until)
-            .map_or_else(|| of_user.settings.share, |(_, share)| share)
+            .map_or(shares.now, |(_, share)| share)
     }
+}
 
-    /// Notes that `user`, who shared with `before` until now, shares with others.
-    pub(super) fn note_share(&self, user: &UserId, of_user: &mut OfUser, before: Share, live: &Live) {
-        let mut shares = self.shares();
-        let position = live.advance();
-        of_user.sight.share_until[before as usize] = position;
-        shares.changed.retain(|_, changed| changed != user);
-        shares.changed.insert(position, user.to_owned());
+impl Observed {
+    fn put(&mut self, user: &UserId, position: LivePosition) {
+        if let Some(before) = self.position_of.insert(user.to_owned(), position) {
+            self.by_position.remove(&before);
+        }
+        self.by_position.insert(position, user.to_owned());
     }
 }
 
@@ -111,38 +145,45 @@ mod tests {
     use ruma::user_id;
 
     use super::*;
-    use crate::server::list::Settings;
+
+    fn at(position: u64) -> LivePosition {
+        LivePosition::new(position)
+    }
 
     #[test]
     fn l2_with_whom_a_user_shared_is_known_for_every_position() {
-        let (alice, live) = (user_id!("@alice:x"), Live::new(100));
-        let contacts = Contacts::default();
-        let mut of_alice = OfUser::new(alice, Settings::default(), Vec::new());
+        let alice = user_id!("@alice:x");
+        let ties = ListTies::new(BTreeMap::new(), Arc::new(Live::new(100)));
         // Until 101 with rooms, until 102 with the list, until 103 with nobody, and then with the list again.
-        for (before, after) in
-            [(Share::SharedRooms, Share::List), (Share::List, Share::Nobody), (Share::Nobody, Share::List)]
-        {
-            contacts.note_share(alice, &mut of_alice, before, &live);
-            of_alice.settings.share = after;
+        for share in [Share::List, Share::Nobody, Share::List] {
+            ties.handle_share(alice, share);
         }
-        contacts.lock().insert(alice.to_owned(), of_alice);
-        let at = |since| contacts.share_at(alice, since);
-        assert_eq!(
-            [
-                at(LivePosition::new(100)),
-                at(LivePosition::new(101)),
-                at(LivePosition::new(102)),
-                at(LivePosition::new(103))
-            ],
-            [Share::SharedRooms, Share::List, Share::Nobody, Share::List]
-        );
-        assert_eq!(
-            contacts.share_changes(LivePosition::new(100), LivePosition::new(103)),
-            [alice.to_owned()]
-        );
-        assert_eq!(
-            contacts.share_changes(LivePosition::new(103), LivePosition::new(110)),
-            Vec::<OwnedUserId>::new()
-        );
+        let shares = [100, 101, 102, 103].map(|since| ties.share_at(alice, at(since)));
+        assert_eq!(shares, [Share::SharedRooms, Share::List, Share::Nobody, Share::List]);
+        assert_eq!(ties.shares_changed(at(100), at(103)), [(alice.to_owned(), Share::SharedRooms)]);
+        assert_eq!(ties.shares_changed(at(100), at(102)), [], "the last change counts");
+        assert_eq!(ties.shares_changed(at(103), at(110)), []);
+    }
+
+    #[test]
+    fn l2_who_shared_otherwise_before_the_start_is_known_to() {
+        let (alice, bob) = (user_id!("@alice:x"), user_id!("@bob:x"));
+        let shares = BTreeMap::from([(alice.to_owned(), Share::Nobody)]);
+        let ties = ListTies::new(shares, Arc::new(Live::new(100)));
+        ties.handle_share(alice, Share::List);
+        let shares =
+            [(alice, 100), (alice, 101), (bob, 100)].map(|(user, since)| ties.share_at(user, at(since)));
+        assert_eq!(shares, [Share::Nobody, Share::List, Share::SharedRooms]);
+    }
+
+    #[test]
+    fn l2_a_pair_is_told_once_at_its_last_position() {
+        let (alice, bob, carol) = (user_id!("@alice:x"), user_id!("@bob:x"), user_id!("@carol:x"));
+        let ties = ListTies::new(BTreeMap::new(), Arc::new(Live::new(100)));
+        ties.handle_ties([(alice, bob), (alice, carol), (bob, alice), (alice, bob)].into_iter());
+        let of_alice = |since, upto| ties.changed_for(alice, at(since), at(upto));
+        assert_eq!(of_alice(100, 104), [carol, bob]);
+        assert_eq!((of_alice(102, 104), of_alice(102, 103)), (vec![bob.to_owned()], Vec::new()));
+        assert_eq!((of_alice(104, 104), ties.changed_for(carol, at(0), at(104))), (Vec::new(), Vec::new()));
     }
 }

@@ -1,89 +1,114 @@
 //! Who may see whom (L6): the one question that every way out asks.
 
-use ruma::UserId;
+use std::sync::Arc;
 
+use ruma::{OwnedServerName, UserId};
+
+use super::lists::ListTies;
 use crate::{
-    core::{
-        presence::State,
-        visibility::{self, Share, Ties},
+    core::visibility::{self, Share, Ties},
+    server::{
+        change::{feed::Change, position::Live},
+        contacts::lists::Contacts,
+        list::ListRow,
+        rooms::Members,
     },
-    server::{app::App, change::position::LivePosition},
 };
 
-impl App {
+/// Who sees whom, by lists and by rooms.
+#[derive(Debug)]
+pub struct Sight {
+    pub(super) contacts: Arc<Contacts>,
+    pub(super) members: Arc<Members>,
+    pub(super) server_name: OwnedServerName,
+    pub(super) by_list: ListTies,
+}
+
+impl Sight {
+    /// As it is when the server starts.
+    pub fn new(
+        contacts: Arc<Contacts>,
+        members: Arc<Members>,
+        server_name: OwnedServerName,
+        live: Arc<Live>,
+    ) -> Self {
+        let by_list = ListTies::new(contacts.shares(), live);
+        Self { contacts, members, server_name, by_list }
+    }
+
     /// Whether `observer` may see the presence of `observed`. Of a user of another server: as far as that
     /// server tells, and while they are on the observer's list.
     pub fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
-        if observed.server_name() != self.server_name() {
-            return self.contacts.observes(observer, observed);
-        }
-        let (accepted, share) = self.contacts.standing(observer, observed);
-        observer == observed || self.may_see_by(observer, observed, accepted, share)
+        self.may_see_by(observer, observed, None)
     }
 
     /// Whether `observer` might see the presence of `observed`, if they shared with `share`.
     pub fn might_see(&self, observer: &UserId, observed: &UserId, share: Share) -> bool {
-        if observed.server_name() != self.server_name() {
-            return self.contacts.observes(observer, observed);
-        }
-        let (accepted, _) = self.contacts.standing(observer, observed);
-        observer == observed || self.may_see_by(observer, observed, accepted, share)
+        self.may_see_by(observer, observed, Some(share))
     }
 
-    fn may_see_by(&self, observer: &UserId, observed: &UserId, accepted: bool, share: Share) -> bool {
-        let members = &self.rooms.members;
-        let by_room = share == Share::SharedRooms && !accepted;
-        let smallest_shared_room = by_room.then(|| members.shared_room(observer, observed)).flatten();
-        visibility::may_see(Ties { accepted, smallest_shared_room }, share, members.limit())
+    /// Runs `each` for everybody who may see `observed`, and for `observed`; for some more than once, and under
+    /// a lock: it must be quick.
+    pub fn each_observer(&self, observed: &UserId, each: impl FnMut(&UserId)) {
+        self.each_observer_by(observed, self.contacts.share_of(observed), each);
     }
 
-    /// Wakes everybody who may see `observed`, and their own devices.
-    pub fn wake_observers(&self, observed: &UserId) {
-        self.wake_observers_by(observed, self.contacts.share_of(observed));
-    }
-
-    /// Wakes everybody who may see `observed` if they share with `share`, and their own devices.
-    pub fn wake_observers_by(&self, observed: &UserId, share: Share) {
-        self.wakers.wake(observed);
+    /// The same for everybody who may see `observed` if they share with `share`.
+    pub fn each_observer_by(&self, observed: &UserId, share: Share, mut each: impl FnMut(&UserId)) {
+        each(observed);
         if share != Share::Nobody {
             for observer in self.contacts.observers(observed) {
-                self.wakers.wake(&observer);
+                each(&observer);
             }
         }
         if share == Share::SharedRooms {
-            self.rooms.members.each_room_mate(observed, |user| self.wakers.wake(user));
+            self.members.each_room_mate(observed, |user| each(user));
         }
     }
 
-    /// Whether `inviter` may begin a private chat with `target` (L7). A hidden user answers as an
-    /// offline one.
-    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
-        let shown = self.presence.event(target).map_or(State::Offline, |event| event.state());
-        self.contacts.may_invite(inviter, target, shown)
+    /// Runs `each` for those who came to see somebody by one of these rows, or ceased to.
+    pub fn each_affected(&self, rows: &[ListRow], mut each: impl FnMut(&UserId)) {
+        for (observer, _) in rows.iter().filter_map(|row| self.affected(row)) {
+            each(observer);
+        }
     }
 
-    /// Whether the user wants to look offline: nothing they do may show (P4).
-    pub fn is_hidden(&self, user: &UserId) -> bool {
-        self.presence.is_hidden(user, self.now())
+    /// Takes note of who came to see whom by a list, or ceased to. Memory of the lists has followed already.
+    pub fn follow(&self, change: &Change) {
+        match change {
+            Change::PresenceList { rows, .. } => {
+                self.by_list.handle_ties(rows.iter().filter_map(|row| self.affected(row)));
+            }
+            Change::PresenceSettings { owner, settings, shared_before }
+                if settings.share != *shared_before =>
+            {
+                self.by_list.handle_share(owner, settings.share);
+            }
+            _ => {}
+        }
     }
 
-    /// The content of the presence event of `user`, as `observer` (who may see it) gets it.
-    pub fn presence_content(&self, observer: &UserId, user: &UserId) -> Vec<u8> {
-        let now = self.now();
-        let mut out = Vec::new();
-        if observer == user
-            && let Some(own) = self.presence.own_event(user, LivePosition::START, now)
-        {
-            own.write_content(&mut out, now);
-        } else if let Some(event) = self.presence.event(user) {
-            event.write_content(&mut out, now);
+    /// Who came to see whom by a row, or ceased to: observer, observed. What users of other servers see, their
+    /// servers see to; of those of this one the list of the observed counts.
+    fn affected<'a>(&self, row: &'a ListRow) -> Option<(&'a UserId, &'a UserId)> {
+        if row.contact.server_name() == self.server_name {
+            row.changes_observer().then_some((&*row.contact, &*row.owner))
         } else {
-            let state =
-                if user.server_name() == self.server_name() { State::Offline } else { State::Unknown };
-            out.extend_from_slice(br#"{"presence":"offline","org.pilotlight.presence":{"state":""#);
-            out.extend_from_slice(state.as_str().as_bytes());
-            out.extend_from_slice(br#""}}"#);
+            row.changes_observed().then_some((&*row.owner, &*row.contact))
         }
-        out
+    }
+
+    fn may_see_by(&self, observer: &UserId, observed: &UserId, share: Option<Share>) -> bool {
+        if observed.server_name() != self.server_name {
+            return self.contacts.observes(observer, observed);
+        }
+        if observer == observed {
+            return true;
+        }
+        let (accepted, share_now) = self.contacts.standing(observer, observed);
+        let share = share.unwrap_or(share_now);
+        let by_room = share == Share::SharedRooms && !accepted;
+        let smallest_shared_room = by_room.then(|| self.members.shared_room(observer, observed)).flatten();
+        visibility::may_see(Ties { accepted, smallest_shared_room }, share, self.members.limit())
     }
 }

@@ -134,7 +134,7 @@ fn content(c: &Connection, user: &UserId, room: &str, kind: &str) -> rusqlite::R
         .optional()
 }
 
-/// Writes a piece, and tells its user's devices.
+/// Writes a piece as far as its user has room for it, and tells their devices.
 pub(super) fn put(
     c: &Tx<'_>,
     user: &UserId,
@@ -155,6 +155,12 @@ pub(super) fn put(
     if pieces >= MAX_ACCOUNT_DATA_PIECES || bytes.saturating_add(new.len()) > MAX_ACCOUNT_DATA_TOTAL {
         return Err(AccountDataError::Full);
     }
+    Ok(put_own(c, user, room, kind, new)?)
+}
+
+/// Writes a piece that the server makes itself, and tells its user's devices. It is not bounded by what the user
+/// keeps: of each type there is one, and who filled their account data must not hold up a write of others.
+pub(super) fn put_own(c: &Tx<'_>, user: &UserId, room: &str, kind: &str, new: &str) -> rusqlite::Result<()> {
     let position = advance(c)?;
     c.prepare_cached("INSERT OR REPLACE INTO account_data VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         user.as_str(),

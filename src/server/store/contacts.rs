@@ -1,13 +1,22 @@
 //! Presence lists, and how users share their presence.
 
-use ruma::{OwnedUserId, UserId};
+use ruma::OwnedUserId;
 use rusqlite::params;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{database::Store, error::StoreError, events, list_outbox};
+use super::{
+    account_data::{self, AccountDataKey},
+    database::Store,
+    error::StoreError,
+    events, list_outbox,
+    tx::Tx,
+};
 use crate::{
-    core::list::Contact,
-    server::list::{ListMessage, Settings},
+    core::{list::Contact, visibility::Share},
+    server::{
+        change::feed::Change,
+        list::{ListMessage, ListRow, Settings},
+    },
 };
 
 /// What one user keeps about another one.
@@ -17,50 +26,39 @@ pub type ContactRow = (OwnedUserId, OwnedUserId, Contact);
 #[derive(Debug, Default)]
 pub struct ContactWrite {
     /// What is kept from here on.
-    pub contacts: Vec<ContactRow>,
-    /// Pairs of an owner and a contact of whom nothing is kept any longer.
-    pub forgotten: Vec<(OwnedUserId, OwnedUserId)>,
+    pub rows: Vec<ListRow>,
+    /// How a user shares presence and takes invites from here on.
+    pub settings: Option<SettingsWrite>,
     /// What other servers are to be told of it.
     pub outbox: Vec<ListMessage>,
+    /// Account data of the server's own making, with its content, by which devices are told.
+    pub account_data: Vec<(AccountDataKey, String)>,
+}
+
+/// How a user shares presence and takes invites.
+#[derive(Debug)]
+pub struct SettingsWrite {
+    /// Who.
+    pub owner: OwnedUserId,
+    /// How, from here on.
+    pub settings: Settings,
+    /// With whom until now.
+    pub shared_before: Share,
 }
 
 impl ContactWrite {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.contacts.is_empty() && self.forgotten.is_empty() && self.outbox.is_empty()
+        let Self { rows, settings, outbox, account_data } = self;
+        rows.is_empty() && settings.is_none() && outbox.is_empty() && account_data.is_empty()
     }
 }
 
 impl Store {
-    /// Keeps what changed about contacts, and what is to be said of it; all or nothing.
+    /// Keeps what changed about contacts, and what is to be said of it; all or nothing. It is told when it is
+    /// on the disk.
     pub async fn put_contacts(&self, write: ContactWrite) -> Result<(), StoreError> {
-        self.write(move |c| {
-            let mut put = c.prepare_cached("INSERT OR REPLACE INTO contacts VALUES (?1, ?2, ?3)")?;
-            for (owner, contact, data) in write.contacts {
-                put.execute(params![owner.as_str(), contact.as_str(), json(&data)])?;
-            }
-            let mut delete = c.prepare_cached("DELETE FROM contacts WHERE owner = ?1 AND contact = ?2")?;
-            for (owner, contact) in write.forgotten {
-                delete.execute(params![owner.as_str(), contact.as_str()])?;
-            }
-            list_outbox::put(c, &write.outbox)?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Keeps a user's settings.
-    pub async fn put_contact_settings(
-        &self,
-        owner: OwnedUserId,
-        settings: Settings,
-    ) -> Result<(), StoreError> {
-        self.write(move |c| {
-            c.prepare_cached("INSERT OR REPLACE INTO contact_settings VALUES (?1, ?2)")?
-                .execute(params![owner.as_str(), json(&settings)])?;
-            Ok(())
-        })
-        .await
+        self.write(move |tx| put(tx, write).map_err(StoreError::from)).await
     }
 
     /// Every contact of every user.
@@ -78,20 +76,6 @@ impl Store {
         rows.into_iter().map(|(owner, contact, data)| Ok((owner, contact, parse(&data)?))).collect()
     }
 
-    /// Every contact of one user.
-    pub async fn contacts_of(&self, owner: &UserId) -> Result<Vec<(OwnedUserId, Contact)>, StoreError> {
-        let rows: Vec<(OwnedUserId, String)> = self
-            .read(|c| {
-                c.prepare_cached("SELECT contact, data FROM contacts WHERE owner = ?1")?
-                    .query_map([owner.as_str()], |row| {
-                        Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))
-                    })?
-                    .collect()
-            })
-            .await?;
-        rows.into_iter().map(|(contact, data)| Ok((contact, parse(&data)?))).collect()
-    }
-
     /// Every user's settings that are not the default.
     pub async fn contact_settings(&self) -> Result<Vec<(OwnedUserId, Settings)>, StoreError> {
         let rows: Vec<(OwnedUserId, String)> = self
@@ -103,6 +87,32 @@ impl Store {
             .await?;
         rows.into_iter().map(|(owner, data)| Ok((owner, parse(&data)?))).collect()
     }
+}
+
+fn put(tx: &Tx<'_>, write: ContactWrite) -> rusqlite::Result<()> {
+    let ContactWrite { rows, settings, outbox, account_data } = write;
+    let mut put = tx.prepare_cached("INSERT OR REPLACE INTO contacts VALUES (?1, ?2, ?3)")?;
+    let mut delete = tx.prepare_cached("DELETE FROM contacts WHERE owner = ?1 AND contact = ?2")?;
+    for ListRow { owner, contact, kept, .. } in &rows {
+        match kept {
+            Some(kept) => put.execute(params![owner.as_str(), contact.as_str(), json(kept)])?,
+            None => delete.execute(params![owner.as_str(), contact.as_str()])?,
+        };
+    }
+    list_outbox::put(tx, &outbox)?;
+    if !rows.is_empty() || !outbox.is_empty() {
+        tx.tell(Change::PresenceList { rows, outbox });
+    }
+    if let Some(SettingsWrite { owner, settings, shared_before }) = settings {
+        tx.prepare_cached("INSERT OR REPLACE INTO contact_settings VALUES (?1, ?2)")?
+            .execute(params![owner.as_str(), json(&settings)])?;
+        tx.tell(Change::PresenceSettings { owner, settings, shared_before });
+    }
+    for (AccountDataKey { user, room, kind }, content) in &account_data {
+        let room = room.as_ref().map_or("", |room| room.as_str());
+        account_data::put_own(tx, user, room, kind, content)?;
+    }
+    Ok(())
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -44,7 +44,7 @@ pub use self::{
     accounts::{CreateUserError, Login, NewUser},
     backup::{BackupError, backup},
     commit::{Assumption, Once, RoomCommit},
-    contacts::{ContactRow, ContactWrite},
+    contacts::{ContactRow, ContactWrite, SettingsWrite},
     database::Store,
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     devices::{Device, MAX_DEVICES, NewDevice},

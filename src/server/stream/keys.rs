@@ -2,8 +2,11 @@
 
 use ruma::{OwnedUserId, UserId};
 
-use super::{encounters::Encounters, look::Look, news::DeviceLists};
-use crate::server::{change::position::LogPosition, devices::keys::Keys, rooms::Members, store::StoreError};
+use super::{look::Look, news::DeviceLists};
+use crate::server::{
+    change::position::LogPosition, devices::keys::Keys, rooms::Members, sight::rooms::Encounters,
+    store::StoreError,
+};
 
 /// Of whom the reader met, the devices are to be asked for; of whom they share no room with any longer, to be
 /// forgotten.

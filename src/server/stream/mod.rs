@@ -19,7 +19,6 @@ mod presence;
 mod reader;
 mod reading;
 pub mod refusal;
-mod sight;
 mod sources;
 mod state;
 mod summary;

@@ -10,6 +10,7 @@ use crate::server::{
     devices::{keys::Keys, to_device::Inboxes},
     metrics::Metrics,
     rooms::{Members, receipts::Receipts, typing::Typing},
+    sight::Sight,
     store::Store,
 };
 
@@ -35,6 +36,8 @@ pub struct Parts {
     pub inboxes: Arc<Inboxes>,
     /// Who is in which room.
     pub members: Arc<Members>,
+    /// Who sees whom.
+    pub sight: Arc<Sight>,
     /// Who is typing where.
     pub typing: Arc<Typing>,
     /// Who has read how far.

@@ -3,30 +3,35 @@
 use std::sync::Arc;
 
 use super::{
-    encounters::Encounters,
     look::{Look, Stretch},
     news::PresenceNews,
-    sight,
     sources::Sources,
 };
+use crate::server::sight::{Sight, rooms::Encounters, since::Sighted};
 
 /// The last state of those whose presence changed and of those whom the reader sees for the first time; and of
 /// those whom they cannot see any longer, once, that nothing is known (L2). A filter's limit is not applied here:
 /// a state that was left out would never be told.
-pub(super) fn presence(sources: &Sources, look: &Look<'_>, encounters: Encounters) -> PresenceNews {
+pub(super) fn presence(
+    sources: &Sources,
+    sight: &Sight,
+    look: &Look<'_>,
+    encounters: &Encounters,
+) -> PresenceNews {
     let (me, filter) = (&look.session.user, look.filter);
     let wanted = filter.any_presence().then(|| sources.presence_since(look.session, look.live.since));
     let Some(since) = wanted.flatten() else { return PresenceNews::default() };
     let live = Stretch { since, upto: look.live.upto };
     let own = if filter.presence(me) { sources.own_presence(me, since, look.now) } else { None };
 
-    let mut unknown = sight::out_of_sight(sources, look, live, &encounters);
+    let told = (!look.is_first).then_some(since);
+    let Sighted { came, went: mut unknown } = sight.since(me, encounters, told, live.upto);
     unknown.retain(|user| filter.presence(user));
 
     let mut seen = sources.presence_changed(live);
     seen.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let changed = seen.len();
-    for user in sight::perhaps_in_sight(sources, look, live, encounters) {
+    for user in came {
         let is_known = seen[..changed].binary_search_by(|(known, _)| (**known).cmp(&user)).is_ok();
         if let (false, Some(event)) = (is_known, sources.presence_event(&user)) {
             seen.push((Arc::new(user), event));
@@ -34,8 +39,7 @@ pub(super) fn presence(sources: &Sources, look: &Look<'_>, encounters: Encounter
     }
     if seen.len() > changed {
         seen.sort_by(|(a, _), (b, _)| a.cmp(b));
-        seen.dedup_by(|(a, _), (b, _)| a == b);
     }
-    seen.retain(|(user, _)| **user != *me && filter.presence(user) && sources.may_see(me, user));
+    seen.retain(|(user, _)| **user != *me && filter.presence(user) && sight.may_see(me, user));
     PresenceNews { own, seen, unknown }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     account_data,
-    encounters::{Encounters, Passage},
+    encounters::{self, Passage},
     ephemeral, keys,
     look::{Look, Stretch},
     news::{JoinedRoom, LeftRoom, News, RoomsNews, StrippedRoom},
@@ -22,6 +22,7 @@ use super::{
 use crate::server::{
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
+    sight::rooms::Encounters,
 };
 
 /// One look of one reader at all the parts.
@@ -43,7 +44,7 @@ impl Reader<'_> {
         let rooms = self.rooms(changed, &mut encounters).await?;
         let keys_left = parts.keys.counts(look.session).await?;
         let device_lists = keys::device_lists(look, &parts.keys, &parts.members, &encounters).await?;
-        let presence = presence::presence(sources, look, encounters);
+        let presence = presence::presence(sources, &parts.sight, look, &encounters);
         parts.metrics.presence_delivered.add(presence.len());
         Ok(News {
             upto: Token::new(look.log.upto, look.live.upto).with_to_device(waiting.upto),
@@ -63,7 +64,7 @@ impl Reader<'_> {
         encounters: &mut Encounters,
     ) -> Result<RoomsNews, Refusal> {
         let (parts, look) = (self.parts, &self.look);
-        let Parts { store, members, typing, receipts, .. } = parts;
+        let Parts { store, members, typing, receipts, sight, .. } = parts;
         let range = (look.log.since, look.log.upto);
         let mut windows = window::windows(look, store, members).await?;
         for room in ephemeral::rooms_with_news(look, typing, receipts, members) {
@@ -78,7 +79,7 @@ impl Reader<'_> {
         for (room, window) in windows {
             let passage = window::passage(look, store, members, &room, &window).await?;
             let events = window.events.as_deref();
-            encounters.note((store, members), &room, events, passage, range).await?;
+            encounters::note(encounters, (sight, store), &room, events, passage, range).await?;
             if !look.filter.room(&room) {
                 continue;
             }

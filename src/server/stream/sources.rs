@@ -1,4 +1,4 @@
-//! What readers reach through `App`: presence, lists, sight, and what rooms show. The only file of the stream that
+//! What readers reach through `App`: presence, and what rooms show. The only file of the stream that
 //! names it.
 
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use crate::{
     core::{
         presence::{DeviceType, SetPresence},
         time::Instant,
-        visibility::Share,
     },
     server::{
         app::App,
@@ -85,36 +84,6 @@ impl Sources {
     /// The name that a user has chosen.
     pub(super) fn displayname(&self, user: &UserId) -> Option<String> {
         self.0.presence.displayname(user)
-    }
-
-    /// Whether `observer` may see the presence of `observed`.
-    pub(super) fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
-        self.0.may_see(observer, observed)
-    }
-
-    /// Whether `observer` might see the presence of `observed`, if they shared with `share`.
-    pub(super) fn might_see(&self, observer: &UserId, observed: &UserId, share: Share) -> bool {
-        self.0.might_see(observer, observed, share)
-    }
-
-    /// Those whom `observer` came to see by a list, or ceased to.
-    pub(super) fn sight_changes(&self, observer: &UserId, live: Stretch<LivePosition>) -> Vec<OwnedUserId> {
-        self.0.contacts.sight_changes(observer, live.since, live.upto)
-    }
-
-    /// Those who changed with whom they share.
-    pub(super) fn share_changes(&self, live: Stretch<LivePosition>) -> Vec<OwnedUserId> {
-        self.0.contacts.share_changes(live.since, live.upto)
-    }
-
-    /// With whom `user` shared at the live position `since`.
-    pub(super) fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
-        self.0.contacts.share_at(user, since)
-    }
-
-    /// Everybody whom `owner` has, or had, to do with on a list.
-    pub(super) fn known_to(&self, owner: &UserId) -> Vec<OwnedUserId> {
-        self.0.contacts.known_to(owner)
     }
 
     /// Those of `events` of one room that `user` may see.

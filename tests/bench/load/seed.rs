@@ -4,8 +4,9 @@
 use std::{path::Path, sync::Arc};
 
 use pilotlight::{
-    core::list::{AutoAccept, Contact, Kind, List},
+    core::list::{AutoAccept, Contact, Kind, List, Relation},
     server::{
+        list::ListRow,
         session::{Token, TokenHash},
         store::{Access, ContactWrite, NewDevice, NewUser, Store},
     },
@@ -43,8 +44,13 @@ pub async fn seed(data_dir: &Path, server_name: &str, count: usize, file: &Path)
     let friend = friend()?;
     for owner in &ids {
         let others = ids.iter().filter(|id| *id != owner);
-        let contacts = others.map(|other| (owner.clone(), other.clone(), friend.clone())).collect();
-        store.put_contacts(ContactWrite { contacts, ..ContactWrite::default() }).await?;
+        let rows = others.map(|other| ListRow {
+            owner: owner.clone(),
+            contact: other.clone(),
+            before: Relation::default(),
+            kept: Some(friend.clone()),
+        });
+        store.put_contacts(ContactWrite { rows: rows.collect(), ..ContactWrite::default() }).await?;
     }
     store.close().await;
     user::save(String::new(), users, file)

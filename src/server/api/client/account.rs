@@ -67,7 +67,7 @@ async fn deactivate(
 ) -> Result<Json<Value>, Refusal> {
     authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
     app.rooms.leave_everything(&session.user).await.map_err(ApiError::from)?;
-    app.close_list(&session.user).await?;
+    app.contacts.close(&session.user).await.map_err(ApiError::from)?;
     app.store.deactivate(session.user.clone()).await?;
     app.accounts.log_out_all(&session.user, None).await?;
     tracing::info!("an account was deactivated");

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    core::list::{AclPointer, Contact, GroupName, Membership, Observing},
+    core::list::{AclPointer, Contact, GroupName, List, Membership, Observing},
     server::{
         api::{
             error::{ApiError, ApiResult},
@@ -60,7 +60,7 @@ async fn get_list(
 
 fn entry(app: &App, owner: &UserId, contact: &UserId, kept: &Contact) -> Value {
     let unknown = || json!({ "presence": "offline", "org.pilotlight.presence": { "state": "unknown" } });
-    let seen = app.may_see(owner, contact).then(|| app.presence_content(owner, contact));
+    let seen = app.sight.may_see(owner, contact).then(|| app.presence_content(owner, contact));
     let mut content: Value = seen.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_else(unknown);
     content["user_id"] = json!(contact);
     json!({
@@ -117,16 +117,16 @@ async fn post_list(
         };
         added.push((app.listable(&contact).await?, acl));
     }
-    app.change_list(&user, |list| {
+    let input = |list: &mut List| {
         for (contact, acl) in added {
-            list.handle_add(&contact, acl).map_err(|e| ApiError::invalid_param(e.to_string()))?;
+            list.handle_add(&contact, acl)?;
         }
         for contact in change.drop {
             list.handle_remove(&Arc::from(contact.as_str()));
         }
         Ok(())
-    })
-    .await?;
+    };
+    app.contacts.change(&user, input).await?;
     Ok(Json(json!({})))
 }
 
@@ -163,14 +163,14 @@ async fn answer_request(
 ) -> ApiResult<Json<Value>> {
     check_own(&session, &user)?;
     let observer = Arc::from(observer.as_str());
-    app.change_list(&user, |list| match answer {
-        Verdict::Accept => list.handle_accept(&observer).map_err(|e| ApiError::not_found(e.to_string())),
-        Verdict::Deny | Verdict::Revoke => {
-            list.handle_deny(&observer);
-            Ok(())
+    let input = |list: &mut List| {
+        match answer {
+            Verdict::Accept => list.handle_accept(&observer)?,
+            Verdict::Deny | Verdict::Revoke => list.handle_deny(&observer),
         }
-    })
-    .await?;
+        Ok(())
+    };
+    app.contacts.change(&user, input).await?;
     Ok(Json(json!({})))
 }
 
@@ -209,10 +209,7 @@ async fn change_group(
     check_own(&session, &user)?;
     let group = group_name(&group)?;
     let contact = Arc::from(contact.as_str());
-    app.change_list(&user, |list| {
-        list.handle_group(&contact, &group, membership).map_err(|e| ApiError::invalid_param(e.to_string()))
-    })
-    .await?;
+    app.contacts.change(&user, |list| Ok(list.handle_group(&contact, &group, membership)?)).await?;
     Ok(Json(json!({})))
 }
 
@@ -278,7 +275,7 @@ async fn put_settings(
     Json(settings): Json<Settings>,
 ) -> ApiResult<Json<Value>> {
     check_own(&session, &user)?;
-    app.change_contact_settings(&user, settings).await?;
+    app.contacts.change_settings(&user, settings).await?;
     Ok(Json(json!({})))
 }
 

@@ -45,7 +45,7 @@ async fn get_status(
     session: Session,
     Path(user): Path<OwnedUserId>,
 ) -> ApiResult<Response> {
-    if !app.may_see(&session.user, &user) {
+    if !app.sight.may_see(&session.user, &user) {
         return Err(ApiError::forbidden("you may not see the presence of this user"));
     }
     let body = app.presence_content(&session.user, &user);

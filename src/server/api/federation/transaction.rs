@@ -24,8 +24,7 @@ use crate::server::{
         extract::{Path, json_error},
     },
     app::App,
-    contacts,
-    federation::{Federation, presence::PRESENCE},
+    federation::{Federation, list_edu::is_list_edu, presence::PRESENCE},
 };
 
 /// The PDUs and EDUs in one transaction at most, by the specification.
@@ -129,7 +128,7 @@ async fn handle_edus(
     for edu in edus {
         match serde_json::from_str(edu.get()) {
             Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
-            Ok(Edu { edu_type, content }) if contacts::is_list_edu(&edu_type) => {
+            Ok(Edu { edu_type, content }) if is_list_edu(&edu_type) => {
                 lists.push((edu_type, content));
             }
             Ok(Edu { edu_type, .. }) => {

@@ -1,0 +1,93 @@
+//! Who came to share a room with somebody, and who ceased to, as the log has it.
+//!
+//! Independent of what a filter lets through: presence and devices follow the membership itself.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ruma::{OwnedUserId, RoomId, UserId};
+
+use super::visibility::Sight;
+use crate::server::{
+    change::position::LogPosition,
+    event::stored::{Membership, StoredEvent},
+};
+
+/// Those whom a reader met and parted from since a position.
+#[derive(Debug, Default)]
+pub struct Encounters {
+    /// Share a room with the reader that they did not share before.
+    pub met: BTreeSet<OwnedUserId>,
+    /// Shared a room that they do not share any longer.
+    pub parted: BTreeSet<OwnedUserId>,
+    /// Whose presence the reader could see by a room, and perhaps cannot any longer.
+    pub dimmed: BTreeSet<OwnedUserId>,
+    /// Are in a room with the reader whose size crossed the operator's limit (L6).
+    pub crossed: BTreeSet<OwnedUserId>,
+}
+
+impl Sight {
+    /// The reader came into `room`.
+    pub fn entered(&self, room: &RoomId, encounters: &mut Encounters) {
+        self.members.each_joined(room, |user| {
+            encounters.met.insert(user.clone());
+        });
+    }
+
+    /// The reader was in `room` at the position `since` of the log and is there still; these events happened
+    /// since then, of which those of members count.
+    pub fn stayed(
+        &self,
+        room: &RoomId,
+        events: &[Arc<StoredEvent>],
+        since: LogPosition,
+        encounters: &mut Encounters,
+    ) {
+        let counted = self.members.counted_at(room, since);
+        for event in events {
+            let Some((user, membership)) = event.membership() else { continue };
+            let Ok(user) = UserId::parse(user) else { continue };
+            match membership {
+                Membership::Join if event.membership_before() == Some(Membership::Join) => {}
+                Membership::Join => {
+                    encounters.met.insert(user);
+                }
+                Membership::Leave | Membership::Ban => encounters.part(counted, [user]),
+                Membership::Invite | Membership::Knock => {}
+            }
+        }
+        let crossed = self.members.crossed_since(room, since);
+        if counted {
+            let known = crossed.iter().filter(|user| !encounters.met.contains(*user));
+            encounters.dimmed.extend(known.cloned());
+        }
+        encounters.crossed.extend(crossed);
+    }
+
+    /// The reader was in `room` at the position `since` of the log and left it when its state was `state`.
+    pub fn left(
+        &self,
+        room: &RoomId,
+        state: &[Arc<StoredEvent>],
+        since: LogPosition,
+        encounters: &mut Encounters,
+    ) {
+        let there = state.iter().filter_map(|event| {
+            let (user, membership) = event.membership()?;
+            let was_there = membership == Membership::Join || event.position > since;
+            was_there.then(|| UserId::parse(user).ok())?
+        });
+        encounters.part(self.members.counted_at(room, since), there);
+    }
+}
+
+impl Encounters {
+    /// The reader parted from these in a room; `counted`: by which they could see each other.
+    fn part(&mut self, counted: bool, users: impl IntoIterator<Item = OwnedUserId>) {
+        for user in users {
+            if counted {
+                self.dimmed.insert(user.clone());
+            }
+            self.parted.insert(user);
+        }
+    }
+}
