@@ -147,8 +147,8 @@ export class Crate {
       if (token.kind === "mark" && "([{".includes(token.value)) depth++;
       if (token.kind === "mark" && ")]}".includes(token.value)) depth--;
       if (is(token, "#") && is(next, "[")) {
+        if (is(code[at + 2], "path")) throw new Error(`${module.file}:${token.line}: \`#[path]\` is not understood`);
         for (const { kind, value, line } of code.slice(at + 1, closing(code, at + 1))) {
-          if (is({ kind, value }, "path")) throw new Error(`${module.file}:${line}: \`#[path]\` is not understood`);
           if (kind === "string" && /^\w+(::\w+)+$/.test(value)) module.paths.push({ path: value.split("::"), line });
         }
       } else if (is(token, "mod") && next?.kind === "name" && is(code[at + 2], ";")) {

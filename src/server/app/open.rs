@@ -76,7 +76,8 @@ impl App {
         let contacts = Contacts::load(Arc::clone(&store), clock.clone(), ours.clone()).await;
         let contacts = Arc::new(contacts.map_err(damaged)?);
         let sight = Sight::new(Arc::clone(&contacts), Arc::clone(&rooms.members), ours, Arc::clone(&live));
-        let stream = stream::Parts {
+        let rooms = Arc::new(rooms);
+        let stream = Arc::new(stream::Parts {
             sight: Arc::new(sight),
             clock: clock.clone(),
             live: Arc::clone(&live),
@@ -84,7 +85,11 @@ impl App {
             accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
             keys: Arc::new(Keys::new(Arc::clone(&store))),
             inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),
+            rooms: Arc::clone(&rooms),
             members: Arc::clone(&rooms.members),
+            presence: Arc::clone(&presence),
+            board: Arc::clone(&board),
+            federation: federation.clone(),
             typing: Arc::new(Typing::new(clock.clone(), Arc::clone(&live), Arc::clone(&feed))),
             receipts: Arc::new(Receipts::load(&store).await.map_err(damaged)?),
             unread: Arc::new(Unread::new(
@@ -97,13 +102,13 @@ impl App {
             metrics: Arc::clone(&metrics),
             store: Arc::clone(&store),
             own_data,
-        };
+        });
         let app = Arc::new(Self {
             accounts: Arc::clone(&stream.accounts),
             limits,
             own_data: Arc::clone(&stream.own_data),
             keys: Arc::clone(&stream.keys),
-            rooms: Arc::new(rooms),
+            rooms,
             federation,
             contacts,
             sight: Arc::clone(&stream.sight),

@@ -62,7 +62,7 @@ pub struct App {
     /// Messages from device to device.
     pub inboxes: Arc<Inboxes>,
     /// What readers read.
-    pub stream: stream::Parts,
+    pub stream: Arc<stream::Parts>,
     /// The positions of what lives in memory only.
     pub live: Arc<Live>,
     /// What is counted for the operator.

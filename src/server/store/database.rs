@@ -15,7 +15,10 @@ use super::{
     tx::Tx,
     writer::Writer,
 };
-use crate::server::change::feed::Feed;
+use crate::server::{
+    change::{feed::Feed, position::LogPosition},
+    event::stored::StoredEvent,
+};
 
 /// How many idle reading connections are kept.
 const READERS: usize = 4;
@@ -65,6 +68,25 @@ impl Store {
         self.writer.close().await;
         self.readers.lock().clear();
         self.lock.lock().take();
+    }
+
+    /// The last position that is on the disk, with what is held in memory up to date. 0: nothing was
+    /// ever written. Costs no query.
+    pub fn log_position(&self) -> LogPosition {
+        self.writer.committed()
+    }
+
+    /// The accepted events after position `from` that are `wanted`, in the order of the log, from
+    /// memory. `None`: `from` is too long ago, ask [`Store::room_events`] room by room.
+    ///
+    /// Events beyond [`Store::log_position`] can be among them: whoever tells a reader a position
+    /// leaves out those after it. `wanted` runs under a lock: it must not ask the store.
+    pub fn recent_events(
+        &self,
+        from: LogPosition,
+        wanted: impl Fn(&StoredEvent) -> bool,
+    ) -> Option<Vec<Arc<StoredEvent>>> {
+        self.tail.since(from, wanted)
     }
 
     /// Runs `job` on the writer's thread inside a transaction; resolves when it is on the disk, memory has

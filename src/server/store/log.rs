@@ -4,11 +4,11 @@
 //! position at which it was written. Positions are handed out inside write transactions by one
 //! writer, so they are committed in order: a reader that has seen `p` misses nothing at or below it.
 
-use rusqlite::Connection;
+use rusqlite::{
+    Connection,
+    types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+};
 
-use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-
-use super::database::Store;
 use crate::server::change::position::{LogPosition, TimelinePosition};
 
 /// Takes the next position, inside a write.
@@ -21,14 +21,6 @@ pub(super) fn advance(connection: &Connection) -> rusqlite::Result<LogPosition> 
 /// The last position, as this connection sees it.
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<LogPosition> {
     connection.prepare_cached("SELECT position FROM log")?.query_row([], |row| row.get(0))
-}
-
-impl Store {
-    /// The last position that is on the disk, with what is held in memory up to date. 0: nothing was
-    /// ever written. Costs no query.
-    pub fn log_position(&self) -> LogPosition {
-        self.writer.committed()
-    }
 }
 
 impl ToSql for LogPosition {

@@ -4,7 +4,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::database::Store;
 use crate::server::{
     change::{feed::Change, position::LogPosition},
     event::stored::StoredEvent,
@@ -68,7 +67,8 @@ impl Tail {
         }
     }
 
-    fn since(
+    /// See [`super::database::Store::recent_events`].
+    pub(super) fn since(
         &self,
         from: LogPosition,
         wanted: impl Fn(&StoredEvent) -> bool,
@@ -79,21 +79,6 @@ impl Tail {
         }
         let start = window.events.partition_point(|e| e.position <= from);
         Some(window.events.range(start..).filter(|e| wanted(e)).map(Arc::clone).collect())
-    }
-}
-
-impl Store {
-    /// The accepted events after position `from` that are `wanted`, in the order of the log, from
-    /// memory. `None`: `from` is too long ago, ask [`Store::room_events`] room by room.
-    ///
-    /// Events beyond [`Store::log_position`] can be among them: whoever tells a reader a position
-    /// leaves out those after it. `wanted` runs under a lock: it must not ask the store.
-    pub fn recent_events(
-        &self,
-        from: LogPosition,
-        wanted: impl Fn(&StoredEvent) -> bool,
-    ) -> Option<Vec<Arc<StoredEvent>>> {
-        self.tail.since(from, wanted)
     }
 }
 

@@ -8,8 +8,10 @@ use crate::server::{
     change::{position::Live, wakers::Wakers},
     clock::Clock,
     devices::{keys::Keys, to_device::Inboxes},
+    federation::Federation,
     metrics::Metrics,
-    rooms::{Members, receipts::Receipts, typing::Typing},
+    presence::{Board, Presence},
+    rooms::{Members, Rooms, receipts::Receipts, typing::Typing},
     sight::Sight,
     store::Store,
 };
@@ -34,8 +36,16 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Messages from device to device.
     pub inboxes: Arc<Inboxes>,
+    /// The rooms.
+    pub rooms: Arc<Rooms>,
     /// Who is in which room.
     pub members: Arc<Members>,
+    /// The presence of this server's users.
+    pub presence: Arc<Presence>,
+    /// Everybody's last presence.
+    pub board: Arc<Board>,
+    /// The traffic with other servers, if there is any.
+    pub federation: Option<Arc<Federation>>,
     /// Who sees whom.
     pub sight: Arc<Sight>,
     /// Who is typing where.

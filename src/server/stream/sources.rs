@@ -1,5 +1,4 @@
-//! What readers reach through `App`: presence, and what rooms show. The only file of the stream that
-//! names it.
+//! The questions that readers ask of several parts, in their words.
 
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use crate::{
         time::Instant,
     },
     server::{
-        app::App,
         change::position::LivePosition,
         event::stored::StoredEvent,
         presence::{Connected, PresenceEvent},
@@ -24,17 +22,17 @@ use crate::{
 
 /// Everything that readers read.
 #[derive(Clone, Debug)]
-pub struct Sources(Arc<App>);
+pub struct Sources(Arc<Parts>);
 
 impl Sources {
     /// Those of this server.
-    pub fn new(app: Arc<App>) -> Self {
-        Self(app)
+    pub fn new(parts: Arc<Parts>) -> Self {
+        Self(parts)
     }
 
-    /// The parts that are reached by themselves.
+    /// The parts themselves.
     pub fn parts(&self) -> &Parts {
-        &self.0.stream
+        &self.0
     }
 
     /// The device is connected until what is returned is dropped.

@@ -226,7 +226,7 @@ mod tests {
 
         /// A poll from here on, which waits for news when this returns.
         async fn poll(&self, timeout: Duration) -> JoinHandle<Result<News, Refusal>> {
-            let (sources, session) = (Sources::new(Arc::clone(&self.app)), self.session.clone());
+            let (sources, session) = (Sources::new(Arc::clone(&self.app.stream)), self.session.clone());
             let poll = Poll {
                 since: Some(Token::new(self.app.store.log_position(), self.app.live.position())),
                 filter: Arc::default(),

@@ -48,7 +48,7 @@ async fn sync(
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Response> {
     let poll = parse(&app, &session, parameters).await?;
-    let sources = Sources::new(app);
+    let sources = Sources::new(Arc::clone(&app.stream));
     let news = poll.answer(&sources, &session).await?;
     let body = stream::sync::answer(news, &session, sources.parts().clock.now());
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
