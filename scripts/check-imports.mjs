@@ -13,7 +13,7 @@ import { Crate } from "./rust-imports.mjs";
 
 const TREES = ["src/core", "src/server"];
 /** Where nobody inside a folder may name its mod.rs at all, not even one that names nobody back. */
-const STRICT = ["src/core"];
+const STRICT = ["src/core", "src/server"];
 
 /** The files from `start` back to itself by the fewest imports, or nothing. */
 function shortest(edges, start) {

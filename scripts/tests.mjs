@@ -37,7 +37,7 @@ export function testsIn(file, text) {
 }
 
 const rust = {
-  asserts: /\b(?:prop_)?assert(?:_\w+)?!(?!\(true[,)])|\bpanic!|\.(?:refused|sees)\(|\buntil_state\(/,
+  asserts: /\b(?:prop_)?assert(?:_\w+)?!(?!\(true[,)])|\bpanic!|\.(?:refused|sees)\(|\buntil(?:_state)?\(/,
   functions(text) {
     const code = blanked(text);
     return [...code.matchAll(/\bfn\s+(\w+)/g)].map((found) => {

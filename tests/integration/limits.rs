@@ -168,7 +168,7 @@ fn a_last_state_that_waits_is_taken_though_its_client_went_away() {
 fn held(server: &TestServer) -> String {
     let presence = format!("{:?}", server.app().presence);
     let waiting = presence.split("waiting: Waiting(").last().expect("a field");
-    waiting.split("remotes: ").next().expect("what comes before").to_owned()
+    waiting.split("earlier: ").next().expect("what comes before").to_owned()
 }
 
 #[test]

@@ -398,6 +398,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
+        // Not more often than a user may ask.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

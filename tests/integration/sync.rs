@@ -54,7 +54,7 @@ impl Reader {
                 return value;
             }
             // Paces those who ask without waiting.
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
         }
         panic!("it did not come within 10 s");
     }
