@@ -100,6 +100,11 @@ impl Stopped {
         if let Some(time) = &time {
             time.pass(Duration::from_secs(1));
         }
+        // A program that another test starts has every file of this process open, this one's lock too, until it
+        // runs.
+        let lock = std::fs::File::open(data.path().join("pilotlight.lock")).expect("the server left it");
+        until("nobody has the store", || lock.try_lock().is_ok());
+        drop(lock);
         TestServer::start_in(data, time, |changed| *changed = config)
     }
 }
