@@ -53,15 +53,19 @@ pub struct Client {
 }
 
 /// Why a request to another server has no (good) answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The server's name leads nowhere.
+    #[error("{0}")]
     Resolve(ResolveError),
     /// Nobody answered, not over TLS, or not as HTTP has it.
+    #[error("no answer: {0}")]
     Network(String),
     /// The server answered with an error.
+    #[error("{0}: {1}")]
     Status(StatusCode, String),
     /// The answer is not what was asked for.
+    #[error("unusable answer: {0}")]
     Answer(String),
 }
 
@@ -224,16 +228,3 @@ impl fmt::Debug for Client {
         f.debug_struct("Client").field("signer", &self.signer).finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Resolve(e) => write!(f, "{e}"),
-            Self::Network(e) => write!(f, "no answer: {e}"),
-            Self::Status(status, body) => write!(f, "{status}: {body}"),
-            Self::Answer(e) => write!(f, "unusable answer: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for RequestError {}

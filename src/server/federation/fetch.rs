@@ -38,7 +38,8 @@ pub struct Fetched {
 }
 
 /// Why there is no file.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct FetchError(String);
 
 impl Fetch {
@@ -135,14 +136,6 @@ impl FetchError {
         Self(e.to_string())
     }
 }
-
-impl std::fmt::Display for FetchError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for FetchError {}
 
 #[cfg(test)]
 mod tests {

@@ -64,15 +64,19 @@ struct Known {
 }
 
 /// Why a server's key is not known.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The server could not be asked.
+    #[error("the server's keys cannot be fetched: {0}")]
     Request(RequestError),
     /// Its answer does not prove itself; says what is wrong.
+    #[error("the server's keys do not prove themselves: {0}")]
     Unproven(String),
     /// It was asked a moment ago, and the key was not among its keys.
+    #[error("the server has no such key")]
     Unknown,
     /// Our own database failed.
+    #[error("{0}")]
     Store(StoreError),
 }
 
@@ -174,19 +178,6 @@ pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySe
     verify_json(&BTreeMap::from([(server.to_string(), set.clone())]), &object).map_err(|e| unproven(&e))?;
     Ok((set, valid_until))
 }
-
-impl std::fmt::Display for KeyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Request(e) => write!(f, "the server's keys cannot be fetched: {e}"),
-            Self::Unproven(e) => write!(f, "the server's keys do not prove themselves: {e}"),
-            Self::Unknown => write!(f, "the server has no such key"),
-            Self::Store(e) => write!(f, "{e}"),
-        }
-    }
-}
-
-impl std::error::Error for KeyError {}
 
 #[cfg(test)]
 mod tests {

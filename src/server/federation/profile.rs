@@ -10,13 +10,16 @@ use super::{client::RequestError, parts::Federation};
 use crate::server::profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME, Profile};
 
 /// Why there is no profile.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The operator does not want that server to be spoken with.
+    #[error("this server does not federate with the user's")]
     Refused,
     /// That server knows no such user, or does not show them.
+    #[error("the user's server shows no such user")]
     Unknown,
     /// That server could not be asked.
+    #[error("the user's server cannot be asked: {0}")]
     Request(RequestError),
 }
 
@@ -53,15 +56,3 @@ impl Federation {
         })
     }
 }
-
-impl std::fmt::Display for ProfileError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Refused => write!(f, "this server does not federate with the user's"),
-            Self::Unknown => write!(f, "the user's server shows no such user"),
-            Self::Request(e) => write!(f, "the user's server cannot be asked: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for ProfileError {}

@@ -62,7 +62,8 @@ pub enum Key {
 }
 
 /// There is no room for more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, thiserror::Error, PartialEq)]
+#[error("too much waits to be sent to other servers")]
 pub struct Full;
 
 /// EDUs to send to one destination, all of them or none.
@@ -328,14 +329,6 @@ impl Destination {
         }
     }
 }
-
-impl std::fmt::Display for Full {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("too much waits to be sent to other servers")
-    }
-}
-
-impl std::error::Error for Full {}
 
 #[cfg(test)]
 mod tests;

@@ -80,13 +80,16 @@ pub enum Records {
 }
 
 /// Why a server cannot be reached.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, thiserror::Error, PartialEq)]
 pub enum ResolveError {
     /// Its name cannot stand in a certificate.
+    #[error("{0:?} cannot stand in a certificate")]
     Name(String),
     /// Its name has no address.
+    #[error("{0} has no address")]
     NoAddress(String),
     /// It has only addresses that must not be dialled (`federation.allow_addresses`).
+    #[error("{0} may not be dialled (see federation.allow_addresses)")]
     Forbidden(IpAddr),
 }
 
@@ -256,18 +259,6 @@ fn direct(server: &ServerName) -> Result<Option<Route>, ResolveError> {
 fn tls_name(host: &str) -> Result<TlsName<'static>, ResolveError> {
     TlsName::try_from(host.to_owned()).map_err(|_| ResolveError::Name(host.to_owned()))
 }
-
-impl std::fmt::Display for ResolveError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Name(host) => write!(f, "{host:?} cannot stand in a certificate"),
-            Self::NoAddress(host) => write!(f, "{host} has no address"),
-            Self::Forbidden(ip) => write!(f, "{ip} may not be dialled (see federation.allow_addresses)"),
-        }
-    }
-}
-
-impl std::error::Error for ResolveError {}
 
 #[cfg(test)]
 mod tests {

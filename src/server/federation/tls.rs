@@ -9,7 +9,8 @@ use rustls::{
 };
 
 /// A file of certificates or a key that cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct TlsError(String);
 
 /// Trusts the system's authorities and those in the PEM files `extra`.
@@ -69,11 +70,3 @@ impl TlsError {
         Self(format!("{}: {e}", path.display()))
     }
 }
-
-impl std::fmt::Display for TlsError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for TlsError {}

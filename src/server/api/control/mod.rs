@@ -40,11 +40,13 @@ pub struct Control {
 struct Removed(PathBuf);
 
 /// Why the running server did not answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No server runs on this data folder.
+    #[error("no server runs on {}", .0.display())]
     NotRunning(PathBuf),
     /// It cannot be asked, or its answer cannot be read; says why.
+    #[error("the running server cannot be asked: {0}")]
     Failed(String),
 }
 
@@ -132,14 +134,3 @@ async fn ask<T: DeserializeOwned>(data_dir: &Path, path: &str) -> Result<T, AskE
         ended = connection => Err(failed(ended.err().map_or("the server closed".to_owned(), |e| e.to_string()))),
     }
 }
-
-impl std::fmt::Display for AskError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NotRunning(data_dir) => write!(f, "no server runs on {}", data_dir.display()),
-            Self::Failed(e) => write!(f, "the running server cannot be asked: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for AskError {}
