@@ -14,7 +14,7 @@ src/core|std::(net|fs|thread|process|env)\b|core does no IO
 src/server|crate::browser|the shells do not name each other
 src/browser|crate::server|the shells do not name each other
 src/main.rs|pilotlight::browser|the binary is the server's
-src/server!src/server/store|\brusqlite\b|SQL stays in src/server/store
+src/server!src/server/store|\brusqlite\b|SQLite stays in src/server/store
 R
 }
 

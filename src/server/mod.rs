@@ -1,4 +1,4 @@
-//! The homeserver: configuration, HTTP, the API, the domains and the store; drives the core.
+//! The homeserver: configuration, HTTP, the API, the services and the store; drives the core.
 //!
 //! Its floors, from the roof to the ground, are in docs/ARCHITECTURE.md. A file names only floors below its own.
 

@@ -1,4 +1,4 @@
-//! The one error of the client API: a Matrix error code, a sentence, and an HTTP status.
+//! The one error of the APIs, for clients and for servers: a Matrix error code, a sentence, and an HTTP status.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use crate::server::{
-    accounts, contacts, federation,
+    accounts, app, contacts, federation,
     finish::Interrupted,
     limits::TooMany,
     presence,
@@ -229,6 +229,18 @@ impl From<federation::Refusal> for ApiError {
             Refusal::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", refusal.to_string()),
             Refusal::Busy(wait) => Self::limit_exceeded(wait),
             Refusal::Unreadable(_) => Self::unknown(refusal.to_string()),
+        }
+    }
+}
+
+impl From<app::refusal::Refusal> for ApiError {
+    fn from(refusal: app::refusal::Refusal) -> Self {
+        use app::refusal::Refusal;
+        match refusal {
+            Refusal::Rooms(refusal) => refusal.into(),
+            Refusal::Contacts(refusal) => refusal.into(),
+            Refusal::Store(e) => e.into(),
+            Refusal::Interrupted(e) => e.into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{OwnedUserId, UserId};
 
-use super::parts::App;
+use super::{parts::App, refusal::Refusal};
 use crate::{
     core::presence::State,
     server::{change::position::LivePosition, finish::finish, profile::ProfileField, rooms},
@@ -25,6 +25,23 @@ impl App {
         finish(async move {
             app.store.set_profile_field(user.clone(), field, value).await?;
             app.rooms.handle_profile_change(&user).await
+        })
+        .await
+    }
+
+    /// Ends an account: the user leaves every room, nobody sees them and they see nobody, and every device is
+    /// logged out. Once begun it is brought to its end even if the caller goes away.
+    ///
+    /// # Errors
+    /// That of the step that failed; those before it are done, and asking again does the rest.
+    pub async fn deactivate(self: &Arc<Self>, user: OwnedUserId) -> Result<(), Refusal> {
+        let app = Arc::clone(self);
+        finish(async move {
+            app.rooms.leave_everything(&user).await?;
+            app.contacts.close(&user).await?;
+            app.store.deactivate(user.clone()).await?;
+            app.accounts.log_out_all(&user, None).await?;
+            Ok(())
         })
         .await
     }

@@ -5,6 +5,7 @@ pub mod error;
 mod lists;
 mod open;
 mod parts;
+pub mod refusal;
 mod subscribe;
 
 pub use self::parts::App;

@@ -40,6 +40,7 @@ impl Subscriber for Subscribers {
                 app.presence.follow(change);
             }
             Change::PresenceDelivery { .. } => app.presence.follow(change),
+            Change::RemotePresence { .. } => app.board.follow(change),
             Change::PresenceList { .. } | Change::PresenceSettings { .. } => {
                 app.contacts.follow(change);
                 app.sight.follow(change);
@@ -49,7 +50,6 @@ impl Subscriber for Subscribers {
             | Change::Profile { .. }
             | Change::Presence { .. }
             | Change::Hidden { .. }
-            | Change::RemotePresence { .. }
             | Change::Typing { .. } => {}
         }
     }
@@ -91,7 +91,6 @@ impl Subscriber for Subscribers {
                 }
                 Change::Hidden { user } => app.typing.stop_everywhere(user),
                 Change::RemotePresence { observers, .. } => {
-                    app.board.follow(change);
                     app.wakers.wake_all(observers.iter().map(|observer| &**observer));
                 }
                 Change::Rewritten(_) => {}

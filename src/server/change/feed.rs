@@ -1,8 +1,8 @@
 //! The one feed: what happened, in order, to whoever keeps something in memory or wakes somebody.
 //!
 //! What is durable is published by the store's writer, in the order of the log, once it is on the disk. What
-//! lives in memory only is published by whoever recorded it, with the position that it got there. Who hears of
-//! what is said in one place, by the one [`Subscriber`] that the server is put together with.
+//! lives in memory only is published where it happens; it is recorded, by whoever published it or by who follows, before
+//! anybody is told. Who hears of what is said in one place, by the one [`Subscriber`] that the server is put together with.
 
 use std::{fmt, sync::Arc};
 
@@ -147,7 +147,7 @@ pub enum Change {
 pub trait Subscriber: fmt::Debug + Send + Sync {
     /// Brings what is held in memory up to date. What is durable is on the disk, and nobody can see its position
     /// yet. Called in the order of the log, on the writer's thread: it must be quick, and must not wait for
-    /// anything but short locks.
+    /// anything but short locks. What only lives is followed where it is published, in any order.
     fn follow(&self, change: &Change);
 
     /// Everything up to these changes can be read: wakes whoever waits for them, and hands them on.

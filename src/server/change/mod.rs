@@ -1,4 +1,4 @@
-//! What happened, in order: positions, and who waits for news.
+//! What happened, in order: the feed, positions, and who waits for news.
 
 pub mod feed;
 pub mod position;

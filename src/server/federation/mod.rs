@@ -1,7 +1,7 @@
 //! Talking to other homeservers: finding them, proving who we are, and knowing who they are.
 //!
-//! Source: Matrix server-server API. What travels is decided elsewhere: rooms by `rooms`, presence
-//! by the engine in the core; here are names, TLS, keys and signatures.
+//! Source: Matrix server-server API. What of presence travels is decided by the engine in the core, driven in `presence`
+//! here, and what of presence lists by `contacts`, kept in the outbox here until it is answered.
 
 pub mod across;
 pub mod addresses;

@@ -245,6 +245,7 @@ impl Presence {
             (answer, self.drain(&mut inner, now))
         };
         if !told.is_empty() {
+            told.iter().for_each(|change| self.feed.follow(change));
             self.feed.tell(&told);
         }
         answer

@@ -32,6 +32,8 @@ pub struct Rooms {
     pub(super) default_version: RoomVersionId,
     /// Whose turn it is where.
     pub(super) turns: Arc<Turns>,
+    /// Acts go beside each other, in any number; one that was overtaken too often goes alone, in all rooms.
+    pub(super) passing: tokio::sync::RwLock<()>,
 }
 
 impl Rooms {
@@ -49,7 +51,7 @@ impl Rooms {
     ) -> Result<Self, StoreError> {
         let members = Arc::new(Members::load(&store, limit).await?);
         let (server_name, turns) = (server_name.to_owned(), Arc::default());
-        let judged = Counter::default();
-        Ok(Self { members, signer, judged, store, clock, server_name, default_version, turns })
+        let (judged, passing) = (Counter::default(), tokio::sync::RwLock::default());
+        Ok(Self { members, signer, judged, store, clock, server_name, default_version, turns, passing })
     }
 }

@@ -9,14 +9,14 @@ use std::{
 };
 
 use ruma::{
-    OwnedRoomId, RoomVersionId, UserId,
+    OwnedRoomAliasId, OwnedRoomId, RoomVersionId, UserId,
     api::client::room::create_room::v3::{Request, RoomPreset},
     server_name,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{parts::Rooms, refusal::Refusal};
+use super::{parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -307,4 +307,51 @@ async fn an_act_whose_caller_goes_away_is_brought_to_its_end() {
     drop(release);
     house.say(&alice, &room, "2").await.expect("no panic").expect("is sent");
     assert_eq!(house.events(&room).await.len(), before + 2);
+}
+
+/// Rests upon where an alias leads, which others change whenever they are let to.
+struct Overtaken {
+    rooms: Arc<Rooms>,
+    by: Session,
+    alias: OwnedRoomAliasId,
+    here: OwnedRoomId,
+    there: OwnedRoomId,
+    times: AtomicU32,
+}
+
+impl Act for Arc<Overtaken> {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.here.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let room = proposal.known_room(&self.here).await?;
+        let leads = proposal.alias(&self.alias).await?.is_some();
+        proposal.set_listed(&room, true);
+        self.times.fetch_add(1, Ordering::Relaxed);
+        let others_may_act = self.rooms.passing.try_read().is_ok();
+        match others_may_act {
+            true if leads => self.rooms.remove_alias(&self.by, &self.alias).await,
+            true => self.rooms.add_alias(&self.by, &self.alias, &self.there).await,
+            false => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_act_that_others_overtake_whenever_they_can_goes_alone_in_the_end() {
+    let house = House::open().await;
+    let (ann, ben) = (house.user("ann").await, house.user("ben").await);
+    let overtaken = Arc::new(Overtaken {
+        rooms: Arc::clone(&house.rooms),
+        here: house.public_room(&ann, None).await.expect("a room"),
+        there: house.public_room(&ben, None).await.expect("a room"),
+        by: ben,
+        alias: ruma::room_alias_id!("#a:x").to_owned(),
+        times: AtomicU32::default(),
+    });
+    house.rooms.perform(&ann, Arc::clone(&overtaken)).await.expect("is done in the end");
+    assert_eq!(overtaken.times.load(Ordering::Relaxed), 5);
 }

@@ -20,6 +20,9 @@ use crate::server::{
 /// few ms until it was written, or when an act before it failed.
 pub(super) const ATTEMPTS: usize = 32;
 
+/// How often others may overtake an act; then they let it pass.
+const PATIENCE: usize = 4;
+
 /// Something that somebody does in rooms. It changes at most one room that others know of, whose turn it is; rooms
 /// that it makes nobody knows yet, and what it reads of others is assumed: so acts wait for one turn only, and never
 /// for each other.
@@ -75,9 +78,16 @@ impl Rooms {
     ) -> Result<Performed<A::Answer>, Refusal> {
         let rooms = Arc::clone(self);
         finish(async move {
-            for _ in 0..ATTEMPTS {
+            for attempt in 0..ATTEMPTS {
                 let author = Author { sender: sender.clone(), now_ms: 0, once: once.clone() };
-                if let Some(performed) = rooms.attempt(author, &act).await? {
+                let performed = if attempt < PATIENCE {
+                    let _beside = rooms.passing.read().await;
+                    rooms.attempt(author, &act).await?
+                } else {
+                    let _alone = rooms.passing.write().await;
+                    rooms.attempt(author, &act).await?
+                };
+                if let Some(performed) = performed {
                     return Ok(performed);
                 }
             }

@@ -79,6 +79,12 @@ pub enum OpenError {
         /// The newest that this binary knows.
         known: u32,
     },
+    /// The tables are not those of its schema version: it was written before that version was released.
+    #[error(
+        "{} was written by a pilotlight that was never released, with other tables; set data_dir to another \
+         folder, or remove this one", .0.display()
+    )]
+    NeverReleased(PathBuf),
 }
 
 impl OpenError {
@@ -163,7 +169,32 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenErr
     }
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(damaged)?;
-    if verdict == "ok" { Ok(found) } else { Err(OpenError::Damaged(path.to_owned(), verdict)) }
+    if verdict != "ok" {
+        return Err(OpenError::Damaged(path.to_owned(), verdict));
+    }
+    if !fresh && shape(connection).map_err(damaged)? != shape_of_version(found).map_err(damaged)? {
+        return Err(OpenError::NeverReleased(path.to_owned()));
+    }
+    Ok(found)
+}
+
+/// The tables and indexes, in words.
+fn shape(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    connection
+        .prepare(
+            "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// What `version` has, by its steps.
+fn shape_of_version(version: u32) -> rusqlite::Result<Vec<(String, String)>> {
+    let empty = Connection::open_in_memory()?;
+    for sql in MIGRATIONS.iter().take(version as usize).copied().flatten() {
+        empty.execute_batch(sql)?;
+    }
+    shape(&empty)
 }
 
 /// Brings the schema from version `found` up to date: all of it or, after a power cut, nothing.
@@ -302,6 +333,22 @@ mod tests {
         let before = std::fs::read(folder.file()).expect("reads");
         let (error, after) = folder.refused();
         assert!(error.contains("was written by a newer pilotlight"), "{error}");
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn data_of_a_version_that_was_never_released_is_refused_and_left_alone() {
+        let folder = Folder::new("unreleased");
+        let (connection, lock) = folder.open(server_name!("a"), Access::Sole).expect("opens");
+        connection.execute_batch("PRAGMA optimize = 0x10002; ANALYZE;").expect("gathers statistics");
+        drop((connection, lock));
+        let (connection, lock) =
+            folder.open(server_name!("a"), Access::Sole).expect("statistics are no matter");
+        connection.execute_batch("ALTER TABLE events RENAME COLUMN timeline TO place").expect("alters");
+        drop((connection, lock));
+        let before = std::fs::read(folder.file()).expect("reads");
+        let (error, after) = folder.refused();
+        assert!(error.contains("never released") && error.contains("set data_dir"), "{error}");
         assert_eq!(after, before);
     }
 

@@ -1,6 +1,7 @@
 //! How many messages a user has not read in a room, and how many of them call for them: push rules.
 //!
-//! Counted as events come by, from where the user has read; nothing of it is stored. What the default
+//! Counted when a reader asks, from where the last count ended, or from where the user has read; nothing of it is
+//! stored. What the default
 //! rules say about a plain message that names nobody is decided without evaluating them all.
 
 use std::{

@@ -66,10 +66,7 @@ async fn deactivate(
     Json(request): Json<Deactivate>,
 ) -> Result<Json<Value>, Refusal> {
     authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
-    app.rooms.leave_everything(&session.user).await.map_err(ApiError::from)?;
-    app.contacts.close(&session.user).await.map_err(ApiError::from)?;
-    app.store.deactivate(session.user.clone()).await?;
-    app.accounts.log_out_all(&session.user, None).await?;
+    app.deactivate(session.user).await.map_err(ApiError::from)?;
     tracing::info!("an account was deactivated");
     Ok(Json(json!({ "id_server_unbind_result": "no-support" })))
 }

@@ -1,6 +1,6 @@
 //! The client-server API: one module per subject, one thin function per endpoint.
 //!
-//! A function here parses, asks a domain module, and answers; rules live in the domain modules.
+//! A function here parses, asks a service, and answers; rules live in the services.
 
 mod account;
 mod account_data;
