@@ -7,8 +7,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Comments and blanks fall out; what is left are names, strings, `::` and single characters, each with its line. */
-function tokens(source) {
+/** Comments and blanks fall out; what is left are names, strings, `::` and single characters, each with its line and offset. */
+export function tokens(source) {
   const found = [];
   const one =
     /\n|\/\/[^\n]*|\/\*|[bc]?r(#*)"|[bc]?"(?:[^"\\]|\\[^])*"|b?'(?:[^'\\\n]|\\(?:x..|u\{[^}]*\}|.))'|'\w+|(?:r#)?[A-Za-z_]\w*|\d\w*|::|[^\s]/gu;
@@ -41,14 +41,14 @@ function tokens(source) {
     }
     for (let at = match.index; at < one.lastIndex; at++) if (source[at] === "\n") line++;
     // A literal is kept as a mark of no meaning, so that `1.max` or `'a'::` never looks like a path.
-    if (kind !== "blank") found.push({ kind, value, line: start });
-    else if (!/^(\s|\/[/*])/.test(text)) found.push({ kind: "mark", value: "0", line: start });
+    if (kind !== "blank") found.push({ kind, value, line: start, start: match.index });
+    else if (!/^(\s|\/[/*])/.test(text)) found.push({ kind: "mark", value: "0", line: start, start: match.index });
   }
   return found;
 }
 
 /** The place of the bracket that closes the one at `at`. */
-function closing(code, at) {
+export function closing(code, at) {
   for (let depth = 0; at < code.length; at++) {
     if (code[at].kind !== "mark") continue;
     if ("([{".includes(code[at].value)) depth++;
@@ -57,7 +57,7 @@ function closing(code, at) {
   throw new Error("a bracket is not closed");
 }
 
-const is = (token, value) => token !== undefined && token.kind !== "string" && token.value === value;
+export const is = (token, value) => token !== undefined && token.kind !== "string" && token.value === value;
 
 /** Whether an attribute `[cfg(…)]`, given from its bracket on, holds in tests only. */
 function testOnly(attribute) {
@@ -72,7 +72,7 @@ function testOnly(attribute) {
 }
 
 /** The end (exclusive) of the item, field, arm or statement at `at`. */
-function itemEnd(code, at) {
+export function itemEnd(code, at) {
   while (is(code[at], "#")) at = closing(code, at + 1) + 1;
   const rest = "use const static let type extern".split(" ");
   const all = [...rest, ..."pub mod fn async unsafe struct enum union trait impl macro_rules".split(" ")];
@@ -108,6 +108,11 @@ function withoutTests(code) {
   return kept;
 }
 
+/** The file of `mod name;` in a module whose children lie in `folder`. */
+export function fileOf(folder, name, exists) {
+  return [join(folder, `${name}.rs`), join(folder, name, "mod.rs")].find(exists);
+}
+
 /** Every module of a crate. A module has: file, parent, children, what it binds by `use`, its functions and paths. */
 export class Crate {
   constructor(root) {
@@ -132,7 +137,7 @@ export class Crate {
 
   /** `mod name;` */
   child(parent, name) {
-    const file = [join(parent.folder, `${name}.rs`), join(parent.folder, name, "mod.rs")].find((path) => existsSync(join(this.root, path)));
+    const file = fileOf(parent.folder, name, (path) => existsSync(join(this.root, path)));
     if (!file) throw new Error(`${parent.file}: no file for \`mod ${name};\``);
     const module = this.module(parent, file, join(parent.folder, name));
     parent.children.set(name, module);

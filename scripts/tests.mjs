@@ -1,10 +1,15 @@
 // Every test of the project, read from its sources: where it is, whether it runs, and whether it asserts.
 //
+// A test in Rust runs when a chain of `mod` leads to it and no `cfg` takes it out (`rust-tests.mjs`); in any language
+// it must not be ignored or skipped.
+//
 // A test asserts when its body does, or a helper in the same file that it calls, directly or through others
 // there. What a shared fixture asserts (that a request was answered at all) proves nothing about the subject,
-// and neither do `expect` and `unwrap`; the few shared helpers that say what is expected are named below.
+// and neither do `expect` and `unwrap`; the few shared helpers that say what is expected are named below. An assertion about
+// literals alone is none, nor is one behind an unconditional `return`.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { compiled, targets } from "./rust-tests.mjs";
 
 function files(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
@@ -20,10 +25,19 @@ export function sources() {
   return new Map(paths.sort().map((path) => [path, readFileSync(path, "utf8")]));
 }
 
-/** The tests in one source: `{ file, name, asserts, skipped }`; in a title that is put together, `*` stands for the rest. */
-export function testsIn(file, text) {
+/** The tests in sources (path → text), of which cargo compiles what `roots` lead to. */
+export function testsOf(texts, roots = targets(readFileSync("Cargo.toml", "utf8"))) {
+  const reached = compiled(roots, (file) => texts.get(file));
+  return [...texts].flatMap(([file, text]) => testsIn(file, text, reached.get(file)));
+}
+
+/**
+ * The tests in one source: `{ file, name, asserts, skipped }`; in a title that is put together, `*` stands for the
+ * rest. `leftOut` is what is not compiled of a file in Rust, as pairs of offsets; without it, nothing is.
+ */
+function testsIn(file, text, leftOut = [[0, text.length]]) {
   const language = { rs: rust, mjs: javascript, py: python }[file.split(".").at(-1)];
-  const functions = language.functions(text);
+  const functions = language.functions(text, leftOut);
   const asserting = new Set(functions.filter((one) => language.asserts.test(one.body)));
   // Until nothing is added any more: who calls an asserting function asserts.
   for (let before = -1; before !== asserting.size; ) {
@@ -36,17 +50,29 @@ export function testsIn(file, text) {
     .map((one) => ({ file, name: one.name, skipped: one.skipped, asserts: asserting.has(one) }));
 }
 
+/** A pattern for what is put together from literals alone, and would never be anything else. */
+function literals(...words) {
+  const string = /"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*'|`(?:\\[^]|[^`\\$])*`/.source;
+  const one = `${string}|\\b(?:${words.join("|")})\\b|\\b\\d[\\w.]*|[\\s+*/%=!<>&|[\\]-]`;
+  return `(?:${one}|\\((?:${one}|,)*\\))*`;
+}
+
 const rust = {
-  asserts: /\b(?:prop_)?assert(?:_\w+)?!(?!\(true[,)])|\bpanic!|\.(?:refused|sees)\(|\buntil(?:_state)?\(/,
-  functions(text) {
+  asserts: (() => {
+    const same = literals("true", "false", "Some", "None", "Ok", "Err");
+    return new RegExp(`\\b(?:prop_)?assert(?:!(?!\\(${same}[,)])|_\\w+!(?!\\(${same},${same}[,)]))|\\bpanic!|\\.(?:refused|sees)\\(|\\buntil(?:_state)?\\(`);
+  })(),
+  functions(text, leftOut) {
     const code = blanked(text);
+    const living = leftOut.reduce((code, [from, to]) => code.slice(0, from) + code.slice(from, to).replace(/[^\n]/g, " ") + code.slice(to), code);
     return [...code.matchAll(/\bfn\s+(\w+)/g)].map((found) => {
       const attributes = code.slice(Math.max(...[..."{};"].map((mark) => code.lastIndexOf(mark, found.index))) + 1, found.index);
+      const dead = leftOut.some(([from, to]) => from <= found.index && found.index < to);
       return {
         name: found[1],
-        body: rustBody(code, found.index + found[0].length),
+        body: dead ? "" : rustBody(living, found.index + found[0].length),
         isTest: /#\[\s*(?:\w+::)*(?:wasm_bindgen_)?test\s*[\](]/.test(attributes),
-        skipped: /\bignore\b/.test(attributes),
+        skipped: /\bignore\b/.test(attributes) || dead,
       };
     });
   },
@@ -58,7 +84,7 @@ function blanked(text) {
   return text.replace(inert, (what) => what.replace(/[^\n]/g, " "));
 }
 
-/** What stands between the braces of the function whose parameters begin after `start`. */
+/** What stands between the braces of the function whose parameters begin after `start`, as far as it always returns. */
 function rustBody(code, start) {
   let depth = 0;
   let open = -1;
@@ -68,6 +94,8 @@ function rustBody(code, start) {
     if (open < 0 && depth === 0 && mark === "{") open = i;
     if ("([{".includes(mark)) depth++;
     if (")]}".includes(mark)) depth--;
+    const returns = open >= 0 && depth === 1 && "{;}".includes(mark) && /^\s*return\b[^;}]*/.exec(code.slice(i + 1));
+    if (returns) return code.slice(open, i + 1 + returns[0].length);
     if (open >= 0 && depth === 0) return code.slice(open, i);
   }
   return "";
@@ -82,9 +110,21 @@ function block(lines, start) {
   return lines.slice(start, end).join("\n");
 }
 
+/** A function as far as it always returns: `opening` ends the line before its first statement. */
+function untilReturn(text, opening) {
+  const lines = text.split("\n");
+  const indent = (line) => line.search(/\S/);
+  const first = lines.findIndex((line, i) => i > 0 && opening.test(lines[i - 1]) && line.trim() !== "");
+  const returns = lines.findIndex((line, i) => first > 0 && i >= first && indent(line) === indent(lines[first]) && /^\s*return\b/.test(line));
+  return returns < 0 ? text : [...lines.slice(0, returns), block(lines, returns)].join("\n");
+}
+
 const javascript = {
-  // These wait for what is named, and throw when it does not come.
-  asserts: /\bassert(?:\.\w+)?\((?!true[,)])|\b(?:until|sees|findsContact|looksFor|waitFor)\(/,
+  // The last ones wait for what is named, and throw when it does not come.
+  asserts: (() => {
+    const same = literals("true", "false", "null", "undefined");
+    return new RegExp(`\\bassert(?:(?:\\.ok)?\\((?!${same}[,)])|\\.(?!ok\\b)\\w+\\((?!${same},${same}[,)]))|\\b(?:until|sees|findsContact|looksFor|waitFor)\\(`);
+  })(),
   functions(text) {
     const lines = text.replace(/\/\*[^]*?\*\//g, (what) => what.replace(/[^\n]/g, " ")).replace(/(^|\s)\/\/.*$/gm, "$1").split("\n");
     const constants = new Map([...text.matchAll(/\bconst (\w+) = (.*?);?$/gm)].map(([, name, value]) => [name, value]));
@@ -97,22 +137,26 @@ const javascript = {
         const value = skip && (skip[1]?.trim() ?? constants.get("skip") ?? "");
         // What depends on the server under test is no more than a condition; a word or `true` is for ever.
         const skipped = mode === ".skip" || mode === ".todo" || (skip && !/&&|\?|^\w*stock/.test(value));
-        return [{ name: title, body: block(lines, i), isTest: true, skipped: Boolean(skipped) }];
+        return [{ name: title, body: untilReturn(block(lines, i), /(?:=>|\)) \{$/), isTest: true, skipped: Boolean(skipped) }];
       }
       const helper = /^\s*(?:export )?(?:async )?function\*? (\w+)|^\s*const (\w+) = (?:async )?(?:\([^)]*\)|\w+) =>|^  (?:static )?(?:async )?(#?\w+)\([^)]*\) \{$/.exec(line);
-      return helper ? [{ name: (helper[1] ?? helper[2] ?? helper[3]).replace("#", ""), body: block(lines, i).replace(/^.*?\(/, ""), isTest: false }] : [];
+      return helper ? [{ name: (helper[1] ?? helper[2] ?? helper[3]).replace("#", ""), body: untilReturn(block(lines, i), /(?:=>|\)) \{$/).replace(/^.*?\(/, ""), isTest: false }] : [];
     });
   },
 };
 
 const python = {
-  asserts: /\bself\.assert\w+\(|^\s*assert /m,
+  asserts: (() => {
+    const same = literals("True", "False", "None");
+    const one = `self\\.assert(?:True|False|IsNone|IsNotNone)\\((?!${same}[,)])`;
+    return new RegExp(`\\b${one}|\\bself\\.assert(?!True|False|IsNo)\\w+\\((?!${same},${same}[,)])|^\\s*assert (?!${same}(?:,|$))`, "m");
+  })(),
   functions(text) {
     const lines = text.replace(/(^|\s)#.*$/gm, "$1").split("\n");
     return lines.flatMap((line, i) => {
       const found = /^\s*(?:async )?def (\w+)\(/.exec(line);
       if (!found) return [];
-      const body = block(lines, i).replace(/^.*?\(/, "");
+      const body = untilReturn(block(lines, i), /:$/).replace(/^.*?\(/, "");
       const decorators = /(?:\n\s*@[^\n]*)*$/.exec(lines.slice(0, i).join("\n"))[0];
       return [{ name: found[1], body, isTest: found[1].startsWith("test_"), skipped: /skip/i.test(decorators) || /\.skipTest\(/.test(body) }];
     });
