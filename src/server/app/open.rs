@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::{error::ServeError, parts::App, subscribe::Subscribers};
 use crate::server::{
     accounts::{data::OwnData, login::Accounts},
-    change::{feed::Feed, position::Live},
+    change::{feed::Feed, position::Live, wakers::Wakers},
     clock::Clock,
     config::Config,
     contacts::lists::Contacts,
@@ -81,7 +83,7 @@ impl App {
             sight: Arc::new(sight),
             clock: clock.clone(),
             live: Arc::clone(&live),
-            wakers: Arc::default(),
+            wakers: Arc::new(Wakers::of(Handle::current())),
             accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
             keys: Arc::new(Keys::new(Arc::clone(&store))),
             inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),

@@ -106,14 +106,14 @@ impl App {
         let elsewhere = rows.iter().filter(|row| row.contact.server_name() != self.server_name());
         let owners: BTreeSet<&OwnedUserId> = elsewhere.map(|row| &row.owner).collect();
         owners.into_iter().for_each(|owner| self.refresh_across(owner));
-        self.sight.each_affected(rows, |observer| self.wakers.wake(observer));
+        self.wakers.wake_each(|wake| self.sight.each_affected(rows, wake));
     }
 
     /// A user shares with others than before: everybody is to know who could see them or can.
     fn show_share(&self, owner: &UserId, before: Share, after: Share) {
         if before != after {
             self.refresh_across(owner);
-            self.sight.each_observer_by(owner, before.max(after), |observer| self.wakers.wake(observer));
+            self.wakers.wake_each(|wake| self.sight.each_observer_by(owner, before.max(after), wake));
         }
     }
 
@@ -149,7 +149,7 @@ impl App {
             presence::Change::Quiet => {}
             presence::Change::Visible => {
                 self.metrics.presence_changes.add(1);
-                self.sight.each_observer(user, |observer| self.wakers.wake(observer));
+                self.wakers.wake_each(|wake| self.sight.each_observer(user, wake));
             }
         }
         if let Some(federation) = &self.federation {
@@ -170,10 +170,12 @@ impl App {
     /// Wakes everybody of this server who is in `room`.
     fn wake_room(&self, room: &RoomId) {
         let ours = self.server_name();
-        self.rooms.members.each_joined(room, |user| {
-            if user.server_name() == ours {
-                self.wakers.wake(user);
-            }
+        self.wakers.wake_each(|wake| {
+            self.rooms.members.each_joined(room, |user| {
+                if user.server_name() == ours {
+                    wake(user);
+                }
+            });
         });
     }
 

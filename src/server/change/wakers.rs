@@ -10,16 +10,23 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedUserId, UserId};
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 /// Wakes the readers of users. Bounded by the number of users with a reader waiting.
 #[derive(Debug, Default)]
 pub struct Wakers {
     users: Mutex<HashMap<OwnedUserId, Arc<Notify>>>,
     closed: AtomicBool,
+    /// Where readers run; `None`: where the waking is done.
+    runtime: Option<Handle>,
 }
 
 impl Wakers {
+    /// For readers that run in `runtime`.
+    pub fn of(runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..Self::default() }
+    }
+
     /// A handle on which to wait for news of `user`.
     ///
     /// Create the `notified()` future and `enable()` it *before* looking for news: what happens
@@ -45,11 +52,20 @@ impl Wakers {
 
     /// Wakes every reader of each of `users`, each once.
     pub fn wake_all<'a>(&self, users: impl IntoIterator<Item = &'a UserId>) {
-        let wakers = self.lock();
-        for user in users {
-            if let Some(notify) = wakers.get(user) {
-                notify.notify_waiters();
-            }
+        self.wake_each(|add| users.into_iter().for_each(add));
+    }
+
+    /// The same for users whom `name` names, one after the other.
+    ///
+    /// From a thread outside the runtime each waking is a way into it; so they are done there, all of them in one
+    /// task.
+    pub fn wake_each(&self, name: impl FnOnce(&mut dyn FnMut(&UserId))) {
+        let mut waiting = Vec::new();
+        name(&mut |user| waiting.extend(self.lock().get(user).map(Arc::clone)));
+        let wake = move || waiting.iter().for_each(|notify| notify.notify_waiters());
+        match &self.runtime {
+            Some(runtime) if Handle::try_current().is_err() => drop(runtime.spawn(async move { wake() })),
+            _ => wake(),
         }
     }
 
@@ -77,6 +93,18 @@ mod tests {
     use ruma::user_id;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_thread_outside_the_runtime_wakes_as_well() {
+        let wakers = Wakers::of(Handle::current());
+        let notify = wakers.listen(user_id!("@a:x"));
+        let mut news = std::pin::pin!(notify.notified());
+        news.as_mut().enable();
+        std::thread::scope(|scope| {
+            scope.spawn(|| wakers.wake_all([user_id!("@b:x"), user_id!("@a:x")]));
+        });
+        news.await;
+    }
 
     #[tokio::test]
     async fn what_happens_between_registering_and_waiting_still_wakes() {
