@@ -29,8 +29,10 @@ export interface Presence {
 
 /** What the own user chose and is called. */
 export interface Me {
-  /** The user's choice; idleness does not change it. */
+  /** The user's choice; idleness does not change it. Kept and told later where the server is away. */
   state: Exclude<PresenceState, "unknown">;
+  /** What becomes of it here: `unavailable` while idle, `unknown` while the stream is lost. */
+  shown: PresenceState;
   statusMsg?: string;
   idle: boolean;
   displayName?: string;
@@ -48,6 +50,11 @@ export interface Session {
 export interface Options {
   /** After how long without activity the user is idle: 60,000 to 300,000 ms, by default 180,000. */
   idleTimeoutMs?: number;
+  /**
+   * For how long presence is believed after the stream broke off: 0 to 300,000 ms, by default 30,000. Then everybody
+   * is `unknown`, oneself included, until it is back.
+   */
+  presenceGraceMs?: number;
   /** By default `mobile` in pages on coarse pointers, else `web`. Up to 16 of `a-z0-9-_.`. */
   deviceType?: string;
   /** Keeps the send queue over reloads. By default `localStorage` in pages, nothing elsewhere. */
@@ -59,11 +66,28 @@ export interface Options {
   trackActivity?: boolean;
 }
 
-/** Why a request did not succeed. */
+/** The codes of this package's own. The last two are those of a `TypeError` and of a `RangeError`. */
+export type OwnErrorCode =
+  /** No answer: none came, not in time, not before the client was stopped, or none that is understood. */
+  | "NETWORK" | "TIMEOUT" | "STOPPED" | "BAD_ANSWER"
+  /** Not sent: too many messages wait, this one is too large or no JSON, the room is encrypted, or not the user's. */
+  | "QUEUE_FULL" | "TOO_LARGE" | "BAD_CONTENT" | "ENCRYPTED_ROOM" | "NOT_IN_ROOM"
+  /** Neither a user ID, nor a room's ID or alias. */
+  | "BAD_USER_ID" | "BAD_ROOM"
+  /** The homeserver does not have that. */
+  | "UNSUPPORTED"
+  /** The client was freed. */
+  | "FREED"
+  | "BAD_ARGUMENT" | "OUT_OF_RANGE";
+
+/**
+ * Why something did not succeed. What is wrong whatever the server says is a `TypeError` or a `RangeError`
+ * instead; those have a `code` too.
+ */
 export class PilotlightError extends Error {
   constructor(code: string, message: string, status?: number, retryAfterMs?: number);
-  /** Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`, `UNSUPPORTED`. */
-  code: string;
+  /** Matrix's error code, or one of this package's own. */
+  code: OwnErrorCode | (string & {});
   /** The HTTP status, where there was an answer. */
   status?: number;
   /** How long the server asks to wait. */
@@ -93,6 +117,8 @@ export interface TimelineItem {
   /** What went wrong last. */
   error?: string;
   redacted?: boolean;
+  /** The own user sent it, and somebody else's receipt covers it. */
+  read?: boolean;
 }
 
 /** One edit of a timeline. */
@@ -121,6 +147,8 @@ export interface Room {
   inviter?: string;
   isDirect: boolean;
   canScrollBack: boolean;
+  /** For good: this client can neither read nor write what is said there. */
+  encrypted: boolean;
 }
 
 export interface Member {
@@ -218,17 +246,21 @@ export class Client {
   /** Adds a listener; the function returned takes it away. */
   on<K extends keyof Events>(event: K, listener: Events[K]): () => void;
 
+  /** From here on the client is held, until it is stopped, logged out or freed. */
   start(): void;
-  /** Gives up all requests. What is queued stays queued. */
+  /** Gives up all requests. What is queued stays queued; everybody's presence is unknown. */
   stop(): Promise<void>;
   /** Ends the session, here and on the server. */
   logout(): Promise<void>;
-  /** Stops, and gives the memory back; nothing may be called after it. */
+  /** Stops, and gives the memory back. Once is enough; every other call fails with `FREED` from then on. */
   free(): void;
 
   presenceOf(userId: string): Presence | undefined;
   presences(): Presence[];
-  /** `statusMsg`: `undefined` keeps it, `null` or `""` clears it. */
+  /**
+   * Shown at once. Where the server is away the choice is kept, over reloads too, and told when it is back: then the
+   * promise ends. `statusMsg`: `undefined` keeps it, `null` or `""` clears it.
+   */
   setPresence(state: Exclude<PresenceState, "unknown">, statusMsg?: string | null): Promise<void>;
   setDisplayName(name: string): Promise<void>;
 
@@ -264,7 +296,11 @@ export class Client {
   /** As far as they are known; the first call asks for the rest, which `members` events bring. */
   members(roomId: string): Member[];
 
-  /** The action's ID; the echo is in the timeline before this returns. */
+  /**
+   * The action's ID; the echo is in the timeline before this returns. Throws `ENCRYPTED_ROOM` for plain text into an
+   * encrypted room, `NOT_IN_ROOM`, `TOO_LARGE` and `QUEUE_FULL`: then nothing is queued. What waits when its room becomes
+   * encrypted fails. In a room that was just created or joined it waits until the stream has brought the room.
+   */
   send(roomId: string, type: string, content: object): number;
   sendText(roomId: string, body: string): number;
   retry(actionId: number): void;

@@ -16,6 +16,9 @@ export class PilotlightError extends Error {
 let loading;
 /** What ends the watch over the system, by client. */
 const watching = new WeakMap();
+/** The clients that follow their homeserver: held here, so that they go on when nobody else holds them. */
+const following = new Set();
+const freed = new WeakSet();
 
 /** Loads the wasm, once. `source`: a URL, a Response, the bytes or a module, where the usual place is wrong. */
 export function init(source) {
@@ -31,25 +34,56 @@ export function init(source) {
 
 export async function register(baseUrl, account) {
   await init();
-  return signUp(baseUrl, account);
+  return coded(() => signUp(baseUrl, account));
 }
 
 export async function login(baseUrl, account) {
   await init();
-  return logIn(baseUrl, account);
+  return coded(() => logIn(baseUrl, account));
 }
 
 Client.create = async (session, options) => {
   await init();
   const client = new Client(session, options);
+  const itself = new WeakRef(client);
+  client.on("connection", (state) => {
+    const ended = state === "stopped" || state === "logged_out";
+    following[ended ? "delete" : "add"](itself.deref());
+  });
   if (options?.trackActivity !== false) watching.set(client, watchSystem(client, options?.idleTimeoutMs));
   return client;
 };
 
-const free = Client.prototype.free;
+const { free, on } = Client.prototype;
+
+Client.prototype.on = function (event, listener) {
+  if (typeof listener !== "function") throw badArgument("a listener must be a function");
+  return on.call(this, event, listener);
+};
+
+Client.prototype.sendText = function (roomId, body) {
+  if (typeof body !== "string" || body === "") throw badArgument("body must be a text");
+  return this.send(roomId, "m.room.message", { msgtype: "m.text", body });
+};
+
+// Every misuse has a code, that of a client which was freed too.
+for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(Client.prototype))) {
+  if (name === "constructor" || name === "free" || name.startsWith("__")) continue;
+  const kind = member.get ? "get" : "value";
+  const inner = member[kind];
+  const outer = function (...given) {
+    if (freed.has(this)) throw wasFreed();
+    return coded(() => inner.apply(this, given));
+  };
+  Object.defineProperty(Client.prototype, name, { ...member, [kind]: outer });
+}
+
 Client.prototype.free = function () {
+  if (freed.has(this)) return;
   watching.get(this)?.abort();
   free.call(this);
+  following.delete(this);
+  freed.add(this);
 };
 
 const COMMANDS = [
@@ -59,15 +93,30 @@ const COMMANDS = [
 ];
 for (const name of COMMANDS) {
   Client.prototype[name] = function (...given) {
+    if (freed.has(this)) return Promise.reject(wasFreed());
     // In JSON what is undefined at the end would be null, which clears where absence keeps.
     while (given.length > 0 && given.at(-1) === undefined) given.pop();
     return this.command(name, JSON.stringify(given));
   };
 }
 
-Client.prototype.sendText = function (roomId, body) {
-  return this.send(roomId, "m.room.message", { msgtype: "m.text", body });
-};
+function wasFreed() {
+  return new PilotlightError("FREED", "the client was freed");
+}
+
+function badArgument(message) {
+  return Object.assign(new TypeError(message), { code: "BAD_ARGUMENT" });
+}
+
+/** What the glue refuses, as a number where it wants a text, has no code of its own. */
+function coded(run) {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof TypeError) error.code ??= "BAD_ARGUMENT";
+    throw error;
+  }
+}
 
 /** Applies the edits of a `timeline` event to an array of items, in place; returns the array. */
 export function applyTimeline(items, ops) {

@@ -1,27 +1,29 @@
-//! The user's activity in a page (W2), throttled so that a moving pointer costs next to nothing.
+//! What a person does in a page (W2), throttled so that a moving pointer costs next to nothing.
+//!
+//! Only what a person did counts, and nothing that a page does by itself: not its scripts' events, not a
+//! timeline that scrolls, not a field that it focuses, not content that moves under a resting pointer.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use js_sys::Reflect;
 use wasm_bindgen::prelude::*;
-use web_sys::{AddEventListenerOptions, EventTarget};
+use web_sys::{AddEventListenerOptions, Event, EventTarget};
 
 use super::clock::ticks;
 
-/// What counts as activity, on the window.
-const ACTIVITY: [&str; 9] = [
+/// What a person does, as it reaches the window. A scrollbar is a pointer's, dictation an input.
+const DEEDS: [&str; 9] = [
     "pointermove",
     "pointerdown",
-    "keydown",
+    "pointerup",
     "wheel",
     "touchstart",
     "touchmove",
-    "scroll",
-    "focus",
+    "keydown",
+    "input",
     "pageshow",
 ];
-/// What wakes a page without the user: time may have jumped, and the network come back.
-const WAKES: [&str; 1] = ["online"];
 /// Activity within this time of the last one is not looked at.
 const THROTTLE_MS: f64 = 1_000.0;
 
@@ -30,14 +32,20 @@ const THROTTLE_MS: f64 = 1_000.0;
 pub enum Seen {
     /// The user did something.
     Activity,
+    /// The page was shown: somebody came back to it.
+    Shown,
+    /// The page was hidden.
+    Hidden,
     /// The page was frozen or asleep, and runs again.
     Woken,
     /// The network is back.
     NetworkUp,
+    /// The network is gone.
+    NetworkDown,
 }
 
 /// One event of one target, and what is called for it.
-type Listener = (EventTarget, &'static str, Rc<Closure<dyn FnMut()>>);
+type Listener = (EventTarget, &'static str, Rc<Closure<dyn FnMut(Event)>>);
 
 /// Watches the page until dropped.
 pub struct Watch {
@@ -50,31 +58,57 @@ impl Watch {
         let mut watch = Self { listeners: Vec::new() };
         let seen = Rc::new(seen);
         let global: EventTarget = js_sys::global().unchecked_into();
-        let network = seen.clone();
-        watch.listen(&global, &WAKES, move || network(Seen::NetworkUp));
+        for (name, what) in [("online", Seen::NetworkUp), ("offline", Seen::NetworkDown)] {
+            let seen = seen.clone();
+            watch.listen(&global, &[name], move |_| seen(what));
+        }
         let Some(document) = document() else { return watch };
         let woken = seen.clone();
-        watch.listen(&document, &["resume"], move || woken(Seen::Woken));
+        watch.listen(&document, &["resume"], move |_| woken(Seen::Woken));
         if activity {
-            let last = Cell::new(f64::NEG_INFINITY);
-            let act = seen.clone();
-            watch.listen(&global, &ACTIVITY, move || {
-                let now = ticks();
-                if now - last.get() >= THROTTLE_MS {
-                    last.set(now);
-                    act(Seen::Activity);
-                }
-            });
+            watch.listen_to_deeds(&global, seen.clone());
             let target = document.clone();
-            watch.listen(&document, &["visibilitychange"], move || {
-                seen(if is_hidden(&target) { Seen::Woken } else { Seen::Activity });
+            watch.listen(&document, &["visibilitychange"], move |event| {
+                if event.is_trusted() {
+                    seen(if is_hidden(&target) { Seen::Hidden } else { Seen::Shown });
+                }
             });
         }
         watch
     }
 
-    fn listen(&mut self, target: &EventTarget, names: &[&'static str], callback: impl FnMut() + 'static) {
-        let closure = Rc::new(Closure::<dyn FnMut()>::new(callback));
+    fn listen_to_deeds(&mut self, window: &EventTarget, seen: Rc<impl Fn(Seen) + 'static>) {
+        let last = Rc::new(Cell::new(f64::NEG_INFINITY));
+        let act = move || {
+            let now = ticks();
+            if now - last.get() >= THROTTLE_MS {
+                last.set(now);
+                seen(Seen::Activity);
+            }
+        };
+        let pointer = Cell::new(None);
+        let did = act.clone();
+        self.listen(window, &DEEDS, move |event| {
+            if event.is_trusted() && moved(&event, &pointer) {
+                did();
+            }
+        });
+        // The window's own, which a person brings to the front; a field's is also a script's.
+        let itself = window.clone();
+        self.listen(window, &["focus"], move |event| {
+            if event.is_trusted() && event.target().as_ref() == Some(&itself) {
+                act();
+            }
+        });
+    }
+
+    fn listen(
+        &mut self,
+        target: &EventTarget,
+        names: &[&'static str],
+        callback: impl FnMut(Event) + 'static,
+    ) {
+        let closure = Rc::new(Closure::<dyn FnMut(Event)>::new(callback));
         let options = AddEventListenerOptions::new();
         options.set_capture(true);
         options.set_passive(true);
@@ -100,16 +134,26 @@ impl Drop for Watch {
     }
 }
 
+/// Whether a pointer that moves is somewhere else on the screen than before; other events move nothing.
+fn moved(event: &Event, pointer: &Cell<Option<(f64, f64)>>) -> bool {
+    if event.type_() != "pointermove" {
+        return true;
+    }
+    let number = |name: &str| Reflect::get(event, &name.into()).ok().and_then(|value| value.as_f64());
+    let at = number("screenX").zip(number("screenY"));
+    at != pointer.replace(at)
+}
+
 /// Whether this runs in a page.
 pub fn has_document() -> bool {
     document().is_some()
 }
 
 fn document() -> Option<EventTarget> {
-    let document = js_sys::Reflect::get(&js_sys::global(), &"document".into()).ok()?;
+    let document = Reflect::get(&js_sys::global(), &"document".into()).ok()?;
     document.is_object().then(|| document.unchecked_into())
 }
 
 fn is_hidden(document: &EventTarget) -> bool {
-    js_sys::Reflect::get(document, &"hidden".into()).is_ok_and(|hidden| hidden.is_truthy())
+    Reflect::get(document, &"hidden".into()).is_ok_and(|hidden| hidden.is_truthy())
 }

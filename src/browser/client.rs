@@ -6,7 +6,7 @@ use std::time::Duration;
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
-use super::json::{error, integer, object_text, parse, read_object, to_js, type_error};
+use super::json::{error, integer, object_text, parse, range_error, read_object, to_js, type_error};
 use super::options;
 use super::shell::{EVENTS, Shell};
 use crate::core::action::ids::ActionId;
@@ -89,7 +89,7 @@ impl JsClient {
     /// One user's presence.
     #[wasm_bindgen(js_name = presenceOf)]
     pub fn presence_of(&self, user_id: &str) -> JsValue {
-        self.shell.read(|role| role.presence_of(user_id).map_or(JsValue::UNDEFINED, to_js))
+        self.shell.read(|role| role.presence_of(user_id).map_or(JsValue::UNDEFINED, |known| to_js(&known)))
     }
 
     /// Everybody's presence.
@@ -195,7 +195,7 @@ impl JsClient {
         }
         let given = self.shell.command(&|role, now| role.call(now, name, arguments));
         given.map_err(|refused| match refused {
-            BadCall::Range(words) => js_sys::RangeError::new(&words).into(),
+            BadCall::Range(words) => range_error(&words),
             BadCall::Unknown(_) | BadCall::Argument(..) => type_error(&refused.to_string()),
         })
     }

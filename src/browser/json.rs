@@ -63,13 +63,23 @@ pub fn integer(number: f64, what: &str) -> Result<u64, JsValue> {
     if number.fract() == 0.0 && (0.0..=MAX_EXACT).contains(&number) {
         return Ok(number as u64);
     }
-    let message = [what, " must be an integer from 0 to 2^53 - 1"].concat();
-    Err(RangeError::new(&message).into())
+    Err(range_error(&[what, " must be an integer from 0 to 2^53 - 1"].concat()))
 }
 
-/// A `TypeError`.
+/// A `TypeError`, whose `code` is `BAD_ARGUMENT`.
 pub fn type_error(message: &str) -> JsValue {
-    TypeError::new(message).into()
+    with_code(TypeError::new(message).into(), "BAD_ARGUMENT")
+}
+
+/// A `RangeError`, whose `code` is `OUT_OF_RANGE`.
+pub fn range_error(message: &str) -> JsValue {
+    with_code(RangeError::new(message).into(), "OUT_OF_RANGE")
+}
+
+fn with_code(error: JsValue, code: &str) -> JsValue {
+    let set = Reflect::set(&error, &"code".into(), &code.into());
+    debug_assert!(set.is_ok(), "a new error takes a property");
+    error
 }
 
 /// The error that JavaScript sees for a failure.

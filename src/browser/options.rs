@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use js_sys::{RangeError, Reflect};
+use js_sys::Reflect;
 use wasm_bindgen::prelude::*;
 
 use super::activity::has_document;
-use super::json::{integer, type_error};
-use crate::core::client::Options;
+use super::json::{integer, range_error, type_error};
+use crate::core::client::{Options, PresenceGrace};
 use crate::core::idle::IdleTimeout;
 use crate::core::presence::DeviceType;
 
@@ -40,7 +40,15 @@ pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
         set => {
             let ms = integer(set.as_f64().unwrap_or(f64::NAN), "idleTimeoutMs")?;
             let refused = "idleTimeoutMs must be from 60000 to 300000 (1 to 5 minutes)";
-            IdleTimeout::new(Duration::from_millis(ms)).map_err(|_| RangeError::new(refused))?
+            IdleTimeout::new(Duration::from_millis(ms)).map_err(|_| range_error(refused))?
+        }
+    };
+    let presence_grace = match field("presenceGraceMs")? {
+        unset if unset.is_undefined() => PresenceGrace::default(),
+        set => {
+            let ms = integer(set.as_f64().unwrap_or(f64::NAN), "presenceGraceMs")?;
+            let refused = "presenceGraceMs must be from 0 to 300000 (5 minutes)";
+            PresenceGrace::new(Duration::from_millis(ms)).ok_or_else(|| range_error(refused))?
         }
     };
     let device_type = match field("deviceType")?.as_string() {
@@ -54,7 +62,7 @@ pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
         set => set.is_truthy() && has_document(),
     };
     let seed = (random() * 9_007_199_254_740_992.0) as u64;
-    let role = Options { idle_timeout, device_type, seed };
+    let role = Options { idle_timeout, device_type, presence_grace, seed };
     Ok(Checked { role, storage: field("storage")?, track_activity })
 }
 

@@ -156,6 +156,9 @@ impl Shell {
     fn handle_seen(&self, seen: Seen) {
         self.input(&mut |role, now| match seen {
             Seen::Activity => role.handle_activity(now),
+            Seen::Shown => role.handle_shown(now),
+            Seen::Hidden => role.handle_hidden(now),
+            Seen::NetworkDown => role.handle_network_down(now),
             Seen::Woken => role.handle_timeout(now),
             Seen::NetworkUp => role.handle_network_up(now),
         });

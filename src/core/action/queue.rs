@@ -218,8 +218,8 @@ impl Queue {
         }))
     }
 
-    /// The next action to transmit, which counts as transmitted from here on.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<&Action> {
+    /// The next action to transmit, of a room that is `open`; it counts as transmitted from here on.
+    pub fn poll_transmit(&mut self, now: Instant, open: impl Fn(&str) -> bool) -> Option<&Action> {
         // A delay that has passed must not wake anybody again, whether there is something to send or not.
         for lane in &mut self.lanes {
             lane.resume_at = lane.resume_at.filter(|&at| at > now);
@@ -229,7 +229,8 @@ impl Queue {
             return None;
         }
         // Oldest first over all rooms, so that a busy one does not hold up the others.
-        let next = self.lanes.iter().enumerate().filter_map(|(at, lane)| Some((lane.next(now)?.id, at)));
+        let open = self.lanes.iter().enumerate().filter(|(_, lane)| open(&lane.room));
+        let next = open.filter_map(|(at, lane)| Some((lane.next(now)?.id, at)));
         let (id, at) = next.min()?;
         let lane = &mut self.lanes[at];
         lane.in_flight = Some(id);

@@ -6,7 +6,7 @@ use super::backoff;
 use super::output::{Failure, Output};
 use super::pending::{Awaited, Pending};
 use super::role::Client;
-use super::stored::{ACTION_KEY, CHOICE_KEY, LAST_ID_KEY, action_key, parse_stored, stored_json};
+use super::stored::{ACTION_KEY, CHOICE_KEY, LAST_ID_KEY, WISH_KEY, action_key, parse_stored, stored_json};
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;
@@ -20,6 +20,7 @@ impl Client {
         if Object::parse(content).is_none() {
             return Err(Failure::local("BAD_CONTENT", "the content is no JSON object"));
         }
+        self.may_send(room, kind)?;
         let id = self.allocate_action_id()?;
         let content = Arc::from(content);
         let action = self.queue.push(id, room, kind, content, now.to_unix()).map_err(refusal)?;
@@ -66,7 +67,11 @@ impl Client {
                 self.action_ids.observe(last);
             }
         } else if key == CHOICE_KEY {
-            self.me.state = value.parse::<Choice>().unwrap_or_default();
+            if !self.choice.is_open() {
+                self.me.state = value.parse::<Choice>().unwrap_or_default();
+            }
+        } else if key == WISH_KEY {
+            self.restore_choice(value);
         } else if key.starts_with(ACTION_KEY)
             && let Some(stored) = parse_stored(value)
             && let Some(action) = self.queue.restore(stored, &self.device_id)
@@ -82,10 +87,14 @@ impl Client {
         Ok(id)
     }
 
-    /// Hands what may go to the network.
+    /// Hands what may go to the network. Only while the stream is there, which says what a room has become:
+    /// nothing is sent in plain text into one that was encrypted meanwhile.
     pub(super) fn transmit_actions(&mut self, now: Instant) {
-        while self.is_running()
-            && let Some(action) = self.queue.poll_transmit(now)
+        self.refuse_plain_text();
+        while self.is_online()
+            && let Some(action) = self
+                .queue
+                .poll_transmit(now, |room| self.rooms.contains_key(room) && !self.entered.awaits(room))
         {
             let id = action.id;
             let txn = id.to_string();
@@ -115,11 +124,15 @@ impl Client {
             }
             Err(failure) => {
                 let error = [&*failure.code, ": ", &*failure.message].concat();
-                if let Moved::To(action) = self.queue.handle_refused(id, &error) {
-                    self.store_action(&action);
-                    self.show_action(&action);
-                }
+                self.fail_action(id, &error);
             }
+        }
+    }
+
+    pub(super) fn fail_action(&mut self, id: ActionId, error: &str) {
+        if let Moved::To(action) = self.queue.handle_refused(id, error) {
+            self.store_action(&action);
+            self.show_action(&action);
         }
     }
 

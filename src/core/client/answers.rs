@@ -34,7 +34,12 @@ impl Client {
     /// A request got no answer: `NETWORK` when it was lost on the way.
     pub fn handle_failure(&mut self, now: Instant, id: RequestId, code: &str, message: &str) {
         let Some(awaited) = self.take_pending(id) else { return };
-        self.conclude(now, awaited, Err(Failure::local(code, message)));
+        let failure = Failure::local(code, message);
+        let of_the_stream = matches!(awaited, Awaited::Versions | Awaited::Sync(_));
+        self.conclude(now, awaited, Err(failure.clone()));
+        if code == "NETWORK" && !of_the_stream {
+            self.doubt_connection(now, failure);
+        }
         self.settle(now);
     }
 
@@ -62,6 +67,7 @@ impl Client {
                 self.read_contacts(now);
             }
             Awaited::Action(id) => self.conclude_action(now, id, outcome),
+            Awaited::Choice => self.conclude_choice(now, outcome.map(|_| ())),
             Awaited::IdleReport(idle) => self.conclude_idle_report(now, idle, outcome.map(|_| ())),
             Awaited::Notice => (),
             Awaited::Command(ticket, then) => self.conclude_command(now, ticket, then, outcome),
@@ -78,6 +84,8 @@ impl Client {
             }
             Awaited::Members(room_id) => self.conclude_members(&room_id, Err(why.clone())),
             Awaited::Contacts(half) => self.end_contacts(half, Err(why.clone())),
+            // Told after all of them, when no later choice can take its place.
+            Awaited::Choice => (),
             Awaited::Versions
             | Awaited::Sync(_)
             | Awaited::Profile
@@ -130,13 +138,17 @@ impl Client {
 
     /// What a server says of the own user: words, name, and, where it tells it, the choice.
     pub(super) fn handle_own_presence(&mut self, content: &PresenceContent<'_>) {
-        self.me.status_msg = content.status_msg.as_deref().map(str::to_owned);
         if let Some(name) = content.displayname.as_deref() {
             self.me.display_name = Some(name.to_owned());
         }
         if let Some(url) = content.avatar_url.as_deref() {
             self.me.avatar_url = Some(url.to_owned());
         }
+        // What the user chose last is on its way: the server does not know it yet.
+        if self.choice.is_open() {
+            return;
+        }
+        self.me.status_msg = content.status_msg.as_deref().map(str::to_owned);
         if let Some(choice) = content.choice.as_deref().and_then(|word| word.parse().ok()) {
             self.me.state = choice;
             return;

@@ -7,8 +7,9 @@ use std::fmt;
 
 use super::commands::NewRoom;
 use super::contacts::{Answer, Delivery, Placement};
+use super::id::{check_room, check_user};
 use super::notify::checked_settings;
-use super::output::Ticket;
+use super::output::{Failure, Ticket};
 use super::role::Client;
 use crate::core::presence::StatusMsg;
 use crate::core::time::Instant;
@@ -48,6 +49,9 @@ impl Client {
     /// Gives the command `name` with `arguments`, a JSON array; its answer comes as that of any command.
     pub fn call(&mut self, now: Instant, name: &str, arguments: &str) -> Result<Ticket, BadCall> {
         let given = Arguments(elements(arguments));
+        if let Err(refusal) = checked_names(name, &given)? {
+            return Ok(self.answer_at_once(Err(refusal)));
+        }
         Ok(match name {
             "logout" => self.log_out(now),
             "setPresence" => {
@@ -104,11 +108,25 @@ impl Client {
                 if !path.starts_with("/_matrix/") {
                     return Err(BadCall::Argument(2, "a path that begins with /_matrix/"));
                 }
-                self.request_anything(now, method, &path, given.raw(2).map(str::to_owned))
+                match self.may_request(method, &path) {
+                    Ok(()) => self.request_anything(now, method, &path, given.raw(2).map(str::to_owned)),
+                    Err(refusal) => self.answer_at_once(Err(refusal)),
+                }
             }
             _ => return Err(BadCall::Unknown(name.to_owned())),
         })
     }
+}
+
+/// Whether those that a command names have the shape of a name.
+fn checked_names(command: &str, given: &Arguments<'_>) -> Result<Result<(), Failure>, BadCall> {
+    Ok(match command {
+        "addContact" | "dropContact" | "answerRequest" | "setGroup" => check_user(&given.text(0)?),
+        "invite" | "kick" => check_user(&given.text(1)?),
+        "createRoom" => given.object(0)?.strings("invite").iter().try_for_each(|user| check_user(user)),
+        "joinRoom" => check_room(&given.text(0)?),
+        _ => Ok(()),
+    })
 }
 
 /// The arguments of one call, unread. What is absent at the end was not given.

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::output::{Failure, Output, Ticket};
 use super::pending::{Awaited, Then};
-use super::role::{Client, Dialect};
+use super::role::Client;
 use super::room::Membership;
-use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::{Instant, millis};
 use crate::core::wire::path::{path, push_query};
 use crate::core::wire::read::Object;
@@ -158,24 +157,6 @@ impl Client {
         self.command(now, Then::Directory, "POST", path(V3, &["publicRooms"]), Some(body))
     }
 
-    /// Chooses a state and, unless kept, a status message (P2, P3).
-    pub fn set_presence(&mut self, now: Instant, choice: Choice, words: StatusMsg) -> Ticket {
-        let (presence, told) = match self.dialect {
-            Dialect::Unknown | Dialect::Pilotlight => (choice.as_str(), words.clone()),
-            Dialect::Stock => (choice.state().matrix().as_str(), self.words_for_stock(&words)),
-        };
-        let body = write::object(|body| {
-            body.text("presence", presence);
-            match &told {
-                StatusMsg::Keep => (),
-                StatusMsg::Set(words) => body.text("status_msg", words),
-                StatusMsg::Clear => body.raw("status_msg", "null"),
-            }
-        });
-        let path = path(V3, &["presence", &self.user_id, "status"]);
-        self.command(now, Then::Choice { choice, words }, "PUT", path, Some(body))
-    }
-
     /// Sets the display name.
     pub fn set_display_name(&mut self, now: Instant, name: &str) -> Ticket {
         let body = write::object(|body| body.text("displayname", name));
@@ -252,13 +233,5 @@ impl Client {
         let ticket = self.next_ticket();
         self.outputs.push_back(Output::Answer { ticket, result });
         ticket
-    }
-
-    /// On a stock server an absent message clears: to keep one is to send it again.
-    fn words_for_stock(&self, words: &StatusMsg) -> StatusMsg {
-        match (words, &self.me.status_msg) {
-            (StatusMsg::Set(words), _) | (StatusMsg::Keep, Some(words)) => StatusMsg::Set(words.clone()),
-            (StatusMsg::Clear, _) | (StatusMsg::Keep, None) => StatusMsg::Keep,
-        }
     }
 }

@@ -3,9 +3,8 @@
 use super::output::{Connection, Failure, Output, Ticket};
 use super::pending::{Awaited, Then};
 use super::privacy;
-use super::role::{Client, Dialect};
-use super::stored::CHOICE_KEY;
-use crate::core::presence::{Choice, StatusMsg};
+use super::role::Client;
+use super::room::Membership;
 use crate::core::time::Instant;
 use crate::core::wire::event::{Event, events};
 use crate::core::wire::path::path;
@@ -40,6 +39,9 @@ impl Client {
             Then::Room { direct_with } => {
                 let room =
                     Object::parse_or_empty(body).string("room_id").ok_or_else(Failure::not_understood)?;
+                if self.rooms.get(&room).is_none_or(|known| known.membership != Membership::Join) {
+                    self.entered.handle_answer(&room);
+                }
                 self.remember_direct(now, &room, direct_with);
                 return Ok(room.to_json());
             }
@@ -48,7 +50,7 @@ impl Client {
             Then::Directory => return Ok(directory(body)),
             Then::Privacy => return Ok(privacy::for_application(body)),
             Then::Notify(settings) => self.notify = settings,
-            Then::Choice { choice, words } => self.handle_choice(choice, words),
+            Then::Choice { choice, words } => self.handle_choice(choice, &words),
             Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
             Then::LogOut => self.handle_logged_out(now),
         }
@@ -66,19 +68,6 @@ impl Client {
         }
     }
 
-    fn handle_choice(&mut self, choice: Choice, words: StatusMsg) {
-        self.me.state = choice;
-        match words {
-            StatusMsg::Keep => (),
-            StatusMsg::Set(words) => self.me.status_msg = Some(words),
-            StatusMsg::Clear => self.me.status_msg = None,
-        }
-        if self.dialect != Dialect::Pilotlight {
-            let value = Some(choice.as_str().to_owned());
-            self.outputs.push_back(Output::Store { key: CHOICE_KEY.to_owned(), value });
-        }
-    }
-
     fn handle_logged_out(&mut self, now: Instant) {
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
             for action in self.queue.forget_room(&room) {
@@ -86,6 +75,7 @@ impl Client {
             }
         }
         self.abandon(now);
+        self.forget_choice();
         self.show_connection(Connection::LoggedOut, None);
     }
 
@@ -114,6 +104,7 @@ impl Client {
         let end = body.text("end").filter(|end| *end != from && !chunk.is_empty());
         let shown = chunk.into_iter().filter(|event| &*event.kind != "m.room.redaction");
         room.timeline.handle_older(shown, end.as_deref());
+        room.handle_older_receipts(&self.user_id);
         self.touch(room_id);
         Ok(current(self).to_string())
     }

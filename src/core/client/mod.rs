@@ -10,13 +10,16 @@ mod actions;
 mod answers;
 mod backoff;
 pub mod call;
+mod choice;
 pub mod commands;
 pub mod contact;
 mod contact_book;
 pub mod contacts;
 mod follow_up;
+mod id;
 mod idle;
 mod idle_report;
+mod loss;
 pub mod member;
 mod name;
 pub mod notify;
@@ -28,13 +31,14 @@ mod privacy;
 mod redact;
 mod role;
 pub mod room;
+mod send_gate;
 pub mod session;
 pub mod stored;
 mod sync;
 mod sync_loop;
 pub mod timeline;
 
-pub use self::role::{Client, Options};
+pub use self::role::{Client, Options, PresenceGrace};
 
 #[cfg(test)]
 mod tests;

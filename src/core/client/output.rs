@@ -59,8 +59,7 @@ pub struct Request {
 /// Why a request did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Matrix's error code, or `NETWORK`, `TIMEOUT`, `STOPPED`, `BAD_ANSWER`, `QUEUE_FULL`, `TOO_LARGE`,
-    /// `UNSUPPORTED`.
+    /// Matrix's error code, or one of this client's own, which `pkg/index.d.ts` lists.
     pub code: String,
     /// Words for a person.
     pub message: String,

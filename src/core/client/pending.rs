@@ -31,6 +31,8 @@ pub(super) enum Awaited {
     Contacts(Half),
     /// An action of the queue.
     Action(ActionId),
+    /// The user's choice of a state.
+    Choice,
     /// Idleness begun (`true`) or ended.
     IdleReport(bool),
     /// A notice that may get lost.

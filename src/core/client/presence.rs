@@ -35,10 +35,12 @@ pub struct Presence {
 }
 
 /// What the own user chose and is called.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Me {
     /// The user's choice; idleness does not change it.
     pub state: Choice,
+    /// What becomes of it here: away while idle, and unknown while the stream is lost.
+    pub shown: State,
     /// The user's own words.
     pub status_msg: Option<String>,
     /// Idle at this device.
@@ -49,10 +51,48 @@ pub struct Me {
     pub avatar_url: Option<String>,
 }
 
+impl Default for Me {
+    fn default() -> Self {
+        Self {
+            state: Choice::default(),
+            shown: State::Unknown,
+            status_msg: None,
+            idle: false,
+            display_name: None,
+            avatar_url: None,
+        }
+    }
+}
+
+impl Me {
+    /// What this device may show of the own state; `lost` while nobody tells what others see.
+    pub fn state_to_show(&self, lost: bool) -> State {
+        match self.state {
+            _ if lost => State::Unknown,
+            Choice::Online | Choice::FreeForChat if self.idle => State::Unavailable,
+            choice => choice.state(),
+        }
+    }
+}
+
+/// Whether what the book holds is what the server says at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// The stream is lost, or was never there: everybody is shown as unknown.
+    #[default]
+    Lost,
+    /// The stream tells of every change.
+    Live,
+}
+
 /// Everybody whose presence has been heard of.
+///
+/// While the stream is lost everybody is shown as unknown; what was known is kept, since the stream goes on
+/// from where it was and tells only what has changed meanwhile.
 #[derive(Debug, Default)]
 pub struct PresenceBook {
     users: BTreeMap<Arc<str>, Arc<Presence>>,
+    standing: Standing,
 }
 
 /// The state that a content carries: the full one, else one of Matrix's three, else unknown.
@@ -68,14 +108,60 @@ pub fn state_of(content: &PresenceContent<'_>) -> State {
 }
 
 impl PresenceBook {
-    /// One user's presence, if it has been heard of.
-    pub fn of(&self, user: &str) -> Option<&Arc<Presence>> {
-        self.users.get(user)
+    /// One user's presence as it is to be shown, if it has been heard of.
+    pub fn of(&self, user: &str) -> Option<Arc<Presence>> {
+        self.users.get(user).map(|known| self.shown(known))
     }
 
-    /// All of them, by user ID.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Presence>> {
-        self.users.values()
+    /// All of them as they are to be shown, by user ID.
+    pub fn all(&self) -> impl Iterator<Item = Arc<Presence>> {
+        self.users.values().map(|known| self.shown(known))
+    }
+
+    /// Whether everybody is shown as unknown, because nobody tells of changes.
+    pub fn is_lost(&self) -> bool {
+        self.standing == Standing::Lost
+    }
+
+    /// The stream is lost; answers whom that changes.
+    pub fn handle_lost(&mut self) -> Vec<Arc<Presence>> {
+        if self.is_lost() {
+            return Vec::new();
+        }
+        self.standing = Standing::Lost;
+        self.hidden_by_loss().map(|known| self.shown(known)).collect()
+    }
+
+    /// The stream is back, and what it brought is in the book; answers whom that changes.
+    pub fn handle_regained(&mut self) -> Vec<Arc<Presence>> {
+        self.standing = Standing::Live;
+        self.hidden_by_loss().cloned().collect()
+    }
+
+    /// A stream that begins anew has everybody in it: who is not `mentioned`, a sorted list, is known no more.
+    /// Answers whom that changes.
+    pub fn handle_anew(&mut self, mentioned: &[&str]) -> Vec<Arc<Presence>> {
+        let mut changes = Vec::new();
+        for (user, known) in &mut self.users {
+            let unknown = known.unknown();
+            if mentioned.binary_search(&&**user).is_err() && **known != unknown {
+                *known = Arc::new(unknown);
+                changes.push(known.clone());
+            }
+        }
+        changes
+    }
+
+    /// Those of whom more is known than is shown while the stream is lost.
+    fn hidden_by_loss(&self) -> impl Iterator<Item = &Arc<Presence>> {
+        self.users.values().filter(|known| ***known != known.unknown())
+    }
+
+    fn shown(&self, known: &Arc<Presence>) -> Arc<Presence> {
+        match self.standing {
+            Standing::Live => known.clone(),
+            Standing::Lost => Arc::new(known.unknown()),
+        }
     }
 
     /// Takes in what a server says; `Some` if that changes what is shown.
@@ -119,6 +205,22 @@ impl PresenceBook {
                 self.users.insert(user_id, presence.clone());
                 Some(presence)
             }
+        }
+    }
+}
+
+impl Presence {
+    /// The same user, with nothing left of the presence but name and picture.
+    fn unknown(&self) -> Self {
+        Self {
+            user_id: self.user_id.clone(),
+            state: State::Unknown,
+            status_msg: None,
+            display_name: self.display_name.clone(),
+            avatar_url: self.avatar_url.clone(),
+            device_type: None,
+            currently_active: false,
+            last_active_at: None,
         }
     }
 }
@@ -168,6 +270,7 @@ impl ToJson for Me {
     fn write(&self, writer: &mut Writer) {
         writer.object(|fields| {
             fields.text("state", self.state.as_str());
+            fields.text("shown", self.shown.as_str());
             fields.optional("statusMsg", self.status_msg.as_deref());
             fields.flag("idle", self.idle);
             fields.optional("displayName", self.display_name.as_deref());
@@ -209,7 +312,7 @@ mod tests {
         let lunch = heard(&mut book, r#"{"presence":"online","status_msg":"lunch"}"#, 0).unwrap();
         assert_eq!(lunch.status_msg.as_deref(), Some("lunch"));
         for cleared in [r#"{"presence":"online"}"#, r#"{"presence":"online","status_msg":null}"#] {
-            let mut book = PresenceBook { users: book.users.clone() };
+            let mut book = PresenceBook { users: book.users.clone(), ..PresenceBook::default() };
             assert_eq!(heard(&mut book, cleared, 0).unwrap().status_msg, None, "{cleared}");
         }
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::ChoiceReport;
 use super::contact_book::ContactBook;
 use super::idle_report::IdleReport;
 use super::member::{Member, MemberList};
@@ -13,6 +14,7 @@ use super::output::{Change, Connection, Failure, Output, Request, RequestId, Tic
 use super::pending::{Awaited, Pending};
 use super::presence::{Me, Presence, PresenceBook};
 use super::room::{Room, RoomSummary};
+use super::send_gate::Entered;
 use super::session::Session;
 use super::sync_loop::SyncLoop;
 use super::timeline::TimelineItem;
@@ -34,8 +36,35 @@ pub struct Options {
     pub idle_timeout: IdleTimeout,
     /// What this device is (P7).
     pub device_type: DeviceType,
+    /// For how long presence is believed after the stream broke off.
+    pub presence_grace: PresenceGrace,
     /// Seeds the spread of delays.
     pub seed: u64,
+}
+
+/// For how long presence is believed after the stream broke off: up to 5 minutes, by default 30 seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresenceGrace(Duration);
+
+impl PresenceGrace {
+    /// The longest: beyond it, who is shown as there may have left long ago.
+    pub const MAX: Duration = Duration::from_secs(5 * 60);
+
+    /// A grace of at most [`MAX`](Self::MAX).
+    pub fn new(grace: Duration) -> Option<Self> {
+        (grace <= Self::MAX).then_some(Self(grace))
+    }
+
+    /// Its length.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for PresenceGrace {
+    fn default() -> Self {
+        Self(Duration::from_secs(30))
+    }
 }
 
 /// What the homeserver understands.
@@ -67,10 +96,13 @@ pub struct Client {
     pub(super) contacts: ContactBook,
     pub(super) notify: NotifySettings,
     pub(super) me: Me,
+    pub(super) choice: ChoiceReport,
+    pub(super) presence_grace: Duration,
     shown_me: Me,
     pub(super) idle: IdleReport,
     pub(super) action_ids: ActionIds,
     pub(super) queue: Queue,
+    pub(super) entered: Entered,
     pub(super) pending: Vec<Pending>,
     last_request: u64,
     last_ticket: u64,
@@ -96,10 +128,13 @@ impl Client {
             contacts: ContactBook::default(),
             notify: NotifySettings::default(),
             me: Me::default(),
+            choice: ChoiceReport::default(),
+            presence_grace: options.presence_grace.duration(),
             shown_me: Me::default(),
             idle: IdleReport::new(options.idle_timeout, now),
             action_ids: ActionIds::above(now.to_unix().0),
             queue: Queue::default(),
+            entered: Entered::default(),
             pending: Vec::new(),
             last_request: 0,
             last_ticket: 0,
@@ -124,12 +159,12 @@ impl Client {
     }
 
     /// One user's presence, if it has been heard of.
-    pub fn presence_of(&self, user: &str) -> Option<&Arc<Presence>> {
+    pub fn presence_of(&self, user: &str) -> Option<Arc<Presence>> {
         self.book.of(user)
     }
 
     /// Everybody's presence.
-    pub fn presences(&self) -> impl Iterator<Item = &Arc<Presence>> {
+    pub fn presences(&self) -> impl Iterator<Item = Arc<Presence>> {
         self.book.all()
     }
 
@@ -160,9 +195,11 @@ impl Client {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let queue = if self.is_running() { self.queue.poll_timeout() } else { None };
+        let queue = if self.is_online() { self.queue.poll_timeout() } else { None };
         let deadlines = self.pending.iter().map(|pending| pending.deadline).min();
-        [deadlines, self.sync.poll_timeout(), self.idle.poll_timeout(), queue].into_iter().flatten().min()
+        let choice = self.choice.poll_timeout();
+        let all = [deadlines, self.sync.poll_timeout(), self.idle.poll_timeout(), choice, queue];
+        all.into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -173,6 +210,8 @@ impl Client {
             self.handle_failure(now, id, "TIMEOUT", "the server did not answer in time");
         }
         self.handle_idle_timeout(now);
+        self.handle_loss_timeout(now);
+        self.choice.handle_timeout(now);
         self.continue_sync(now);
         self.settle(now);
     }
@@ -200,6 +239,7 @@ impl Client {
         self.sync.resume_at_once(now);
         self.idle.resume_at_once(now);
         self.queue.handle_online();
+        self.choice.resume_at_once();
         self.handle_timeout(now);
     }
 
@@ -207,9 +247,15 @@ impl Client {
         !matches!(self.connection, Connection::Stopped | Connection::LoggedOut)
     }
 
+    /// Whether the stream is there.
+    pub(super) fn is_online(&self) -> bool {
+        self.connection == Connection::Online
+    }
+
     /// What follows from any input: requests that have become possible, changes to show.
     pub(super) fn settle(&mut self, now: Instant) {
         self.report_idleness(now);
+        self.transmit_choice(now);
         self.transmit_actions(now);
         self.show_changes();
     }
@@ -268,10 +314,12 @@ impl Client {
     pub(super) fn abandon(&mut self, now: Instant) {
         let stopped = Failure::local("STOPPED", "the client was stopped");
         self.sync.stop();
+        self.lose_stream();
         for pending in std::mem::take(&mut self.pending) {
             self.outputs.push_back(Output::Cancel(pending.id));
             self.end_abandoned(now, pending.awaited, &stopped);
         }
+        self.interrupt_choice(&stopped);
         self.show_changes();
     }
 
@@ -283,6 +331,7 @@ impl Client {
     }
 
     fn show_changes(&mut self) {
+        self.me.shown = self.me.state_to_show(self.book.is_lost());
         if self.me != self.shown_me {
             self.shown_me = self.me.clone();
             self.outputs.push_back(Output::Changed(Change::Me(self.me.clone())));

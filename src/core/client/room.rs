@@ -57,6 +57,8 @@ pub struct RoomSummary {
     pub is_direct: bool,
     /// There are older events to ask for.
     pub can_scroll_back: bool,
+    /// Messages are encrypted, for good: this client can neither read nor write them.
+    pub encrypted: bool,
 }
 
 /// A value of the room's state, and the event that set it: a redaction of that one clears it.
@@ -76,6 +78,7 @@ pub struct Room {
     pub(super) highlight: u64,
     pub(super) inviter: Option<String>,
     pub(super) invited_directly: bool,
+    pub(super) encrypted: bool,
     pub(super) member_list: MemberList,
     pub(super) shown: Option<RoomSummary>,
     /// The event that the own read receipt was sent for.
@@ -121,6 +124,7 @@ impl Room {
             inviter: self.inviter.clone().filter(|_| self.membership == Membership::Invite),
             is_direct: is_direct || self.invited_directly,
             can_scroll_back,
+            encrypted: self.encrypted,
         }
     }
 
@@ -187,6 +191,11 @@ impl Room {
                 return;
             }
             "m.room.create" => return self.power.handle_create(event),
+            // Whatever it says: encryption is never turned off again.
+            "m.room.encryption" => {
+                self.encrypted = true;
+                return;
+            }
             "m.room.name" => (&mut self.name, "name"),
             "m.room.topic" => (&mut self.topic, "topic"),
             "m.room.canonical_alias" => (&mut self.alias, "alias"),
@@ -206,6 +215,15 @@ impl Room {
         if self.members.get(&**user).is_none_or(|known| known.stale || known.membership.is_empty()) {
             self.handle_member(event, user, me);
         }
+    }
+
+    /// Older events are held: receipts may lie among them.
+    pub(super) fn handle_older_receipts(&mut self, me: &str) {
+        let others = self.members.iter().filter(|(user, _)| *user != me);
+        for receipt in others.filter_map(|(_, member)| member.read_up_to.as_deref()) {
+            self.timeline.handle_read(receipt, me);
+        }
+        self.timeline.show_read(me);
     }
 
     /// Clears what a redacted state event said.
@@ -240,7 +258,10 @@ impl Room {
     }
 
     /// A member has read up to an event.
-    pub(super) fn handle_receipt(&mut self, user: &str, event_id: &str) {
+    pub(super) fn handle_receipt(&mut self, user: &str, event_id: &str, me: &str) {
+        if user != me {
+            self.timeline.handle_read(event_id, me);
+        }
         let member = self.members.entry(user.to_owned()).or_default();
         if member.read_up_to.as_deref() != Some(event_id) {
             member.read_up_to = Some(event_id.to_owned());
@@ -355,6 +376,7 @@ impl ToJson for RoomSummary {
             fields.optional("inviter", self.inviter.as_deref());
             fields.flag("isDirect", self.is_direct);
             fields.flag("canScrollBack", self.can_scroll_back);
+            fields.flag("encrypted", self.encrypted);
         });
     }
 }

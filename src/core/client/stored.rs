@@ -14,6 +14,9 @@ pub const LAST_ID_KEY: &str = "last";
 /// The storage key of the user's choice, for servers that do not keep it.
 pub(super) const CHOICE_KEY: &str = "choice";
 
+/// The storage key of a choice that the server has not taken yet.
+pub(super) const WISH_KEY: &str = "wish";
+
 pub(super) fn action_key(id: ActionId) -> String {
     [ACTION_KEY, &id.to_string()].concat()
 }

@@ -6,7 +6,7 @@ use super::backoff;
 use super::contacts::LIST_CHANGED;
 use super::member::MemberList;
 use super::notify::{NOTIFY_TYPE, settings_of};
-use super::output::{Change, Connection, Failure, Output};
+use super::output::{Connection, Failure};
 use super::pending::Awaited;
 use super::role::{Client, Dialect};
 use super::room::{Membership, Room};
@@ -61,6 +61,7 @@ impl Client {
             push_query(&mut path, "since", since);
         }
         let timeout = if self.sync.since.is_some() { hold + GRACE } else { FIRST_TIMEOUT };
+        self.expect_answer(now, hold);
         self.request_within(timeout, now, Awaited::Sync(self.sync.begun), "GET", path, None);
     }
 
@@ -85,6 +86,7 @@ impl Client {
 
     pub(super) fn delay_sync(&mut self, now: Instant, failure: Failure) {
         self.sync.failures = self.sync.failures.saturating_add(1);
+        self.note_interruption(now);
         let delay = backoff::delay(self.sync.failures, failure.retry_after(), &mut self.rng);
         self.sync.resume_at = Some(now + delay);
         if failure.status != Some(429) {
@@ -133,19 +135,6 @@ impl Client {
             LIST_CHANGED => self.contacts.handle_changed(),
             NOTIFY_TYPE => self.notify = settings_of(&event.content()),
             _ => (),
-        }
-    }
-
-    fn apply_presence(&mut self, now: Instant, body: &SyncBody<'_>) {
-        let mut changes = Vec::new();
-        for event in &body.presence {
-            if *event.sender == *self.user_id {
-                self.handle_own_presence(&event.content);
-            }
-            changes.extend(self.book.handle(event, now.to_unix()));
-        }
-        if !changes.is_empty() {
-            self.outputs.push_back(Output::Changed(Change::Presence(changes)));
         }
     }
 
@@ -217,6 +206,7 @@ impl Client {
     /// Makes sure the room is there. Echoes that storage kept for it appear with it.
     fn enter_room(&mut self, room_id: &str, membership: Membership) {
         self.touch(room_id);
+        self.entered.handle_streamed(room_id);
         let room = self.rooms.entry(room_id.to_owned()).or_insert_with(|| {
             let mut room = Room::new(room_id);
             for action in self.queue.room(room_id) {
@@ -277,7 +267,7 @@ impl Client {
                             if user == self.user_id {
                                 room.receipt_sent = Some(event_id.to_owned());
                             }
-                            room.handle_receipt(user, event_id);
+                            room.handle_receipt(user, event_id, &self.user_id);
                         }
                     }
                 }

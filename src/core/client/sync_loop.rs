@@ -9,11 +9,13 @@ pub(super) struct SyncLoop {
     pub(super) begun: u64,
     pub(super) failures: u32,
     pub(super) resume_at: Option<Instant>,
+    /// When the stream counts as lost, unless an answer comes before.
+    pub(super) lost_at: Option<Instant>,
 }
 
 impl SyncLoop {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.resume_at
+        [self.resume_at, self.lost_at].into_iter().flatten().min()
     }
 
     pub(super) fn begun(&self) -> u64 {
@@ -22,6 +24,7 @@ impl SyncLoop {
 
     pub(super) fn stop(&mut self) {
         self.resume_at = None;
+        self.lost_at = None;
         self.failures = 0;
     }
 

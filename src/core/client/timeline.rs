@@ -42,6 +42,8 @@ pub struct TimelineItem {
     pub error: Option<String>,
     /// Its content was taken away.
     pub redacted: bool,
+    /// The own user sent it, and a receipt of somebody else's covers it.
+    pub read: bool,
 }
 
 /// One edit. Applied in order they turn the previous timeline into the present one.
@@ -94,6 +96,8 @@ pub struct Timeline {
     positions: BTreeMap<Arc<str>, i64>,
     stretches: VecDeque<Stretch>,
     echoes: Vec<Arc<TimelineItem>>,
+    /// How far others have read, by position.
+    read_to: Option<i64>,
     ops: Vec<TimelineOp>,
 }
 
@@ -113,6 +117,7 @@ impl TimelineItem {
             echo: EchoState::Placed,
             error: None,
             redacted: event.redacted,
+            read: false,
         })
     }
 
@@ -130,6 +135,7 @@ impl TimelineItem {
             echo: action.state,
             error: action.error.clone(),
             redacted: false,
+            read: false,
         }
     }
 }
@@ -166,6 +172,7 @@ impl Timeline {
         self.positions.clear();
         self.stretches.clear();
         self.first = 0;
+        self.read_to = None;
         self.ops.clear();
         self.ops.push(TimelineOp::Reset { items: self.echoes.clone() });
     }
@@ -232,6 +239,26 @@ impl Timeline {
         self.stretches.push_front(Stretch { token: token.map(ToOwned::to_owned), len: items.len() });
         if !items.is_empty() {
             self.ops.push(TimelineOp::Prepend { items: items.into() });
+        }
+    }
+
+    /// Somebody else has read up to an event: what the own user said up to there is read. Nothing for an event
+    /// that is not held.
+    pub fn handle_read(&mut self, event_id: &str, me: &str) {
+        let Some(&position) = self.positions.get(event_id) else { return };
+        if self.read_to.is_none_or(|known| known < position) {
+            self.read_to = Some(position);
+            self.show_read(me);
+        }
+    }
+
+    /// Shows as read what lies before the furthest receipt, and is not shown so.
+    pub fn show_read(&mut self, me: &str) {
+        let Some(read_to) = self.read_to else { return };
+        let count = usize::try_from(read_to - self.first + 1).unwrap_or(0);
+        for item in self.placed.iter_mut().take(count).filter(|item| !item.read && item.sender == me) {
+            Arc::make_mut(item).read = true;
+            self.ops.push(TimelineOp::Update { item: item.clone() });
         }
     }
 
@@ -322,6 +349,9 @@ impl ToJson for TimelineItem {
             fields.optional("error", self.error.as_deref());
             if self.redacted {
                 fields.flag("redacted", true);
+            }
+            if self.read {
+                fields.flag("read", true);
             }
         });
     }

@@ -114,3 +114,25 @@ fn a_number_or_a_text_beyond_its_bounds_is_refused_not_bent() {
     let long = json!(["busy", "x".repeat(100_000)]).to_string();
     assert!(matches!(f.client.call(f.now, "setPresence", &long), Err(BadCall::Range(_))));
 }
+
+#[test]
+fn what_can_be_no_name_is_refused_with_a_code_and_nothing_is_sent() {
+    for (name, arguments, code) in [
+        ("addContact", json!(["notanid"]), "BAD_USER_ID"),
+        ("addContact", json!([""]), "BAD_USER_ID"),
+        ("dropContact", json!(["@b"]), "BAD_USER_ID"),
+        ("answerRequest", json!(["b:hs", "accept"]), "BAD_USER_ID"),
+        ("setGroup", json!(["@b b:hs", "G", true]), "BAD_USER_ID"),
+        ("invite", json!([ROOM, "notanid"]), "BAD_USER_ID"),
+        ("kick", json!([ROOM, "notanid"]), "BAD_USER_ID"),
+        ("createRoom", json!([{"invite": ["@b:hs", "notanid"]}]), "BAD_USER_ID"),
+        ("joinRoom", json!(["lunch"]), "BAD_ROOM"),
+    ] {
+        let mut f = Fixture::online();
+        let requests = f.requests.len();
+        f.client.call(f.now, name, &arguments.to_string()).unwrap();
+        f.drain();
+        assert_eq!(f.requests.len(), requests, "{name} {arguments}");
+        assert_eq!(f.answers.pop().unwrap().unwrap_err().code, code, "{name} {arguments}");
+    }
+}

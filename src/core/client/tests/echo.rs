@@ -66,6 +66,7 @@ fn m9_a_room_sends_in_order_and_rooms_do_not_wait_for_each_other() {
     let ids = [f.send("one"), f.send("two"), f.send("three")];
     assert!(ids.is_sorted() && ids[0] < ids[1] && ids[1] < ids[2]);
     assert_eq!(f.count("/send/"), 1);
+    f.sync(json!({"rooms": {"join": {"!other:hs": {}}}}));
     f.client.send(f.now, "!other:hs", "m.room.message", "{}").unwrap();
     f.drain();
     assert_eq!(f.count("/send/"), 2);
@@ -85,6 +86,7 @@ fn m11_lost_on_the_way_it_is_sent_again_with_the_same_id() {
     f.lose("/send/");
     assert_eq!(f.shown(), [("hi".into(), "queued")]);
     assert_eq!(f.count("/send/"), 0);
+    f.sync(json!({}));
     f.pass(2 * SECOND);
     f.respond(&format!("/send/m.room.message/{id}"), 503, json!({}));
     f.pass(4 * SECOND);
@@ -119,7 +121,9 @@ fn m11_a_server_that_asks_to_wait_is_obeyed() {
 fn m11_an_answer_that_never_comes_is_given_up_for() {
     let mut f = Fixture::online();
     f.send("hi");
-    f.pass(59 * SECOND);
+    f.pass(30 * SECOND);
+    f.sync(json!({}));
+    f.pass(29 * SECOND);
     assert_eq!(f.shown(), [("hi".into(), "sending")]);
     f.pass(3 * SECOND);
     assert_eq!(f.count("/send/"), 1, "the first attempt was cancelled, the second is under way");
@@ -256,4 +260,51 @@ fn the_queue_is_bounded_and_refuses_what_cannot_be_an_event() {
         send("{}").unwrap();
     }
     assert_eq!(send("{}"), Err("QUEUE_FULL".into()));
+}
+
+#[test]
+fn m13_what_i_said_is_read_once_somebody_elses_receipt_covers_it() {
+    let mut f = Fixture::online();
+    let receipt = |user: &str, event: &str| {
+        json!({"rooms": {"join": {ROOM: {"ephemeral": {"events": [
+            {"type": "m.receipt", "content": {event: {"m.read": {user: {"ts": 1}}}}}]}}}}})
+    };
+    let read = |f: &Fixture| f.client.timeline(ROOM).iter().map(|item| item.read).collect::<Vec<_>>();
+    f.events(json!([
+        message("$1", ME, "one", None),
+        message("$2", "@b:hs", "two", None),
+        message("$3", ME, "three", None)
+    ]));
+    f.sync(receipt(ME, "$3"));
+    assert_eq!(read(&f), [false, false, false], "my own receipt is none");
+    f.sync(receipt("@b:hs", "$2"));
+    assert_eq!(read(&f), [true, false, false], "others' messages are not mine to be read");
+    f.sync(receipt("@c:hs", "$1"));
+    assert_eq!(read(&f), [true, false, false], "it goes forwards only");
+    f.sync(receipt("@c:hs", "$3"));
+    assert_eq!(read(&f), [true, false, true]);
+    assert_eq!(
+        f.view.iter().map(|item| item.read).collect::<Vec<_>>(),
+        [true, false, true],
+        "the edits tell it"
+    );
+
+    f.client.scroll_back(f.now, ROOM, 10);
+    f.drain();
+    f.respond("/messages", 200, json!({"chunk": [message("$0", ME, "zero", None)]}));
+    assert_eq!(read(&f), [true, true, false, true], "what is older is read too");
+}
+
+#[test]
+fn m13_a_receipt_for_what_was_not_held_yet_counts_once_it_is() {
+    let mut f = Fixture::online();
+    f.sync(json!({"rooms": {"join": {ROOM: {"timeline": {"limited": true, "prev_batch": "p",
+        "events": [message("$9", ME, "nine", None)]},
+        "ephemeral": {"events": [{"type": "m.receipt", "content": {"$1": {"m.read": {"@b:hs": {"ts": 1}}}}}]}}}}}));
+    f.client.scroll_back(f.now, ROOM, 10);
+    f.drain();
+    let older = json!([message("$2", ME, "two", None), message("$1", ME, "one", None)]);
+    f.respond("/messages", 200, json!({"chunk": older}));
+    let read: Vec<bool> = f.client.timeline(ROOM).iter().map(|item| item.read).collect();
+    assert_eq!(read, [true, false, false]);
 }

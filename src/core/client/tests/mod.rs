@@ -1,12 +1,15 @@
 //! The client role against answers of a homeserver, on a virtual clock.
 
 mod call;
+mod choice;
 mod commands;
 mod contacts;
 mod echo;
 mod idle;
+mod loss;
 mod notify;
 mod property;
+mod send_gate;
 mod sync;
 
 use std::collections::BTreeMap;
@@ -18,7 +21,7 @@ use serde_json::{Value, json};
 use super::output::{Change, Connection, Failure, Output, Request};
 use super::session::Session;
 use super::timeline::{TimelineItem, TimelineOp};
-use super::{Client, Options};
+use super::{Client, Options, PresenceGrace};
 use crate::core::action::ids::ActionId;
 use crate::core::idle::IdleTimeout;
 use crate::core::presence::DeviceType;
@@ -53,7 +56,12 @@ impl Fixture {
             device_id: device.to_owned(),
             access_token: String::from("token"),
         };
-        let options = Options { idle_timeout: IdleTimeout::default(), device_type: DeviceType::WEB, seed: 1 };
+        let options = Options {
+            idle_timeout: IdleTimeout::default(),
+            device_type: DeviceType::WEB,
+            presence_grace: PresenceGrace::default(),
+            seed: 1,
+        };
         let mut client = Client::new(&session, options, now);
         for (key, value) in &stored {
             client.handle_stored(key, value);

@@ -153,7 +153,9 @@ fn stopping_falls_silent_and_starting_goes_on() {
     assert!(f.requests.is_empty());
     f.start();
     f.respond("versions", 200, json!({}));
-    assert!(f.take("/sync").path.contains("since=s"));
+    assert!(f.requests.iter().any(|request| request.path.contains("since=s")));
+    assert_eq!(f.count("/send/"), 0, "what the room has become, the stream says first");
+    f.sync(json!({}));
     assert_eq!(f.count("/send/"), 1);
 }
 
