@@ -3,6 +3,7 @@
 //! Its floors, from the roof to the ground, are in docs/ARCHITECTURE.md. A file names only floors below its own.
 
 pub mod accounts;
+pub mod answers;
 pub mod api;
 pub mod app;
 pub mod change;

@@ -15,6 +15,7 @@ mod federation_transport;
 mod hostile_edus;
 mod hostile_peer;
 mod keys;
+mod large_answers;
 mod limits;
 mod memory;
 mod operating;

@@ -12,6 +12,7 @@ use axum::{
 use super::{
     error::ApiError,
     extract::{Credentials, access_token},
+    large,
 };
 use crate::server::{app::App, http::PeerAddress, limits::Origin};
 
@@ -44,7 +45,7 @@ pub fn count(
 
 /// Counts the request and passes it on, unless there were too many.
 fn pass(
-    app: &App,
+    app: &Arc<App>,
     mut request: Request,
     next: Next,
     credentials: Credentials,
@@ -59,11 +60,26 @@ fn pass(
     };
     match counted {
         Ok(()) => {
+            let client = large::size(&request).map(|size| (size, client_of(&credentials, origin)));
             request.extensions_mut().insert(credentials);
             request.extensions_mut().insert(origin);
-            Box::pin(next.run(request))
+            match client {
+                None => Box::pin(next.run(request)),
+                Some((size, client)) => {
+                    let answer = large::run(Arc::clone(app), client, size, request, next);
+                    Box::pin(async move { answer.await.unwrap_or_else(IntoResponse::into_response) })
+                }
+            }
         }
         Err(e) => Box::pin(std::future::ready(ApiError::from(e).into_response())),
+    }
+}
+
+/// For whom a large answer counts: the user, or where a stranger's request came from.
+fn client_of(credentials: &Credentials, origin: Origin) -> String {
+    match credentials {
+        Credentials::Known(session) => session.user.to_string(),
+        Credentials::Unknown | Credentials::None => format!("{origin:?}"),
     }
 }
 

@@ -7,5 +7,6 @@ pub mod control;
 pub mod error;
 pub mod extract;
 pub mod federation;
+mod large;
 pub mod limit;
 mod ruma_route;

@@ -101,12 +101,14 @@ impl App {
             )),
             lazy_members: Arc::default(),
             filters: Arc::new(Filters::new(Arc::clone(&store))),
+            answers: Arc::default(),
             metrics: Arc::clone(&metrics),
             store: Arc::clone(&store),
             own_data,
         });
         let app = Arc::new(Self {
             accounts: Arc::clone(&stream.accounts),
+            answers: Arc::clone(&stream.answers),
             limits,
             own_data: Arc::clone(&stream.own_data),
             keys: Arc::clone(&stream.keys),

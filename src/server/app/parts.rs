@@ -8,6 +8,7 @@ use crate::{
     core::time::Instant,
     server::{
         accounts::{data::OwnData, login::Accounts},
+        answers::Answers,
         change::{feed::Feed, position::Live, wakers::Wakers},
         clock::Clock,
         config::Config,
@@ -39,6 +40,8 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     /// How often somebody may ask.
     pub limits: Arc<RateLimits>,
+    /// Where large answers are made.
+    pub answers: Arc<Answers>,
     /// What users keep with their account.
     pub own_data: Arc<OwnData>,
     /// Keys for encryption.

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UserId,
     events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
     signatures::{JsonError, reference_hash},
@@ -14,7 +14,7 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    bounds::MAX_PDU_BYTES,
+    bounds::{MAX_AWAITED_ROOMS, MAX_JOINED_ROOMS, MAX_PDU_BYTES},
     judge::{Evidence, State, Verdict, judge},
     pdu::Pdu,
     proposal::{Author, Proposal},
@@ -172,6 +172,7 @@ impl Proposal<'_> {
             let word = text(&draft.content, "membership").unwrap_or_default();
             let membership =
                 Membership::parse(&word).ok_or_else(|| Refusal::BadJson("not a membership".into()))?;
+            self.check_room_for_more(room, draft, membership)?;
             Some((membership, self.invite_state(room, membership).await?))
         } else {
             None
@@ -194,6 +195,29 @@ impl Proposal<'_> {
         };
         self.add(event, pdu);
         Ok(())
+    }
+
+    /// Whether who becomes something in `room` is not in too many rooms already. What a user is on the way into is
+    /// counted apart: who invites somebody often keeps them out of nothing that they want to join.
+    fn check_room_for_more(&self, room: &RoomRow, draft: &Draft, becomes: Membership) -> Result<(), Refusal> {
+        let Some(user) = draft.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok()) else {
+            return Ok(());
+        };
+        let members = &self.rooms.members;
+        let (is, (joined, awaited)) = (members.membership(user, &room.room_id), members.rooms_of(user));
+        let limit = match becomes {
+            Membership::Leave | Membership::Ban => return Ok(()),
+            _ if is == Some(becomes) => return Ok(()),
+            Membership::Join if joined >= MAX_JOINED_ROOMS => MAX_JOINED_ROOMS,
+            Membership::Invite | Membership::Knock if is.is_none() && awaited >= MAX_AWAITED_ROOMS => {
+                MAX_AWAITED_ROOMS
+            }
+            Membership::Join | Membership::Invite | Membership::Knock => return Ok(()),
+        };
+        let what = if becomes == Membership::Join { "in" } else { "invited to" };
+        Err(Refusal::Forbidden(
+            format!("a user can be {what} {limit} rooms: {user} has to leave some").into(),
+        ))
     }
 
     /// What somebody who is invited (or knocks) is shown of the room, as a JSON list.

@@ -15,3 +15,9 @@ pub const MAX_INITIAL_STATE: usize = 100;
 /// The room versions that rooms can be made in.
 pub const VERSIONS: [ruma::RoomVersionId; 3] =
     [ruma::RoomVersionId::V10, ruma::RoomVersionId::V11, ruma::RoomVersionId::V12];
+
+/// Rooms that a user can be in. What a first sync costs grows with them.
+pub const MAX_JOINED_ROOMS: usize = 5_000;
+
+/// Rooms that a user can be invited to, or knock at, and not be in.
+pub const MAX_AWAITED_ROOMS: usize = 1_000;

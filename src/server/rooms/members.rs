@@ -119,6 +119,13 @@ impl Members {
         self.read().joined_by(user).cloned().collect()
     }
 
+    /// How many rooms `user` is joined to, and how many they are invited to or knock at.
+    pub fn rooms_of(&self, user: &UserId) -> (usize, usize) {
+        let index = self.read();
+        let of_user = index.users.get(user);
+        of_user.map_or((0, 0), |of| (of.joined.len(), of.all.len() - of.joined.len()))
+    }
+
     /// What `user` is in `room`, if joined, invited or knocking.
     pub fn membership(&self, user: &UserId, room: &RoomId) -> Option<Membership> {
         self.read().users.get(user)?.all.get(room).copied()
@@ -311,7 +318,11 @@ mod tests {
         set(bob, two, Membership::Join);
         assert_eq!(members.joined_rooms(bob), [one.to_owned(), two.to_owned()]);
         assert_eq!(members.sharing_rooms_with(alice).into_iter().collect::<Vec<_>>(), [alice, bob]);
+        assert_eq!((members.rooms_of(alice), members.rooms_of(bob)), ((1, 0), (2, 0)));
         set(alice, one, Membership::Leave);
+        set(alice, two, Membership::Invite);
+        assert_eq!(members.rooms_of(alice), (0, 1));
+        set(alice, two, Membership::Leave);
         assert!(!members.shares_room(alice, bob));
         set(bob, one, Membership::Ban);
         set(bob, two, Membership::Leave);

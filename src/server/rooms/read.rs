@@ -13,6 +13,12 @@ use crate::server::{change::position::TimelinePosition, event::stored::StoredEve
 /// Events on a page, at most.
 pub const MAX_PAGE: usize = 1000;
 
+/// Bytes that the events on a page take in memory, about; as JSON half of that. No further one is added from here on.
+const MAX_PAGE_BYTES: usize = 8 << 20;
+
+/// Events that are read at once for a page.
+const BATCH: usize = 100;
+
 /// Events that are looked at for one page, at most: a filter or history visibility that lets hardly
 /// anything through gets short pages and a position to go on from.
 const MAX_SCANNED: usize = 4000;
@@ -171,7 +177,7 @@ impl Rooms {
             Order::OldestFirst => page.from.unwrap_or(TimelinePosition::START),
         };
         let limit = page.limit.clamp(1, MAX_PAGE);
-        let (mut events, mut at, mut scanned) = (Vec::new(), from, 0);
+        let (mut events, mut at, mut scanned, mut bytes) = (Vec::new(), from, 0, 0);
         let end = loop {
             let (low, high) = match page.order {
                 Order::NewestFirst => (page.to.unwrap_or(TimelinePosition::START), at),
@@ -180,7 +186,7 @@ impl Rooms {
             if low >= high || scanned >= MAX_SCANNED {
                 break (low < high).then_some(at);
             }
-            let batch = (limit - events.len()).max(50);
+            let batch = (limit - events.len()).clamp(50, BATCH);
             let found = self.store.room_events(room, low, high, page.order, batch).await?;
             scanned += found.len();
             let more = found.len() == batch;
@@ -189,8 +195,9 @@ impl Rooms {
             let mut full = None;
             for event in visible.into_iter().filter(|event| keep(event)) {
                 let position = event.timeline;
+                bytes += event.weight();
                 events.push(event);
-                if events.len() == limit {
+                if events.len() == limit || bytes >= MAX_PAGE_BYTES {
                     full = Some(position);
                     break;
                 }

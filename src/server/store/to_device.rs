@@ -15,6 +15,9 @@ const REMEMBERED_MS: i64 = 7 * 24 * 3600 * 1000;
 /// The most messages that one read returns; the rest comes with the next.
 const BATCH: usize = 100;
 
+/// Bytes of the messages of one read, about: no further one is added from here on.
+const BATCH_BYTES: usize = 256 << 10;
+
 /// A message for one device.
 #[derive(Clone, Debug)]
 pub struct ToDevice {
@@ -72,7 +75,8 @@ impl Store {
         .await
     }
 
-    /// The messages for a device after `since`, up to and including `upto`, oldest first, at most 100.
+    /// The messages for a device after `since`, up to and including `upto`, oldest first: 100, or about 256 KiB of
+    /// them, at most.
     pub async fn to_device(
         &self,
         user: &UserId,
@@ -80,22 +84,25 @@ impl Store {
         since: LogPosition,
         upto: LogPosition,
     ) -> Result<WaitingMessages, StoreError> {
-        let mut events: Vec<(LogPosition, String)> = self
-            .read(|c| {
-                c.prepare_cached(
-                    "SELECT position, event FROM to_device
+        self.read(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT position, event FROM to_device
                  WHERE user_id = ?1 AND device_id = ?2 AND position > ?3 AND position <= ?4
-                 ORDER BY position LIMIT ?5",
-                )?
-                .query_map(params![user.as_str(), device.as_str(), since, upto, BATCH as i64 + 1], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?
-                .collect()
-            })
-            .await?;
-        let truncated = events.len() > BATCH;
-        events.truncate(BATCH);
-        Ok(WaitingMessages { events, truncated })
+                 ORDER BY position",
+            )?;
+            let mut rows = statement.query(params![user.as_str(), device.as_str(), since, upto])?;
+            let (mut events, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                if events.len() == BATCH || bytes >= BATCH_BYTES {
+                    return Ok(WaitingMessages { events, truncated: true });
+                }
+                let event: String = row.get(1)?;
+                bytes += event.len();
+                events.push((row.get(0)?, event));
+            }
+            Ok(WaitingMessages { events, truncated: false })
+        })
+        .await
     }
 
     /// Forgets the messages for a device up to and including `upto`: it has them.

@@ -40,5 +40,5 @@ pub use self::{
     sources::Sources,
     token::{NotAToken, PageToken, Token},
     unread::Unread,
-    wait::Poll,
+    wait::{Poll, Told},
 };

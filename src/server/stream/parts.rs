@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{filters::Filters, lazy::LazyMembers, unread::Unread};
 use crate::server::{
     accounts::{data::OwnData, login::Accounts},
+    answers::Answers,
     change::{position::Live, wakers::Wakers},
     clock::Clock,
     devices::{keys::Keys, to_device::Inboxes},
@@ -58,6 +59,8 @@ pub struct Parts {
     pub lazy_members: Arc<LazyMembers>,
     /// Filters in use.
     pub filters: Arc<Filters>,
+    /// Where large answers are made.
+    pub answers: Arc<Answers>,
     /// What is counted for the operator.
     pub metrics: Arc<Metrics>,
 }

@@ -17,13 +17,29 @@ use super::{
     sources::Sources,
     state, summary, timeline, to_device,
     token::Token,
-    window::{self, Window},
+    window::{self, Window, Windows},
 };
 use crate::server::{
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
     sight::rooms::Encounters,
 };
+
+/// Rooms that something happened in, in a look that is quick.
+const FEW_ROOMS: usize = 32;
+
+/// Bytes of the events in them.
+const FEW_BYTES: usize = 64 << 10;
+
+/// Changes since the reader's token, durable ones and others, that are looked through quickly.
+const FEW_CHANGES: u64 = 4096;
+
+/// What a look finds, before its details.
+#[derive(Debug)]
+pub(super) struct Outline {
+    windows: Windows,
+    own_data: account_data::Changed,
+}
 
 /// One look of one reader at all the parts.
 #[derive(Debug)]
@@ -34,14 +50,59 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The outline of a look that is quick and whose answer is small; `None`: of any other.
+    pub(super) async fn quick_outline(&self) -> Result<Option<Outline>, Refusal> {
+        let Self { parts, look, .. } = self;
+        let changes = [
+            look.log.upto.get().saturating_sub(look.log.since.get()),
+            look.live.upto.get().saturating_sub(look.live.since.get()),
+        ];
+        if changes.iter().any(|count| *count > FEW_CHANGES) {
+            return Ok(None);
+        }
+        let Some(windows) = window::recent(look, &parts.store, &parts.members) else { return Ok(None) };
+        let outline = self.with_quiet_rooms(windows).await?;
+        let events = outline.windows.values().flat_map(|window| window.events.iter().flatten());
+        let is_quick =
+            outline.windows.len() <= FEW_ROOMS && events.map(|e| e.weight()).sum::<usize>() <= FEW_BYTES;
+        Ok(is_quick.then_some(outline))
+    }
+
+    /// What is new, however much it is.
+    pub(super) async fn all_news(self) -> Result<News, Refusal> {
+        let outline = self.outline().await?;
+        self.news(outline).await
+    }
+
+    /// The outline of any look.
+    async fn outline(&self) -> Result<Outline, Refusal> {
+        let windows = window::windows(&self.look, &self.parts.store, &self.parts.members).await?;
+        self.with_quiet_rooms(windows).await
+    }
+
+    /// Adds the rooms that have no new events, but something else.
+    async fn with_quiet_rooms(&self, mut windows: Windows) -> Result<Outline, Refusal> {
+        let (look, Parts { own_data, store, members, typing, receipts, .. }) = (&self.look, self.parts);
+        let own_data = account_data::changed(look, own_data, store).await?;
+        for room in ephemeral::rooms_with_news(look, typing, receipts, members) {
+            windows.entry(room).or_insert_with(Window::quiet);
+        }
+        for room in own_data.of_rooms.keys() {
+            if !windows.contains_key(room) && members.is_joined(&look.session.user, room) {
+                windows.insert(room.clone(), Window::quiet());
+            }
+        }
+        Ok(Outline { windows, own_data })
+    }
+
     /// What is new.
-    pub(super) async fn news(self) -> Result<News, Refusal> {
+    pub(super) async fn news(self, outline: Outline) -> Result<News, Refusal> {
         let Self { sources, parts, look } = &self;
-        let mut changed = account_data::changed(look, &parts.own_data, &parts.store).await?;
+        let Outline { windows, own_data: mut changed } = outline;
         let own_data = account_data::global(look, mem::take(&mut changed.global));
         let waiting = to_device::waiting(look, &parts.inboxes, &parts.store).await?;
         let mut encounters = Encounters::default();
-        let rooms = self.rooms(changed, &mut encounters).await?;
+        let rooms = self.rooms(windows, changed, &mut encounters).await?;
         let keys_left = parts.keys.counts(look.session).await?;
         let device_lists = keys::device_lists(look, &parts.keys, &parts.members, &encounters).await?;
         let presence = presence::presence(sources, &parts.sight, look, &encounters);
@@ -60,21 +121,12 @@ impl Reader<'_> {
     /// What is new in rooms. `encounters` gets whom the reader met there, and parted from.
     async fn rooms(
         &self,
+        windows: Windows,
         mut own_data: account_data::Changed,
         encounters: &mut Encounters,
     ) -> Result<RoomsNews, Refusal> {
-        let (parts, look) = (self.parts, &self.look);
-        let Parts { store, members, typing, receipts, sight, .. } = parts;
+        let (look, Parts { store, members, sight, .. }) = (&self.look, self.parts);
         let range = (look.log.since, look.log.upto);
-        let mut windows = window::windows(look, store, members).await?;
-        for room in ephemeral::rooms_with_news(look, typing, receipts, members) {
-            windows.entry(room).or_insert_with(Window::quiet);
-        }
-        for room in own_data.of_rooms.keys() {
-            if !windows.contains_key(room) && members.is_joined(&look.session.user, room) {
-                windows.insert(room.clone(), Window::quiet());
-            }
-        }
         let mut news = RoomsNews::default();
         for (room, window) in windows {
             let passage = window::passage(look, store, members, &room, &window).await?;

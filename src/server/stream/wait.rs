@@ -20,6 +20,7 @@ use crate::{
         time::Instant,
     },
     server::{
+        answers::{Place, Size},
         change::position::{LivePosition, LogPosition},
         presence::Connected,
         session::Session,
@@ -28,6 +29,15 @@ use crate::{
 
 /// The longest that a reader waits, whatever the client asks for.
 const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// What a reader is told.
+#[derive(Debug)]
+pub struct Told {
+    /// What is new.
+    pub news: News,
+    /// Where the answer is made, when it can be large.
+    pub place: Option<Place>,
+}
 
 /// A request to be told what is new, once.
 #[derive(Debug)]
@@ -52,7 +62,7 @@ impl Poll {
     ///
     /// # Errors
     /// [`Refusal::Store`]; [`Refusal::LoggedOut`] when the device is logged out while it waits.
-    pub async fn answer(&self, sources: &Sources, session: &Session) -> Result<News, Refusal> {
+    pub async fn answer(&self, sources: &Sources, session: &Session) -> Result<Told, Refusal> {
         let deadline = sources.parts().clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
         let mut listener = Listener::begin(sources, session, &self.filter, says).await?;
@@ -104,13 +114,13 @@ impl<'a> Listener<'a> {
         since: Option<&Token>,
         full_state: bool,
         deadline: Instant,
-    ) -> Result<News, Refusal> {
+    ) -> Result<Told, Refusal> {
         if let Some(since) = since {
             self.acknowledge(since).await?;
         }
         loop {
-            if let Some(news) = self.look_or_wait(since, full_state, deadline).await? {
-                return Ok(news);
+            if let Some(told) = self.look_or_wait(since, full_state, deadline).await? {
+                return Ok(told);
             }
             self.check_logged_in().await?;
         }
@@ -132,14 +142,14 @@ impl<'a> Listener<'a> {
         since: Option<&Token>,
         full_state: bool,
         deadline: Instant,
-    ) -> Result<Option<News>, Refusal> {
+    ) -> Result<Option<Told>, Refusal> {
         let parts = self.sources.parts();
         // Registered before the look: what happens in between still wakes.
         let mut woken = pin!(self.wakes.notified());
         woken.as_mut().enable();
         // Boxed, and gone before the waiting begins: what it takes to look is not kept meanwhile.
-        if let Some(news) = Box::pin(self.look(since, full_state, deadline)).await? {
-            return Ok(Some(news));
+        if let Some(told) = Box::pin(self.look(since, full_state, deadline)).await? {
+            return Ok(Some(told));
         }
         let _waiting = parts.metrics.open_polls.enter();
         tokio::select! {
@@ -155,9 +165,25 @@ impl<'a> Listener<'a> {
         since: Option<&Token>,
         full_state: bool,
         deadline: Instant,
-    ) -> Result<Option<News>, Refusal> {
+    ) -> Result<Option<Told>, Refusal> {
         let parts = self.sources.parts();
-        let is_first = since.is_none();
+        let reader = self.reader(since, full_state);
+        let told = match reader.quick_outline().await? {
+            Some(outline) => Told { news: reader.news(outline).await?, place: None },
+            None => {
+                let place = parts.answers.place(self.session.user.as_str(), Size::Whole).await;
+                // A reader who had to wait for a place is told what came meanwhile.
+                let news = place.make(self.reader(since, full_state).all_news()).await?;
+                Told { news, place: Some(place) }
+            }
+        };
+        let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
+        Ok((told.news.has_news() || since.is_none() || full_state || is_last).then_some(told))
+    }
+
+    /// A reader who was told everything up to `since`, and is told everything that there is.
+    fn reader(&self, since: Option<&Token>, full_state: bool) -> Reader<'_> {
+        let parts = self.sources.parts();
         // Where the reader will be is read before what they are told: later things come with the next.
         let (log, live) = (parts.store.log_position(), parts.live.position());
         // A position that the log has not reached is from another database: everything is new.
@@ -174,9 +200,7 @@ impl<'a> Listener<'a> {
             to_device: since.map_or(LogPosition::START, Token::to_device),
             now: parts.clock.now(),
         };
-        let news = Reader { sources: self.sources, parts, look }.news().await?;
-        let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
-        Ok((news.has_news() || is_first || full_state || is_last).then_some(news))
+        Reader { sources: self.sources, parts, look }
     }
 
     /// Asks the store only after somebody was logged out.
@@ -225,7 +249,7 @@ mod tests {
         }
 
         /// A poll from here on, which waits for news when this returns.
-        async fn poll(&self, timeout: Duration) -> JoinHandle<Result<News, Refusal>> {
+        async fn poll(&self, timeout: Duration) -> JoinHandle<Result<Told, Refusal>> {
             let (sources, session) = (Sources::new(Arc::clone(&self.app.stream)), self.session.clone());
             let poll = Poll {
                 since: Some(Token::new(self.app.store.log_position(), self.app.live.position())),
@@ -263,7 +287,9 @@ mod tests {
             world.pass(waits_ms - 1).await;
             assert!(!answer.is_finished());
             world.pass(1).await;
-            let news = answer.await.expect("no panic").expect("is answered");
+            let Told { news, place: None } = answer.await.expect("no panic").expect("is answered") else {
+                panic!("a small answer needs no place")
+            };
             assert!(!news.has_news());
             assert_eq!(news.upto, Token::new(world.app.store.log_position(), world.app.live.position()));
         }
@@ -276,7 +302,9 @@ mod tests {
         let answer = world.poll(Duration::from_secs(30)).await;
         let key = AccountDataKey { user: world.session.user.clone(), room: None, kind: "x".to_owned() };
         world.app.own_data.set(key, "{}".to_owned()).await.expect("is written");
-        let news = answer.await.expect("no panic").expect("is answered");
+        let Told { news, place: None } = answer.await.expect("no panic").expect("is answered") else {
+            panic!("a small answer needs no place")
+        };
         assert_eq!(news.own_data.changed.len(), 1);
         assert_eq!(news.upto.log(), world.app.store.log_position());
         world.end().await;

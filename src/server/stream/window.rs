@@ -1,9 +1,6 @@
 //! In which rooms something happened that a reader has not seen yet, and what.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{OwnedRoomId, RoomId};
 
@@ -14,6 +11,9 @@ use crate::server::{
     rooms::Members,
     store::{Store, StoreError},
 };
+
+/// Rooms that the reader has left which a first look tells of, when it is asked to: those left last.
+const MAX_LEFT_ROOMS: usize = 1_000;
 
 /// What happened in a room since the reader's token.
 #[derive(Debug, Default)]
@@ -34,6 +34,30 @@ impl Window {
 /// By room, in the order of their IDs.
 pub(super) type Windows = BTreeMap<OwnedRoomId, Window>;
 
+/// The rooms in which something happened, from memory; `None`: every room is looked at, or the token is older than what
+/// is held in memory.
+pub(super) fn recent(look: &Look<'_>, store: &Store, members: &Members) -> Option<Windows> {
+    if look.is_first || look.full_state {
+        return None;
+    }
+    let (user, log) = (&look.session.user, look.log);
+    let mut windows = Windows::new();
+    if log.since >= log.upto {
+        return Some(windows);
+    }
+    let is_own = |e: &StoredEvent| e.is_state("m.room.member", user.as_str());
+    let recent = store.recent_events(log.since, |e| members.is_joined(user, &e.room_id) || is_own(e))?;
+    for event in recent.into_iter().filter(|e| e.position <= log.upto) {
+        if !windows.contains_key(&event.room_id) {
+            windows.insert(event.room_id.clone(), Window::quiet());
+        }
+        let Some(window) = windows.get_mut(&event.room_id) else { continue };
+        window.own_member_event |= is_own(&event);
+        window.events.get_or_insert_default().push(event);
+    }
+    Some(windows)
+}
+
 /// The rooms in which something happened.
 pub(super) async fn windows(
     look: &Look<'_>,
@@ -43,33 +67,20 @@ pub(super) async fn windows(
     if look.is_first || look.full_state {
         return every_room(look, store).await;
     }
-    let (user, log) = (&look.session.user, look.log);
-    if log.since >= log.upto {
-        return Ok(Windows::new());
+    match recent(look, store, members) {
+        Some(windows) => Ok(windows),
+        None => windows_from_store(look, store, members).await,
     }
-    let joined: BTreeSet<OwnedRoomId> = members.joined_rooms(user).into_iter().collect();
-    let is_own = |e: &StoredEvent| e.is_state("m.room.member", user.as_str());
-    let recent = store.recent_events(log.since, |e| joined.contains(&e.room_id) || is_own(e));
-    let Some(recent) = recent else { return windows_from_store(look, store, joined).await };
-    let mut windows = Windows::new();
-    for event in recent.into_iter().filter(|e| e.position <= log.upto) {
-        if !windows.contains_key(&event.room_id) {
-            windows.insert(event.room_id.clone(), Window::quiet());
-        }
-        let Some(window) = windows.get_mut(&event.room_id) else { continue };
-        window.own_member_event |= is_own(&event);
-        window.events.get_or_insert_default().push(event);
-    }
-    Ok(windows)
 }
 
 /// The same for a token that is older than what is held in memory: every room may have news.
 async fn windows_from_store(
     look: &Look<'_>,
     store: &Store,
-    joined: BTreeSet<OwnedRoomId>,
+    members: &Members,
 ) -> Result<Windows, StoreError> {
-    let mut windows: Windows = joined.into_iter().map(|room| (room, Window::default())).collect();
+    let joined = members.joined_rooms(&look.session.user).into_iter();
+    let mut windows: Windows = joined.map(|room| (room, Window::default())).collect();
     for row in store.memberships(&look.session.user).await? {
         if row.position > look.log.since && row.position <= look.log.upto {
             windows.entry(row.room_id).or_default().own_member_event = true;
@@ -81,7 +92,8 @@ async fn windows_from_store(
 /// For a first look, or one with full state: every room the reader is in or on the way into.
 async fn every_room(look: &Look<'_>, store: &Store) -> Result<Windows, StoreError> {
     let mut windows = Windows::new();
-    for row in store.memberships(&look.session.user).await? {
+    let mut left = 0;
+    for row in store.memberships(&look.session.user).await?.into_iter().rev() {
         let wanted = match row.membership {
             Membership::Join | Membership::Invite | Membership::Knock => true,
             Membership::Leave | Membership::Ban => {
@@ -89,7 +101,9 @@ async fn every_room(look: &Look<'_>, store: &Store) -> Result<Windows, StoreErro
                     && (look.filter.include_leave() || row.position > look.log.since && !look.is_first)
             }
         };
-        if wanted && row.position <= look.log.upto {
+        let is_left = matches!(row.membership, Membership::Leave | Membership::Ban);
+        left += usize::from(wanted && is_left);
+        if wanted && row.position <= look.log.upto && (!is_left || left <= MAX_LEFT_ROOMS) {
             windows.insert(row.room_id, Window { events: None, own_member_event: true });
         }
     }

@@ -20,7 +20,7 @@ use crate::{
         },
         app::App,
         session::Session,
-        stream::{self, Poll, Sources, Token},
+        stream::{self, Poll, Sources, Token, Told},
     },
 };
 
@@ -49,8 +49,15 @@ async fn sync(
 ) -> ApiResult<Response> {
     let poll = parse(&app, &session, parameters).await?;
     let sources = Sources::new(Arc::clone(&app.stream));
-    let news = poll.answer(&sources, &session).await?;
-    let body = stream::sync::answer(news, &session, sources.parts().clock.now());
+    let Told { news, place } = poll.answer(&sources, &session).await?;
+    let now = sources.parts().clock.now();
+    let body = match place {
+        None => stream::sync::answer(news, &session, now).into(),
+        Some(place) => {
+            let answer = place.make(async { stream::sync::answer(news, &session, now) }).await;
+            place.body(answer).await
+        }
+    };
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 

@@ -1,0 +1,185 @@
+//! Large answers: who makes the server build many of them keeps nobody else waiting.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use pilotlight::server::answers::{Place, Size};
+use serde_json::{Value, json};
+
+use super::{
+    support::{Client, TestServer, times, until},
+    sync::{create_room, joined, room_of, send},
+};
+
+const SYNC: &str = "/_matrix/client/v3/sync";
+const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
+
+/// Takes places of `client` until there are no more of its own.
+fn take_places(server: &TestServer, client: &Client, size: Size) -> Vec<Place> {
+    let answers = &server.app().answers;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let mut places = Vec::new();
+    runtime.block_on(async {
+        while let Ok(place) = tokio::time::timeout(Duration::ZERO, answers.place(&client.user, size)).await {
+            places.push(place);
+        }
+    });
+    places
+}
+
+#[test]
+fn first_syncs_of_one_user_in_many_rooms_do_not_keep_others_waiting() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 * times() {
+                    create_room(&alice, json!({ "name": "One of many" }));
+                }
+            });
+        }
+    });
+    let done = AtomicBool::new(false);
+    let begun = Instant::now();
+    let (longest, total) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !done.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                bob.get(WHOAMI).ok();
+                longest = longest.max(asked.elapsed());
+            }
+            longest
+        });
+        let syncs: Vec<_> = (0..24).map(|_| scope.spawn(|| alice.get(SYNC).ok())).collect();
+        for sync in syncs {
+            let answer = sync.join().expect("is answered");
+            assert_eq!(answer["rooms"]["join"].as_object().map(|rooms| rooms.len()), Some(100 * times()));
+        }
+        let total = begun.elapsed();
+        done.store(true, Ordering::Relaxed);
+        (others.join().expect("is answered"), total)
+    });
+    eprintln!("24 first syncs took {total:?}; the longest other request {longest:?}");
+    assert!(longest < total / 5, "{longest:?} of {total:?}");
+}
+
+#[test]
+fn who_waits_for_large_answers_of_their_own_stands_in_nobodys_way() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let room = room_of(&alice, &[&bob]);
+    let event = send(&alice, &room, "1", "hello");
+    let in_room = |rest: &str| format!("/_matrix/client/v3/rooms/{room}/{rest}");
+    let users = json!({ "device_keys": { bob.user.as_str(): [] } });
+    let (list, since) = (format!("/_matrix/client/v3/presence/list/{}", alice.user), "p1_0");
+    let requests: Vec<(Size, &str, String, Value)> = vec![
+        (Size::Whole, "GET", SYNC.to_owned(), Value::Null),
+        (Size::Whole, "GET", format!("{SYNC}?since={since}&full_state=true"), Value::Null),
+        (Size::Whole, "GET", in_room("initialSync"), Value::Null),
+        (Size::Whole, "GET", in_room("state"), Value::Null),
+        (Size::Whole, "GET", in_room("members"), Value::Null),
+        (Size::Whole, "GET", in_room("joined_members"), Value::Null),
+        (Size::Whole, "GET", in_room(&format!("context/{event}")), Value::Null),
+        (Size::Whole, "GET", format!("/_matrix/client/v3/keys/changes?from={since}&to={since}"), Value::Null),
+        (Size::Page, "GET", in_room("messages?dir=b"), Value::Null),
+        (Size::Page, "GET", format!("/_matrix/client/v1/rooms/{room}/relations/{event}"), Value::Null),
+        (
+            Size::Page,
+            "GET",
+            format!("/_matrix/client/v1/rooms/{room}/relations/{event}/m.thread"),
+            Value::Null,
+        ),
+        (Size::Page, "GET", "/_matrix/client/v3/publicRooms".to_owned(), Value::Null),
+        (Size::Page, "POST", "/_matrix/client/v3/publicRooms".to_owned(), json!({})),
+        (
+            Size::Page,
+            "POST",
+            "/_matrix/client/v3/user_directory/search".to_owned(),
+            json!({ "search_term": "b" }),
+        ),
+        (Size::Page, "GET", "/_matrix/client/v3/joined_rooms".to_owned(), Value::Null),
+        (Size::Page, "POST", "/_matrix/client/v3/keys/query".to_owned(), users),
+        (Size::Page, "GET", list, Value::Null),
+    ];
+    let now = alice.get(SYNC).ok()["next_batch"].as_str().expect("next_batch").to_owned();
+    let held = (take_places(&server, &alice, Size::Whole), take_places(&server, &alice, Size::Page));
+    let ask = |client: &Client, (_, method, path, body): &(Size, &str, String, Value)| {
+        let answer = if *method == "GET" { client.get(path) } else { client.post(path, body.clone()) };
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+    };
+    std::thread::scope(|scope| {
+        let own: Vec<_> = requests.iter().map(|request| scope.spawn(|| ask(&alice, request))).collect();
+        until("all of them wait", || server.app().answers.asking() == requests.len());
+        // What is small needs no place, and others have places of their own.
+        alice.get(WHOAMI).ok();
+        alice.get(&format!("{SYNC}?since={now}")).ok();
+        let bobs: Vec<_> =
+            requests.iter().filter(|(_, _, path, _)| !path.contains("presence/list")).collect();
+        for request in bobs {
+            ask(&bob, request);
+        }
+        assert!(own.iter().all(|request| !request.is_finished()), "they wait still");
+        drop(held);
+        for request in own {
+            request.join().expect("is answered in the end");
+        }
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_while_it_waits_takes_no_place() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let answers = || &server.app().answers;
+    let held = take_places(&server, &alice, Size::Whole);
+    let gone: Vec<_> = (0..20).map(|_| super::poll::Poll::open(&alice, "")).collect();
+    until("all of them wait", || answers().asking() == 20);
+    drop(gone);
+    until("none of them waits", || answers().asking() == 0);
+    drop(held);
+    alice.get(SYNC).ok();
+}
+
+#[test]
+fn an_answer_in_pieces_is_whole() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = create_room(&alice, json!({}));
+    let text = "long ".repeat(12_000);
+    for n in 0..20 {
+        send(&alice, &room, &n.to_string(), &text);
+    }
+    let filter = "%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A100%7D%7D%7D";
+    let answer = alice.get(&format!("{SYNC}?filter={filter}"));
+    assert_eq!(answer.headers["content-length"].to_str().ok(), Some(&*answer.text.len().to_string()));
+    let events = joined(&answer.body, &room)["timeline"]["events"].as_array().expect("events").clone();
+    assert_eq!(events.iter().filter(|e| e["content"]["body"] == text.as_str()).count(), 20);
+}
+
+#[test]
+fn a_page_of_large_events_is_short_and_the_next_one_goes_on() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let alice = server.register("alice");
+    let room = create_room(&alice, json!({}));
+    let text = "long ".repeat(12_000);
+    let sent: Vec<String> = (0..100).map(|n| send(&alice, &room, &n.to_string(), &text)).collect();
+    let (mut from, mut found, mut pages) = (String::new(), Vec::new(), 0);
+    loop {
+        let answer = alice.get(&format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=1000{from}"));
+        assert!(answer.text.len() < 5 << 20, "{} bytes", answer.text.len());
+        let answer = answer.ok();
+        let chunk = answer["chunk"].as_array().expect("events").clone();
+        found.extend(chunk.iter().filter(|e| e["type"] == "m.room.message").map(|e| e["event_id"].clone()));
+        pages += 1;
+        match answer["end"].as_str() {
+            Some(end) if !chunk.is_empty() => from = format!("&from={end}"),
+            _ => break,
+        }
+    }
+    let expected: Vec<Value> = sent.iter().rev().map(|id| json!(id)).collect();
+    assert!(found == expected && pages >= 2, "{pages} pages with {} events", found.len());
+}
