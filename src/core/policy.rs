@@ -1,13 +1,14 @@
-//! Who may begin a private chat with a user (L7), by the state that the user shows.
+//! Who may begin a private chat with a user (L7), by the state that the user chose.
 //!
-//! The state is the outward one: a hidden user answers as an offline one, or a refusal would give them
-//! away. Of the refusal itself nothing may tell which rule or state it came from.
+//! The choice counts, not what idleness or a lost connection makes of it: who chose `busy` and goes home is still
+//! not to be disturbed. A hidden user answers as an offline one, or a refusal would give them away. Of the refusal
+//! itself nothing may tell which rule or state it came from.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::presence::State;
+use super::presence::Choice;
 
 /// Who may invite.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,17 +33,17 @@ fn group<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
     }
 }
 
-/// A user's policy: a rule for each state; where there is none, everybody may.
+/// A user's policy: a rule for each choice; where there is none, everybody may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Policy {
-    rules: BTreeMap<Shown, Admit>,
+    rules: BTreeMap<Chosen, Admit>,
 }
 
-/// The states that others can see, and that a rule can be for.
+/// The choices that a rule can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Shown {
+enum Chosen {
     Offline,
     Unavailable,
     Busy,
@@ -50,14 +51,14 @@ enum Shown {
     FreeForChat,
 }
 
-impl Shown {
-    const fn of(state: State) -> Self {
-        match state {
-            State::Unknown | State::Offline | State::Hidden => Self::Offline,
-            State::Unavailable => Self::Unavailable,
-            State::Busy => Self::Busy,
-            State::Online => Self::Online,
-            State::FreeForChat => Self::FreeForChat,
+impl Chosen {
+    const fn of(choice: Choice) -> Self {
+        match choice {
+            Choice::Offline | Choice::Hidden => Self::Offline,
+            Choice::Unavailable => Self::Unavailable,
+            Choice::Busy => Self::Busy,
+            Choice::Online => Self::Online,
+            Choice::FreeForChat => Self::FreeForChat,
         }
     }
 }
@@ -76,21 +77,21 @@ impl Policy {
     /// the list; when busy, people of one group.
     pub fn example(important: &str) -> Self {
         Self::default()
-            .with(State::FreeForChat, Admit::Everybody)
-            .with(State::Online, Admit::List)
-            .with(State::Busy, Admit::Group(important.to_owned()))
+            .with(Choice::FreeForChat, Admit::Everybody)
+            .with(Choice::Online, Admit::List)
+            .with(Choice::Busy, Admit::Group(important.to_owned()))
     }
 
-    /// This policy with the rule of one state set; hidden and unknown count as offline.
+    /// This policy with the rule of one choice set; hidden counts as offline.
     #[must_use]
-    pub fn with(mut self, state: State, admit: Admit) -> Self {
-        self.rules.insert(Shown::of(state), admit);
+    pub fn with(mut self, choice: Choice, admit: Admit) -> Self {
+        self.rules.insert(Chosen::of(choice), admit);
         self
     }
 
-    /// Whether the inviter may begin a private chat with a user in this state.
-    pub fn may_invite(&self, state: State, inviter: &Inviter<'_>) -> bool {
-        match self.rules.get(&Shown::of(state)) {
+    /// Whether the inviter may begin a private chat with a user of this choice.
+    pub fn may_invite(&self, choice: Choice, inviter: &Inviter<'_>) -> bool {
+        match self.rules.get(&Chosen::of(choice)) {
             None | Some(Admit::Everybody) => true,
             Some(Admit::List) => inviter.listed,
             Some(Admit::Group(group)) => inviter.groups.contains(&group.as_str()),
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn l7_without_a_policy_everybody_may() {
-        for state in State::ALL {
+        for state in Choice::ALL {
             assert!(Policy::default().may_invite(state, &Inviter::default()), "{state}");
         }
     }
@@ -127,10 +128,10 @@ mod tests {
             (Admit::Group("important".to_owned()), [false, false, true, false]),
             (Admit::Nobody, [false, false, false, false]),
         ] {
-            let policy = Policy::default().with(State::Busy, admit.clone());
+            let policy = Policy::default().with(Choice::Busy, admit.clone());
             for (inviter, allowed) in inviters.iter().zip(allowed) {
-                assert_eq!(policy.may_invite(State::Busy, inviter), allowed, "{admit:?} {inviter:?}");
-                assert!(policy.may_invite(State::Online, inviter), "there is no rule for it");
+                assert_eq!(policy.may_invite(Choice::Busy, inviter), allowed, "{admit:?} {inviter:?}");
+                assert!(policy.may_invite(Choice::Online, inviter), "there is no rule for it");
             }
         }
     }
@@ -142,9 +143,9 @@ mod tests {
         let friend = Inviter { listed: true, groups: vec![] };
         let important = Inviter { listed: true, groups: vec!["important people"] };
         for (state, allowed) in [
-            (State::FreeForChat, [true, true, true]),
-            (State::Online, [false, true, true]),
-            (State::Busy, [false, false, true]),
+            (Choice::FreeForChat, [true, true, true]),
+            (Choice::Online, [false, true, true]),
+            (Choice::Busy, [false, false, true]),
         ] {
             let outcome = [&stranger, &friend, &important].map(|who| policy.may_invite(state, who));
             assert_eq!(outcome, allowed, "{state}");
@@ -154,17 +155,18 @@ mod tests {
     #[test]
     fn p4_l7_a_hidden_user_answers_as_an_offline_one() {
         for admit in [Admit::Everybody, Admit::List, Admit::Nobody] {
-            let policy = Policy::default().with(State::Offline, admit).with(State::Online, Admit::Everybody);
+            let policy =
+                Policy::default().with(Choice::Offline, admit).with(Choice::Online, Admit::Everybody);
             for inviter in [Inviter::default(), Inviter { listed: true, groups: vec![] }] {
-                let offline = policy.may_invite(State::Offline, &inviter);
-                assert_eq!(policy.may_invite(State::Hidden, &inviter), offline);
+                let offline = policy.may_invite(Choice::Offline, &inviter);
+                assert_eq!(policy.may_invite(Choice::Hidden, &inviter), offline);
             }
         }
     }
 
     #[test]
     fn l7_the_policy_in_json() {
-        let policy = Policy::example("important people").with(State::Offline, Admit::Nobody);
+        let policy = Policy::example("important people").with(Choice::Offline, Admit::Nobody);
         let json = serde_json::to_string(&policy).expect("JSON");
         let expected = r#"{"offline":"nobody","busy":{"group":"important people"},"online":"list","free_for_chat":"everybody"}"#;
         assert_eq!(json, expected);

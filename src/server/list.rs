@@ -17,7 +17,7 @@ pub struct Settings {
     pub share: Share,
     /// Whose requests are accepted unasked. Default: of those the user observes.
     pub auto_accept: AutoAccept,
-    /// Who may begin a private chat, by the state the user shows. Default: everybody.
+    /// Who may begin a private chat, by the state the user chose. Default: everybody.
     pub invites: Policy,
 }
 

@@ -183,6 +183,9 @@ impl From<rooms::Refusal> for ApiError {
         match refusal {
             Refusal::NotFound(why) => Self::not_found(why),
             Refusal::Forbidden(why) => Self::forbidden(why),
+            Refusal::Unwanted => {
+                Self::forbidden("this user does not take invitations from you at the moment")
+            }
             Refusal::TooLarge(why) => Self::too_large(why),
             Refusal::BadJson(why) => Self::bad_json(why),
             Refusal::InvalidParam(why) => Self::invalid_param(why),

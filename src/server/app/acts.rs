@@ -46,13 +46,6 @@ impl App {
         .await
     }
 
-    /// Whether `inviter` may begin a private chat with `target` (L7). A hidden user answers as an
-    /// offline one.
-    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
-        let shown = self.presence.event(target).map_or(State::Offline, |event| event.state());
-        self.contacts.may_invite(inviter, target, shown)
-    }
-
     /// Whether the user wants to look offline: nothing they do may show (P4).
     pub fn is_hidden(&self, user: &UserId) -> bool {
         self.presence.is_hidden(user, self.now())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ruma::UserId;
 use tokio::runtime::Handle;
 
 use super::{error::ServeError, parts::App, subscribe::Subscribers};
@@ -16,7 +17,7 @@ use crate::server::{
     keys::Signer,
     limits::RateLimits,
     presence::{Board, Presence},
-    rooms::{Rooms, receipts::Receipts, typing::Typing},
+    rooms::{MayBegin, Rooms, receipts::Receipts, typing::Typing},
     sight::Sight,
     store::{Access, OpenError, Store, StoreError},
     stream::{self, Filters, Unread},
@@ -34,16 +35,6 @@ impl App {
         let store = Arc::new(store);
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
         let signer = Arc::new(Signer::open(&config.data_dir, &config.server_name)?);
-        let rooms = Rooms::load(
-            Arc::clone(&store),
-            clock.clone(),
-            signer,
-            &config.server_name,
-            config.rooms.default_version.clone(),
-            config.presence.room_limit(),
-        )
-        .await
-        .map_err(damaged)?;
         let metrics = Arc::default();
         let federation = match config.federation.listen {
             Some(_) => {
@@ -51,7 +42,7 @@ impl App {
                 Some(Arc::new(Federation::new(
                     &config,
                     epoch,
-                    Arc::clone(&rooms.signer),
+                    Arc::clone(&signer),
                     Arc::clone(&store),
                     clock.clone(),
                     Arc::clone(&feed),
@@ -77,6 +68,22 @@ impl App {
         let ours = config.server_name.clone();
         let contacts = Contacts::load(Arc::clone(&store), clock.clone(), ours.clone()).await;
         let contacts = Arc::new(contacts.map_err(damaged)?);
+        let may_begin = {
+            let (presence, contacts) = (Arc::clone(&presence), Arc::clone(&contacts));
+            move |inviter: &UserId, target: &UserId| {
+                contacts.may_invite(inviter, target, presence.choice(target))
+            }
+        };
+        let rooms = Rooms::load(
+            Arc::clone(&store),
+            clock.clone(),
+            signer,
+            &config.server_name,
+            config.rooms.default_version.clone(),
+            config.presence.room_limit(),
+            MayBegin::new(may_begin),
+        );
+        let rooms = rooms.await.map_err(damaged)?;
         let sight = Sight::new(Arc::clone(&contacts), Arc::clone(&rooms.members), ours, Arc::clone(&live));
         let rooms = Arc::new(rooms);
         let stream = Arc::new(stream::Parts {

@@ -13,7 +13,7 @@ use crate::{
     core::{
         list::{Contact, List, Observed, Observing},
         policy::Inviter,
-        presence::State,
+        presence::Choice,
         visibility::Share,
     },
     server::{
@@ -166,14 +166,14 @@ impl Contacts {
         self.lock().users.get(owner).map(|of_user| of_user.settings.clone()).unwrap_or_default()
     }
 
-    /// Whether `inviter` may begin a private chat with `target`, who shows the state `shown` (L7).
-    pub fn may_invite(&self, inviter: &UserId, target: &UserId, shown: State) -> bool {
+    /// Whether `inviter` may begin a private chat with `target`, whose choice of state is `chosen` (L7).
+    pub fn may_invite(&self, inviter: &UserId, target: &UserId, chosen: Choice) -> bool {
         let inner = self.lock();
         let Some(of_user) = inner.users.get(target) else { return true };
         let contact = of_user.list.contact(inviter.as_str());
         let listed = contact.is_some_and(|contact| contact.relation.observing() != Observing::No);
         let groups = contact.into_iter().flat_map(|c| &c.groups).map(|group| group.as_str()).collect();
-        of_user.settings.invites.may_invite(shown, &Inviter { listed, groups })
+        of_user.settings.invites.may_invite(chosen, &Inviter { listed, groups })
     }
 
     /// A copy of the list of `owner`.

@@ -144,6 +144,14 @@ impl Presence {
         })
     }
 
+    /// The state that a user chose, whatever idleness or a lost connection makes of it; the default of one who was
+    /// never connected.
+    pub fn choice(&self, user: &UserId) -> Choice {
+        let inner = self.lock();
+        let now = self.clock.now();
+        inner.keys.get(user).map(|key| inner.engine.own_view(*key, now).choice).unwrap_or_default()
+    }
+
     /// The name that a user has chosen; `None` also for one who was never connected.
     pub fn displayname(&self, user: &UserId) -> Option<String> {
         let inner = self.lock();

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::{
     bounds::{MAX_AWAITED_ROOMS, MAX_JOINED_ROOMS, MAX_PDU_BYTES},
+    invite::check_invite,
     judge::{Evidence, State, Verdict, judge},
     pdu::Pdu,
     proposal::{Author, Proposal},
@@ -100,7 +101,7 @@ impl Proposal<'_> {
         Ok(room)
     }
 
-    /// Appends an event to a room, if the room's state allows it.
+    /// Appends an event to a room, if the room's state allows it, and an invite if it is wanted.
     pub(super) async fn append(&mut self, room: &RoomRow, draft: &Draft) -> Result<Arc<Pdu>, Refusal> {
         let rules = rules(&room.version)?;
         let (state, auth_ids) = self.auth_state(room, &rules, draft).await?;
@@ -119,6 +120,7 @@ impl Proposal<'_> {
                 return Err(Refusal::Internal(format!("own events are missing: {ids:?}")));
             }
         }
+        check_invite(self, room, draft).await?;
         self.insert(room, draft, &pdu, built, (&follows, auth_ids)).await?;
         Ok(pdu)
     }

@@ -20,7 +20,7 @@ use super::{
     append::{Draft, rules},
     bounds::{MAX_INITIAL_STATE, MAX_INVITES, VERSIONS},
     content,
-    invite::{NO_CHATS, invite_in},
+    invite::invite_in,
     parts::Rooms,
     proposal::Proposal,
     refusal::Refusal,
@@ -30,23 +30,16 @@ use super::{
 use crate::server::{event::stored::Membership, session::Session, store::RoomRow};
 
 impl Rooms {
-    /// Makes a room as `request` describes it, with its sender in it. `may_begin` says whether the session's user
-    /// may begin a chat with another.
+    /// Makes a room as `request` describes it, with its sender in it.
     ///
     /// # Errors
     /// [`Refusal`]: an alias that is taken, a version that is not known, a state that the rules refuse, more
-    /// invites or initial state than allowed.
+    /// invites or initial state than allowed, somebody who takes no invite of its sender.
     pub async fn create(
         self: &Arc<Self>,
         session: &Session,
         request: Request,
-        may_begin: impl Fn(&UserId) -> bool + Send,
     ) -> Result<OwnedRoomId, Refusal> {
-        let is_public = request.preset == Some(RoomPreset::PublicChat);
-        let refused = |target: &OwnedUserId| !may_begin(target);
-        if !is_public && request.invite.iter().any(refused) {
-            return Err(Refusal::Forbidden(NO_CHATS.into()));
-        }
         let plan = Plan::new(self, &session.user, request)?;
         self.perform(session, plan).await
     }

@@ -1,12 +1,39 @@
-//! Invites: whom this server can reach, and what an invite says.
+//! Invites: whom this server can reach, who wants to be reached, and what an invite says.
+//!
+//! Every invite passes [`check_invite`], however it arises: by an endpoint of its own, as a state event that a client
+//! wrote itself, with a room that is made, or in answer to a knock.
+
+use std::{fmt, sync::Arc};
 
 use ruma::{CanonicalJsonValue, UserId};
 
-use super::{append::Draft, content, proposal::Proposal, refusal::Refusal};
+use super::{append::Draft, content, parts::Rooms, proposal::Proposal, refusal::Refusal};
 use crate::server::{event::stored::Membership, store::RoomRow};
 
-/// What somebody is told who may not begin a chat: nothing of why.
-pub(super) const NO_CHATS: &str = "this user does not take invitations from you at the moment";
+/// Answers whether the first user may begin a private chat with the second (L7). What it takes to know is kept by
+/// others.
+#[derive(Clone)]
+pub struct MayBegin(Arc<dyn Fn(&UserId, &UserId) -> bool + Send + Sync>);
+
+impl MayBegin {
+    /// Asks this function.
+    pub fn new(ask: impl Fn(&UserId, &UserId) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl fmt::Debug for MayBegin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MayBegin")
+    }
+}
+
+impl Rooms {
+    /// Whether `inviter` may begin a private chat with `target` (L7).
+    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
+        (self.may_begin.0)(inviter, target)
+    }
+}
 
 /// Invites `target` into a room.
 pub(super) async fn invite_in(
@@ -16,7 +43,6 @@ pub(super) async fn invite_in(
     reason: Option<&str>,
     is_direct: bool,
 ) -> Result<(), Refusal> {
-    check_invitable(proposal, target).await?;
     let mut content = content::member(proposal, target, Membership::Invite, reason).await?;
     if is_direct {
         content.insert("is_direct".to_owned(), CanonicalJsonValue::Bool(true));
@@ -25,8 +51,49 @@ pub(super) async fn invite_in(
     Ok(())
 }
 
+/// Whether an event that the room's rules allow may be sent as far as it invites somebody: whom this server can
+/// reach, and who takes invites of the author. Asked after the rules, so that who may not invite learns nothing.
+pub(super) async fn check_invite(
+    proposal: &mut Proposal<'_>,
+    room: &RoomRow,
+    draft: &Draft,
+) -> Result<(), Refusal> {
+    let Some(target) = invited(draft) else { return Ok(()) };
+    let target = UserId::parse(target)
+        .map_err(|_| Refusal::BadJson("the state key of m.room.member is a user ID".into()))?;
+    check_reachable(proposal, &target).await?;
+    if begins_chat(proposal, room, &target, draft).await?
+        && !proposal.rooms.may_begin_chat(&proposal.author.sender, &target)
+    {
+        return Err(Refusal::Unwanted);
+    }
+    Ok(())
+}
+
+/// Whom an event invites, if anybody.
+fn invited(draft: &Draft) -> Option<&str> {
+    let target = draft.state_key.as_deref().filter(|_| draft.kind == "m.room.member")?;
+    let membership = draft.content.get("membership").and_then(CanonicalJsonValue::as_str);
+    (membership == Some(Membership::Invite.as_str())).then_some(target)
+}
+
+/// Whether an invite begins a private chat: it says so, or there is nobody in the room but who invites. What the
+/// room is otherwise does not count, as that can be changed afterwards. Who knocked has begun it themselves.
+async fn begins_chat(
+    proposal: &Proposal<'_>,
+    room: &RoomRow,
+    target: &UserId,
+    draft: &Draft,
+) -> Result<bool, Refusal> {
+    if proposal.membership(room, target).await? == Some(Membership::Knock) {
+        return Ok(false);
+    }
+    let is_direct = draft.content.get("is_direct") == Some(&CanonicalJsonValue::Bool(true));
+    Ok(is_direct || proposal.is_alone(room).await?)
+}
+
 /// Whether this server can reach whoever is invited.
-pub(super) async fn check_invitable(proposal: &mut Proposal<'_>, target: &UserId) -> Result<(), Refusal> {
+async fn check_reachable(proposal: &mut Proposal<'_>, target: &UserId) -> Result<(), Refusal> {
     if target.server_name() != proposal.author.sender.server_name() {
         return Err(Refusal::Forbidden("users of other servers cannot be reached from here".into()));
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     append::{Draft, rules},
     content,
-    invite::{NO_CHATS, invite_in},
+    invite::invite_in,
     parts::Rooms,
     power::PowerLevels,
     proposal::Proposal,
@@ -61,24 +61,18 @@ impl Rooms {
         self.set(session, room_id, &session.user, Deed::Leave, reason).await
     }
 
-    /// Invites a user of this server; answers with the name and picture they go by (M12). `may_begin` says whether
-    /// the session's user may begin a chat with them: asked when the user is alone in the room.
+    /// Invites a user of this server; answers with the name and picture they go by (M12).
     ///
     /// # Errors
     /// [`Refusal::NotFound`]: no such account. [`Refusal::Forbidden`]: by the room's rules, or a user of
-    /// another server, which this one cannot reach.
+    /// another server, which this one cannot reach. [`Refusal::Unwanted`].
     pub async fn invite(
         self: &Arc<Self>,
         session: &Session,
         room_id: &RoomId,
         target: &UserId,
         reason: Option<String>,
-        may_begin: impl FnOnce() -> bool + Send,
     ) -> Result<Profile, Refusal> {
-        // Somebody who is alone in a room and invites begins a chat.
-        if self.members.counts(room_id).0 <= 1 && !may_begin() {
-            return Err(Refusal::Forbidden(NO_CHATS.into()));
-        }
         self.perform(session, Invite { room: room_id.to_owned(), target: target.to_owned(), reason }).await
     }
 

@@ -36,6 +36,7 @@ pub use self::{
     access::Access,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},
     directory::{DirectoryPage, MAX_LISTED},
+    invite::MayBegin,
     members::Members,
     parts::Rooms,
     read::{Context, MAX_PAGE, Page, Wanted},

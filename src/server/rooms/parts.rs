@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{OwnedServerName, RoomVersionId, ServerName};
 
-use super::{members::Members, turns::Turns};
+use super::{invite::MayBegin, members::Members, turns::Turns};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -15,8 +15,7 @@ use crate::{
     },
 };
 
-/// The rooms of this server. Nothing here knows who asks, beyond their session: whether a user may begin a chat
-/// with another is the caller's to say.
+/// The rooms of this server. Nothing here knows who asks, beyond their session.
 #[derive(Debug)]
 pub struct Rooms {
     /// Who is in which room, exact after every commit.
@@ -30,6 +29,8 @@ pub struct Rooms {
     pub(super) server_name: OwnedServerName,
     /// The version that rooms are made in when nobody says another.
     pub(super) default_version: RoomVersionId,
+    /// Who may begin a chat with whom.
+    pub(super) may_begin: MayBegin,
     /// Whose turn it is where.
     pub(super) turns: Arc<Turns>,
     /// Acts go beside each other, in any number; one that was overtaken too often goes alone, in all rooms.
@@ -48,10 +49,22 @@ impl Rooms {
         server_name: &ServerName,
         default_version: RoomVersionId,
         limit: RoomLimit,
+        may_begin: MayBegin,
     ) -> Result<Self, StoreError> {
         let members = Arc::new(Members::load(&store, limit).await?);
         let (server_name, turns) = (server_name.to_owned(), Arc::default());
         let (judged, passing) = (Counter::default(), tokio::sync::RwLock::default());
-        Ok(Self { members, signer, judged, store, clock, server_name, default_version, turns, passing })
+        Ok(Self {
+            members,
+            signer,
+            judged,
+            store,
+            clock,
+            server_name,
+            default_version,
+            may_begin,
+            turns,
+            passing,
+        })
     }
 }

@@ -167,21 +167,37 @@ impl<'a> Proposal<'a> {
         Ok(self.membership(room, &self.author.sender).await? == Some(Membership::Join))
     }
 
+    /// Whether nobody but the author is joined to a room.
+    pub(super) async fn is_alone(&self, room: &RoomRow) -> Result<bool, Refusal> {
+        for user in self.perhaps_joined(room) {
+            if user != self.author.sender && self.membership(room, &user).await? == Some(Membership::Join) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Everybody who is joined to a room, in order of their IDs.
     pub(super) async fn joined_members(&self, room: &RoomRow) -> Result<Vec<OwnedUserId>, Refusal> {
+        let mut joined = Vec::new();
+        for user in self.perhaps_joined(room) {
+            if self.membership(room, &user).await? == Some(Membership::Join) {
+                joined.push(user);
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Those who are joined to a room, or were until acts that are in flight, in order of their IDs. In a room that
+    /// the act makes nobody is but the author.
+    fn perhaps_joined(&self, room: &RoomRow) -> Vec<OwnedUserId> {
         let mut users = self.rooms.members.joined(&room.room_id);
         let turn = self.turn.filter(|turn| turn.room_id() == room.room_id);
         let changing = turn.map_or_else(Vec::new, |turn| turn.state_of_type("m.room.member"));
         users.extend(changing.iter().filter_map(|member| UserId::parse(member.state_key_pair()?.1).ok()));
         users.sort();
         users.dedup();
-        let mut joined = Vec::new();
-        for user in users {
-            if self.membership(room, &user).await? == Some(Membership::Join) {
-                joined.push(user);
-            }
-        }
-        Ok(joined)
+        users
     }
 
     /// What `user` is in a room whose turn it is not.

@@ -11,6 +11,8 @@ pub enum Refusal {
     NotFound(Cow<'static, str>),
     /// The authorisation rules, or a rule of this server, say no.
     Forbidden(Cow<'static, str>),
+    /// The invited user does not take invites of the sender: nothing is told of why.
+    Unwanted,
     /// An event, or one of its parts, is larger than allowed.
     TooLarge(Cow<'static, str>),
     /// Not canonical JSON, or not of the right shape.

@@ -12,7 +12,6 @@ use ruma::{
 use super::{
     append::{Draft, canonical, rules},
     content,
-    invite::check_invitable,
     parts::Rooms,
     power::PowerLevels,
     proposal::Proposal,
@@ -197,8 +196,8 @@ fn redaction_target(rules: &RoomVersionRules, draft: &mut Draft) -> Result<Optio
     Ok(Some(target))
 }
 
-/// A member event that a client wrote itself says who it is about (P10), invites only whom
-/// [`Rooms::invite`] would, and cannot claim that somebody here vouched for its sender.
+/// A member event that a client wrote itself says who it is about (P10), and cannot claim that somebody here
+/// vouched for its sender.
 async fn prepare_member(
     proposal: &mut Proposal<'_>,
     room: &RoomRow,
@@ -207,9 +206,6 @@ async fn prepare_member(
 ) -> Result<(), Refusal> {
     let user = UserId::parse(key)
         .map_err(|_| Refusal::BadJson("the state key of m.room.member is a user ID".into()))?;
-    if draft.content.get("membership").and_then(CanonicalJsonValue::as_str) == Some("invite") {
-        check_invitable(proposal, &user).await?;
-    }
     if !proposal.is_joined(room).await? {
         draft.content.remove("join_authorised_via_users_server");
     }

@@ -16,7 +16,7 @@ use ruma::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
+use super::{invite::MayBegin, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -64,7 +64,8 @@ impl House {
         let store = Store::open(&folder, name, Access::Sole, Arc::clone(&feed)).expect("opens");
         let (store, signer) = (Arc::new(store), Arc::new(Signer::open(&folder, name).expect("a key")));
         let (clock, version) = (Clock::system(), RoomVersionId::V11);
-        let rooms = Rooms::load(Arc::clone(&store), clock, signer, name, version, RoomLimit::default()).await;
+        let (limit, anybody) = (RoomLimit::default(), MayBegin::new(|_, _| true));
+        let rooms = Rooms::load(Arc::clone(&store), clock, signer, name, version, limit, anybody).await;
         let rooms = Arc::new(rooms.expect("loads"));
         followers.0.set(Arc::clone(&rooms)).expect("is empty");
         feed.subscribe(Some(followers));
@@ -82,7 +83,7 @@ impl House {
         let mut request = Request::new();
         request.preset = Some(RoomPreset::PublicChat);
         request.room_alias_name = alias.map(str::to_owned);
-        self.rooms.create(session, request, |_| true).await
+        self.rooms.create(session, request).await
     }
 
     fn say(&self, session: &Session, room: &OwnedRoomId, id: &str) -> JoinHandle<Result<Placed, Refusal>> {

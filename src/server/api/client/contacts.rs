@@ -233,8 +233,8 @@ async fn invite_group(
         return Err(ApiError::not_found("there is nobody in this group"));
     }
     let members = members.into_iter().filter_map(|member| UserId::parse(member).ok());
-    let (mut invited, mut not_invited): (Vec<OwnedUserId>, Vec<OwnedUserId>) =
-        members.partition(|m| m.server_name() == app.server_name() && app.may_begin_chat(&session.user, m));
+    let (mut invited, mut not_invited): (Vec<OwnedUserId>, Vec<OwnedUserId>) = members
+        .partition(|m| m.server_name() == app.server_name() && app.rooms.may_begin_chat(&session.user, m));
     if invited.is_empty() {
         return Err(ApiError::forbidden("nobody of this group takes an invite of yours"));
     }
@@ -243,10 +243,9 @@ async fn invite_group(
     request.name = Some(room.name.unwrap_or_else(|| group.as_str().to_owned()));
     request.preset = Some(create_room::RoomPreset::PrivateChat);
     request.invite.clone_from(&invited);
-    let room_id = app.rooms.create(&session, request, |user| app.may_begin_chat(&session.user, user)).await?;
+    let room_id = app.rooms.create(&session, request).await?;
     for member in rest {
-        let may_begin = || app.may_begin_chat(&session.user, &member);
-        match app.rooms.invite(&session, &room_id, &member, None, may_begin).await {
+        match app.rooms.invite(&session, &room_id, &member, None).await {
             Ok(_) => invited.push(member),
             Err(refusal) => {
                 tracing::debug!(%member, ?refusal, "somebody of a group is not invited");

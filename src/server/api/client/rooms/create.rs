@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State};
-use ruma::{UserId, api::client::room::create_room};
+use ruma::api::client::room::create_room;
 
 use crate::server::{
     api::{error::ApiResult, extract::Ruma, ruma_route::RumaRoute},
@@ -21,6 +21,5 @@ async fn create(
     session: Session,
     Ruma(request): Ruma<create_room::v3::Request>,
 ) -> ApiResult<Ruma<create_room::v3::Response>> {
-    let may_begin = |user: &UserId| app.may_begin_chat(&session.user, user);
-    Ok(Ruma(create_room::v3::Response::new(app.rooms.create(&session, request, may_begin).await?)))
+    Ok(Ruma(create_room::v3::Response::new(app.rooms.create(&session, request).await?)))
 }

@@ -90,8 +90,7 @@ async fn invite(
         return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
     };
     let (room, user) = (&request.room_id, &recipient.user_id);
-    let may_begin = || app.may_begin_chat(&session.user, user);
-    let profile = app.rooms.invite(&session, room, user, recipient.reason, may_begin).await?;
+    let profile = app.rooms.invite(&session, room, user, recipient.reason).await?;
     Ok(Json(Invited { displayname: profile.displayname, avatar_url: profile.avatar_url }))
 }
 
