@@ -1,7 +1,9 @@
 //! What is kept of presence lists, and said of them to other servers: plain values.
 
-use ruma::OwnedUserId;
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::core::{
     list::{AutoAccept, Contact, Message, Observed, Observing, Relation},
@@ -19,6 +21,21 @@ pub struct Settings {
     pub auto_accept: AutoAccept,
     /// Who may begin a private chat, by the state the user chose. Default: everybody.
     pub invites: Policy,
+}
+
+/// The type of the account data that says whom its user ignores.
+pub const IGNORED_USERS: &str = "m.ignored_user_list";
+
+/// Whom a piece of account data of the type [`IGNORED_USERS`] says that its user ignores; nobody if it is not of that
+/// shape. Nobody ignores themselves.
+pub fn ignored_users(user: &UserId, content: Option<&str>) -> BTreeSet<OwnedUserId> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: BTreeMap<String, IgnoredAny>,
+    }
+    let content = content.and_then(|content| serde_json::from_str::<Content>(content).ok());
+    let named = content.into_iter().flat_map(|content| content.ignored_users.into_keys());
+    named.filter_map(|named| UserId::parse(named).ok()).filter(|named| named != user).collect()
 }
 
 /// What a user keeps about another one is different.
@@ -86,6 +103,24 @@ mod tests {
     fn message(mut relation: Relation, kind: Kind) -> Relation {
         relation.handle_message(kind, None, AutoAccept::Reverse);
         relation
+    }
+
+    #[test]
+    fn who_is_ignored_is_read_as_far_as_it_is_understood() {
+        let me: OwnedUserId = "@a:x".try_into().expect("a user ID");
+        let read = |content: &str| ignored_users(&me, Some(content)).into_iter().map(|u| u.to_string());
+        let rows: [(&str, &[&str]); 6] = [
+            (r#"{"ignored_users":{"@b:x":{},"@c:y":{"more":1}}}"#, &["@b:x", "@c:y"]),
+            (r#"{"ignored_users":{"@b:x":null,"nobody":{},"@a:x":{}},"k":[]}"#, &["@b:x"]),
+            (r#"{"ignored_users":{}}"#, &[]),
+            (r#"{"ignored_users":["@b:x"]}"#, &[]),
+            ("{}", &[]),
+            ("[", &[]),
+        ];
+        for (content, expected) in rows {
+            assert_eq!(read(content).collect::<Vec<_>>(), expected, "{content}");
+        }
+        assert!(ignored_users(&me, None).is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod federation_send;
 mod federation_transport;
 mod hostile_edus;
 mod hostile_peer;
+mod ignoring;
 mod invites;
 mod keys;
 mod large_answers;

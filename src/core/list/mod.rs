@@ -10,9 +10,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::time::Instant;
+
+mod denials;
 mod name;
 mod relation;
 
+pub use denials::Denials;
 pub use name::{AclPointer, BadName, GroupName};
 pub use relation::{AutoAccept, Effect, Half, Kind, Message, Observed, Observing, Relation, Wish};
 
@@ -26,6 +30,16 @@ pub struct Contact {
     pub groups: BTreeSet<GroupName>,
     /// What the client keeps with the entry (L5).
     pub acl: Option<AclPointer>,
+    /// How often they were denied, and whether they are heard.
+    #[serde(default, skip_serializing_if = "Denials::is_none")]
+    pub denials: Denials,
+}
+
+impl Contact {
+    /// Whether they wait for an answer that the user is to be asked for: they were not denied lately.
+    pub fn asks(&self, now: Instant) -> bool {
+        self.relation.observed() == Observed::Asked && self.denials.hear(now)
+    }
 }
 
 /// What follows from an input, in one order.
@@ -163,9 +177,9 @@ impl List {
         self.contacts.iter().filter(|(_, contact)| contact.relation.observing() != Observing::No)
     }
 
-    /// The users who wait for an answer (L2).
-    pub fn requests(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.with_standing(Observed::Asked)
+    /// The users who wait for an answer, and are to be shown (L2).
+    pub fn requests(&self, now: Instant) -> impl Iterator<Item = &Arc<str>> {
+        self.contacts.iter().filter(move |(_, contact)| contact.asks(now)).map(|(user, _)| user)
     }
 
     /// The users who were accepted to observe this one.
@@ -193,7 +207,7 @@ impl List {
     pub fn handle_auto_accept(&mut self, auto: AutoAccept) {
         self.auto = auto;
         if auto == AutoAccept::Everybody {
-            let waiting: Vec<_> = self.requests().cloned().collect();
+            let waiting: Vec<_> = self.with_standing(Observed::Asked).cloned().collect();
             for user in waiting {
                 self.wish(&user, Wish::Accept);
             }
@@ -229,15 +243,25 @@ impl List {
     /// Lets a user observe who has asked to.
     pub fn handle_accept(&mut self, user: &Arc<str>) -> Result<(), NoRequest> {
         match self.contact(user).map(|contact| contact.relation.observed()) {
-            Some(Observed::Asked) => self.wish(user, Wish::Accept),
+            Some(Observed::Asked) => {
+                self.wish(user, Wish::Accept);
+                if let Some(contact) = self.contacts.get_mut(user) {
+                    contact.denials.handle_accepted();
+                }
+            }
             Some(Observed::Yes) => {}
             Some(Observed::No | Observed::Denied) | None => return Err(NoRequest),
         }
         Ok(())
     }
 
-    /// Denies a request, or revokes what was granted.
-    pub fn handle_deny(&mut self, user: &Arc<str>) {
+    /// Denies a request, or revokes what was granted. Whose request is denied is not heard for a while, longer each
+    /// time; what was granted once can be asked for again.
+    pub fn handle_deny(&mut self, user: &Arc<str>, now: Instant) {
+        let Some(contact) = self.contacts.get_mut(user) else { return };
+        if contact.relation.observed() == Observed::Asked {
+            contact.denials.handle_denied(now);
+        }
         self.wish(user, Wish::Deny);
     }
 

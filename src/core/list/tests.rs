@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use super::*;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const NOW: Instant = Instant::from_millis(1_000);
 
 fn id(name: &str) -> Arc<str> {
     Arc::from(format!("@{name}:example.org"))
@@ -51,14 +55,14 @@ fn l1_l2_who_is_added_is_asked_and_on_the_list_before_they_answer() {
     settle(&mut [&mut alice, &mut bob]);
     let entry = alice.contact(&id("bob")).expect("an entry");
     assert_eq!(entry.relation.observing(), Observing::Asked);
-    assert_eq!(names(bob.requests()), ["@alice:example.org"]);
+    assert_eq!(names(bob.requests(NOW)), ["@alice:example.org"]);
     assert_eq!(bob.entries().count(), 0);
 
     bob.handle_accept(&id("alice")).expect("a request");
     settle(&mut [&mut alice, &mut bob]);
     assert_eq!(alice.contact(&id("bob")).map(|c| c.relation.observing()), Some(Observing::Yes));
     assert_eq!(names(bob.observers()), ["@alice:example.org"]);
-    assert_eq!(bob.requests().count(), 0);
+    assert_eq!(bob.requests(NOW).count(), 0);
 }
 
 #[test]
@@ -68,13 +72,39 @@ fn l2_a_denial_is_shown_and_a_revocation_stops_at_once() {
     settle(&mut [&mut alice, &mut bob]);
     bob.handle_accept(&id("alice")).expect("a request");
     settle(&mut [&mut alice, &mut bob]);
-    bob.handle_deny(&id("alice"));
+    bob.handle_deny(&id("alice"), NOW);
     let stop = Output::Effect { contact: id("alice"), effect: Effect::Standing(Observed::Denied) };
     assert!(bob.queue.contains(&stop), "before alice's server has heard of it");
     settle(&mut [&mut alice, &mut bob]);
     assert_eq!(alice.contact(&id("bob")).map(|c| c.relation.observing()), Some(Observing::Denied));
     assert_eq!(bob.observers().count(), 0);
     assert_eq!(bob.handle_accept(&id("alice")), Err(NoRequest), "a denial is final for its request");
+}
+
+#[test]
+fn l2_who_was_denied_waits_unheard_and_is_accepted_unasked_as_before() {
+    let (mut alice, mut bob) = (list("alice"), list("bob"));
+    let mut now = NOW;
+    for hours in [1, 2, 4] {
+        alice.handle_message(&id("bob"), Kind::Invite, None);
+        assert_eq!(names(alice.requests(now)), ["@bob:example.org"], "after {hours} hours");
+        alice.handle_deny(&id("bob"), now);
+        alice.handle_message(&id("bob"), Kind::Invite, None);
+        let end = now + Duration::from_secs(3600) * hours;
+        assert_eq!(alice.requests(end - Duration::from_millis(1)).count(), 0);
+        assert_eq!(names(alice.requests(end)), ["@bob:example.org"]);
+        now = end;
+    }
+    alice.handle_deny(&id("bob"), now);
+    alice.handle_message(&id("bob"), Kind::Invite, None);
+    alice.handle_accept(&id("bob")).expect("may be accepted all the same");
+    assert_eq!(alice.contact(&id("bob")).map(|c| c.denials), Some(Denials::default()));
+
+    bob.handle_message(&id("alice"), Kind::Invite, None);
+    bob.handle_deny(&id("alice"), now);
+    bob.handle_auto_accept(AutoAccept::Everybody);
+    bob.handle_message(&id("alice"), Kind::Invite, None);
+    assert_eq!(names(bob.observers()), ["@alice:example.org"]);
 }
 
 #[test]
@@ -87,7 +117,7 @@ fn l3_the_reverse_request_is_accepted_by_itself_and_no_other() {
     carol.handle_add(&id("alice"), None).expect("there is room");
     settle(&mut [&mut alice, &mut bob, &mut carol]);
     assert_eq!(names(alice.observers()), ["@bob:example.org"]);
-    assert_eq!(names(alice.requests()), ["@carol:example.org"]);
+    assert_eq!(names(alice.requests(NOW)), ["@carol:example.org"]);
 }
 
 #[test]
@@ -154,7 +184,7 @@ fn what_changes_is_stored_before_it_is_told_and_what_does_not_is_neither() {
     assert!(first.contains(&Output::Effect { contact: id("bob"), effect: invite }));
     alice.handle_add(&id("bob"), None).expect("there is room");
     alice.handle_remove(&id("carol"));
-    alice.handle_deny(&id("carol"));
+    alice.handle_deny(&id("carol"), NOW);
     assert_eq!(outputs(&mut alice), []);
     let stored = serde_json::to_string(alice.contact(&id("bob")).expect("an entry")).expect("JSON");
     let restored: Contact = serde_json::from_str(&stored).expect("its own JSON");
@@ -199,7 +229,7 @@ fn what_was_stored_is_taken_over_and_nothing_follows_from_it() {
     }
     copy.restore_auto_accept(AutoAccept::Everybody);
     assert!(outputs(&mut copy).is_empty());
-    assert_eq!((names(copy.requests()), copy.entries().count()), (vec!["@carol:example.org"], 1));
+    assert_eq!((names(copy.requests(NOW)), copy.entries().count()), (vec!["@carol:example.org"], 1));
     copy.handle_message(&id("dave"), Kind::Invite, Some(1));
     assert_eq!(names(copy.observers()), ["@dave:example.org"]);
     copy.restore(&id("bob"), None);

@@ -235,7 +235,7 @@ impl World {
             }
             Tie::Add(..) => {}
             Tie::Remove(user, other) => self.lists[*user].handle_remove(&name(*other)),
-            Tie::Deny(user, other) => self.lists[*user].handle_deny(&name(*other)),
+            Tie::Deny(user, other) => self.lists[*user].handle_deny(&name(*other), self.now),
             Tie::Accept(user, other) => {
                 let asked = self.standing(*user, *other);
                 let outcome = self.lists[*user].handle_accept(&name(*other));

@@ -88,6 +88,7 @@ impl App {
         let rooms = Arc::new(rooms);
         let stream = Arc::new(stream::Parts {
             sight: Arc::new(sight),
+            contacts: Arc::clone(&contacts),
             clock: clock.clone(),
             live: Arc::clone(&live),
             wakers: Arc::new(Wakers::of(Handle::current())),

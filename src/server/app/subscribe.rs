@@ -45,8 +45,13 @@ impl Subscriber for Subscribers {
                 app.contacts.follow(change);
                 app.sight.follow(change);
             }
-            Change::Rewritten(_)
-            | Change::DeviceList { .. }
+            Change::Ignored { .. } => {
+                app.contacts.follow(change);
+                app.sight.follow(change);
+                app.stream.unread.follow(change);
+            }
+            Change::Rewritten(_) => app.stream.unread.follow(change),
+            Change::DeviceList { .. }
             | Change::Profile { .. }
             | Change::Presence { .. }
             | Change::Hidden { .. }
@@ -84,6 +89,11 @@ impl Subscriber for Subscribers {
                 }
                 Change::PresenceSettings { owner, settings, shared_before } => {
                     app.show_share(owner, *shared_before, settings.share);
+                }
+                Change::Ignored { user, before, now } => {
+                    app.refresh_across(user);
+                    app.wakers
+                        .wake_all(before.symmetric_difference(now).map(|other| &**other).chain([&**user]));
                 }
                 Change::PresenceDelivery { session, .. } => app.wakers.wake(&session.user),
                 Change::Presence { user, change, position, status } => {

@@ -4,7 +4,7 @@
 //! lives in memory only is published where it happens; it is recorded, by whoever published it or by who follows, before
 //! anybody is told. Who hears of what is said in one place, by the one [`Subscriber`] that the server is put together with.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use parking_lot::RwLock;
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
@@ -53,6 +53,15 @@ pub enum Change {
         user: OwnedUserId,
         /// Of the piece.
         position: LogPosition,
+    },
+    /// A user ignores others than before.
+    Ignored {
+        /// Who.
+        user: OwnedUserId,
+        /// Whom until now.
+        before: BTreeSet<OwnedUserId>,
+        /// Whom from here on.
+        now: BTreeSet<OwnedUserId>,
     },
     /// Others have to look at a user's devices or keys again.
     DeviceList {

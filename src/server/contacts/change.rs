@@ -10,7 +10,10 @@ use ruma::{OwnedServerName, OwnedUserId, UserId};
 
 use super::{lists::Contacts, refusal::Refusal, strangers::is_stranger};
 use crate::{
-    core::list::{Contact, Effect, Half, Kind, List, Output},
+    core::{
+        list::{Contact, Effect, Half, Kind, List, Observed, Output},
+        time::Instant,
+    },
     server::{
         finish::finish,
         list::{ListMessage, ListRow, Settings},
@@ -82,11 +85,12 @@ impl Contacts {
     /// # Errors
     /// [`Refusal::Store`] when the store fails; then nothing is changed.
     pub async fn close(&self, owner: &UserId) -> Result<(), Refusal> {
+        let now = self.clock.now();
         self.change(owner, |list| {
             let contacts: Vec<Arc<str>> = list.contacts().map(|(user, _)| Arc::clone(user)).collect();
             for contact in contacts {
                 list.handle_remove(&contact);
-                list.handle_deny(&contact);
+                list.handle_deny(&contact, now);
             }
             Ok(())
         })
@@ -136,8 +140,11 @@ impl<'a> Step<'a> {
 
     /// Takes what `from`, of another server, says about observing to `owner`, or their server for them. That it
     /// may is for the caller to see to. `false`: nothing is kept of them, as there is no room for one more who
-    /// asks, or they said something else.
+    /// asks, or they said something else. Who is ignored asks in vain, and is not answered.
     pub fn handle_message(&mut self, owner: &UserId, from: &UserId, kind: Kind, seq: Option<u64>) -> bool {
+        if kind == Kind::Invite && self.contacts.ignores(owner, from) {
+            return true;
+        }
         let (user, server) = (Arc::from(from.as_str()), from.server_name());
         let is_known = self.list(owner).contact(&user).is_some();
         if !is_known && !self.contacts.has_room_for_stranger(owner, server, &self.strangers) {
@@ -167,6 +174,9 @@ impl<'a> Step<'a> {
                     }
                     Output::Effect { contact, effect: Effect::Send(message) } => {
                         let Ok(other) = UserId::parse(&*contact) else { continue };
+                        if message.kind == Kind::Invite && self.contacts.ignores(&other, &user) {
+                            continue;
+                        }
                         if other.server_name() == self.contacts.server_name {
                             let from = Arc::from(user.as_str());
                             self.list(&other).handle_message(&from, message.kind, Some(message.seq));
@@ -188,13 +198,15 @@ impl<'a> Step<'a> {
     fn into_write(self) -> ContactWrite {
         let Self { contacts, lists, touched, outbox, settings, .. } = self;
         let mut write = ContactWrite { outbox: outbox.into_values().collect(), ..ContactWrite::default() };
-        let mut told = BTreeSet::new();
+        let (mut told, now) = (BTreeSet::new(), contacts.clock.now());
         for (owner, user) in touched {
             let Ok(contact) = UserId::parse(&*user) else { continue };
             let kept = lists.get(&owner).and_then(|list| list.contact(&user)).cloned();
             let stored = contacts.contact(&owner, &user);
             if kept != stored {
-                told.insert(owner.clone());
+                if shown(kept.as_ref(), now) != shown(stored.as_ref(), now) {
+                    told.insert(owner.clone());
+                }
                 let before = stored.map(|Contact { relation, .. }| relation).unwrap_or_default();
                 write.rows.push(ListRow { owner, contact, before, kept });
             }
@@ -211,6 +223,14 @@ impl<'a> Step<'a> {
         write.account_data = told.into_iter().map(|user| (key(user), content.clone())).collect();
         write
     }
+}
+
+/// What the owner's devices can be shown of a contact: a request that is not heard is nothing to tell of.
+fn shown(contact: Option<&Contact>, now: Instant) -> Option<impl PartialEq + '_> {
+    let contact = contact?;
+    let relation = &contact.relation;
+    let is_observer = relation.observed() == Observed::Yes;
+    Some((relation.observing(), is_observer, contact.asks(now), &contact.groups, &contact.acl))
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct Contacts {
 #[derive(Debug, Default)]
 struct Inner {
     users: HashMap<OwnedUserId, OfUser>,
+    /// Whom users ignore: those of their account data, bounded by its size.
+    ignored: HashMap<OwnedUserId, Arc<BTreeSet<OwnedUserId>>>,
     strangers: Strangers,
 }
 
@@ -61,6 +63,7 @@ impl Contacts {
         for (owner, contact, kept) in store.contacts().await? {
             inner.keep(&owner, &contact, Some(kept));
         }
+        inner.ignored.extend(store.ignored_users().await?.into_iter().map(|(user, of)| (user, Arc::new(of))));
         Ok(Self { store, clock, server_name, inner: Mutex::new(inner), writing: Arc::default() })
     }
 
@@ -75,6 +78,14 @@ impl Contacts {
             }
             Change::PresenceSettings { owner, settings, .. } => {
                 self.lock().of_user(owner).replace_settings(settings.clone());
+            }
+            Change::Ignored { user, now, .. } => {
+                let mut inner = self.lock();
+                if now.is_empty() {
+                    inner.ignored.remove(user);
+                } else {
+                    inner.ignored.insert(user.clone(), Arc::new(now.clone()));
+                }
             }
             _ => {}
         }
@@ -144,11 +155,29 @@ impl Contacts {
         known.filter_map(|(user, _)| UserId::parse(&**user).ok()).collect()
     }
 
-    /// Those who wait for an answer of `owner` (L2).
+    /// Those who wait for an answer of `owner` (L2), but for whom the owner ignores or does not hear again yet.
     pub fn requests(&self, owner: &UserId) -> Vec<OwnedUserId> {
+        let now = self.clock.now();
         let inner = self.lock();
-        let requests = inner.users.get(owner).into_iter().flat_map(|of_user| of_user.list.requests());
-        requests.filter_map(|user| UserId::parse(&**user).ok()).collect()
+        let requests = inner.users.get(owner).into_iter().flat_map(|of_user| of_user.list.requests(now));
+        let requests = requests.filter_map(|user| UserId::parse(&**user).ok());
+        requests.filter(|user| !inner.ignores(owner, user)).collect()
+    }
+
+    /// Whether `user` ignores `other`.
+    pub fn ignores(&self, user: &UserId, other: &UserId) -> bool {
+        self.lock().ignores(user, other)
+    }
+
+    /// Whether one of two users ignores the other: then neither is told of the other's presence.
+    pub fn are_apart(&self, one: &UserId, other: &UserId) -> bool {
+        let inner = self.lock();
+        inner.ignores(one, other) || inner.ignores(other, one)
+    }
+
+    /// Whom `user` ignores.
+    pub fn ignored_by(&self, user: &UserId) -> Arc<BTreeSet<OwnedUserId>> {
+        self.lock().ignored.get(user).cloned().unwrap_or_default()
     }
 
     /// The groups of `owner`, each with its members (L4).
@@ -203,6 +232,10 @@ impl Contacts {
 }
 
 impl Inner {
+    fn ignores(&self, user: &UserId, other: &UserId) -> bool {
+        self.ignored.get(user).is_some_and(|ignored| ignored.contains(other))
+    }
+
     fn of_user(&mut self, owner: &UserId) -> &mut OfUser {
         if !self.users.contains_key(owner) {
             self.users.insert(owner.to_owned(), OfUser::new(owner));

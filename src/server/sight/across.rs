@@ -9,7 +9,8 @@ impl Sight {
     /// What the list of `owner` means for other servers.
     pub fn across(&self, owner: &UserId) -> Across {
         let contacts = &self.contacts;
-        let elsewhere = |user: &UserId| user.server_name() != self.server_name;
+        let elsewhere =
+            |user: &UserId| user.server_name() != self.server_name && !contacts.ignores(owner, user);
         let mut across = Across::default();
         across.observed.extend(contacts.observed_by(owner).into_iter().filter(|user| elsewhere(user)));
         if contacts.share_of(owner) != Share::Nobody {

@@ -37,7 +37,7 @@ impl Sight {
     }
 
     /// Whether `observer` may see the presence of `observed`. Of a user of another server: as far as that
-    /// server tells, and while they are on the observer's list.
+    /// server tells, and while they are on the observer's list. Of two of whom one ignores the other, neither.
     pub fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
         self.may_see_by(observer, observed, None)
     }
@@ -84,6 +84,10 @@ impl Sight {
             {
                 self.by_list.handle_share(owner, settings.share);
             }
+            Change::Ignored { user, before, now } => {
+                let others = before.symmetric_difference(now).map(|other| (&**user, &**other));
+                self.by_list.handle_ties(others.flat_map(|(user, other)| [(user, other), (other, user)]));
+            }
             _ => {}
         }
     }
@@ -99,6 +103,9 @@ impl Sight {
     }
 
     fn may_see_by(&self, observer: &UserId, observed: &UserId, share: Option<Share>) -> bool {
+        if self.contacts.are_apart(observer, observed) {
+            return false;
+        }
         if observed.server_name() != self.server_name {
             return self.contacts.observes(observer, observed);
         }

@@ -1,10 +1,15 @@
 //! What users keep with their account, for all rooms or for one.
 
+use std::collections::BTreeSet;
+
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{database::Store, error::StoreError, log::advance, tx::Tx};
-use crate::server::change::{feed::Change, position::LogPosition};
+use super::{database::Store, error::StoreError, events, log::advance, tx::Tx};
+use crate::server::{
+    change::{feed::Change, position::LogPosition},
+    list::{IGNORED_USERS, ignored_users},
+};
 
 /// Bytes of one piece, at most.
 pub const MAX_ACCOUNT_DATA: usize = 64 * 1024;
@@ -63,9 +68,35 @@ impl Store {
             let room = key.room.as_ref().map_or("", |room| room.as_str());
             let old = content(tx, &key.user, room, &key.kind).map_err(StoreError::from)?;
             let Some(new) = change(old.as_deref())? else { return Ok(()) };
-            Ok(put(tx, &key.user, room, &key.kind, &new)?)
+            put(tx, &key.user, room, &key.kind, &new)?;
+            if key.kind == IGNORED_USERS && key.room.is_none() {
+                let [before, now] =
+                    [old.as_deref(), Some(&*new)].map(|content| ignored_users(&key.user, content));
+                if before != now {
+                    tx.tell(Change::Ignored { user: key.user, before, now });
+                }
+            }
+            Ok(())
         })
         .await
+    }
+
+    /// Whom users ignore, of all who ignore anybody.
+    pub async fn ignored_users(&self) -> Result<Vec<(OwnedUserId, BTreeSet<OwnedUserId>)>, StoreError> {
+        let rows: Vec<(OwnedUserId, String)> = self
+            .read(|c| {
+                c.prepare("SELECT user_id, content FROM account_data WHERE room_id = '' AND kind = ?1")?
+                    .query_map([IGNORED_USERS], |row| {
+                        Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))
+                    })?
+                    .collect()
+            })
+            .await?;
+        let ignored = rows.into_iter().map(|(user, content)| {
+            let ignored = ignored_users(&user, Some(&content));
+            (user, ignored)
+        });
+        Ok(ignored.filter(|(_, ignored)| !ignored.is_empty()).collect())
     }
 
     /// The content of one piece.

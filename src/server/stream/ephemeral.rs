@@ -42,7 +42,8 @@ pub(super) fn who_types(
     if !is_new && !changed {
         return None;
     }
-    let users = typing.in_room(room);
+    let mut users = typing.in_room(room);
+    users.retain(|user| !look.ignores(user));
     (!is_new || !users.is_empty()).then_some(users)
 }
 

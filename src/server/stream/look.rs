@@ -1,5 +1,9 @@
 //! One look of one reader: who looks, from where, and up to where. Plain values.
 
+use std::collections::BTreeSet;
+
+use ruma::{OwnedUserId, UserId};
+
 use super::filter::Filter;
 use crate::{
     core::time::Instant,
@@ -21,6 +25,8 @@ pub(super) struct Stretch<P> {
 pub(super) struct Look<'a> {
     pub(super) session: &'a Session,
     pub(super) filter: &'a Filter,
+    /// Whom the reader ignores: they are told no event of theirs that is not state, and no invite.
+    pub(super) ignored: &'a BTreeSet<OwnedUserId>,
     /// Everything is told, for the first time.
     pub(super) is_first: bool,
     /// All state of all rooms, though the reader has it.
@@ -33,4 +39,11 @@ pub(super) struct Look<'a> {
     /// After which position messages for the device are new.
     pub(super) to_device: LogPosition,
     pub(super) now: Instant,
+}
+
+impl Look<'_> {
+    /// Whether the reader is not to be told what `sender` says.
+    pub(super) fn ignores(&self, sender: &UserId) -> bool {
+        self.ignored.contains(sender)
+    }
 }

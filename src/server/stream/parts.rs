@@ -8,6 +8,7 @@ use crate::server::{
     answers::Answers,
     change::{position::Live, wakers::Wakers},
     clock::Clock,
+    contacts::lists::Contacts,
     devices::{keys::Keys, to_device::Inboxes},
     federation::Federation,
     metrics::Metrics,
@@ -47,6 +48,8 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// The traffic with other servers, if there is any.
     pub federation: Option<Arc<Federation>>,
+    /// Whom users ignore.
+    pub contacts: Arc<Contacts>,
     /// Who sees whom.
     pub sight: Arc<Sight>,
     /// Who is typing where.

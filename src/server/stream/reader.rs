@@ -139,7 +139,12 @@ impl Reader<'_> {
                 Some(Membership::Join) => {
                     news.joined.push(self.joined(room, window, passage, &mut own_data).await?);
                 }
-                Some(Membership::Invite) => news.invited.push(self.stripped(room).await?),
+                Some(Membership::Invite) => {
+                    let invite = self.stripped(room).await?;
+                    if !invite.own.as_ref().is_some_and(|own| look.ignores(&own.sender)) {
+                        news.invited.push(invite);
+                    }
+                }
                 Some(Membership::Knock) => news.knocked.push(self.stripped(room).await?),
                 Some(Membership::Leave | Membership::Ban) => {
                     news.left.push(self.left(room, passage).await?);
@@ -163,7 +168,7 @@ impl Reader<'_> {
         let is_new = passage.was != Some(Membership::Join);
         let log = Stretch { since: if is_new { LogPosition::START } else { look.log.since }, ..look.log };
         let known = if is_new { None } else { window.events };
-        let mut timeline = timeline::timeline(look.filter, store, &room, known, log).await?;
+        let mut timeline = timeline::timeline(look, store, &room, known, log).await?;
         if is_new {
             timeline.events = self.visible(&room, timeline.events).await?;
         }
@@ -189,7 +194,9 @@ impl Reader<'_> {
             typing: ephemeral::who_types(look, &parts.typing, &room, is_new),
             receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
             own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,
-            unread: unread.counts(&look.session.user, &room, look.log.upto, displayname).await?,
+            unread: unread
+                .counts(&look.session.user, &room, look.log.upto, look.ignored, displayname)
+                .await?,
             room,
         })
     }
@@ -210,7 +217,7 @@ impl Reader<'_> {
         let was_there = passage.was == Some(Membership::Join);
         let since = if was_there { look.log.since } else { LogPosition::START };
         let log = Stretch { since, upto: passage.position };
-        let mut timeline = timeline::timeline(look.filter, store, &room, None, log).await?;
+        let mut timeline = timeline::timeline(look, store, &room, None, log).await?;
         timeline.events = self.visible(&room, timeline.events).await?;
         let mut state = match timeline.events.first() {
             Some(first) if timeline.limited => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ruma::RoomId;
 
 use super::{
-    filter::{Filter, Seen},
-    look::Stretch,
+    filter::Seen,
+    look::{Look, Stretch},
     news,
 };
 use crate::server::{
@@ -32,20 +32,20 @@ pub(super) struct Timeline {
     pub(super) kept_out: Vec<Arc<StoredEvent>>,
 }
 
-/// The last events of a room that the filter lets into a timeline: of those that are `known`, or of those that
+/// The last events of a room that the reader's filter lets into a timeline, without what those say whom they ignore: of those that are `known`, or of those that
 /// the store has.
 pub(super) async fn timeline(
-    filter: &Filter,
+    look: &Look<'_>,
     store: &Store,
     room: &RoomId,
     known: Option<Vec<Arc<StoredEvent>>>,
     log: Stretch<LogPosition>,
 ) -> Result<Timeline, StoreError> {
-    let limit = filter.timeline_limit();
+    let limit = look.filter.timeline_limit();
     let mut timeline = Timeline::default();
     if let Some(events) = known {
         for event in events.into_iter().rev().filter(|e| e.position <= log.upto) {
-            timeline.take(filter, room, event, limit);
+            timeline.take(look, room, event, limit);
         }
     } else {
         let (mut to, mut end, batch) = (log.upto, TimelinePosition::live(log.upto), BATCH.max(limit + 1));
@@ -61,7 +61,7 @@ pub(super) async fn timeline(
             }
             let count = events.len();
             for event in events {
-                timeline.take(filter, room, event, limit);
+                timeline.take(look, room, event, limit);
             }
             if timeline.limited || count < batch {
                 break;
@@ -79,11 +79,14 @@ pub(super) async fn timeline(
 
 impl Timeline {
     /// Takes the next older event.
-    fn take(&mut self, filter: &Filter, room: &RoomId, event: Arc<StoredEvent>, limit: usize) {
+    fn take(&mut self, look: &Look<'_>, room: &RoomId, event: Arc<StoredEvent>, limit: usize) {
         if self.limited {
             return;
         }
-        if !filter.timeline(room, seen(&event)) {
+        if event.state_key.is_none() && look.ignores(&event.sender) {
+            return;
+        }
+        if !look.filter.timeline(room, seen(&event)) {
             if event.state_key.is_some() {
                 self.kept_out.push(event);
             }

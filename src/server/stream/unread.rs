@@ -5,7 +5,7 @@
 //! rules say about a plain message that names nobody is decided without evaluating them all.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -52,6 +52,8 @@ pub struct Unread {
 struct OfUser {
     rooms: HashMap<OwnedRoomId, Counter>,
     rules: OwnRules,
+    /// How often something was to be counted anew: who counts meanwhile keeps nothing of it.
+    renewed: u64,
 }
 
 /// The push rules that a user made instead of the default ones, as they were at some position.
@@ -83,25 +85,45 @@ impl Unread {
         Self { store, own_data, members, counters: Mutex::default() }
     }
 
-    /// Who has read further in a room is counted anew when asked for.
+    /// What is counted anew when asked for: who has read further in a room, everybody where an event reads
+    /// differently, and who ignores others than before.
     pub fn follow(&self, change: &Change) {
-        let Change::Receipt { room, user, .. } = change else { return };
-        if let Some(of_user) = self.lock().get_mut(user) {
-            of_user.rooms.remove(room);
+        match change {
+            Change::Receipt { room, user, .. } => {
+                if let Some(of_user) = self.lock().get_mut(user) {
+                    of_user.renew(room);
+                }
+            }
+            Change::Rewritten(event) => {
+                let mut counters = self.lock();
+                self.members.each_joined(&event.room_id, |user| {
+                    if let Some(of_user) = counters.get_mut(user) {
+                        of_user.renew(&event.room_id);
+                    }
+                });
+            }
+            Change::Ignored { user, .. } => {
+                if let Some(of_user) = self.lock().get_mut(user) {
+                    of_user.renew_all();
+                }
+            }
+            _ => {}
         }
     }
 
-    /// What `user` has not read in `room`, of what is there up to `upto`. `displayname` answers what the user
-    /// goes by, in case a message names them.
+    /// What `user` has not read in `room`, of what is there up to `upto`, without what was redacted and what those
+    /// say whom the user ignores. `displayname` answers what the user goes by, in case a message names them.
     pub(super) async fn counts(
         &self,
         user: &UserId,
         room: &RoomId,
         upto: LogPosition,
+        ignored: &BTreeSet<OwnedUserId>,
         displayname: impl Fn(&UserId) -> Option<String> + Sync,
     ) -> Result<UnreadCounts, Refusal> {
         let own_rules = self.own_rules(user).await?;
-        let mut counter = match self.counter(user, room) {
+        let (known, renewed) = self.counter(user, room);
+        let mut counter = match known {
             Some(counter) => counter,
             None => Counter { upto: self.read_position(user, room).await?, ..Counter::default() },
         };
@@ -127,12 +149,15 @@ impl Unread {
                 counter.counts = UnreadCounts::default();
                 continue;
             }
+            if event.redacted_because.is_some() || ignored.contains(&event.sender) {
+                continue;
+            }
             let verdict = rules.verdict(event, &displayname).await?;
             counter.counts.notifications += u64::from(verdict.notify);
             counter.counts.highlights += u64::from(verdict.highlight);
         }
         counter.upto = upto;
-        self.put(user, room, counter);
+        self.put(user, room, counter, renewed);
         Ok(counter.counts)
     }
 
@@ -158,7 +183,7 @@ impl Unread {
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !same {
-            of_user.rooms.clear();
+            of_user.renew_all();
         }
         of_user.rules = OwnRules { position, rules: rules.clone() };
         Ok(rules)
@@ -179,11 +204,8 @@ impl Unread {
         Ok(read)
     }
 
-    fn counter(&self, user: &UserId, room: &RoomId) -> Option<Counter> {
-        self.lock().get(user)?.rooms.get(room).copied()
-    }
-
-    fn put(&self, user: &UserId, room: &RoomId, counter: Counter) {
+    /// What was counted, and how often the user's counters were renewed until then.
+    fn counter(&self, user: &UserId, room: &RoomId) -> (Option<Counter>, u64) {
         let mut counters = self.lock();
         if counters.len() >= MAX_USERS && !counters.contains_key(user) {
             counters.clear();
@@ -191,7 +213,14 @@ impl Unread {
         if !counters.contains_key(user) {
             counters.insert(user.to_owned(), OfUser::default());
         }
-        let rooms = &mut counters.get_mut(user).expect("was inserted above").rooms;
+        let of_user = &counters[user];
+        (of_user.rooms.get(room).copied(), of_user.renewed)
+    }
+
+    fn put(&self, user: &UserId, room: &RoomId, counter: Counter, renewed: u64) {
+        let mut counters = self.lock();
+        let of_user = counters.get_mut(user).filter(|of_user| of_user.renewed == renewed);
+        let Some(OfUser { rooms, .. }) = of_user else { return };
         match rooms.get_mut(room) {
             Some(kept) => *kept = counter,
             None => {
@@ -202,6 +231,20 @@ impl Unread {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, OfUser>> {
         self.counters.lock()
+    }
+}
+
+impl OfUser {
+    /// What was counted in `room` does not hold any longer.
+    fn renew(&mut self, room: &RoomId) {
+        self.rooms.remove(room);
+        self.renewed += 1;
+    }
+
+    /// Nothing of what was counted does.
+    fn renew_all(&mut self) {
+        self.rooms.clear();
+        self.renewed += 1;
     }
 }
 
@@ -296,8 +339,6 @@ fn is_plain_message(event: &StoredEvent) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use ruma::{event_id, room_id, user_id};
 
     use super::*;

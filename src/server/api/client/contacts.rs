@@ -162,11 +162,11 @@ async fn answer_request(
     Json(Answer { answer }): Json<Answer>,
 ) -> ApiResult<Json<Value>> {
     check_own(&session, &user)?;
-    let observer = Arc::from(observer.as_str());
+    let (observer, now) = (Arc::from(observer.as_str()), app.now());
     let input = |list: &mut List| {
         match answer {
             Verdict::Accept => list.handle_accept(&observer)?,
-            Verdict::Deny | Verdict::Revoke => list.handle_deny(&observer),
+            Verdict::Deny | Verdict::Revoke => list.handle_deny(&observer, now),
         }
         Ok(())
     };

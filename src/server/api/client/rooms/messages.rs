@@ -1,6 +1,6 @@
 //! Reading timelines: scrolling back and forth, single events, context, relations, times.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -9,7 +9,7 @@ use axum::{
     routing::get,
 };
 use ruma::{
-    EventId, OwnedEventId, OwnedRoomId, UInt,
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UInt,
     api::{
         Direction,
         client::{
@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 use super::form::{client_json, page_token, place};
 use crate::server::{
     api::{
-        error::ApiResult,
+        error::{ApiError, ApiResult},
         extract::{Json, Path, Query, Ruma},
         ruma_route::RumaRoute,
     },
@@ -85,7 +85,8 @@ async fn messages(
         order: order(request.dir),
         limit: request.filter.limit.map_or(usize::MAX, size).min(size(request.limit)),
     };
-    let page = app.rooms.messages(&session.user, room, wanted, keep(&request.filter, room)).await?;
+    let keep = keep(&app, &session, &request.filter, room);
+    let page = app.rooms.messages(&session.user, room, wanted, keep).await?;
     let state = if request.filter.lazy_load_options.is_disabled() {
         Vec::new()
     } else {
@@ -107,6 +108,7 @@ async fn event(
     Ruma(request): Ruma<get_room_event::v3::Request>,
 ) -> ApiResult<Json<Box<RawValue>>> {
     let event = app.rooms.event(&session.user, &request.room_id, &request.event_id).await?;
+    check_heard(&app, &session, &event)?;
     Ok(Json(client_json(&app, &session, &event)))
 }
 
@@ -127,8 +129,9 @@ async fn context(
     }
     let room = &request.room_id;
     let limit = size(request.limit).min(MAX_PAGE);
-    let keep = keep(&request.filter, room);
+    let keep = keep(&app, &session, &request.filter, room);
     let mut found = app.rooms.context(&session.user, room, &request.event_id, limit, keep).await?;
+    check_heard(&app, &session, &found.event)?;
     if !request.filter.lazy_load_options.is_disabled() {
         let shown = found.before.events.iter().chain([&found.event]).chain(&found.after.events);
         let senders: Vec<_> = shown.map(|event| event.sender.to_string()).collect();
@@ -201,7 +204,9 @@ async fn relations(
     };
     let event_id: &EventId = &path.event_id;
     let kinds = (path.rel_type.as_deref(), path.kind.as_deref());
-    let page = app.rooms.relations(&session.user, &path.room_id, event_id, kinds, wanted).await?;
+    let mut page = app.rooms.relations(&session.user, &path.room_id, event_id, kinds, wanted).await?;
+    let ignored = app.contacts.ignored_by(&session.user);
+    page.events.retain(|event| is_heard(&ignored, event));
     let answer = Answer {
         chunk: encode(&app, &session, &page.events),
         next_batch: page.end.map(page_token),
@@ -227,7 +232,9 @@ async fn initial_sync(
     }
     let state = app.rooms.state(&session.user, &room).await?;
     let wanted = Wanted { from: None, to: None, order: Order::NewestFirst, limit: DEFAULT_PAGE };
-    let mut page = app.rooms.messages(&session.user, &room, wanted, |_| true).await?;
+    let ignored = app.contacts.ignored_by(&session.user);
+    let mut page =
+        app.rooms.messages(&session.user, &room, wanted, |event| is_heard(&ignored, event)).await?;
     page.events.reverse();
     let membership = app.store.membership(&session.user, &room).await?;
     let listed = app.store.room(&room).await?.is_some_and(|room| room.listed);
@@ -261,9 +268,29 @@ fn size(limit: UInt) -> usize {
     usize::try_from(u64::from(limit)).unwrap_or(usize::MAX)
 }
 
-fn keep<'a>(filter: &'a RoomEventFilter, room: &'a ruma::RoomId) -> impl Fn(&StoredEvent) -> bool + 'a {
+/// Which events of a room a filter wants and its user hears.
+fn keep<'a>(
+    app: &App,
+    session: &Session,
+    filter: &'a RoomEventFilter,
+    room: &'a ruma::RoomId,
+) -> impl Fn(&StoredEvent) -> bool + use<'a> {
+    let ignored = app.contacts.ignored_by(&session.user);
     move |event| {
         let seen = Seen { kind: &event.kind, sender: event.sender.as_str(), json: &event.pdu };
-        wants_event(filter, room, seen)
+        is_heard(&ignored, event) && wants_event(filter, room, seen)
+    }
+}
+
+/// Whether an event is told to somebody who ignores these: of theirs only state is.
+fn is_heard(ignored: &BTreeSet<OwnedUserId>, event: &StoredEvent) -> bool {
+    event.state_key.is_some() || !ignored.contains(&event.sender)
+}
+
+/// What somebody says whom the user ignores is as if it were not there.
+fn check_heard(app: &App, session: &Session, event: &StoredEvent) -> ApiResult<()> {
+    match is_heard(&app.contacts.ignored_by(&session.user), event) {
+        true => Ok(()),
+        false => Err(ApiError::not_found("there is no such event, or you may not see it")),
     }
 }
