@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::{
     bounds::{MAX_AWAITED_ROOMS, MAX_JOINED_ROOMS, MAX_PDU_BYTES},
+    draft::Draft,
     invite::check_invite,
     judge::{Evidence, State, Verdict, judge},
     pdu::Pdu,
@@ -41,24 +42,6 @@ const SHOWN_TO_INVITED: [&str; 8] = [
     "m.room.encryption",
     "m.room.history_visibility",
 ];
-
-/// An event before it has its place in a room.
-#[derive(Clone, Debug)]
-pub(super) struct Draft {
-    pub kind: String,
-    /// `None`: not a state event.
-    pub state_key: Option<String>,
-    pub content: CanonicalJsonObject,
-    /// For a redaction in a room of version 10.
-    pub redacts: Option<OwnedEventId>,
-}
-
-impl Draft {
-    /// A state event.
-    pub(super) fn state(kind: &str, state_key: &str, content: CanonicalJsonObject) -> Self {
-        Self { kind: kind.to_owned(), state_key: Some(state_key.to_owned()), content, redacts: None }
-    }
-}
 
 /// The rules of a room version that this server has rooms of.
 pub(super) fn rules(version: &RoomVersionId) -> Result<RoomVersionRules, Refusal> {

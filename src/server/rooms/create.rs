@@ -17,9 +17,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    append::{Draft, rules},
+    append::rules,
     bounds::{MAX_INITIAL_STATE, MAX_INVITES, VERSIONS},
     content,
+    draft::Draft,
     invite::invite_in,
     parts::Rooms,
     proposal::Proposal,

@@ -9,8 +9,9 @@ use ruma::{
 use serde_json::{Map, Value};
 
 use super::{
-    append::{Draft, rules},
+    append::rules,
     content,
+    draft::Draft,
     parts::Rooms,
     power::PowerLevels,
     proposal::Proposal,

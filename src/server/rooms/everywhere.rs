@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::{OwnedRoomId, UserId};
 use tokio::task::JoinSet;
 
-use super::{append::Draft, content, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
+use super::{content, draft::Draft, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
 use crate::server::{event::stored::Membership, store::MembershipRow};
 
 /// Rooms in which the same is done at once when a user changes something in all of theirs.

@@ -3,37 +3,10 @@
 //! Every invite passes [`check_invite`], however it arises: by an endpoint of its own, as a state event that a client
 //! wrote itself, with a room that is made, or in answer to a knock.
 
-use std::{fmt, sync::Arc};
-
 use ruma::{CanonicalJsonValue, UserId};
 
-use super::{append::Draft, content, parts::Rooms, proposal::Proposal, refusal::Refusal};
+use super::{content, draft::Draft, proposal::Proposal, refusal::Refusal};
 use crate::server::{event::stored::Membership, store::RoomRow};
-
-/// Answers whether the first user may begin a private chat with the second (L7). What it takes to know is kept by
-/// others.
-#[derive(Clone)]
-pub struct MayBegin(Arc<dyn Fn(&UserId, &UserId) -> bool + Send + Sync>);
-
-impl MayBegin {
-    /// Asks this function.
-    pub fn new(ask: impl Fn(&UserId, &UserId) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(ask))
-    }
-}
-
-impl fmt::Debug for MayBegin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MayBegin")
-    }
-}
-
-impl Rooms {
-    /// Whether `inviter` may begin a private chat with `target` (L7).
-    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
-        (self.may_begin.0)(inviter, target)
-    }
-}
 
 /// Invites `target` into a room.
 pub(super) async fn invite_in(

@@ -10,14 +10,8 @@ use ruma::{
 use serde::Deserialize;
 
 use super::{
-    append::{Draft, rules},
-    content,
-    invite::invite_in,
-    parts::Rooms,
-    power::PowerLevels,
-    proposal::Proposal,
-    refusal::Refusal,
-    write::Act,
+    append::rules, content, draft::Draft, invite::invite_in, parts::Rooms, power::PowerLevels,
+    proposal::Proposal, refusal::Refusal, write::Act,
 };
 use crate::server::{event::stored::Membership, profile::Profile, session::Session, store::RoomRow};
 

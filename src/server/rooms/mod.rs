@@ -12,9 +12,11 @@ mod bounds;
 mod content;
 mod create;
 mod directory;
+mod draft;
 mod everywhere;
 mod invite;
 mod judge;
+mod may_begin;
 mod members;
 mod membership;
 mod parts;
@@ -36,7 +38,7 @@ pub use self::{
     access::Access,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},
     directory::{DirectoryPage, MAX_LISTED},
-    invite::MayBegin,
+    may_begin::MayBegin,
     members::Members,
     parts::Rooms,
     read::{Context, MAX_PAGE, Page, Wanted},

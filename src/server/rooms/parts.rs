@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedServerName, RoomVersionId, ServerName};
+use ruma::{OwnedServerName, RoomVersionId, ServerName, UserId};
 
-use super::{invite::MayBegin, members::Members, turns::Turns};
+use super::{may_begin::MayBegin, members::Members, turns::Turns};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -66,5 +66,10 @@ impl Rooms {
             turns,
             passing,
         })
+    }
+
+    /// Whether `inviter` may begin a private chat with `target` (L7).
+    pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
+        self.may_begin.ask(inviter, target)
     }
 }

@@ -10,8 +10,9 @@ use ruma::{
 };
 
 use super::{
-    append::{Draft, canonical, rules},
+    append::{canonical, rules},
     content,
+    draft::Draft,
     parts::Rooms,
     power::PowerLevels,
     proposal::Proposal,

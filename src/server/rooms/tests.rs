@@ -16,7 +16,7 @@ use ruma::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{invite::MayBegin, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
+use super::{may_begin::MayBegin, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
 use crate::{
     core::visibility::RoomLimit,
     server::{

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, RoomId, RoomVersionId};
 
 use super::{
-    append::{Draft, rules},
+    append::rules,
     bounds::VERSIONS,
     content,
     create::{Plan, PowerLevelsFrom, Preset},
+    draft::Draft,
     parts::Rooms,
     power::PowerLevels,
     proposal::Proposal,
