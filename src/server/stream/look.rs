@@ -1,6 +1,6 @@
 //! One look of one reader: who looks, from where, and up to where. Plain values.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{OwnedUserId, UserId};
 
@@ -21,12 +21,12 @@ pub(super) struct Stretch<P> {
 }
 
 /// One look of one reader.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Look<'a> {
     pub(super) session: &'a Session,
     pub(super) filter: &'a Filter,
     /// Whom the reader ignores: they are told no event of theirs that is not state, and no invite.
-    pub(super) ignored: &'a BTreeSet<OwnedUserId>,
+    pub(super) ignored: Arc<BTreeSet<OwnedUserId>>,
     /// Everything is told, for the first time.
     pub(super) is_first: bool,
     /// All state of all rooms, though the reader has it.

@@ -195,7 +195,7 @@ impl Reader<'_> {
             receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
             own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,
             unread: unread
-                .counts(&look.session.user, &room, look.log.upto, look.ignored, displayname)
+                .counts(&look.session.user, &room, look.log.upto, &look.ignored, displayname)
                 .await?,
             room,
         })

@@ -190,11 +190,10 @@ impl<'a> Listener<'a> {
         let since = since.filter(|since| since.log() <= log);
         let log_since = since.map_or(LogPosition::START, Token::log);
         let live_since = since.map(Token::live).filter(|live| parts.live.knows(*live));
-        let ignored = parts.contacts.ignored_by(&self.session.user);
         let look = Look {
             session: self.session,
             filter: self.filter,
-            ignored: &ignored,
+            ignored: parts.contacts.ignored_by(&self.session.user),
             is_first: since.is_none(),
             full_state,
             log: Stretch { since: log_since, upto: log },
