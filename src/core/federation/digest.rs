@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn digests_are_those_of_the_wire_format() {
+        let mut digest = Digest::EMPTY;
+        digest.add(Fingerprint::of(b"@alice:example.org"), Fingerprint::of(b"online"));
+        assert_eq!(digest.to_string(), "2358f51b388b4c9f");
+    }
+
+    #[test]
     fn digests_are_sixteen_hexadecimal_digits() {
         let mut digest = Digest::EMPTY;
         digest.add(Fingerprint(1), Fingerprint(2));

@@ -135,6 +135,7 @@ mod tests {
         for bad in ["", "alice", "@alice", "alice:x", "@alice:", "#alice:x"] {
             assert_eq!(names.user(bad), Err(BadUserId::Form), "{bad}");
         }
-        assert_eq!(names.user(&format!("@{}:x", "a".repeat(255))), Err(BadUserId::Length(258)));
+        assert!(names.user(&format!("@{}:x", "a".repeat(252))).is_ok(), "255 bytes are allowed");
+        assert_eq!(names.user(&format!("@{}:x", "a".repeat(253))), Err(BadUserId::Length(256)));
     }
 }
