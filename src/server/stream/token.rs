@@ -80,7 +80,12 @@ impl FromStr for Token {
 /// What follows a `p`.
 fn one_process(s: &str) -> Result<Token, NotAToken> {
     let (log, live) = s.split_once('_').ok_or(NotAToken)?;
-    let (live, to_device) = live.split_once('_').unwrap_or((live, log));
+    let (live, to_device) = match live.split_once('_') {
+        // Left out where it says nothing.
+        Some((_, to_device)) if to_device == log => return Err(NotAToken),
+        Some(both) => both,
+        None => (live, log),
+    };
     let token = Token::new(LogPosition::new(number(log)?), LivePosition::new(number(live)?));
     Ok(token.with_to_device(LogPosition::new(number(to_device)?)))
 }
@@ -104,9 +109,10 @@ impl FromStr for PageToken {
     }
 }
 
-/// Digits only: no sign, no space. The log is SQLite's: 63 bits.
+/// Digits only: no sign, no space, and no zero in front, as one place is written in one way. The log is SQLite's: 63 bits.
 fn number(s: &str) -> Result<u64, NotAToken> {
-    if !s.bytes().all(|b| b.is_ascii_digit()) {
+    let padded = s.len() > 1 && s.starts_with('0');
+    if padded || !s.bytes().all(|b| b.is_ascii_digit()) {
         return Err(NotAToken);
     }
     s.parse().ok().filter(|&n| i64::try_from(n).is_ok()).ok_or(NotAToken)
@@ -149,6 +155,10 @@ mod tests {
             "ü1_1",
             "p1_1_",
             "p1_1_1_1",
+            "p1_1_1",
+            "p01_1",
+            "p1_00",
+            "p2_1_01",
             "p1_1-2",
             "p1_1 ",
             "p99999999999999999999_1",
