@@ -54,6 +54,14 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     loader.finish()
 }
 
+/// Reads the text of a file called `path`, and nothing else.
+#[cfg(any(test, fuzzing))]
+pub(in crate::server) fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let mut loader = Loader::default();
+    loader.file(path, text)?;
+    loader.finish()
+}
+
 #[derive(Default)]
 struct Loader {
     config: Config,
@@ -85,12 +93,8 @@ impl Loader {
                 DeValue::Table(inner) if prefix.is_empty() && is_section(&name) => {
                     self.table(path, text, &format!("{name}."), inner)?;
                 }
-                DeValue::Array(values) if LISTS.contains(&name.as_str()) => {
-                    // A part that is no text, or would fall apart again, makes a list that no key takes.
-                    let parts = values.iter().map(|value| scalar(value).filter(|part| !part.contains(',')));
-                    let joined =
-                        parts.collect::<Option<Vec<_>>>().map_or(",".to_owned(), |parts| parts.join(","));
-                    self.set(source, &name, &joined)?;
+                _ if LISTS.contains(&name.as_str()) => {
+                    self.set(source, &name, &listed(value).unwrap_or(NO_LIST.to_owned()))?;
                 }
                 _ => self.set(source, &name, &scalar(value).unwrap_or_default())?,
             }
@@ -146,6 +150,18 @@ impl Loader {
 
 fn is_section(name: &str) -> bool {
     keys::all().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
+/// What no key takes for a list.
+const NO_LIST: &str = ",";
+
+/// A list as text, with commas; `None` for what is none, or has a part that is no text, is empty, or would fall apart
+/// again.
+fn listed(value: &Spanned<DeValue<'_>>) -> Option<String> {
+    let DeValue::Array(values) = value.get_ref() else { return scalar(value) };
+    let is_part = |part: &String| !part.trim().is_empty() && !part.contains(',');
+    let parts = values.iter().map(|value| scalar(value).filter(is_part));
+    Some(parts.collect::<Option<Vec<_>>>()?.join(","))
 }
 
 /// A value as text; `None` for what no key takes.

@@ -2,8 +2,14 @@
 
 use super::keys;
 
+/// The longest name that is compared, in bytes: a longer one is no slip of any key.
+const LONGEST: usize = 64;
+
 /// The key that `name` was perhaps meant to be.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    if name.len() > LONGEST {
+        return None;
+    }
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     keys::all()
         .map(|key| {

@@ -8,9 +8,7 @@ use super::*;
 use crate::server::config::render;
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
-    let mut loader = Loader::default();
-    loader.file(Path::new("p.toml"), text)?;
-    loader.finish()
+    load_text(Path::new("p.toml"), text)
 }
 
 fn from_flags(flags: &[&str]) -> Result<Config, ConfigError> {
@@ -33,6 +31,9 @@ fn lists_are_arrays_in_a_file_and_have_commas_elsewhere() {
         (r#"["127.0.0.0/8", "::1/128"]"#, true),
         (r#"["127.0.0.0/8,::1/128"]"#, false),
         ("[1]", false),
+        ("[\"\"]", false),
+        ("1.5", false),
+        ("{ a = 1 }", false),
         (r#"[["::1/128"]]"#, false),
     ] {
         let mut loader = Loader::default();
