@@ -116,17 +116,18 @@ enum Hop {
 }
 
 /// Where `location` points to, seen from `from`. Only `https` is followed.
-fn redirect(from: &Uri, location: &str) -> Option<Uri> {
+pub(in crate::server) fn redirect(from: &Uri, location: &str) -> Option<Uri> {
     let to: Uri = if location.starts_with('/') && !location.starts_with("//") {
         format!("https://{}{location}", from.authority()?).parse().ok()?
     } else {
         location.parse().ok()?
     };
-    (to.scheme_str() == Some("https")).then_some(to)
+    let has_host = to.host().is_some_and(|host| !host.is_empty());
+    (to.scheme_str() == Some("https") && has_host).then_some(to)
 }
 
 /// The `max-age` of a `Cache-Control` header.
-fn max_age(header: &str) -> Option<Duration> {
+pub(in crate::server) fn max_age(header: &str) -> Option<Duration> {
     let value = header.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
     value.parse().ok().map(Duration::from_secs)
 }
@@ -150,6 +151,8 @@ mod tests {
             ("http://b.example/z", None),
             ("//b.example/z", None),
             ("y", None),
+            ("https://:8448/z", None),
+            ("https://:.example/z", None),
         ] {
             assert_eq!(redirect(&from, location).map(|u| u.to_string()).as_deref(), to, "{location}");
         }
