@@ -13,7 +13,7 @@ import { compiled, targets } from "./rust-tests.mjs";
 
 function files(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    if (["node_modules", "bench", "__pycache__"].includes(entry.name)) return [];
+    if (["node_modules", "bench", "fuzz", "__pycache__"].includes(entry.name)) return [];
     const path = join(folder, entry.name);
     return entry.isDirectory() ? files(path) : [path];
   });

@@ -15,6 +15,9 @@ pub mod devices;
 pub mod event;
 pub mod federation;
 pub mod finish;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod http;
 pub mod json;
 pub mod keys;

@@ -15,6 +15,8 @@ mod running;
 pub mod servers;
 mod settings;
 
+#[cfg(any(test, fuzzing))]
+pub(in crate::server) use self::load::load_text;
 pub use self::{
     error::{ConfigError, Source},
     load::{Sources, load},

@@ -156,7 +156,10 @@ impl Server {
 }
 
 /// The keys in `answer`, if they are those of `server` and sign themselves; and until when they hold.
-pub(super) fn verified(server: &ServerName, answer: &str) -> Result<(PublicKeySet, UnixMillis), KeyError> {
+pub(in crate::server) fn verified(
+    server: &ServerName,
+    answer: &str,
+) -> Result<(PublicKeySet, UnixMillis), KeyError> {
     let unproven = |e: &dyn std::fmt::Display| KeyError::Unproven(e.to_string());
     let keys: ServerSigningKeys = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
     if keys.server_name != server {

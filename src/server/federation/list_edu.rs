@@ -110,7 +110,7 @@ impl ListEdu {
 }
 
 /// The type of the EDUs of a kind.
-pub(super) const fn edu_type(kind: Kind) -> &'static str {
+pub(in crate::server) const fn edu_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Invite => "m.presence_invite",
         Kind::Accept => "m.presence_accept",
@@ -139,7 +139,7 @@ pub(super) fn pair(message: &ListMessage) -> (OwnedUserId, OwnedUserId) {
 }
 
 /// The content of the EDU that says `message`.
-pub(super) fn content(message: &ListMessage) -> Box<RawValue> {
+pub(in crate::server) fn content(message: &ListMessage) -> Box<RawValue> {
     let (observer_user, observed_user) = pair(message);
     let ours = Some(Ours { seq: Some(message.message.seq) });
     serde_json::value::to_raw_value(&Content { observer_user, observed_user, ours })

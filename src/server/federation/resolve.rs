@@ -232,7 +232,7 @@ impl Resolver {
             tracing::debug!(%host, error = %e, "no delegation");
             e.to_string()
         })?;
-        let WellKnown { server } = serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?;
+        let server = delegated(&answer.body)?;
         let holds = answer.max_age.unwrap_or(DELEGATION_DEFAULT).clamp(DELEGATION_LEAST, DELEGATION_MOST);
         Ok((server, holds))
     }
@@ -242,8 +242,13 @@ impl Resolver {
     }
 }
 
+/// The server that the body of a well-known file names.
+pub(in crate::server) fn delegated(body: &[u8]) -> Result<OwnedServerName, String> {
+    serde_json::from_slice(body).map(|WellKnown { server }| server).map_err(|e| e.to_string())
+}
+
 /// The route to a name that is an IP address, or has a port.
-fn direct(server: &ServerName) -> Result<Option<Route>, ResolveError> {
+pub(in crate::server) fn direct(server: &ServerName) -> Result<Option<Route>, ResolveError> {
     if !server.is_ip_literal() && server.port().is_none() {
         return Ok(None);
     }

@@ -11,3 +11,5 @@ mod signer;
 mod version;
 
 pub use self::{error::KeyFileError, retired::Retired, signer::Signer};
+#[cfg(any(test, fuzzing))]
+pub(in crate::server) use self::{retired::parse as parse_retired, signer::parse as parse_key};

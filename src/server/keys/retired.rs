@@ -2,7 +2,7 @@
 //!
 //! The file has a line for each, `ed25519 VERSION PUBLIC_KEY EXPIRED_MS`, the earliest first.
 
-use std::{collections::BTreeMap, io::ErrorKind, path::Path};
+use std::{collections::BTreeMap, fmt, io::ErrorKind, path::Path};
 
 use ruma::{
     CanonicalJsonValue, Int,
@@ -49,6 +49,13 @@ impl Retired {
     }
 }
 
+/// One line of the file.
+impl fmt::Display for Retired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ed25519 {} {} {}", self.version, self.public_key.encode(), self.expired_ms)
+    }
+}
+
 /// Reads the replaced keys in `data_dir`; none when there is no file.
 pub(super) fn read(data_dir: &Path) -> Result<Vec<Retired>, KeyFileError> {
     let path = data_dir.join(FILE);
@@ -67,13 +74,12 @@ pub(super) fn read(data_dir: &Path) -> Result<Vec<Retired>, KeyFileError> {
 /// Puts `keys` in the place of those in `data_dir`.
 pub(super) fn write(data_dir: &Path, keys: &[Retired]) -> Result<(), KeyFileError> {
     let path = data_dir.join(FILE);
-    let line =
-        |key: &Retired| format!("ed25519 {} {} {}\n", key.version, key.public_key.encode(), key.expired_ms);
-    let text: String = keys.iter().map(line).collect();
+    let text: String = keys.iter().map(|key| format!("{key}\n")).collect();
     file::write(&path, &text).map_err(|e| KeyFileError(path.clone(), e.to_string()))
 }
 
-fn parse(line: &str) -> Option<Retired> {
+/// Reads one line of the file.
+pub(in crate::server) fn parse(line: &str) -> Option<Retired> {
     let mut words = line.split_whitespace();
     let (algorithm, version) = (words.next()?, words.next()?);
     let (public_key, expired_ms) = (words.next()?, words.next()?);

@@ -184,7 +184,8 @@ impl fmt::Debug for Signer {
     }
 }
 
-fn parse(line: &str) -> Option<Ed25519KeyPair> {
+/// Reads the content of a key's file.
+pub(in crate::server) fn parse(line: &str) -> Option<Ed25519KeyPair> {
     let mut words = line.split_whitespace();
     let (algorithm, version, seed) = (words.next()?, words.next()?, words.next()?);
     if algorithm != "ed25519" || !is_version(version) || words.next().is_some() {

@@ -10,7 +10,7 @@ use crate::server::event::stored::Membership;
 /// # Errors
 /// [`Refusal::BadJson`]: not an object, or with numbers that canonical JSON does not have (fractions,
 /// exponents, beyond ±(2^53 - 1)).
-pub(super) fn parse(json: &str) -> Result<CanonicalJsonObject, Refusal> {
+pub(in crate::server) fn parse(json: &str) -> Result<CanonicalJsonObject, Refusal> {
     match serde_json::from_str(json) {
         Ok(CanonicalJsonValue::Object(object)) => Ok(object),
         Ok(_) => Err(Refusal::BadJson("the content must be an object".into())),

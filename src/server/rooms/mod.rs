@@ -34,6 +34,8 @@ pub mod typing;
 mod upgrade;
 mod write;
 
+#[cfg(any(test, fuzzing))]
+pub(in crate::server) use self::content::parse as parse_content;
 pub use self::{
     access::Access,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},

@@ -152,7 +152,7 @@ fn refused(pdus: &[&RawValue]) -> Map<String, Value> {
 
 /// The ID of a PDU: told in it in the oldest room versions, else the hash. As the version of the room is
 /// not known, the hash is that of version 12 where the room's ID has its form, and of version 10 elsewhere.
-fn event_id(pdu: &str) -> Option<String> {
+pub(in crate::server) fn event_id(pdu: &str) -> Option<String> {
     let pdu: CanonicalJsonObject = serde_json::from_str(pdu).ok()?;
     let text = |key| match pdu.get(key) {
         Some(CanonicalJsonValue::String(text)) => Some(text),

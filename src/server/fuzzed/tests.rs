@@ -1,0 +1,171 @@
+//! Mutations of a small corpus, for about a second of computing a target: what libFuzzer does for hours, and without
+//! its eyes. `TEST_TIMES` multiplies the time, `FUZZ_SEED` makes others of them.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{TARGETS, Target, mutate::Mutator, target};
+use crate::core::testing::seeds;
+
+/// What a target may take of a processor, without optimisation.
+const BUDGET: Duration = Duration::from_secs(1);
+
+/// No input of [`LARGE`] bytes may take longer: what is quadratic takes hundreds of times as long.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// The size of the large inputs, in bytes.
+const LARGE: usize = 192 * 1024;
+
+/// Large inputs of a target.
+const LARGE_ONES: u64 = 3;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz")
+}
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = folder().join("corpus").join(name);
+    let files = fs::read_dir(&folder).expect("a folder of its own").map(|file| file.expect("a file").path());
+    let files: BTreeSet<_> = files.collect();
+    files.into_iter().map(|path| fs::read(path).expect("can be read")).collect()
+}
+
+/// What this thread has computed so far: waiting for others does not count.
+fn computed() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("less than a second"))
+}
+
+/// Runs a target once. What it falls over is printed so that it can be put into the corpus.
+fn run(name: &str, target: Target, input: &[u8]) {
+    let begun = computed();
+    let outcome = std::panic::catch_unwind(|| target(input));
+    let took = computed() - begun;
+    let shown =
+        || input.iter().take(4_096).flat_map(|byte| byte.escape_ascii()).map(char::from).collect::<String>();
+    assert!(outcome.is_ok(), "{name} falls over b\"{}\" ({} bytes)", shown(), input.len());
+    assert!(took < LONGEST, "{name} takes {took:?} for {} bytes like b\"{}\"", input.len(), shown());
+}
+
+/// Holds a target to its word over its corpus, mutations of it, and some large inputs of the same kind.
+fn holds(name: &str) {
+    let (target, entries) = (target(name), corpus(name));
+    entries.iter().for_each(|entry| run(name, target, entry));
+    let seed = std::env::var("FUZZ_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+    let mut mutator = Mutator::new(seed, entries);
+    let end = computed() + BUDGET * u32::try_from(seeds(1).max(1)).expect("a few times");
+    let mut executions = 0_u64;
+    while computed() < end {
+        run(name, target, &mutator.mutated());
+        executions += 1;
+    }
+    for _ in 0..LARGE_ONES {
+        run(name, target, &mutator.large(LARGE));
+    }
+    println!("{name}: {executions} executions");
+    assert!(executions >= 100, "{name}: {executions} executions are too few to say anything");
+}
+
+#[test]
+fn every_target_has_a_corpus_and_a_program_for_libfuzzer() {
+    let cargo = fs::read_to_string(folder().join("Cargo.toml")).expect("is there");
+    let programs: Vec<&str> =
+        cargo.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).skip(1).collect();
+    let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(programs, names);
+    let corpora: BTreeSet<String> = fs::read_dir(folder().join("corpus"))
+        .expect("is there")
+        .map(|entry| entry.expect("a folder").file_name().into_string().expect("a name"))
+        .collect();
+    assert_eq!(corpora.iter().collect::<Vec<_>>(), names);
+    for name in names {
+        let bytes: usize = corpus(name).iter().map(Vec::len).sum();
+        assert!((1..=64 * 1024).contains(&bytes), "{name}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn a_reminder_in_the_brief_form_comes_back_or_is_refused() {
+    holds("brief_reminder");
+}
+
+#[test]
+fn a_client_shows_what_can_be_shown_whatever_its_server_answers() {
+    holds("client_answers");
+}
+
+#[test]
+fn a_configuration_file_comes_back_or_is_refused() {
+    holds("config_file");
+}
+
+#[test]
+fn a_value_by_flag_is_the_same_by_environment() {
+    holds("config_value");
+}
+
+#[test]
+fn an_event_is_shown_with_the_content_that_was_sent() {
+    holds("event");
+}
+
+#[test]
+fn a_filter_decides_about_anything() {
+    holds("filter");
+}
+
+#[test]
+fn json_is_read_as_serde_reads_it() {
+    holds("json_reader");
+}
+
+#[test]
+fn json_is_written_as_serde_reads_it() {
+    holds("json_writer");
+}
+
+#[test]
+fn a_changed_key_document_proves_nothing() {
+    holds("key_document");
+}
+
+#[test]
+fn a_line_of_a_key_file_comes_back_or_is_refused() {
+    holds("key_file");
+}
+
+#[test]
+fn an_edu_about_lists_speaks_for_users_of_its_server() {
+    holds("list_edu");
+}
+
+#[test]
+fn a_presence_message_comes_back_in_both_forms_or_is_refused() {
+    holds("presence_edu");
+}
+
+#[test]
+fn a_talk_with_a_hostile_server_ends_in_the_unknown() {
+    holds("presence_talk");
+}
+
+#[test]
+fn a_request_is_of_whom_its_head_says() {
+    holds("request_head");
+}
+
+#[test]
+fn a_server_name_leads_to_the_server() {
+    holds("server_name");
+}
+
+#[test]
+fn a_token_has_one_form() {
+    holds("token");
+}
+
+#[test]
+fn words_come_back_or_are_refused() {
+    holds("words");
+}

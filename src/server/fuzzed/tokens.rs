@@ -1,0 +1,42 @@
+//! What a client gives back or asks with: tokens of `/sync` and of pages, and filters.
+
+use ruma::{room_id, user_id};
+
+use crate::server::stream::{Filter, PageToken, Seen, Token};
+
+/// A token has one form, so that who has it, has what was given out.
+pub(super) fn token(data: &[u8]) {
+    let Ok(words) = str::from_utf8(data) else { return };
+    if let Ok(token) = words.parse::<Token>() {
+        assert_eq!(token.to_string(), words);
+        assert!(words.parse::<PageToken>().is_ok(), "a page may begin where a stream is");
+    }
+    if let Ok(PageToken(place)) = words.parse::<PageToken>() {
+        let written = PageToken(place).to_string();
+        assert_eq!(written.parse(), Ok(PageToken(place)));
+        assert!(words.starts_with('p') || written == words, "{written}");
+    }
+}
+
+/// A filter decides about anything, and asks for a bounded number of events.
+pub(super) fn filter(data: &[u8]) {
+    let Ok(json) = str::from_utf8(data) else { return };
+    let Ok(filter) = Filter::parse(json) else { return };
+    let (room, user) = (room_id!("!room:a.example"), user_id!("@bob:b.example"));
+    assert!(filter.timeline_limit() <= 100);
+    assert!(filter.any_presence() || !filter.presence(user), "nobody's presence comes when none is wanted");
+    let event = |kind, json| Seen { kind, sender: user.as_str(), json };
+    for seen in [
+        event("m.room.message", r#"{"content":{"url":"mxc://a.example/x"}}"#),
+        event("m.room.name", r#"{"content":{}}"#),
+        event("", ""),
+        event("org.example.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", json),
+    ] {
+        let kept = [filter.timeline(room, seen), filter.state(room, seen)];
+        // A second look says the same.
+        assert_eq!(kept, [filter.timeline(room, seen), filter.state(room, seen)]);
+        assert_eq!(filter.account_data(seen.kind), filter.account_data(seen.kind));
+        assert_eq!(filter.ephemeral(room, seen.kind), filter.ephemeral(room, seen.kind));
+        assert_eq!(filter.room_account_data(room, seen.kind), filter.room_account_data(room, seen.kind));
+    }
+}
