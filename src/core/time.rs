@@ -2,7 +2,7 @@
 //!
 //! The shells own the clocks. The browser counts from the page's start. The homeserver takes the
 //! Unix time once, when it starts, and goes on from there with the monotonic clock: its instants
-//! are Unix times that never run backwards, so that they can be stored and restored.
+//! never run backwards, and are Unix times as long as nobody sets the system's clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -1,10 +1,13 @@
 //! The time, handed to whoever needs it: the system's, or one that a test drives.
+//!
+//! There are two, and they part when the system's clock is set: instants, by which everything waits and which never
+//! run backwards, and the time of day, which other people's clocks show and which is told to them.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,19 +17,29 @@ use tokio::sync::Notify;
 
 use crate::core::time::{Instant, UnixMillis, millis};
 
-/// A clock. Its instants are Unix times that never run backwards. Clones show the same time.
+/// The longest sleep on the system's clock. While the machine sleeps its timers stand still, so one that waits long
+/// looks again from time to time how late it is.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// A clock. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    System { started: std::time::Instant, unix: UnixMillis },
+    /// Since when it runs, by [`since_boot`], and what the time of day was then.
+    System {
+        started: Duration,
+        unix: UnixMillis,
+    },
     Driven(Driven),
 }
 
 #[derive(Debug)]
 struct Driven {
     now: AtomicU64,
+    /// By how many milliseconds the time of day is ahead of the instants.
+    ahead: AtomicI64,
     moved: Notify,
     /// How many wait for each instant: from when they begin to wait until they go on, or give up.
     sleepers: Mutex<BTreeMap<Instant, usize>>,
@@ -39,34 +52,59 @@ struct Sleeper<'a> {
 }
 
 impl Clock {
-    /// The system's clock: its Unix time of this moment, and from here on its monotonic time.
+    /// The system's clock. Its instants begin at the time of day of this moment.
     pub fn system() -> Self {
-        Self(Arc::new(Kind::System { started: std::time::Instant::now(), unix: UnixMillis(unix_ms()) }))
+        Self(Arc::new(Kind::System { started: since_boot(), unix: UnixMillis(unix_ms()) }))
     }
 
     /// A clock that begins at `unix` and stands still until [`Self::advance`] is called.
     pub fn driven(unix: UnixMillis) -> Self {
         let (now, moved, sleepers) = (AtomicU64::new(unix.0), Notify::new(), Mutex::default());
-        Self(Arc::new(Kind::Driven(Driven { now, moved, sleepers })))
+        Self(Arc::new(Kind::Driven(Driven { now, ahead: AtomicI64::new(0), moved, sleepers })))
     }
 
-    /// The instant, as the core counts: Unix time that never runs backwards.
+    /// The instant, as the core counts: the time of day when the server started, and what has passed since,
+    /// however the system's clock was set meanwhile.
     pub fn now(&self) -> Instant {
         match &*self.0 {
-            Kind::System { started, unix } => Instant::from_unix(*unix) + started.elapsed(),
+            Kind::System { started, unix } => {
+                Instant::from_unix(*unix) + since_boot().saturating_sub(*started)
+            }
             Kind::Driven(driven) => driven.now(),
         }
     }
 
-    /// Milliseconds since the Unix epoch, that never run backwards.
+    /// The time of day. It follows the system's clock, also when that is set, and then can run backwards.
+    pub fn unix(&self) -> UnixMillis {
+        match &*self.0 {
+            Kind::System { .. } => UnixMillis(unix_ms()),
+            Kind::Driven(driven) => UnixMillis(
+                driven.now().as_millis().saturating_add_signed(driven.ahead.load(Ordering::Acquire)),
+            ),
+        }
+    }
+
+    /// [`Self::unix`] in milliseconds.
     pub fn unix_ms(&self) -> u64 {
-        self.now().as_millis()
+        self.unix().0
+    }
+
+    /// The time of day of an instant of this run of the server, as the clock is set by now.
+    pub fn unix_at(&self, instant: Instant) -> UnixMillis {
+        let (unix, now) = (self.unix(), self.now());
+        UnixMillis((unix.0 + instant.as_millis()).saturating_sub(now.as_millis()))
     }
 
     /// Waits until `deadline` has come.
     pub async fn sleep_until(&self, deadline: Instant) {
         match &*self.0 {
-            Kind::System { .. } => tokio::time::sleep(deadline.since(self.now())).await,
+            Kind::System { .. } => loop {
+                let left = deadline.since(self.now());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+            },
             Kind::Driven(driven) => driven.sleep_until(deadline).await,
         }
     }
@@ -84,6 +122,14 @@ impl Clock {
         let driven = self.driven_only();
         driven.now.fetch_add(millis(duration), Ordering::AcqRel);
         driven.moved.notify_waiters();
+    }
+
+    /// Sets the time of day of a driven clock by so many milliseconds; its instants go on as they were.
+    ///
+    /// # Panics
+    /// When it is the system's clock.
+    pub fn set_ahead(&self, by_ms: i64) {
+        self.driven_only().ahead.fetch_add(by_ms, Ordering::AcqRel);
     }
 
     /// Lets a driven clock go on to the next instant that somebody waits for, or to `end` if that is earlier;
@@ -149,6 +195,20 @@ impl Drop for Sleeper<'_> {
     }
 }
 
+/// The time since the machine was started, the time that it slept included.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// The time since the first call.
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
+}
+
 /// Milliseconds since the Unix epoch, as the system's clock has it.
 pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0))
@@ -174,6 +234,31 @@ mod tests {
         assert!(!waiting.is_finished());
         clock.advance(Duration::from_millis(1));
         assert_eq!(waiting.await.expect("no panic"), Instant::from_millis(6_000));
+    }
+
+    #[test]
+    fn the_time_of_day_is_set_and_instants_go_on() {
+        let clock = Clock::driven(UnixMillis(1_000_000));
+        let earlier = clock.now();
+        for (by_ms, unix) in [(3_600_000, 4_600_000), (-4_000_000, 600_000), (-600_001, 0)] {
+            clock.set_ahead(by_ms);
+            assert_eq!((clock.unix(), clock.now()), (UnixMillis(unix), earlier));
+        }
+        clock.set_ahead(1_000_001);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clock.unix(), UnixMillis(1_002_000));
+        assert_eq!(clock.unix_at(earlier), UnixMillis(1_000_000));
+    }
+
+    #[tokio::test]
+    async fn the_systems_clock_shows_the_time_of_day_and_wakes_when_it_should() {
+        let clock = Clock::system();
+        let begun = clock.now();
+        assert!(clock.unix_ms().abs_diff(unix_ms()) < 1_000);
+        assert!(clock.unix_at(begun).0.abs_diff(begun.as_millis()) < 1_000);
+        clock.sleep(Duration::from_millis(20)).await;
+        let slept = clock.now().since(begun);
+        assert!((Duration::from_millis(20)..Duration::from_secs(10)).contains(&slept), "{slept:?}");
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ impl SessionCache {
             state.put(*hash, entry);
         }
         let entry = state.new.get_mut(hash)?;
-        let seen_long_ago = now_ms.saturating_sub(entry.seen_ms) >= SEEN_EVERY_MS;
+        let seen_long_ago = now_ms.abs_diff(entry.seen_ms) >= SEEN_EVERY_MS;
         if seen_long_ago {
             entry.seen_ms = now_ms;
         }

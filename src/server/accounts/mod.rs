@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod data;
+pub mod interaction;
 pub mod login;
 pub mod password;
 pub mod refusal;

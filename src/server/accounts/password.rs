@@ -50,20 +50,28 @@ impl Default for Passwords {
     }
 }
 
+/// Whether this may be a password.
+///
+/// # Errors
+/// [`Refusal::WeakPassword`] when it is empty, [`Refusal::InvalidParam`] when it is too long.
+pub fn check_password(password: &str) -> Result<(), Refusal> {
+    if password.is_empty() {
+        return Err(Refusal::WeakPassword("the password is empty"));
+    }
+    if password.len() > MAX_PASSWORD {
+        let error = format!("the password is longer than {MAX_PASSWORD} bytes");
+        return Err(Refusal::InvalidParam(error.into()));
+    }
+    Ok(())
+}
+
 impl Passwords {
     /// Hashes a new password, with a salt of its own, into a PHC string.
     ///
     /// # Errors
     /// `M_WEAK_PASSWORD` when it is empty, `M_INVALID_PARAM` when it is too long, 429 when too many wait.
     pub async fn hash(&self, password: String) -> Result<String, Refusal> {
-        if password.is_empty() {
-            return Err(Refusal::WeakPassword("the password is empty"));
-        }
-        if password.len() > MAX_PASSWORD {
-            return Err(Refusal::InvalidParam(
-                format!("the password is longer than {MAX_PASSWORD} bytes").into(),
-            ));
-        }
+        check_password(&password)?;
         self.run(move |memory| memory.hash(&password)).await?.map_err(internal)
     }
 

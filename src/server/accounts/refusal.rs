@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use crate::server::{
     finish::Interrupted,
     profile::TooLong,
-    store::{AccountDataError, StoreError},
+    store::{AccountDataError, NotProven, StoreError},
 };
 
 /// Why an account does not do what was asked. Nothing was changed.
@@ -26,6 +26,9 @@ pub enum Refusal {
     /// Too many passwords are being looked at: come again after this time.
     #[error("too many passwords at once: come again in {} s", .0.as_secs())]
     Busy(Duration),
+    /// What was checked holds no longer: the password was changed, or the account closed.
+    #[error("the password was changed meanwhile")]
+    Outdated,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,6 +43,15 @@ impl From<AccountDataError> for Refusal {
             AccountDataError::TooLarge => Self::TooLarge("this piece of account data is too large"),
             AccountDataError::Full => Self::TooLarge("there is too much account data"),
             AccountDataError::Store(e) => Self::Store(e),
+        }
+    }
+}
+
+impl From<NotProven> for Refusal {
+    fn from(e: NotProven) -> Self {
+        match e {
+            NotProven::Outdated => Self::Outdated,
+            NotProven::Store(e) => Self::Store(e),
         }
     }
 }

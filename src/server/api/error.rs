@@ -16,7 +16,7 @@ use crate::server::{
     presence,
     profile::TooLong,
     rooms,
-    store::{AccountDataError, AddFilterError, StoreError},
+    store::{AccountDataError, AddFilterError, NotProven, StoreError},
     stream,
 };
 
@@ -152,9 +152,16 @@ impl From<accounts::refusal::Refusal> for ApiError {
             Refusal::WeakPassword(why) => Self::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", why),
             Refusal::TooLarge(why) => Self::too_large(why),
             Refusal::Busy(wait) => Self::limit_exceeded(wait),
+            Refusal::Outdated => Self::forbidden(refusal.to_string()),
             Refusal::Store(e) => e.into(),
             Refusal::Internal(e) => Self::internal(e),
         }
+    }
+}
+
+impl From<NotProven> for ApiError {
+    fn from(e: NotProven) -> Self {
+        accounts::refusal::Refusal::from(e).into()
     }
 }
 
@@ -242,6 +249,7 @@ impl From<app::refusal::Refusal> for ApiError {
         match refusal {
             Refusal::Rooms(refusal) => refusal.into(),
             Refusal::Contacts(refusal) => refusal.into(),
+            Refusal::Outdated => NotProven::Outdated.into(),
             Refusal::Store(e) => e.into(),
             Refusal::Interrupted(e) => e.into(),
         }

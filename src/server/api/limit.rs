@@ -52,7 +52,7 @@ fn pass(
 ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
     let origin = Origin::of(peer, request.headers());
-    let now_ms = app.unix_ms();
+    let now_ms = app.now().as_millis();
     let counted = match &credentials {
         Credentials::Known(_) if is_counted_elsewhere(&request) => Ok(()),
         Credentials::Known(session) => app.limits.user(&session.user, now_ms),
@@ -88,7 +88,7 @@ fn client_of(credentials: &Credentials, origin: Origin) -> String {
 pub async fn count_stranger(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
     let origin = Origin::of(peer, request.headers());
-    match app.limits.address(origin, app.unix_ms()) {
+    match app.limits.address(origin, app.now().as_millis()) {
         Ok(()) => {
             request.extensions_mut().insert(origin);
             next.run(request).await

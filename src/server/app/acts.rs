@@ -7,7 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use super::{parts::App, refusal::Refusal};
 use crate::{
     core::presence::State,
-    server::{change::position::LivePosition, finish::finish, profile::ProfileField, rooms},
+    server::{change::position::LivePosition, finish::finish, profile::ProfileField, rooms, store::Proof},
 };
 
 impl App {
@@ -33,14 +33,19 @@ impl App {
     /// logged out. Once begun it is brought to its end even if the caller goes away.
     ///
     /// # Errors
-    /// That of the step that failed; those before it are done, and asking again does the rest.
-    pub async fn deactivate(self: &Arc<Self>, user: OwnedUserId) -> Result<(), Refusal> {
+    /// [`Refusal::Outdated`] when `proof` holds no longer: then nothing has happened. Else that of the step that
+    /// failed; those before it are done, and asking again does the rest.
+    pub async fn deactivate(self: &Arc<Self>, proof: Proof) -> Result<(), Refusal> {
         let app = Arc::clone(self);
         finish(async move {
+            let user = proof.user.clone();
+            app.store.check_proof(proof).await?;
             app.rooms.leave_everything(&user).await?;
             app.contacts.close(&user).await?;
             app.store.deactivate(user.clone()).await?;
-            app.accounts.log_out_all(&user, None).await?;
+            // What the user's devices did until they were logged out, beside the first two steps.
+            app.rooms.leave_everything(&user).await?;
+            app.contacts.close(&user).await?;
             Ok(())
         })
         .await

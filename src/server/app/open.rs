@@ -38,7 +38,7 @@ impl App {
         let metrics = Arc::default();
         let federation = match config.federation.listen {
             Some(_) => {
-                let epoch = store.next_epoch(clock.now().to_unix()).await.map_err(damaged)?;
+                let epoch = store.next_epoch(clock.unix()).await.map_err(damaged)?;
                 Some(Arc::new(Federation::new(
                     &config,
                     epoch,

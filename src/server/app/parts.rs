@@ -82,12 +82,12 @@ impl App {
         name
     }
 
-    /// The instant, as the core counts: Unix time that never runs backwards.
+    /// The instant, as the core counts, which never runs backwards.
     pub fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    /// Milliseconds since the Unix epoch, that never run backwards while the server runs.
+    /// Milliseconds since the Unix epoch, as the system's clock is set: for what people are told and what is stored.
     pub fn unix_ms(&self) -> u64 {
         self.clock.unix_ms()
     }

@@ -1,6 +1,11 @@
 //! Why an act of several services was not brought to its end.
 
-use crate::server::{contacts, finish::Interrupted, rooms, store::StoreError};
+use crate::server::{
+    contacts,
+    finish::Interrupted,
+    rooms,
+    store::{NotProven, StoreError},
+};
 
 /// The refusal of the step that failed.
 #[derive(Debug)]
@@ -9,6 +14,8 @@ pub enum Refusal {
     Rooms(rooms::Refusal),
     /// On the presence lists.
     Contacts(contacts::refusal::Refusal),
+    /// What was checked holds no longer.
+    Outdated,
     /// In the store.
     Store(StoreError),
     /// It was interrupted.
@@ -30,6 +37,15 @@ impl From<contacts::refusal::Refusal> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(e: StoreError) -> Self {
         Self::Store(e)
+    }
+}
+
+impl From<NotProven> for Refusal {
+    fn from(e: NotProven) -> Self {
+        match e {
+            NotProven::Outdated => Self::Outdated,
+            NotProven::Store(e) => Self::Store(e),
+        }
     }
 }
 

@@ -170,7 +170,7 @@ impl Delivery {
         }
         let body = Body {
             origin: &self.own,
-            origin_server_ts: self.clock.now().to_unix(),
+            origin_server_ts: self.clock.unix(),
             pdus: [],
             edus: transaction.edus.iter().map(BodyEdu::from).collect(),
         };

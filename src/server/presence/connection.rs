@@ -101,7 +101,7 @@ impl Presence {
     }
 
     fn count(&self, user: &OwnedUserId) -> Result<(), Duration> {
-        self.limits.presence(user, self.clock.unix_ms())
+        self.limits.presence(user, self.clock.now().as_millis())
     }
 
     async fn apply(&self, user: &OwnedUserId, said: Said) -> Result<(), StoreError> {

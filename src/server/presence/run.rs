@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::engine::Presence;
-use crate::server::store::StoreError;
+use crate::{
+    core::{presence::Record, time::Instant},
+    server::store::StoreError,
+};
 
 /// How long after a failed write the next one is tried.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,7 +47,12 @@ impl Presence {
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (records, upto) = self.unwritten();
         if !records.is_empty() {
-            let rows = records.iter().map(|(_, user, record)| ((**user).clone(), record.clone())).collect();
+            // The engine counts from the server's start; what is kept is read by a later one.
+            let row = |record: &Record| {
+                let last_seen = record.last_seen.map(|at| self.clock.unix_at(Instant::from_unix(at)));
+                Record { last_seen, ..record.clone() }
+            };
+            let rows = records.iter().map(|(_, user, record)| ((**user).clone(), row(record))).collect();
             if let Err(e) = self.store.put_presence(rows).await {
                 self.take_back(records);
                 return Err(e);

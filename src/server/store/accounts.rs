@@ -1,12 +1,13 @@
 //! Accounts and profiles.
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, ffi, params};
 
 use super::{
     database::Store,
     devices::{self, NewDevice},
     error::StoreError,
+    proof::{NotProven, Proof},
 };
 use crate::server::{
     change::feed::Change,
@@ -70,17 +71,37 @@ impl Store {
         .await
     }
 
-    /// Replaces the password.
-    pub async fn set_password(&self, user: OwnedUserId, hash: String) -> Result<(), StoreError> {
+    /// Whether what was checked still holds.
+    ///
+    /// # Errors
+    /// [`NotProven::Outdated`] when it does not.
+    pub async fn check_proof(&self, proof: Proof) -> Result<(), NotProven> {
+        self.read(|c| Ok(proof.check(c))).await?
+    }
+
+    /// Replaces the password and, with `log_out_but`, removes every other device with the same stroke.
+    ///
+    /// # Errors
+    /// [`NotProven::Outdated`] when there is another password by now.
+    pub async fn set_password(
+        &self,
+        proof: Proof,
+        hash: String,
+        log_out_but: Option<OwnedDeviceId>,
+    ) -> Result<(), NotProven> {
         self.write(move |c| {
+            proof.check(c)?;
             c.prepare_cached("UPDATE users SET password_hash = ?2 WHERE user_id = ?1")?
-                .execute(params![user.as_str(), hash])?;
+                .execute(params![proof.user.as_str(), hash])?;
+            if log_out_but.is_some() {
+                devices::remove_all(c, &proof.user, log_out_but.as_deref())?;
+            }
             Ok(())
         })
         .await
     }
 
-    /// Closes an account for good: no password, no profile. Its name stays taken.
+    /// Closes an account for good: no password, no profile, no device. Its name stays taken.
     pub async fn deactivate(&self, user: OwnedUserId) -> Result<(), StoreError> {
         self.write(move |c| {
             c.prepare_cached(
@@ -88,6 +109,7 @@ impl Store {
                  WHERE user_id = ?1",
             )?
             .execute([user.as_str()])?;
+            devices::remove_all(c, &user, None)?;
             Ok(())
         })
         .await

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use ruma::{DeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{database::Store, error::StoreError, log::advance, tx::Tx};
+use super::{
+    database::Store,
+    error::StoreError,
+    log::advance,
+    proof::{NotProven, Proof},
+    tx::Tx,
+};
 use crate::server::{
     change::{feed::Change, position::LogPosition},
     session::Session,
@@ -183,12 +189,17 @@ impl Store {
     }
 
     /// Replaces the given cross-signing keys: pairs of usage and JSON.
+    ///
+    /// # Errors
+    /// [`NotProven::Outdated`] when a proof is given that holds no longer.
     pub async fn set_cross_signing_keys(
         &self,
         user: OwnedUserId,
         keys: Vec<(&'static str, String)>,
-    ) -> Result<(), StoreError> {
+        proof: Option<Proof>,
+    ) -> Result<(), NotProven> {
         self.write(move |c| {
+            proof.map_or(Ok(()), |proof| proof.check(c))?;
             for (usage, key) in keys {
                 c.prepare_cached("INSERT OR REPLACE INTO cross_signing_keys VALUES (?1, ?2, ?3)")?
                     .execute(params![user.as_str(), usage, key])?;

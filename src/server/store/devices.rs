@@ -3,7 +3,14 @@
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{database::Store, device_keys::note_change, error::StoreError, to_device, tx::Tx};
+use super::{
+    database::Store,
+    device_keys::note_change,
+    error::StoreError,
+    proof::{NotProven, Proof},
+    to_device,
+    tx::Tx,
+};
 use crate::server::{
     change::feed::Change,
     session::{Session, TokenHash},
@@ -53,22 +60,28 @@ impl Store {
         .transpose()
     }
 
-    /// Stores a device that logged in. One of the same identifier keeps its name and gets the new token; of too
+    /// Stores a device that logged in, of the user who proved to be it. One of the same identifier keeps its name and gets the new token; of too
     /// many, the one that was seen longest ago goes.
-    pub async fn add_device(&self, user: OwnedUserId, device: NewDevice) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`NotProven::Outdated`] when the user has another password by now, or is gone.
+    pub async fn add_device(&self, proof: Proof, device: NewDevice) -> Result<(), NotProven> {
         self.write(move |c| {
+            proof.check(c)?;
+            let user = proof.user;
             let own_token = c
                 .prepare_cached("SELECT token_hash FROM devices WHERE user_id = ?1 AND device_id = ?2")?
                 .query_row([user.as_str(), device.id.as_str()], |row| row.get(0).map(TokenHash))
                 .optional()?;
             insert(c, &user, &device)?;
             match own_token {
-                Some(token) => end(c, &user, vec![token], Vec::new()),
+                Some(token) => end(c, &user, vec![token], Vec::new())?,
                 None => {
                     let removed = displace(c, &user, &device.id)?;
-                    gone(c, &user, removed)
+                    gone(c, &user, removed)?;
                 }
             }
+            Ok(())
         })
         .await
     }
@@ -112,12 +125,17 @@ impl Store {
     }
 
     /// Removes the named devices, those of them that exist; answers how many did.
+    ///
+    /// # Errors
+    /// [`NotProven::Outdated`] when a proof is given that no longer holds.
     pub async fn remove_devices(
         &self,
         user: OwnedUserId,
         ids: Vec<OwnedDeviceId>,
-    ) -> Result<usize, StoreError> {
+        proof: Option<Proof>,
+    ) -> Result<usize, NotProven> {
         self.write(move |c| {
+            proof.map_or(Ok(()), |proof| proof.check(c))?;
             let mut removed = Vec::new();
             for id in ids {
                 removed.extend(remove(c, &user, &id)?);
@@ -129,24 +147,9 @@ impl Store {
         .await
     }
 
-    /// Removes every device of `user`, but for the one to keep; answers how many there were.
-    pub async fn remove_all_devices(
-        &self,
-        user: OwnedUserId,
-        keep: Option<OwnedDeviceId>,
-    ) -> Result<usize, StoreError> {
-        self.write(move |c| {
-            let removed: Vec<_> = c
-                .prepare_cached(
-                    "DELETE FROM devices WHERE user_id = ?1 AND device_id IS NOT ?2 RETURNING device_id, token_hash",
-                )?
-                .query_map(params![user.as_str(), keep.as_ref().map(|id| id.as_str())], removed_device)?
-                .collect::<rusqlite::Result<_>>()?;
-            let count = removed.len();
-            gone(c, &user, removed)?;
-            Ok(count)
-        })
-        .await
+    /// Removes every device of `user`; answers how many there were.
+    pub async fn remove_all_devices(&self, user: OwnedUserId) -> Result<usize, StoreError> {
+        self.write(move |c| remove_all(c, &user, None)).await
     }
 
     /// Writes down some time soon that a device was seen; is passed over when the writer is busy.
@@ -173,6 +176,19 @@ pub(super) fn insert(c: &Connection, user: &UserId, device: &NewDevice) -> rusql
         device.seen_ms.cast_signed()
     ])?;
     Ok(())
+}
+
+/// Removes every device of `user`, but for the one to keep; answers how many there were.
+pub(super) fn remove_all(c: &Tx<'_>, user: &UserId, keep: Option<&DeviceId>) -> Result<usize, StoreError> {
+    let removed: Vec<_> = c
+        .prepare_cached(
+            "DELETE FROM devices WHERE user_id = ?1 AND device_id IS NOT ?2 RETURNING device_id, token_hash",
+        )?
+        .query_map(params![user.as_str(), keep.map(DeviceId::as_str)], removed_device)?
+        .collect::<rusqlite::Result<_>>()?;
+    let count = removed.len();
+    gone(c, user, removed)?;
+    Ok(count)
 }
 
 /// Removes the devices seen longest ago, until `user` has no more than allowed.

@@ -25,6 +25,7 @@ mod log;
 mod members;
 mod open;
 mod presence;
+mod proof;
 mod receipts;
 mod recent_state;
 mod rooms;
@@ -54,6 +55,7 @@ pub use self::{
     filters::{AddFilterError, MAX_FILTERS},
     members::MembershipRow,
     open::{Access, OpenError},
+    proof::{NotProven, Proof},
     receipts::Receipt,
     rooms::{Extremity, RoomRow},
     steps::{NewEvent, NotCommitted, Placed, RoomChange},

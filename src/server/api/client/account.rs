@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State};
 use ruma::api::client::account::{change_password, deactivate, get_3pids};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::uia::{Auth, Refusal, Stage, authenticate};
+use super::uia::{Interactive, Refusal, authenticate_user};
 use crate::server::{
     api::{error::ApiError, extract::Json, ruma_route::RumaRoute},
     app::App,
@@ -29,7 +29,6 @@ struct ChangePassword {
     new_password: String,
     #[serde(default = "yes")]
     logout_devices: bool,
-    auth: Option<Auth>,
 }
 
 fn yes() -> bool {
@@ -41,21 +40,14 @@ async fn change_password(
     State(app): State<Arc<App>>,
     session: Session,
     origin: Origin,
-    Json(request): Json<ChangePassword>,
+    request: Interactive<ChangePassword>,
 ) -> Result<Json<Value>, Refusal> {
-    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
-    let hash = app.accounts.passwords.hash(request.new_password).await?;
-    app.store.set_password(session.user.clone(), hash).await?;
-    if request.logout_devices {
-        app.accounts.log_out_all(&session.user, Some(&session.device)).await?;
-    }
+    let proof = authenticate_user(&app, &request, &session, origin).await?;
+    let ChangePassword { new_password, logout_devices } = request.parameters;
+    let hash = app.accounts.passwords.hash(new_password).await?;
+    app.store.set_password(proof, hash, logout_devices.then_some(session.device)).await?;
     tracing::info!("a password was changed");
     Ok(Json(json!({})))
-}
-
-#[derive(Deserialize)]
-struct Deactivate {
-    auth: Option<Auth>,
 }
 
 /// `POST /_matrix/client/v3/account/deactivate`
@@ -63,10 +55,10 @@ async fn deactivate(
     State(app): State<Arc<App>>,
     session: Session,
     origin: Origin,
-    Json(request): Json<Deactivate>,
+    request: Interactive<IgnoredAny>,
 ) -> Result<Json<Value>, Refusal> {
-    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
-    app.deactivate(session.user).await.map_err(ApiError::from)?;
+    let proof = authenticate_user(&app, &request, &session, origin).await?;
+    app.deactivate(proof).await.map_err(ApiError::from)?;
     tracing::info!("an account was deactivated");
     Ok(Json(json!({ "id_server_unbind_result": "no-support" })))
 }

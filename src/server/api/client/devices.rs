@@ -7,10 +7,10 @@ use ruma::{
     OwnedDeviceId,
     api::client::device::{delete_device, delete_devices, get_device, get_devices, update_device},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::uia::{Auth, Refusal, Stage, authenticate};
+use super::uia::{Interactive, Refusal, authenticate_user};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -39,6 +39,8 @@ fn wire(device: &Device) -> Value {
         "device_id": device.id,
         "display_name": device.display_name,
         "last_seen_ts": device.last_seen_ms,
+        // Addresses are not kept.
+        "last_seen_ip": null,
     })
 }
 
@@ -82,28 +84,22 @@ async fn rename(
     if exists { Ok(Json(json!({}))) } else { Err(no_such_device()) }
 }
 
-#[derive(Deserialize)]
-struct Delete {
-    auth: Option<Auth>,
-}
-
 /// `DELETE /_matrix/client/v3/devices/{deviceId}`
 async fn delete(
     State(app): State<Arc<App>>,
     session: Session,
     origin: Origin,
     Path(id): Path<OwnedDeviceId>,
-    Json(request): Json<Delete>,
+    request: Interactive<IgnoredAny>,
 ) -> Result<Json<Value>, Refusal> {
-    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
-    app.accounts.log_out(&session.user, vec![id]).await?;
+    let proof = authenticate_user(&app, &request, &session, origin).await?;
+    app.accounts.log_out(&session.user, vec![id], Some(proof)).await?;
     Ok(Json(json!({})))
 }
 
 #[derive(Deserialize)]
 struct DeleteMany {
     devices: Vec<OwnedDeviceId>,
-    auth: Option<Auth>,
 }
 
 /// `POST /_matrix/client/v3/delete_devices`
@@ -111,9 +107,9 @@ async fn delete_many(
     State(app): State<Arc<App>>,
     session: Session,
     origin: Origin,
-    Json(request): Json<DeleteMany>,
+    request: Interactive<DeleteMany>,
 ) -> Result<Json<Value>, Refusal> {
-    authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
-    app.accounts.log_out(&session.user, request.devices).await?;
+    let proof = authenticate_user(&app, &request, &session, origin).await?;
+    app.accounts.log_out(&session.user, request.parameters.devices, Some(proof)).await?;
     Ok(Json(json!({})))
 }

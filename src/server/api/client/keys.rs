@@ -14,7 +14,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::uia::{Auth, Refusal, Stage, authenticate};
+use super::uia::{Interactive, Refusal, authenticate_user};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -227,25 +227,17 @@ async fn changes(
     Ok(Json(json!({ "changed": changed, "left": [] })))
 }
 
-/// The body of an upload of cross-signing keys. No `Debug`: it may carry a password.
-#[derive(Deserialize)]
-struct UploadCrossSigning {
-    auth: Option<Auth>,
-    #[serde(flatten)]
-    keys: BTreeMap<String, Value>,
-}
-
 /// `POST /_matrix/client/v3/keys/device_signing/upload`: the first ones without further ado, a
 /// replacement with the password.
 async fn upload_cross_signing(
     State(app): State<Arc<App>>,
     session: Session,
     origin: Origin,
-    Json(mut request): Json<UploadCrossSigning>,
+    mut request: Interactive<BTreeMap<String, Value>>,
 ) -> Result<Json<Value>, Refusal> {
     let mut keys = Vec::new();
     for (name, usage) in CROSS_SIGNING {
-        let Some(key) = request.keys.remove(name) else { continue };
+        let Some(key) = request.parameters.remove(name) else { continue };
         let usages = key.get("usage").and_then(Value::as_array);
         let fits = key.get("user_id").and_then(Value::as_str) == Some(session.user.as_str())
             && usages.is_some_and(|usages| usages.iter().any(|u| u == usage))
@@ -260,12 +252,13 @@ async fn upload_cross_signing(
     if same {
         return Ok(Json(json!({})));
     }
+    let mut proof = None;
     if stored.contains_key("master") {
-        authenticate(&app, Stage::Password, request.auth, Some(&session.user), origin).await?;
+        proof = Some(authenticate_user(&app, &request, &session, origin).await?);
     } else if !keys.iter().any(|(usage, _)| *usage == "master") {
         return Err(ApiError::missing_param("master_key comes first").into());
     }
-    app.store.set_cross_signing_keys(session.user, keys).await?;
+    app.store.set_cross_signing_keys(session.user, keys, proof).await?;
     Ok(Json(json!({})))
 }
 

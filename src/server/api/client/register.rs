@@ -10,9 +10,14 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::uia::{Auth, Refusal, Stage, authenticate, is_registration_token};
+use super::uia::{Interactive, Refusal, Stage, authenticate_stranger, is_registration_token};
 use crate::server::{
-    accounts::username::{random_username, username},
+    accounts::{
+        interaction::{Progress, Registered, Wanted},
+        login::check_device,
+        password::check_password,
+        username::{random_username, username},
+    },
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Query},
@@ -21,7 +26,7 @@ use crate::server::{
     app::App,
     config::Registration,
     limits::Origin,
-    store::{CreateUserError, NewUser},
+    store::{CreateUserError, NewUser, Proof},
 };
 
 /// The routes of this module.
@@ -33,23 +38,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 #[derive(Deserialize)]
-struct Register {
-    username: Option<String>,
-    password: Option<String>,
-    device_id: Option<OwnedDeviceId>,
-    initial_device_display_name: Option<String>,
-    #[serde(default)]
-    inhibit_login: bool,
-    auth: Option<Auth>,
-}
-
-#[derive(Deserialize)]
 struct Kind {
     kind: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Registered {
+struct Answer {
     user_id: OwnedUserId,
     home_server: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,8 +57,8 @@ async fn register(
     State(app): State<Arc<App>>,
     origin: Origin,
     Query(kind): Query<Kind>,
-    Json(request): Json<Register>,
-) -> Result<Json<Registered>, Refusal> {
+    request: Interactive<Wanted>,
+) -> Result<Json<Answer>, Refusal> {
     match kind.kind.as_deref() {
         None | Some("user") => {}
         Some("guest") => {
@@ -78,28 +72,78 @@ async fn register(
         Registration::Token => Stage::RegistrationToken,
         Registration::Closed => return Err(ApiError::forbidden("registration is closed").into()),
     };
-    let user = match &request.username {
+    let request = request.remembered();
+    // One request at a time finishes a session: of two that come at once, both are answered with the same account.
+    let turn = request.session().and_then(|name| app.accounts.interactions.turn(name));
+    let _turn = match &turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
+    let wanted = match request.known(&app)? {
+        Some(known) => match known.progress {
+            Progress::Registered(registered) => return Ok(Json(again(&app, registered).await?)),
+            Progress::Begun | Progress::Passed => request.parameters.clone().or(known.wanted),
+        },
+        None if request.session().is_some() && request.parameters == Wanted::default() => {
+            return Err(ApiError::unknown("this session is not known: begin again").into());
+        }
+        None => request.parameters.clone(),
+    };
+    check_device(wanted.device_id.as_deref(), wanted.initial_device_display_name.as_deref())?;
+    if let Some(password) = &wanted.password {
+        check_password(password)?;
+    }
+    let user = match &wanted.username {
         Some(name) => free_username(&app, name).await?,
         None => username(&random_username(), app.server_name())?,
     };
-    authenticate(&app, stage, request.auth, None, origin).await?;
-    let (device, token) = if request.inhibit_login {
+    authenticate_stranger(&app, &request, stage, wanted.clone(), origin)?;
+    let (registered, answer) = create(&app, user, wanted).await?;
+    if let Some(session) = request.session() {
+        app.accounts.interactions.advance(app.now(), session, Progress::Registered(registered));
+    }
+    Ok(Json(answer))
+}
+
+/// Makes the account, and logs its first device in, if one is wanted.
+async fn create(app: &App, user: OwnedUserId, wanted: Wanted) -> ApiResult<(Registered, Answer)> {
+    let (device, token) = if wanted.inhibit_login == Some(true) {
         (None, None)
     } else {
         let (device, token) =
-            app.accounts.new_device(request.device_id, request.initial_device_display_name)?;
+            app.accounts.new_device(wanted.device_id, wanted.initial_device_display_name)?;
         (Some(device), Some(token.as_str().to_owned()))
     };
-    let password_hash = match request.password {
+    let password_hash = match wanted.password {
         Some(password) => Some(app.accounts.passwords.hash(password).await?),
         None => None,
     };
     let device_id = device.as_ref().map(|device| device.id.clone());
+    let registered =
+        Registered { user: user.clone(), password_hash: password_hash.clone(), device: device_id.clone() };
     let created = NewUser { id: user.clone(), password_hash, created_ms: app.unix_ms(), device };
-    app.store.create_user(created).await.map_err(ApiError::from)?;
+    app.store.create_user(created).await?;
     tracing::debug!(%user, "registered");
     let home_server = app.server_name().to_string();
-    Ok(Json(Registered { user_id: user, home_server, access_token: token, device_id }))
+    Ok((registered, Answer { user_id: user, home_server, access_token: token, device_id }))
+}
+
+/// The answer to a client that did not get the first one: the same account and device, with a new token.
+async fn again(app: &App, registered: Registered) -> ApiResult<Answer> {
+    let Registered { user, password_hash, device } = registered;
+    let proof = Proof { user: user.clone(), password_hash };
+    let home_server = app.server_name().to_string();
+    let (access_token, device_id) = match device {
+        Some(device) => {
+            let logged_in = app.accounts.log_in(proof, Some(device), None).await?;
+            (Some(logged_in.token.as_str().to_owned()), Some(logged_in.device))
+        }
+        None => {
+            app.store.check_proof(proof).await?;
+            (None, None)
+        }
+    };
+    Ok(Answer { user_id: user, home_server, access_token, device_id })
 }
 
 /// The identifier for `name`, unless it is taken.

@@ -68,18 +68,15 @@ async fn login(
     let named = named_user(request.identifier.as_ref(), request.user.as_deref())
         .ok_or_else(|| ApiError::missing_param("identifier must be of type m.id.user and name a user"))?;
     let user = local_user(&app, named)?;
-    app.limits.login(user.as_str(), origin, app.unix_ms())?;
+    app.limits.login(user.as_str(), origin, app.now().as_millis())?;
     let login = app.store.login(&user).await?;
     if login.as_ref().is_some_and(|login| login.deactivated) {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", "this account was closed"));
     }
-    let stored = login.and_then(|login| login.password_hash);
-    if !app.accounts.passwords.verify(password, stored).await? {
-        return Err(wrong_credentials());
-    }
+    let proof = app.accounts.check_password(&user, password).await?.ok_or_else(wrong_credentials)?;
     app.limits.login_succeeded(user.as_str(), origin);
     let logged_in =
-        app.accounts.log_in(&user, request.device_id, request.initial_device_display_name).await?;
+        app.accounts.log_in(proof, request.device_id, request.initial_device_display_name).await?;
     Ok(Json(json!({
         "user_id": user,
         "access_token": logged_in.token.as_str(),
@@ -104,13 +101,13 @@ fn wrong_credentials() -> ApiError {
 
 /// `POST /_matrix/client/v3/logout`
 async fn logout(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    app.accounts.log_out(&session.user, vec![session.device]).await?;
+    app.accounts.log_out(&session.user, vec![session.device], None).await?;
     Ok(Json(json!({})))
 }
 
 /// `POST /_matrix/client/v3/logout/all`
 async fn logout_all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    app.accounts.log_out_all(&session.user, None).await?;
+    app.accounts.log_out_all(&session.user).await?;
     Ok(Json(json!({})))
 }
 

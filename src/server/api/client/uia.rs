@@ -1,24 +1,88 @@
 //! User-interactive authentication: what a client must show before it may do something grave.
 //!
-//! Every flow here has one stage, checked with the request that it allows; so nothing is kept
-//! between requests, and the `session` that clients send back is only a name.
+//! Every flow here has one stage, checked with the request that it allows. The `session` that clients send back holds
+//! for the request that began it and for no other; one that is not known (any longer) is begun anew.
 //! Matrix client-server API, "User-Interactive Authentication API".
 
+use std::sync::Arc;
+
 use axum::{
+    extract::{FromRequest, Request},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use ruma::UserId;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::server::{
-    accounts::username::username,
-    api::error::ApiError,
+    accounts::{
+        interaction::{Changed, Known, Operation, Progress, Wanted},
+        username::username,
+    },
+    api::{
+        error::{ApiError, ApiResult},
+        extract::{Credentials, Json, json_error},
+    },
     app::App,
     limits::Origin,
-    session::{TokenHash, random_device_id},
+    session::{Session, TokenHash},
+    store::Proof,
 };
+
+/// A request that needs authentication: its `auth`, and everything else as `T`.
+pub struct Interactive<T> {
+    /// The parameters.
+    pub parameters: T,
+    auth: Option<Auth>,
+    operation: Operation,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Interactive<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let session = match request.extensions().get::<Credentials>() {
+            Some(Credentials::Known(session)) => Some(session.clone()),
+            _ => None,
+        };
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let Json(mut body) = Json::<Map<String, Value>>::from_request(request, app).await?;
+        let auth = body.remove("auth").filter(|auth| !auth.is_null());
+        let auth = auth.map(serde_json::from_value).transpose().map_err(json_error)?;
+        // A map of JSON is sorted: the same parameters are the same bytes.
+        let hash = |body: &Map<_, _>| serde_json::to_vec(body).map(|bytes| Sha256::digest(bytes).into());
+        let parameters = Some(hash(&body).map_err(ApiError::internal)?);
+        let operation = Operation { method, path, session, parameters };
+        let parameters = serde_json::from_value(Value::Object(body)).map_err(json_error)?;
+        Ok(Self { parameters, auth, operation })
+    }
+}
+
+impl Interactive<Wanted> {
+    /// The same, with parameters that may be left out once they were sent.
+    pub fn remembered(mut self) -> Self {
+        self.operation.parameters = None;
+        self
+    }
+
+    /// The name of its session, if the client names one.
+    pub fn session(&self) -> Option<&str> {
+        self.auth.as_ref()?.session.as_deref()
+    }
+}
+
+impl<T> Interactive<T> {
+    /// What is known of its session.
+    ///
+    /// # Errors
+    /// 403 when that was begun for something else.
+    pub fn known(&self, app: &App) -> ApiResult<Option<Known>> {
+        let Some(name) = self.auth.as_ref().and_then(|auth| auth.session.as_deref()) else { return Ok(None) };
+        app.accounts.interactions.find(app.now(), name, &self.operation).map_err(ApiError::from)
+    }
+}
 
 /// The one stage of a flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +96,8 @@ pub enum Stage {
 }
 
 /// The `auth` object of a request. No `Debug`: it carries secrets.
-#[derive(Clone, Default, Deserialize)]
-pub struct Auth {
+#[derive(Deserialize)]
+struct Auth {
     #[serde(rename = "type")]
     kind: Option<String>,
     session: Option<String>,
@@ -45,7 +109,7 @@ pub struct Auth {
 }
 
 /// How a client names the account.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 pub struct Identifier {
     #[serde(rename = "type")]
     kind: String,
@@ -61,40 +125,128 @@ pub enum Refusal {
     Error(ApiError),
 }
 
-/// Checks the one stage `stage`; `Ok` when the client passed it.
+/// Checks the password of the user who sends a request; what shows it, for the write that it allows.
 ///
-/// `user` is the account whose password is asked for.
-pub async fn authenticate(
+/// # Errors
+/// The challenge, until the client has passed; 403 for a session of something else.
+pub async fn authenticate_user<T>(
     app: &App,
+    request: &Interactive<T>,
+    session: &Session,
+    origin: Origin,
+) -> Result<Proof, Refusal> {
+    let user = &session.user;
+    let attempt = Attempt::new(app, request, Stage::Password, Wanted::default())?;
+    if attempt.has_passed {
+        return Ok(app.accounts.current_proof(user).await?);
+    }
+    let auth = attempt.auth()?;
+    app.limits.login(user.as_str(), origin, app.now().as_millis())?;
+    let proof = match &auth.password {
+        Some(password) if auth.may_name(user) => app.accounts.check_password(user, password.clone()).await?,
+        _ => None,
+    };
+    let Some(proof) = proof else { return Err(attempt.failed()) };
+    app.limits.login_succeeded(user.as_str(), origin);
+    attempt.passed(Progress::Passed);
+    Ok(proof)
+}
+
+/// Checks what somebody without an account has to show, `stage`, to get the one that is `wanted`. The name of the
+/// session, if there is one.
+///
+/// # Errors
+/// The challenge, until the client has passed; 403 for a session of something else.
+pub fn authenticate_stranger(
+    app: &App,
+    request: &Interactive<Wanted>,
     stage: Stage,
-    auth: Option<Auth>,
-    user: Option<&UserId>,
+    wanted: Wanted,
     origin: Origin,
 ) -> Result<(), Refusal> {
-    let Some(auth) = auth else { return Err(challenge(stage, None, None)) };
-    let session = auth.session.clone();
-    let Some(kind) = &auth.kind else { return Err(challenge(stage, session, None)) };
-    if kind != stage.name() {
-        let refused = ApiError::new(StatusCode::UNAUTHORIZED, "M_UNRECOGNIZED", "not a stage of this flow");
-        return Err(challenge(stage, session, Some(refused)));
-    }
-    // Guesses are counted, for each account and for registration tokens; right ones are not.
-    let guessed = user.map_or("registration", UserId::as_str);
-    if stage != Stage::Dummy {
-        app.limits.login(guessed, origin, app.unix_ms())?;
-    }
-    let passed = match stage {
-        Stage::Dummy => true,
-        Stage::RegistrationToken => {
-            auth.token.as_deref().is_some_and(|token| is_registration_token(app, token))
+    let attempt = Attempt::new(app, request, stage, wanted)?;
+    let auth = attempt.auth()?;
+    if stage == Stage::RegistrationToken {
+        // Guesses are counted; right ones are not.
+        app.limits.login("registration", origin, app.now().as_millis())?;
+        if !auth.token.as_deref().is_some_and(|token| is_registration_token(app, token)) {
+            return Err(attempt.failed());
         }
-        Stage::Password => knows_password(app, auth, user).await?,
-    };
-    if passed {
-        app.limits.login_succeeded(guessed, origin);
-        Ok(())
-    } else {
-        Err(challenge(stage, session, Some(ApiError::forbidden(stage.refusal()))))
+        app.limits.login_succeeded("registration", origin);
+    }
+    Ok(())
+}
+
+/// One request on its way through a flow.
+struct Attempt<'a> {
+    app: &'a App,
+    operation: &'a Operation,
+    stage: Stage,
+    auth: Option<&'a Auth>,
+    /// The session that the client named, if it is known.
+    session: Option<&'a str>,
+    has_passed: bool,
+    wanted: Wanted,
+}
+
+impl<'a> Attempt<'a> {
+    fn new<T>(
+        app: &'a App,
+        request: &'a Interactive<T>,
+        stage: Stage,
+        wanted: Wanted,
+    ) -> Result<Self, Refusal> {
+        let known = request.known(app)?;
+        let (auth, operation) = (request.auth.as_ref(), &request.operation);
+        let session = auth.and_then(|auth| auth.session.as_deref()).filter(|_| known.is_some());
+        let has_passed = known.is_some_and(|known| matches!(known.progress, Progress::Passed));
+        Ok(Self { app, operation, stage, auth, session, has_passed, wanted })
+    }
+
+    /// What the client shows for this stage.
+    fn auth(&self) -> Result<&'a Auth, Refusal> {
+        match self.auth {
+            Some(auth) => match auth.kind.as_deref() {
+                None => Err(self.challenge(None)),
+                Some(kind) if kind == self.stage.name() => Ok(auth),
+                Some(_) => {
+                    let error = "not a stage of this flow";
+                    let error = ApiError::new(StatusCode::UNAUTHORIZED, "M_UNRECOGNIZED", error);
+                    Err(self.challenge(Some(error)))
+                }
+            },
+            None => Err(self.challenge(None)),
+        }
+    }
+
+    fn passed(&self, progress: Progress) {
+        if let Some(session) = self.session {
+            self.app.accounts.interactions.advance(self.app.now(), session, progress);
+        }
+    }
+
+    fn failed(&self) -> Refusal {
+        self.challenge(Some(ApiError::forbidden(self.stage.refusal())))
+    }
+
+    /// What the client has to do, in the session that it is in or in a new one.
+    fn challenge(&self, error: Option<ApiError>) -> Refusal {
+        let interactions = &self.app.accounts.interactions;
+        let session = match self.session {
+            Some(session) => {
+                interactions.remember(session, self.wanted.clone());
+                session.to_owned()
+            }
+            None => interactions.begin(self.app.now(), self.operation.clone(), self.wanted.clone()),
+        };
+        let flows = json!([{ "stages": [self.stage.name()] }]);
+        let mut body = json!({ "flows": flows, "params": {}, "session": session });
+        if let (Some(object), Some(error)) = (body.as_object_mut(), error) {
+            object.insert("completed".into(), json!([]));
+            object.insert("errcode".into(), error.errcode.into());
+            object.insert("error".into(), error.error.into());
+        }
+        Refusal::Challenge(body)
     }
 }
 
@@ -107,15 +259,11 @@ pub fn is_registration_token(app: &App, token: &str) -> bool {
         .is_some_and(|expected| TokenHash::of(token) == TokenHash::of(expected.as_str()))
 }
 
-async fn knows_password(app: &App, auth: Auth, user: Option<&UserId>) -> Result<bool, Refusal> {
-    let (Some(user), Some(password)) = (user, auth.password) else { return Ok(false) };
-    let named = named_user(auth.identifier.as_ref(), auth.user.as_deref());
-    // The identifier is optional where the access token already says who it is.
-    if named.is_some_and(|name| !is_name_of(name, user)) {
-        return Ok(false);
+impl Auth {
+    /// Whether it is about `user`. The identifier is optional where the access token already says who it is.
+    fn may_name(&self, user: &UserId) -> bool {
+        named_user(self.identifier.as_ref(), self.user.as_deref()).is_none_or(|name| is_name_of(name, user))
     }
-    let stored = app.store.login(user).await?.and_then(|login| login.password_hash);
-    Ok(app.accounts.passwords.verify(password, stored).await?)
 }
 
 /// The account a client names, by `identifier` or by the older `user`.
@@ -149,18 +297,6 @@ impl Stage {
     }
 }
 
-fn challenge(stage: Stage, session: Option<String>, error: Option<ApiError>) -> Refusal {
-    let session =
-        session.filter(|session| session.len() <= 64).unwrap_or_else(|| random_device_id().to_string());
-    let mut body = json!({ "flows": [{ "stages": [stage.name()] }], "params": {}, "session": session });
-    if let (Some(object), Some(error)) = (body.as_object_mut(), error) {
-        object.insert("completed".into(), json!([]));
-        object.insert("errcode".into(), error.errcode.into());
-        object.insert("error".into(), error.error.into());
-    }
-    Refusal::Challenge(body)
-}
-
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
@@ -176,5 +312,11 @@ where
 {
     fn from(e: E) -> Self {
         Self::Error(e.into())
+    }
+}
+
+impl From<Changed> for ApiError {
+    fn from(Changed: Changed) -> Self {
+        Self::forbidden("this session was begun for another request")
     }
 }

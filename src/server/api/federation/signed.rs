@@ -2,7 +2,7 @@
 //!
 //! Source: Matrix server-server API, "Request authentication".
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -15,9 +15,12 @@ use serde::de::DeserializeOwned;
 use crate::server::{
     api::{error::ApiError, extract::json_error},
     app::App,
-    federation::body::Share,
+    federation::{body::Share, keyring::KeyError},
     limits::Origin,
 };
+
+/// When to come again while too many servers are being asked for their keys.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// The sender of a request that proved itself, and what it sent.
 #[derive(Debug)]
@@ -59,9 +62,12 @@ impl FromRequest<Arc<App>> for Signed {
         }
         let keys = federation
             .keyring
-            .keys(&signature.origin, signature.key.as_str())
+            .keys(&signature.origin, signature.key.as_str(), parts.extensions.get::<Origin>().copied())
             .await
-            .map_err(|e| unauthorized(e.to_string()))?;
+            .map_err(|e| match &*e {
+                KeyError::Busy => ApiError::limit_exceeded(BUSY),
+                e => unauthorized(e.to_string()),
+            })?;
         let (body, share) = federation.bodies.read(body).await?;
         let request = axum::http::Request::from_parts(parts, &body[..]);
         signature
@@ -69,7 +75,7 @@ impl FromRequest<Arc<App>> for Signed {
             .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
         federation.handle_life_sign(&signature.origin);
         let origin = request.extensions().get::<Origin>().copied();
-        app.limits.server(&signature.origin, origin, app.unix_ms())?;
+        app.limits.server(&signature.origin, origin, app.now().as_millis())?;
         Ok(Self { origin: signature.origin, body, _share: share })
     }
 }

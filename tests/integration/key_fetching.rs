@@ -1,0 +1,86 @@
+//! What strangers can do to the fetching of another server's keys: nothing.
+
+use std::{io::Write, time::Duration};
+
+use ruma::OwnedServerName;
+
+use super::{
+    authority::Authority,
+    peer::{Peer, Request},
+    support::{Answer, until},
+};
+
+/// How long the peer takes to answer for its keys.
+const SLOW: Duration = Duration::from_millis(400);
+
+fn query(peer: &Peer, to: &OwnedServerName) -> Request {
+    let path = format!("/_matrix/federation/v1/query/profile?user_id=%40alice%3A{}", to.host());
+    peer.signed(to, "GET", &path, b"")
+}
+
+/// A request that names `victim`'s server, with a key that nobody has.
+fn forged(victim: &Peer, to: &OwnedServerName) -> Request {
+    let mut request = query(victim, to);
+    for (_, value) in &mut request.headers {
+        *value = value.replace("ed25519:1", "ed25519:unknown");
+    }
+    request
+}
+
+/// How often `peer` was asked for its keys.
+fn asked(peer: &Peer) -> usize {
+    peer.heard().iter().filter(|heard| heard.path == "/_matrix/key/v2/server").count()
+}
+
+/// The signature is good: there is only no such user.
+fn is_let_in(answer: &Answer) -> bool {
+    answer.status == 404 && answer.body["errcode"] == "M_NOT_FOUND"
+}
+
+#[test]
+fn who_names_a_server_and_goes_away_during_the_fetch_does_not_cut_it_off() {
+    let ca = Authority::new();
+    let (name, _server) = ca.trusting_server();
+    let victim = Peer::start(&ca, SLOW);
+    let request = forged(&victim, &name);
+    let mut stream = victim.connect(&name);
+    stream.write_all(&request.head(&name)).and_then(|()| stream.flush()).expect("is taken");
+    until("the fetch is under way", || asked(&victim) == 1);
+    drop(stream);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let requests: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| victim.send(&name, &query(&victim, &name)))).collect();
+        requests.into_iter().map(|request| request.join().expect("is answered")).collect()
+    });
+    assert!(answers.iter().all(is_let_in), "{answers:?}");
+    assert_eq!(asked(&victim), 1, "all of them share the answer");
+    // Nor does a key that nobody has, later: what is known holds, and is not asked for again at once.
+    victim.send(&name, &request).refused(401, "M_UNAUTHORIZED");
+    assert!(is_let_in(&victim.send(&name, &query(&victim, &name))));
+    assert_eq!(asked(&victim), 1);
+}
+
+#[test]
+fn who_names_many_servers_that_do_not_answer_does_not_keep_others_from_being_asked() {
+    let ca = Authority::new();
+    let (name, _server) = ca.trusting_server();
+    // Long enough for all of them to be under way at once.
+    let silent: Vec<_> = (0..80).map(|_| Peer::start(&ca, Duration::from_secs(600))).collect();
+    let mut held = Vec::new();
+    for peer in &silent {
+        let mut stream = peer.connect(&name);
+        stream.write_all(&query(peer, &name).head(&name)).and_then(|()| stream.flush()).expect("is taken");
+        held.push(stream);
+    }
+    let reached = || silent.iter().filter(|peer| asked(peer) > 0).count();
+    until("some are asked", || reached() >= 8);
+    let honest = Peer::start(&ca, Duration::ZERO);
+    let mut request = query(&honest, &name);
+    request.headers.push(("x-forwarded-for", "198.51.100.7".to_owned()));
+    let answer = honest.send(&name, &request);
+    assert!(is_let_in(&answer), "from another address: {}", answer.text);
+    assert_eq!(reached(), 8, "of those that one address names");
+    held.clear();
+    // Who names too many is told when to come again.
+    honest.send(&name, &query(&Peer::start(&ca, Duration::ZERO), &name)).refused(429, "M_LIMIT_EXCEEDED");
+}
