@@ -26,6 +26,7 @@ pub mod list;
 pub mod log;
 pub mod metrics;
 pub mod presence;
+pub mod private_file;
 pub mod profile;
 pub mod rooms;
 pub mod router;

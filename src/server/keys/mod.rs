@@ -5,7 +5,6 @@
 //! what it signed can be verified. Server-server API, "Retrieving server keys".
 
 mod error;
-mod file;
 mod retired;
 mod signer;
 mod version;

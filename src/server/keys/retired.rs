@@ -9,7 +9,8 @@ use ruma::{
     serde::{Base64, base64::Standard},
 };
 
-use super::{error::KeyFileError, file, version::is_version};
+use super::{error::KeyFileError, version::is_version};
+use crate::server::private_file;
 
 /// The file of replaced keys, in the data folder.
 pub(super) const FILE: &str = "signing.key.retired";
@@ -75,7 +76,7 @@ pub(super) fn read(data_dir: &Path) -> Result<Vec<Retired>, KeyFileError> {
 pub(super) fn write(data_dir: &Path, keys: &[Retired]) -> Result<(), KeyFileError> {
     let path = data_dir.join(FILE);
     let text: String = keys.iter().map(|key| format!("{key}\n")).collect();
-    file::write(&path, &text).map_err(|e| KeyFileError(path.clone(), e.to_string()))
+    private_file::write(&path, &text).map_err(|e| KeyFileError(path.clone(), e.to_string()))
 }
 
 /// Reads one line of the file.

@@ -12,10 +12,10 @@ use ruma::{
 
 use super::{
     error::KeyFileError,
-    file,
     retired::{self, Retired},
     version::is_version,
 };
+use crate::server::private_file;
 
 /// A PKCS#8 document of an ed25519 key up to where the seed of 32 bytes begins (RFC 8410).
 const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -89,7 +89,7 @@ impl Signer {
         for name in [FILE, retired::FILE] {
             let (from, to) = (data_dir.join(name), to.join(name));
             match std::fs::read_to_string(&from) {
-                Ok(text) => file::write(&to, &text).map_err(|e| KeyFileError(to, e.to_string()))?,
+                Ok(text) => private_file::write(&to, &text).map_err(|e| KeyFileError(to, e.to_string()))?,
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(KeyFileError(from, e.to_string())),
             }
@@ -100,7 +100,7 @@ impl Signer {
     /// Makes a key; it is on the disk, whole, before anything is signed with it.
     fn make(data_dir: &Path, server_name: &ServerName) -> Result<Self, KeyFileError> {
         let (path, line) = (data_dir.join(FILE), new_line());
-        file::write(&path, &line).map_err(|e| KeyFileError(path.clone(), e.to_string()))?;
+        private_file::write(&path, &line).map_err(|e| KeyFileError(path.clone(), e.to_string()))?;
         let key = parse(&line).expect("a line just made is one");
         Ok(Self { server_name: server_name.to_owned(), key, retired: Vec::new() })
     }
