@@ -1,8 +1,8 @@
 //! A copy of the database as it is at one moment, taken beside a running server or without one.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +12,14 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 
-use super::open::{FILE, OpenError, check, reader};
+use super::{
+    checked_file,
+    folder::{self, FILE},
+    mark::{self, Commits},
+    open::{check, reader},
+    refusal::OpenError,
+};
+use crate::server::private_file;
 
 /// How long a copy that found the database busy waits before it tries again, and how often it does.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,30 +52,35 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     let unreadable =
         |e: &dyn std::fmt::Display| BackupError::Source(OpenError::Access(source.clone(), e.to_string()));
     let from = reader(&source).map_err(|e| unreadable(&e))?;
+    // Before the database: what is noted later can be of later commits than this reads.
+    let noted = mark::read(&source).map_err(BackupError::Source)?;
     check(&from, &source).map_err(BackupError::Source)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(|e| cannot_write(&e))?;
-    if destination.exists() {
-        return Err(BackupError::Exists(destination));
+    let commits = Commits::of(&from).map_err(|e| unreadable(&e))?;
+    mark::compare(&source, noted, commits).map_err(BackupError::Source)?;
+    folder::make(to).map_err(|e| cannot_write(&e))?;
+    // A log that was left there would be read as the copy's.
+    for taken in [&destination, &folder::beside(&destination, "-wal")] {
+        if taken.exists() {
+            return Err(BackupError::Exists(taken.clone()));
+        }
     }
     // It has its name only when it is whole.
     let unfinished = Unfinished(to.join(format!("{FILE}.new")));
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished.0)
-        .map_err(|e| cannot_write(&e))?;
-    let mut copy = Connection::open(&unfinished.0).map_err(|e| cannot_write(&e))?;
+    unfinished.remove();
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(&unfinished.0).map_err(|e| cannot_write(&e))?;
+    let mut copy = checked_file::open_new(&unfinished.0).map_err(|e| cannot_write(&e))?;
     copy_all(&from, &mut copy).map_err(|e| cannot_write(&e))?;
     // One file, with nothing beside it that would have to be moved along.
     copy.pragma_update(None, "journal_mode", "DELETE").map_err(|e| cannot_write(&e))?;
+    // What is noted beside the original is not about the copy.
+    copy.execute("UPDATE log SET copy = random()", []).map_err(|e| cannot_write(&e))?;
     check(&copy, &unfinished.0).map_err(|e| cannot_write(&e))?;
     copy.close().map_err(|(_, e)| cannot_write(&e))?;
     let finish = || {
         File::open(&unfinished.0)?.sync_all()?;
         std::fs::rename(&unfinished.0, &destination)?;
-        File::open(to)?.sync_all()
+        private_file::sync_folder(&destination)
     };
     finish().map_err(|e| cannot_write(&e))
 }
@@ -93,6 +105,12 @@ struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Unfinished {
+    fn remove(&self) {
         if let Err(e) = std::fs::remove_file(&self.0)
             && e.kind() != std::io::ErrorKind::NotFound
         {

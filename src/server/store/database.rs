@@ -8,9 +8,10 @@ use rusqlite::Connection;
 
 use super::{
     error::StoreError,
-    log,
-    open::{self, Access, OpenError},
+    folder, log,
+    open::{self, Access, Prepared},
     recent_state::RecentState,
+    refusal::OpenError,
     tail::Tail,
     tx::Tx,
     writer::Writer,
@@ -29,7 +30,8 @@ pub struct Store {
     pub(super) writer: Writer,
     pub(super) tail: Arc<Tail>,
     pub(super) recent_state: RecentState,
-    readers: Mutex<Vec<Connection>>,
+    /// Idle ones; `None` when the store is closed.
+    readers: Mutex<Option<Vec<Connection>>>,
     path: std::path::PathBuf,
     /// Held as long as the store is open: one server per folder.
     lock: Mutex<Option<File>>,
@@ -48,25 +50,27 @@ impl Store {
         access: Access,
         feed: Arc<Feed>,
     ) -> Result<Self, OpenError> {
-        let path = data_dir.join(open::FILE);
-        let (connection, lock) = open::prepare(data_dir, &path, server_name, access)?;
+        let path = data_dir.join(folder::FILE);
+        let Prepared { connection, lock, mark } = open::prepare(data_dir, &path, server_name, access)?;
         let tail =
             Arc::new(Tail::starting_at(log::position(&connection).map_err(OpenError::unreadable(&path))?));
-        let writer = Writer::start(connection, Arc::clone(&tail), feed);
+        let writer = Writer::start(connection, mark, Arc::clone(&tail), feed);
         Ok(Self {
             writer,
             tail,
             recent_state: RecentState::default(),
-            readers: Mutex::default(),
+            readers: Mutex::new(Some(Vec::new())),
             path,
             lock: Mutex::new(lock),
         })
     }
 
-    /// Writes what is waiting and stops the writer. Later writes answer [`StoreError::Closed`].
+    /// Writes what is waiting and stops the writer; what is left is one whole file. Whoever asks later is answered
+    /// [`StoreError::Closed`].
     pub async fn close(&self) {
+        // Before the writer: whoever closes the database last makes one file of it.
+        self.readers.lock().take();
         self.writer.close().await;
-        self.readers.lock().clear();
         self.lock.lock().take();
     }
 
@@ -116,14 +120,15 @@ impl Store {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let idle = self.readers.lock().pop();
+        let idle = self.readers.lock().as_mut().ok_or(StoreError::Closed)?.pop();
         let connection = match idle {
             Some(connection) => connection,
             None => open::reader(&self.path)?,
         };
         let result = query(&connection);
-        let mut readers = self.readers.lock();
-        if readers.len() < READERS {
+        if let Some(readers) = self.readers.lock().as_mut()
+            && readers.len() < READERS
+        {
             readers.push(connection);
         }
         Ok(result?)

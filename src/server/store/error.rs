@@ -6,6 +6,12 @@ pub enum StoreError {
     /// The database said no.
     #[error("database: {0}")]
     Database(Box<dyn std::error::Error + Send + Sync>),
+    /// The disk did not take a batch of writes, of which this was one: none of them happened.
+    #[error("database: commit failed: {0}")]
+    Commit(String),
+    /// The disk did not take it. It holds in memory, and is tried again.
+    #[error("database: not on the disk yet")]
+    NotYet,
     /// The store is closing.
     #[error("the database is closing")]
     Closed,

@@ -10,8 +10,11 @@
 mod account_data;
 mod accounts;
 mod backup;
+mod checked_file;
 mod commit;
 mod contacts;
+#[cfg(test)]
+mod damage;
 mod database;
 mod device_keys;
 mod devices;
@@ -20,14 +23,18 @@ mod epoch;
 mod error;
 mod events;
 mod filters;
+mod folder;
+mod header;
 mod list_outbox;
 mod log;
+mod mark;
 mod members;
 mod open;
 mod presence;
 mod proof;
 mod receipts;
 mod recent_state;
+mod refusal;
 mod rooms;
 mod server_keys;
 mod state;
@@ -35,6 +42,7 @@ mod steps;
 mod tail;
 mod to_device;
 mod tx;
+mod write_ahead;
 mod writer;
 
 pub use self::{
@@ -54,9 +62,10 @@ pub use self::{
     events::Order,
     filters::{AddFilterError, MAX_FILTERS},
     members::MembershipRow,
-    open::{Access, OpenError},
+    open::Access,
     proof::{NotProven, Proof},
     receipts::Receipt,
+    refusal::OpenError,
     rooms::{Extremity, RoomRow},
     steps::{NewEvent, NotCommitted, Placed, RoomChange},
     to_device::{ToDevice, WaitingMessages},

@@ -1,20 +1,25 @@
 //! Opening the database file: ours, sound, not newer than this binary; migrations forward.
 
 use std::{
-    fs::{DirBuilder, File, TryLockError},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    fs::{File, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
     time::Duration,
 };
 
 use ruma::ServerName;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use super::error::StoreError;
-use crate::server::keys::KeyFileError;
-
-/// Marks a SQLite file as ours (`PRAGMA application_id`): "PlLt".
-const APPLICATION_ID: i64 = 0x506c_4c74;
+use super::{
+    checked_file::{self, APPLICATION_ID},
+    error::StoreError,
+    folder, header,
+    mark::{self, Commits, Mark, Noted},
+    refusal::OpenError,
+    write_ahead,
+};
+use crate::server::private_file;
 
 /// Schema steps; step `i` brings version `i` to `i + 1`. Released steps never change.
 const MIGRATIONS: &[&[&str]] = &[&[
@@ -34,9 +39,6 @@ const MIGRATIONS: &[&[&str]] = &[&[
 /// The schema version that this binary writes.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// The name of the database in the data folder.
-pub(super) const FILE: &str = "pilotlight.db";
-
 /// Who else may have the data open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
@@ -46,114 +48,124 @@ pub enum Access {
     Beside,
 }
 
-/// Why the database cannot be used. Nothing was changed in it.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder or file cannot be made, read or written.
-    #[error("cannot use {path}: {1}", path = .0.display())]
-    Access(PathBuf, String),
-    /// The file is not a database of this program.
-    #[error("{} is not a database of pilotlight", .0.display())]
-    NotOurs(PathBuf),
-    /// The file is damaged; says what SQLite found.
-    #[error("{path} is damaged ({1}); restore a backup", path = .0.display())]
-    Damaged(PathBuf, String),
-    /// Another process has it open.
-    #[error("{} is in use by another process", .0.display())]
-    InUse(PathBuf),
-    /// The file belongs to a server of another name.
-    #[error("{} belongs to the server {found}; set server_name to that, or data_dir to another folder", .path.display())]
-    OtherServer {
-        /// The file.
-        path: PathBuf,
-        /// The name in the file.
-        found: String,
-    },
-    /// The file was written by a newer version of this program.
-    #[error("{} was written by a newer pilotlight (schema {found}, this binary knows {known}); use that one", .path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: u32,
-        /// The newest that this binary knows.
-        known: u32,
-    },
-    /// The tables are not those of its schema version: it was written before that version was released.
-    #[error(
-        "{} was written by a pilotlight that was never released, with other tables; set data_dir to another \
-         folder, or remove this one", .0.display()
-    )]
-    NeverReleased(PathBuf),
+/// A database that was found sound, open for writing.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) connection: Connection,
+    /// Kept as long as the database is open; `None` on a visit beside the server.
+    pub(super) lock: Option<File>,
+    /// For whoever has the lock.
+    pub(super) mark: Option<Mark>,
 }
 
-impl OpenError {
-    /// For what is in the file at `path` and cannot be read.
-    pub(super) fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> Self {
-        move |e| Self::Damaged(path.to_owned(), e.to_string())
-    }
-}
-
-impl From<KeyFileError> for OpenError {
-    fn from(KeyFileError(path, why): KeyFileError) -> Self {
-        Self::Access(path, why)
-    }
-}
-
-/// Opens `path` for writing, checks it and migrates it. The file is locked as long as the lock is kept.
+/// Opens `path` for writing, checks it and migrates it.
 pub(super) fn prepare(
     data_dir: &Path,
     path: &Path,
     server_name: &ServerName,
     access: Access,
-) -> Result<(Connection, Option<File>), OpenError> {
-    // The folder holds password hashes and signing keys: nobody else's business.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .map_err(|e| OpenError::Access(data_dir.to_owned(), e.to_string()))?;
-    let lock = lock(data_dir)?;
+) -> Result<Prepared, OpenError> {
+    let lock = folder::enter(data_dir)?;
     if lock.is_none() && access == Access::Sole {
         return Err(OpenError::InUse(path.to_owned()));
     }
-    let mut connection =
-        Connection::open(path).map_err(|e| OpenError::Access(path.to_owned(), e.to_string()))?;
+    let noted = mark::read(path)?;
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() == 0 => return Err(OpenError::Empty(path.to_owned())),
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::NotFound && lock.is_some() => make(path, noted, server_name)?,
+        Err(e) => return Err(OpenError::access(path)(e)),
+    }
+    if lock.is_some() {
+        // Only here: closing a file gives up every lock that this process has on it.
+        header::check(path, KNOWN)?;
+        check_log(path, noted)?;
+    }
+    let mut connection = checked_file::open(path, OpenFlags::default()).map_err(OpenError::access(path))?;
+    // What is refused is left as it is, its log too.
+    keep_log(&connection, true).map_err(OpenError::access(path))?;
     let found = check(&connection, path)?;
     if lock.is_none() && found != KNOWN {
         // Only whoever has the data for themselves may change the schema.
         return Err(OpenError::InUse(path.to_owned()));
     }
-    migrate(&mut connection, found).map_err(|e| OpenError::Access(path.to_owned(), e.to_string()))?;
-    claim(&connection, path, server_name)?;
-    Ok((connection, lock))
+    let commits = Commits::of(&connection).map_err(OpenError::unreadable(path))?;
+    mark::compare(path, noted, commits)?;
+    check_name(&connection, path, server_name)?;
+    migrate(&mut connection, found).map_err(OpenError::access(path))?;
+    set_up(&connection).map_err(OpenError::access(path))?;
+    let mark = lock.as_ref().map(|_| Mark::begin(path, commits)).transpose()?;
+    Ok(Prepared { connection, lock, mark })
 }
 
-/// Takes the lock of the folder; `None`: somebody has it.
-fn lock(data_dir: &Path) -> Result<Option<File>, OpenError> {
-    let path = data_dir.join("pilotlight.lock");
-    let access = |e: std::io::Error| OpenError::Access(path.clone(), e.to_string());
-    let file = File::create(&path).map_err(access)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(access(e)),
+/// Makes a new database, which has its name only when it is whole.
+fn make(path: &Path, noted: Noted, server_name: &ServerName) -> Result<(), OpenError> {
+    if noted != Noted::Nothing || folder::beside(path, "-wal").exists() {
+        return Err(OpenError::Gone(path.to_owned()));
+    }
+    let unfinished = folder::beside(path, ".new");
+    let make = || -> Result<(), Box<dyn std::error::Error>> {
+        for left_over in [&unfinished, &folder::beside(&unfinished, "-journal")] {
+            match std::fs::remove_file(left_over) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        // SQLite gives what it puts beside a database the rights of the database.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let mut connection = checked_file::open_new(&unfinished)?;
+        migrate(&mut connection, 0)?;
+        connection.execute("INSERT INTO server VALUES (?1)", [server_name.as_str()])?;
+        connection.close().map_err(|(_, e)| e)?;
+        File::open(&unfinished)?.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
+        Ok(private_file::sync_folder(path)?)
+    };
+    make().map_err(OpenError::access(path))
+}
+
+/// Refuses a write-ahead log of which a part would be left out without a word, or that is another database's.
+fn check_log(path: &Path, noted: Noted) -> Result<(), OpenError> {
+    let log = folder::beside(path, "-wal");
+    if std::fs::metadata(&log).map_or(0, |file| file.len()) == 0 || noted == Noted::Waived {
+        return Ok(());
+    }
+    if write_ahead::goes_on_behind_its_end(&log).map_err(OpenError::access(&log))? {
+        return Err(OpenError::Lost {
+            path: path.to_owned(),
+            what: "its log has more behind a damaged place".to_owned(),
+            mark: mark::place(path),
+        });
+    }
+    // Whether both can be read is for the check that follows.
+    let copy =
+        |connection: rusqlite::Result<Connection>| Commits::of(&connection?).map(|commits| commits.copy);
+    match (copy(without_log(path)), copy(read_only(path))) {
+        (Ok(alone), Ok(with_log)) if alone != with_log => {
+            Err(OpenError::OtherLog { path: path.to_owned(), log })
+        }
+        _ => Ok(()),
     }
 }
 
-/// Whether the file is ours and sound; its schema version, 0 for a new file.
+/// Whether the last connection, when it closes, leaves the log as it is.
+fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
+}
+
+/// Whether the file is ours and sound; its schema version.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let damaged = |e: rusqlite::Error| match e.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotOurs(path.to_owned()),
+        _ if is_changed_page(&e) => {
+            OpenError::Damaged(path.to_owned(), "a page is not as it was written".to_owned())
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             OpenError::Access(path.to_owned(), e.to_string())
         }
         _ => OpenError::Damaged(path.to_owned(), e.to_string()),
     };
     connection.busy_timeout(Duration::from_secs(5)).map_err(damaged)?;
-    let fresh: bool = connection
-        .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(damaged)?;
     let (application, found): (i64, u32) = connection
         .query_row(
             "SELECT a.application_id, u.user_version FROM pragma_application_id a, pragma_user_version u",
@@ -161,7 +173,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenErr
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .map_err(damaged)?;
-    if !fresh && application != APPLICATION_ID {
+    if application != i64::from(APPLICATION_ID) {
         return Err(OpenError::NotOurs(path.to_owned()));
     }
     if found > KNOWN {
@@ -172,10 +184,15 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenErr
     if verdict != "ok" {
         return Err(OpenError::Damaged(path.to_owned(), verdict));
     }
-    if !fresh && shape(connection).map_err(damaged)? != shape_of_version(found).map_err(damaged)? {
+    if shape(connection).map_err(damaged)? != shape_of_version(found).map_err(damaged)? {
         return Err(OpenError::NeverReleased(path.to_owned()));
     }
     Ok(found)
+}
+
+/// Whether a page was read that somebody else, or the disk, has changed.
+fn is_changed_page(e: &rusqlite::Error) -> bool {
+    e.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_DATA)
 }
 
 /// The tables and indexes, in words.
@@ -199,9 +216,6 @@ fn shape_of_version(version: u32) -> rusqlite::Result<Vec<(String, String)>> {
 
 /// Brings the schema from version `found` up to date: all of it or, after a power cut, nothing.
 fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-    keep_statements(connection)?;
     if found == KNOWN {
         return Ok(());
     }
@@ -214,30 +228,54 @@ fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Writes the server's name into a new file; in an old one it must be the same.
-fn claim(connection: &Connection, path: &Path, server_name: &ServerName) -> Result<(), OpenError> {
-    let access = |e: rusqlite::Error| OpenError::Access(path.to_owned(), e.to_string());
-    let found: Option<String> =
-        connection.query_row("SELECT name FROM server", [], |row| row.get(0)).optional().map_err(access)?;
-    match found {
-        Some(found) if found == server_name.as_str() => Ok(()),
-        Some(found) => Err(OpenError::OtherServer { path: path.to_owned(), found }),
-        None => connection
-            .execute("INSERT INTO server VALUES (?1)", [server_name.as_str()])
-            .map(drop)
-            .map_err(access),
+/// Makes a connection that was found sound ready for writing.
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    keep_log(connection, false)?;
+    keep_statements(connection)
+}
+
+/// Refuses the data of a server of another name.
+fn check_name(connection: &Connection, path: &Path, server_name: &ServerName) -> Result<(), OpenError> {
+    let found: String = connection
+        .query_row("SELECT name FROM server", [], |row| row.get(0))
+        .map_err(OpenError::unreadable(path))?;
+    match found == server_name.as_str() {
+        true => Ok(()),
+        false => Err(OpenError::OtherServer { path: path.to_owned(), found }),
     }
 }
 
 /// Opens one more connection that can only read.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let connection = read_only(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     keep_statements(&connection)?;
     Ok(connection)
+}
+
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    checked_file::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+/// The database as its file has it, without what is only in the log.
+fn without_log(path: &Path) -> rusqlite::Result<Connection> {
+    let escaped: String = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .map(|byte| match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                char::from(*byte).to_string()
+            }
+            _ => format!("%{byte:02x}"),
+        })
+        .collect();
+    checked_file::open(
+        format!("file:{escaped}?immutable=1"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
+    )
 }
 
 /// Statements are planned once and kept. Without the planner's stability guarantee every statement that
@@ -250,6 +288,8 @@ fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use ruma::server_name;
 
     use super::*;
@@ -267,7 +307,7 @@ mod tests {
             self.0.join("pilotlight.db")
         }
 
-        fn open(&self, name: &ServerName, access: Access) -> Result<(Connection, Option<File>), OpenError> {
+        fn open(&self, name: &ServerName, access: Access) -> Result<Prepared, OpenError> {
             prepare(&self.0, &self.file(), name, access)
         }
 
@@ -290,8 +330,8 @@ mod tests {
         let folder = Folder::new("lock");
         let server = folder.open(server_name!("a"), Access::Sole).expect("opens");
         assert!(matches!(folder.open(server_name!("a"), Access::Sole), Err(OpenError::InUse(_))));
-        let (_, lock) = folder.open(server_name!("a"), Access::Beside).expect("visits");
-        assert!(lock.is_none());
+        let visit = folder.open(server_name!("a"), Access::Beside).expect("visits");
+        assert!(visit.lock.is_none() && visit.mark.is_none());
         drop(server);
         folder.open(server_name!("a"), Access::Sole).expect("opens again");
     }
@@ -327,9 +367,9 @@ mod tests {
     #[test]
     fn newer_data_is_refused_and_left_alone() {
         let folder = Folder::new("newer");
-        let (connection, _lock) = folder.open(server_name!("a"), Access::Sole).expect("opens");
+        let Prepared { connection, lock, .. } = folder.open(server_name!("a"), Access::Sole).expect("opens");
         connection.pragma_update(None, "user_version", KNOWN + 1).expect("writes");
-        drop((connection, _lock));
+        drop((connection, lock));
         let before = std::fs::read(folder.file()).expect("reads");
         let (error, after) = folder.refused();
         assert!(error.contains("was written by a newer pilotlight"), "{error}");
@@ -339,10 +379,10 @@ mod tests {
     #[test]
     fn data_of_a_version_that_was_never_released_is_refused_and_left_alone() {
         let folder = Folder::new("unreleased");
-        let (connection, lock) = folder.open(server_name!("a"), Access::Sole).expect("opens");
+        let Prepared { connection, lock, .. } = folder.open(server_name!("a"), Access::Sole).expect("opens");
         connection.execute_batch("PRAGMA optimize = 0x10002; ANALYZE;").expect("gathers statistics");
         drop((connection, lock));
-        let (connection, lock) =
+        let Prepared { connection, lock, .. } =
             folder.open(server_name!("a"), Access::Sole).expect("statistics are no matter");
         connection.execute_batch("ALTER TABLE events RENAME COLUMN timeline TO place").expect("alters");
         drop((connection, lock));

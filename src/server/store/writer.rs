@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{error::StoreError, log, tail::Tail, tx::Tx};
+use super::{error::StoreError, log, mark::Mark, tail::Tail, tx::Tx};
 use crate::server::{
     change::{
         feed::{Change, Feed},
@@ -57,8 +57,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on its own connection.
-    pub(super) fn start(connection: Connection, tail: Arc<Tail>, feed: Arc<Feed>) -> Self {
+    /// Starts the thread on its own connection. What is committed is noted in `mark`; who has none is on a visit.
+    pub(super) fn start(
+        connection: Connection,
+        mark: Option<Mark>,
+        tail: Arc<Tail>,
+        feed: Arc<Feed>,
+    ) -> Self {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (end, ended) = oneshot::channel();
         let position = log::position(&connection).expect("the schema has a log with one row");
@@ -67,7 +72,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                write_until_closed(connection, &inbox, &publish, &tail, &feed);
+                Thread { connection, mark, publish, tail, feed }.write_until_closed(&inbox);
                 if end.send(()).is_err() {
                     tracing::trace!("nobody waits for the store to close");
                 }
@@ -201,58 +206,113 @@ fn in_savepoint<T, E: From<StoreError>>(
     }
 }
 
-fn write_until_closed(
+/// What the writing thread has.
+struct Thread {
     connection: Connection,
-    inbox: &Receiver<Job>,
-    publish: &AtomicU64,
-    tail: &Tail,
-    feed: &Feed,
-) {
-    while let Ok(first) = inbox.recv() {
-        let mut answers: Vec<Box<dyn Pending>> = Vec::new();
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
-        if begun.is_ok() {
-            answers.push(first(&connection));
-            while answers.len() < BATCH {
-                match inbox.try_recv() {
-                    Ok(job) => answers.push(job(&connection)),
-                    Err(_) => break,
+    mark: Option<Mark>,
+    publish: Arc<AtomicU64>,
+    tail: Arc<Tail>,
+    feed: Arc<Feed>,
+}
+
+/// How far a commit has come.
+struct Committed {
+    position: LogPosition,
+    /// Of all commits; `None` when there was nothing to write.
+    count: Option<i64>,
+}
+
+impl Thread {
+    fn write_until_closed(mut self, inbox: &Receiver<Job>) {
+        while let Ok(first) = inbox.recv() {
+            let mut answers: Vec<Box<dyn Pending>> = Vec::new();
+            let outcome = self.batch(first, inbox, &mut answers);
+            match &outcome {
+                Ok(committed) => self.publish(committed, &mut answers),
+                Err(e) => {
+                    tracing::error!(error = %e, "a batch of writes failed");
+                    self.roll_back();
                 }
             }
-        }
-        let outcome = begun.and_then(|()| {
-            let position = log::position(&connection)?;
-            connection.execute_batch("COMMIT")?;
-            Ok(position)
-        });
-        if let Ok(position) = outcome {
-            let changes: Vec<Change> = answers.iter_mut().flat_map(|ran| ran.changes()).collect();
-            // Memory first, then the position, then whoever waits: who reads the position finds everything up
-            // to it, and who is woken reads the position.
-            for change in &changes {
-                tail.follow(change);
-                guarded("memory lags behind the disk", || feed.follow(change));
-            }
-            publish.store(position.get(), Ordering::Release);
-            guarded("somebody was not told of a change", || feed.tell(&changes));
-        }
-        if let Err(e) = &outcome {
-            tracing::error!(error = %e, "a batch of writes failed");
-            if !connection.is_autocommit()
-                && let Err(e) = connection.execute_batch("ROLLBACK")
-            {
-                tracing::error!(error = %e, "and could not be rolled back");
+            for answer in answers {
+                answer.answer(outcome.as_ref().map(drop).map_err(|e| StoreError::Commit(e.to_string())));
             }
         }
-        for answer in answers {
-            answer.answer(
-                outcome.as_ref().map(|_| ()).map_err(|e| StoreError::Corrupt(format!("commit failed: {e}"))),
-            );
+        self.close();
+    }
+
+    /// Runs `first` and what else waits in one transaction, and commits it.
+    fn batch(
+        &self,
+        first: Job,
+        inbox: &Receiver<Job>,
+        answers: &mut Vec<Box<dyn Pending>>,
+    ) -> rusqlite::Result<Committed> {
+        let connection = &self.connection;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let before = log::changes(connection)?;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            answers.push(job(connection));
+            // When the disk is full or fails, SQLite can end the transaction by itself: what came before this job
+            // is undone with it, and what comes after must not be committed one by one.
+            if connection.is_autocommit() {
+                return Err(ended_early());
+            }
+            next = if answers.len() < BATCH { inbox.try_recv().ok() } else { None };
+        }
+        let committed = if log::changes(connection)? == before {
+            Committed { position: log::position(connection)?, count: None }
+        } else {
+            let (position, count) = log::count_commit(connection)?;
+            Committed { position, count: Some(count) }
+        };
+        connection.execute_batch("COMMIT")?;
+        Ok(committed)
+    }
+
+    /// Tells what was committed. Memory first, then the position, then whoever waits: who reads the position finds
+    /// everything up to it, and who is woken reads the position.
+    fn publish(&mut self, committed: &Committed, answers: &mut [Box<dyn Pending>]) {
+        if let (Some(mark), Some(count)) = (&mut self.mark, committed.count) {
+            mark.note(count);
+        }
+        let changes: Vec<Change> = answers.iter_mut().flat_map(|ran| ran.changes()).collect();
+        for change in &changes {
+            self.tail.follow(change);
+            guarded("memory lags behind the disk", || self.feed.follow(change));
+        }
+        self.publish.store(committed.position.get(), Ordering::Release);
+        guarded("somebody was not told of a change", || self.feed.tell(&changes));
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(e) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(error = %e, "and could not be rolled back");
         }
     }
-    if let Err((_, e)) = connection.close() {
-        tracing::error!(error = %e, "cannot close the database");
+
+    /// Leaves one whole file. Of a visit, the server's own end does that.
+    fn close(self) {
+        if let Some(mark) = self.mark {
+            if let Err(e) = log::into_one_file(&self.connection) {
+                tracing::warn!(error = %e, "the write-ahead log stays beside the database: both are needed");
+            }
+            if let Err(e) = mark.sync() {
+                tracing::warn!(error = %e, "what was acknowledged is noted, and perhaps not on the disk");
+            }
+        }
+        if let Err((_, e)) = self.connection.close() {
+            tracing::error!(error = %e, "cannot close the database");
+        }
     }
+}
+
+fn ended_early() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+    rusqlite::Error::SqliteFailure(code, Some("the transaction ended early".to_owned()))
 }
 
 /// Runs what belongs to others: a bug there must not end all writing.
@@ -306,7 +366,7 @@ mod tests {
         let (feed, noted) = (Arc::new(Feed::default()), Arc::new(Noted::default()));
         feed.subscribe(Some(Arc::clone(&noted) as Arc<dyn Subscriber>));
         let tail = Arc::new(Tail::starting_at(LogPosition::START));
-        let writer = Writer::start(connection, tail, feed);
+        let writer = Writer::start(connection, None, tail, feed);
         *noted.committed.lock() = Some(Arc::clone(&writer.committed));
         (writer, noted)
     }
