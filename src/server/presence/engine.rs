@@ -53,8 +53,8 @@ pub struct Presence {
     pub(super) earlier: Notify,
     /// There are records to write.
     pub(super) dirty: Notify,
-    /// Up to which of the records' numbers everything is on the disk.
-    pub(super) written: watch::Sender<u64>,
+    /// How far the records have come on their way to the disk.
+    pub(super) written: watch::Sender<Written>,
 }
 
 #[derive(Debug)]
@@ -85,6 +85,15 @@ struct Entry {
 /// The number of a record on its way to the disk, see [`Presence::written`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket(u64);
+
+/// How far the records have come, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    /// All up to this one are on the disk.
+    pub(super) upto: u64,
+    /// All up to this one were tried, the last time in vain, and are tried again.
+    pub(super) refused: u64,
+}
 
 impl Presence {
     /// The engine with every user whose presence the store has.
@@ -126,7 +135,7 @@ impl Presence {
             waiting: Waiting::default(),
             earlier: Notify::new(),
             dirty: Notify::new(),
-            written: watch::Sender::new(0),
+            written: watch::Sender::default(),
             store,
             clock,
             live,
@@ -252,9 +261,14 @@ impl Presence {
     }
 
     /// Waits until the record of this number is on the disk.
-    pub(super) async fn written(&self, ticket: Ticket) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::NotYet`] when the disk does not take it: it is tried again, and others can see it meanwhile.
+    pub(super) async fn written(&self, Ticket(number): Ticket) -> Result<(), StoreError> {
         let mut written = self.written.subscribe();
-        written.wait_for(|upto| *upto >= ticket.0).await.map(|_| ()).map_err(|_| StoreError::Closed)
+        let tried = written.wait_for(|written| number <= written.upto.max(written.refused)).await;
+        let tried = tried.map_err(|_| StoreError::Closed)?;
+        if number <= tried.upto { Ok(()) } else { Err(StoreError::NotYet) }
     }
 
     /// The records that wait to be written, for whoever writes them; and the number of the last of them.

@@ -40,7 +40,7 @@ impl Presence {
         }
     }
 
-    /// Writes the records that wait; who waits for one of them goes on.
+    /// Writes the records that wait; who waits for one of them goes on, or hears that it could not be written.
     ///
     /// # Errors
     /// [`StoreError`] when they could not be written; then they wait again.
@@ -55,10 +55,11 @@ impl Presence {
             let rows = records.iter().map(|(_, user, record)| ((**user).clone(), row(record))).collect();
             if let Err(e) = self.store.put_presence(rows).await {
                 self.take_back(records);
+                self.written.send_modify(|written| written.refused = upto.max(written.refused));
                 return Err(e);
             }
         }
-        self.written.send_if_modified(|written| std::mem::replace(written, upto.max(*written)) != upto);
+        self.written.send_modify(|written| written.upto = upto.max(written.upto));
         Ok(())
     }
 }
