@@ -21,7 +21,7 @@ fn pilotlight(args: &[&str]) -> Command {
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub fn run(args: &[&str]) -> Output {
     pilotlight(args).output().expect("starts")
 }
 
@@ -29,7 +29,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("is text")
 }
 
-fn setting(data: &Path) -> String {
+pub fn setting(data: &Path) -> String {
     format!("data_dir={}", data.display())
 }
 

@@ -79,15 +79,22 @@ impl Scene {
         self.mallory.send(&self.name, request)
     }
 
-    /// Every row of every table, but for other servers' keys.
+    /// Every row of every table, but for other servers' keys and the count of all commits, theirs too.
     pub fn rows(&self) -> BTreeMap<String, Vec<String>> {
         let file = self.data.path().join("pilotlight.db");
         let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("opens");
         let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
         let mut tables = database.prepare(names).expect("SQL");
         let tables = tables.query_map([], |row| row.get::<_, String>(0)).expect("names");
-        let tables = tables.map(|name| name.expect("a name")).filter(|name| !name.starts_with("server_key"));
+        let tables = tables
+            .map(|name| name.expect("a name"))
+            .filter(|name| name != "log" && !name.starts_with("server_key"));
         tables.map(|name| (name.clone(), table_rows(&database, &name))).collect()
+    }
+
+    /// The process of the program.
+    pub fn pid(&self) -> u32 {
+        self.server.child.id()
     }
 
     /// The memory that the program has, in KiB.

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod clock_steps;
 mod contacts;
+mod disk;
 mod driven;
 mod federation_cost;
 mod federation_lists;

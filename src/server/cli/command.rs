@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -121,6 +122,8 @@ fn serve(config: Config) -> Result<(), Failure> {
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let stop = stop_signal().map_err(Failure::Output)?;
+        // A file that may not grow is an error of the write, not the end of the program.
+        let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::Output)?;
         let server = Server::bind(config).await.map_err(Failure::Serve)?;
         print(&format!("listening on http://{}\n", server.address()))?;
         server.run(stop).await;
