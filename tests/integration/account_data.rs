@@ -149,7 +149,7 @@ fn push_rules_begin_with_matrix_defaults_and_are_changed() {
     hen.put(&format!("{rules}global/content/.mine"), json!({ "pattern": "x", "actions": [] }))
         .refused(400, "M_INVALID_PARAM");
     hen.put(&format!("{rules}global/content/x?before=none"), json!({ "pattern": "x", "actions": [] }))
-        .refused(404, "M_NOT_FOUND");
+        .refused(400, "M_UNKNOWN");
     hen.put(&rule, json!({ "pattern": 1, "actions": [] })).refused(400, "M_BAD_JSON");
 }
 

@@ -83,6 +83,9 @@ fn people_come_talk_and_go() {
     let room = create(&alice, json!({ "preset": "private_chat" }));
     carol.post(&format!("{room}/join"), json!({})).refused(403, "M_FORBIDDEN");
     let invited = alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user, "reason": "tea" })).ok();
+    assert_eq!(invited, json!({}), "what Matrix does not have is not there unasked");
+    let full = format!("{room}/invite?org.pilotlight.answer=full");
+    let invited = alice.post(&full, json!({ "user_id": bob.user, "reason": "more tea" })).ok();
     assert_eq!(invited, json!({ "org.pilotlight.displayname": "bob" }));
     bob.post(&format!("{room}/join"), json!({})).ok();
     // Once more changes nothing.
@@ -318,7 +321,8 @@ fn who_sends_is_told_where_in_the_stream_it_stands() {
     let alice = server.register("alice");
     let room = create(&alice, json!({}));
     let send = |n: &str| {
-        alice.put(&format!("{room}/send/m.room.message/{n}"), json!({ "msgtype": "m.text", "body": n })).ok()
+        let path = format!("{room}/send/m.room.message/{n}?org.pilotlight.answer=full");
+        alice.put(&path, json!({ "msgtype": "m.text", "body": n })).ok()
     };
     let first = send("1");
     send("2");

@@ -268,7 +268,9 @@ fn typing_is_shown_and_ends_by_itself() {
     assert_eq!(typing(&reader.now()), Some(json!([alice.user])));
     send(&alice, &room, "1", "done");
     let answer = reader.now();
-    assert_eq!((bodies(&answer, &room), typing(&answer)), (vec!["done".to_owned()], Some(json!([]))));
+    assert_eq!((bodies(&answer, &room), typing(&answer)), (vec!["done".to_owned()], None), "and goes on");
+    alice.put(&path, json!({ "typing": false })).ok();
+    assert_eq!(typing(&reader.now()), Some(json!([])));
     alice.put(&path.replace("alice", "bob"), json!({ "typing": true })).refused(403, "M_FORBIDDEN");
     let other = create_room(&alice, json!({}));
     bob.put(&format!("/_matrix/client/v3/rooms/{other}/typing/{}", bob.user), json!({ "typing": true }))

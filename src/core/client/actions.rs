@@ -27,10 +27,11 @@ impl Client {
         let stored = stored_json(&action.to_stored(&self.device_id));
         if let Some(known) = self.rooms.get_mut(room) {
             known.timeline.handle_action(action, &self.user_id);
-            known.typing_sent = None;
             self.touch(room);
         }
         self.outputs.push_back(Output::Store { key: action_key(id), value: Some(stored) });
+        // A message alone does not end what others see of the typing.
+        self.set_typing(now, room, false);
         self.settle(now);
         Ok(id)
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
-use ruma::{OwnedUserId, UserId, push::Ruleset};
+use ruma::{OwnedUserId, RoomId, UserId, push::Ruleset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -110,6 +110,60 @@ impl OwnData {
             Ok(Some(serde_json::to_string(&PushRules { global }).map_err(unreadable)?))
         };
         self.store.change_account_data(key, change).await
+    }
+}
+
+/// What a user keeps for a room, when another takes its place.
+impl OwnData {
+    /// What `user` keeps for the room `old` is kept for `new`, too: tags, push rules, and that it is a direct chat.
+    /// What is kept for `new` already stays as it is.
+    ///
+    /// # Errors
+    /// As for [`Self::set`]; what was done before stays.
+    pub async fn take_over(&self, user: &UserId, old: &RoomId, new: &RoomId) -> Result<(), Refusal> {
+        let key = |room: Option<&RoomId>, kind: &str| AccountDataKey {
+            user: user.to_owned(),
+            room: room.map(ToOwned::to_owned),
+            kind: kind.to_owned(),
+        };
+        if let Some(tags) = self.store.account_data(user, Some(old), "m.tag").await? {
+            let unless_tagged = move |kept: Option<&str>| {
+                let is_tagged = |kept: Map<String, Value>| {
+                    kept.get("tags").and_then(Value::as_object).is_some_and(|tags| !tags.is_empty())
+                };
+                Ok(if parse(kept).is_ok_and(is_tagged) { None } else { Some(tags) })
+            };
+            self.store.change_account_data::<Refusal>(key(Some(new), "m.tag"), unless_tagged).await?;
+        }
+        let (from, to) = (old.to_string(), new.to_string());
+        let add_direct = move |kept: Option<&str>| {
+            let Ok(mut direct) = parse(kept) else { return Ok(None) };
+            let lists = direct.values_mut().filter_map(Value::as_array_mut);
+            let theirs = lists.filter(|rooms| rooms.contains(&Value::from(&*from)));
+            let mut changed = false;
+            for rooms in theirs.filter(|rooms| !rooms.contains(&Value::from(&*to))) {
+                rooms.push(Value::from(&*to));
+                changed = true;
+            }
+            Ok(changed.then(|| Value::Object(direct).to_string()))
+        };
+        self.store.change_account_data::<Refusal>(key(None, "m.direct"), add_direct).await?;
+        self.take_push_rule_over(user, old, new).await
+    }
+
+    async fn take_push_rule_over(&self, user: &UserId, old: &RoomId, new: &RoomId) -> Result<(), Refusal> {
+        let rules = self.push_rules(user).await?;
+        let Some(rule) = rules.room.get(old.as_str()).cloned() else { return Ok(()) };
+        let new = new.to_owned();
+        let copy = move |rules: &mut Ruleset| {
+            if rules.room.get(new.as_str()).is_none() {
+                let mut copy = rule;
+                copy.rule_id = new;
+                rules.room.insert(copy);
+            }
+            Ok(())
+        };
+        self.change_push_rules::<Refusal>(user, copy).await
     }
 }
 

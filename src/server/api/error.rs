@@ -198,6 +198,11 @@ impl From<rooms::Refusal> for ApiError {
             Refusal::InvalidParam(why) => Self::invalid_param(why),
             Refusal::InvalidState(why) => Self::invalid_room_state(why),
             Refusal::AliasTaken => Self::room_in_use("this alias is taken"),
+            Refusal::Invalid(why) => Self::unknown(why),
+            Refusal::DuplicateAnnotation => {
+                let error = "you have annotated this event so already";
+                Self::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", error)
+            }
             Refusal::BadAlias(why) => Self::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", why),
             Refusal::UnsupportedVersion => {
                 Self::unsupported_room_version("this server has rooms of versions 10, 11 and 12")

@@ -131,6 +131,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// Whether an answer that Matrix has exactly is to hold what this server adds to it (M5, M6, M12):
+/// `?org.pilotlight.answer=full`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AnswerForm {
+    /// As Matrix has it, and nothing beside.
+    Matrix,
+    /// With what this server adds.
+    Full,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AnswerForm {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let pairs: Vec<(String, String)> =
+            serde_html_form::from_str(parts.uri.query().unwrap_or_default()).unwrap_or_default();
+        match pairs.iter().find(|(key, _)| key == "org.pilotlight.answer") {
+            None => Ok(Self::Matrix),
+            Some((_, form)) if form == "full" => Ok(Self::Full),
+            Some(_) => Err(ApiError::invalid_param("org.pilotlight.answer can only be full")),
+        }
+    }
+}
+
 /// The variable parts of the path, in their order.
 #[derive(Debug)]
 pub struct Path<T>(pub T);

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 
 use super::{parts::App, refusal::Refusal};
 use crate::{
     core::presence::State,
-    server::{change::position::LivePosition, finish::finish, profile::ProfileField, rooms, store::Proof},
+    server::{
+        change::position::LivePosition, finish::finish, profile::ProfileField, rooms, session::Session,
+        store::Proof,
+    },
 };
 
 impl App {
@@ -27,6 +30,47 @@ impl App {
             app.rooms.handle_profile_change(&user).await
         })
         .await
+    }
+
+    /// Lets the session's user join a room, with `own` in the content of the member event. What they keep for the
+    /// room that it replaced, they keep for it, too.
+    ///
+    /// # Errors
+    /// As for [`rooms::Rooms::join`].
+    pub async fn join(&self, session: &Session, room: &RoomId, own: &str) -> Result<(), rooms::Refusal> {
+        let was_there = self.rooms.members.is_joined(&session.user, room);
+        self.rooms.join(session, room, own).await?;
+        if !was_there {
+            self.take_own_data_over(&session.user, room).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a room with a new one; see [`rooms::Rooms::upgrade`].
+    ///
+    /// # Errors
+    /// As for [`rooms::Rooms::upgrade`].
+    pub async fn upgrade(
+        &self,
+        session: &Session,
+        room: &RoomId,
+        version: RoomVersionId,
+        additional_creators: Vec<OwnedUserId>,
+    ) -> Result<OwnedRoomId, rooms::Refusal> {
+        let new = self.rooms.upgrade(session, room, version, additional_creators).await?;
+        self.take_own_data_over(&session.user, &new).await?;
+        Ok(new)
+    }
+
+    /// What the user keeps for the room that `room` replaced is kept for it, as far as there is room for it.
+    async fn take_own_data_over(&self, user: &UserId, room: &RoomId) -> Result<(), rooms::Refusal> {
+        let Some(old) = self.rooms.replaced_by(room).await? else { return Ok(()) };
+        if self.store.membership(user, &old).await?.is_some()
+            && let Err(refusal) = self.own_data.take_over(user, &old, room).await
+        {
+            tracing::debug!(?refusal, "what a user keeps for a room is not taken over");
+        }
+        Ok(())
     }
 
     /// Ends an account: the user leaves every room, nobody sees them and they see nobody, and every device is

@@ -142,6 +142,25 @@ impl StoredEvent {
         self.kind == kind && self.state_key.as_deref() == Some(state_key)
     }
 
+    /// The event that it relates to, and how; `None` also for what says no `rel_type`, as a reply does.
+    pub fn relation(&self) -> Option<(OwnedEventId, String)> {
+        #[derive(Deserialize)]
+        struct Relation {
+            event_id: OwnedEventId,
+            rel_type: String,
+        }
+        #[derive(Deserialize)]
+        struct Content {
+            #[serde(rename = "m.relates_to")]
+            relation: Relation,
+        }
+        if !self.pdu.contains("m.relates_to") {
+            return None;
+        }
+        let Content { relation } = self.content_as()?;
+        Some((relation.event_id, relation.rel_type))
+    }
+
     /// For a member event: whose, and what they are by it.
     pub fn membership(&self) -> Option<(&str, Membership)> {
         if self.kind != "m.room.member" {

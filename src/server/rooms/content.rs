@@ -1,6 +1,6 @@
 //! Contents: what clients send becomes canonical JSON, and what member events of our users carry.
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, RoomAliasId, UserId};
 
 use super::{bounds::MAX_ID_BYTES, proposal::Proposal, refusal::Refusal};
 use crate::server::event::stored::Membership;
@@ -22,6 +22,17 @@ pub(in crate::server) fn parse(json: &str) -> Result<CanonicalJsonObject, Refusa
 pub(super) fn check_length(what: &'static str, value: &str) -> Result<(), Refusal> {
     if value.len() > MAX_ID_BYTES {
         return Err(Refusal::TooLarge(format!("{what} has more than {MAX_ID_BYTES} bytes").into()));
+    }
+    Ok(())
+}
+
+/// Refuses aliases that nobody could type or tell apart: with nothing before the colon, with spaces or control
+/// characters.
+pub(super) fn check_alias(alias: &RoomAliasId) -> Result<(), Refusal> {
+    check_length("the alias", alias.as_str())?;
+    let local = alias.alias();
+    if local.is_empty() || local.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Refusal::InvalidParam("this cannot be the local part of an alias".into()));
     }
     Ok(())
 }

@@ -130,12 +130,15 @@ impl Plan {
         })
     }
 
-    /// Makes the room, with its first events.
-    pub(super) async fn make(&self, proposal: &mut Proposal<'_>) -> Result<RoomRow, Refusal> {
+    /// Makes the room, with its first events. Before version 12 its ID is `room_id`.
+    pub(super) async fn make(
+        &self,
+        proposal: &mut Proposal<'_>,
+        room_id: OwnedRoomId,
+    ) -> Result<RoomRow, Refusal> {
         let rules = rules(&self.version)?.authorization;
         let sender = proposal.author.sender.clone();
         let create = self.create_content(&sender, &rules);
-        let room_id = RoomId::new_v1(sender.server_name());
         let draft = Draft::state("m.room.create", "", create);
         let room = proposal.append_create(&self.version, room_id, self.listed, draft).await?;
         if let Some(alias) = &self.alias {
@@ -256,7 +259,8 @@ impl Act for Plan {
     }
 
     async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<OwnedRoomId, Refusal> {
-        self.make(proposal).await.map(|room| room.room_id)
+        let room_id = RoomId::new_v1(proposal.author.sender.server_name());
+        self.make(proposal, room_id).await.map(|room| room.room_id)
     }
 }
 
@@ -280,12 +284,13 @@ impl Preset {
 /// # Errors
 /// [`Refusal::InvalidParam`] when that is not an alias.
 pub(super) fn alias(localpart: &str, server: &ServerName) -> Result<OwnedRoomAliasId, Refusal> {
-    let valid =
-        !localpart.is_empty() && !localpart.contains([':', '\0']) && !localpart.contains(char::is_whitespace);
-    RoomAliasId::parse(format!("#{localpart}:{server}"))
+    let alias = RoomAliasId::parse(format!("#{localpart}:{server}"));
+    let alias = alias
         .ok()
-        .filter(|_| valid)
-        .ok_or_else(|| Refusal::InvalidParam("this cannot be the local part of an alias".into()))
+        .filter(|alias| alias.alias() == localpart)
+        .ok_or_else(|| Refusal::InvalidParam("this cannot be the local part of an alias".into()))?;
+    content::check_alias(&alias)?;
+    Ok(alias)
 }
 
 /// One of `initial_state`.

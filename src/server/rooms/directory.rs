@@ -65,7 +65,7 @@ impl Rooms {
         alias: &RoomAliasId,
         room_id: &RoomId,
     ) -> Result<(), Refusal> {
-        content::check_length("the alias", alias.as_str())?;
+        content::check_alias(alias)?;
         if alias.server_name() != self.server_name {
             return Err(Refusal::InvalidParam("this is an alias of another server".into()));
         }

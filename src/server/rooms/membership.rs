@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use ruma::{
-    CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, UserId, room_version_rules::AuthorizationRules,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, UserId,
+    room_version_rules::AuthorizationRules,
 };
 use serde::Deserialize;
 
@@ -16,17 +17,32 @@ use super::{
 use crate::server::{event::stored::Membership, profile::Profile, session::Session, store::RoomRow};
 
 impl Rooms {
-    /// Joins a room. Whoever is in it already stays as they are.
+    /// Joins a room, with `own` (a JSON object) in the content of the member event. Whoever is in it already stays as
+    /// they are.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for a room that this server does not know, [`Refusal::Forbidden`] by its rules.
+    /// [`Refusal::NotFound`] for a room that this server does not know, [`Refusal::Forbidden`] by its rules,
+    /// [`Refusal::BadJson`].
     pub async fn join(
         self: &Arc<Self>,
         session: &Session,
         room_id: &RoomId,
-        reason: Option<String>,
+        own: &str,
     ) -> Result<(), Refusal> {
-        self.perform(session, Join { room: room_id.to_owned(), reason }).await
+        let mut own = content::parse(own)?;
+        // What the server says of a join is not for the client to say.
+        for key in ["membership", "join_authorised_via_users_server", "third_party_signed"] {
+            own.remove(key);
+        }
+        for key in ["displayname", "avatar_url"] {
+            if own.get(key).is_some_and(|value| value.as_str().is_none()) {
+                own.remove(key);
+            }
+        }
+        if own.get("reason").is_some_and(|reason| reason.as_str().is_none()) {
+            return Err(Refusal::BadJson("reason: must be a string".into()));
+        }
+        self.perform(session, Join { room: room_id.to_owned(), own }).await
     }
 
     /// Asks to be let in.
@@ -141,7 +157,7 @@ impl Rooms {
 
 struct Join {
     room: OwnedRoomId,
-    reason: Option<String>,
+    own: CanonicalJsonObject,
 }
 
 impl Act for Join {
@@ -158,7 +174,10 @@ impl Act for Join {
         if before == Some(Membership::Join) {
             return Ok(());
         }
-        let mut content = content::member(proposal, &user, Membership::Join, self.reason.as_deref()).await?;
+        let mut content = self.own.clone();
+        let join = CanonicalJsonValue::String(Membership::Join.as_str().to_owned());
+        content.insert("membership".to_owned(), join);
+        content::add_profile(proposal, &user, &mut content).await?;
         let rules = rules(&room.version)?;
         if before != Some(Membership::Invite)
             && let Some(authoriser) = authoriser(proposal, &room, &rules.authorization, &user).await?

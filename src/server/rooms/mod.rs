@@ -26,6 +26,7 @@ mod proposal;
 mod read;
 pub mod receipts;
 mod refusal;
+mod relate;
 mod send;
 #[cfg(test)]
 mod tests;

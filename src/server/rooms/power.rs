@@ -80,6 +80,11 @@ impl PowerLevels {
         }
     }
 
+    /// Those who are above every level, whatever the power levels say.
+    pub(super) fn above_all(&self) -> impl Iterator<Item = &UserId> {
+        self.creators.iter().filter(|_| self.creators_are_above_all).map(|user| &**user)
+    }
+
     /// What it takes to redact the events of others.
     pub(super) fn to_redact(&self) -> Power {
         Power::Level(self.content.as_ref().and_then(|c| c.redact).unwrap_or(50))

@@ -16,7 +16,7 @@ use super::{
 use crate::server::{
     event::stored::{Membership, StoredEvent},
     profile::Profile,
-    store::{AliasRow, Assumption, Extremity, Once, RoomChange, RoomCommit, RoomRow},
+    store::{AliasRow, Annotation, Assumption, Extremity, Once, RoomChange, RoomCommit, RoomRow},
 };
 
 /// Who sends events, when, and in answer to which request.
@@ -221,6 +221,24 @@ impl<'a> Proposal<'a> {
     /// An accepted event that is on the disk.
     pub(super) async fn event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, Refusal> {
         Ok(self.rooms.store.event(event_id).await?)
+    }
+
+    /// Whether the author's annotation is there already.
+    pub(super) async fn is_annotated(&mut self, annotation: Annotation) -> Result<bool, Refusal> {
+        let is_there = self.rooms.store.is_annotated(&annotation).await?;
+        if !is_there {
+            self.assume(Assumption::Unannotated(annotation));
+        }
+        Ok(is_there)
+    }
+
+    /// The state events of one type in a room, as they are on the disk.
+    pub(super) async fn state_of_type(
+        &self,
+        room: &RoomRow,
+        kind: &str,
+    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        Ok(self.rooms.store.current_state_of_type(&room.room_id, kind).await?)
     }
 
     /// Where an alias leads.

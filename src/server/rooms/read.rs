@@ -216,7 +216,7 @@ impl Rooms {
     /// An event with up to `limit` events around it.
     ///
     /// # Errors
-    /// As for [`event`].
+    /// As for [`event`]; [`Refusal::Forbidden`] for somebody who may not look into the room.
     pub async fn context(
         &self,
         user: &UserId,
@@ -225,6 +225,7 @@ impl Rooms {
         limit: usize,
         keep: impl Fn(&StoredEvent) -> bool,
     ) -> Result<Context, Refusal> {
+        self.access(user, room).await?;
         let event = self.event(user, room, event_id).await?;
         let side = async |order, from, limit: usize| {
             if limit == 0 {

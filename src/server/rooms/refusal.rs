@@ -23,6 +23,10 @@ pub enum Refusal {
     InvalidState(Cow<'static, str>),
     /// The alias belongs to a room already.
     AliasTaken,
+    /// The request cannot be done as it is, for a reason that Matrix has no word for.
+    Invalid(Cow<'static, str>),
+    /// The user has annotated the event so already.
+    DuplicateAnnotation,
     /// An alias in `m.room.canonical_alias` does not lead to the room.
     BadAlias(Cow<'static, str>),
     /// Not a room version of [`super::bounds::VERSIONS`].

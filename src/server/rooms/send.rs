@@ -17,6 +17,7 @@ use super::{
     power::PowerLevels,
     proposal::Proposal,
     refusal::Refusal,
+    relate::check_relation,
     write::{Act, Performed},
 };
 use crate::server::{
@@ -47,7 +48,8 @@ impl Rooms {
     /// Redacts an event and answers with the ID of the redaction.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] when there is no such event in the room, else as for [`send_message`].
+    /// [`Refusal::NotFound`] when there is no such event, [`Refusal::Invalid`] when it is of another room, else as for
+    /// [`send_message`].
     pub async fn redact(
         self: &Arc<Self>,
         session: &Session,
@@ -152,19 +154,23 @@ pub(super) async fn place(
         if draft.kind == "m.room.canonical_alias" {
             check_aliases(proposal, room, &draft).await?;
         }
+        if draft.kind == "m.room.tombstone" {
+            check_tombstone(room, &draft)?;
+        }
         return Ok(proposal.append(room, &draft).await?.id().to_owned());
     }
     let Some(target) = redaction_target(&rules, &mut draft)? else {
+        check_relation(proposal, room, &draft).await?;
         return Ok(proposal.append(room, &draft).await?.id().to_owned());
     };
     if !proposal.is_joined(room).await? {
         return Err(Refusal::Forbidden("you are not in this room".into()));
     }
-    let target = proposal
-        .event(&target)
-        .await?
-        .filter(|event| event.room_id == room.room_id)
-        .ok_or_else(|| Refusal::NotFound("there is no such event in this room".into()))?;
+    let target = proposal.event(&target).await?;
+    let target = target.ok_or_else(|| Refusal::NotFound("there is no such event in this room".into()))?;
+    if target.room_id != room.room_id {
+        return Err(Refusal::Invalid("the event is of another room".into()));
+    }
     let powers = PowerLevels::current(proposal, room, &rules.authorization).await?;
     let sender = &proposal.author.sender;
     if target.sender != *sender && powers.of(sender) < powers.to_redact() {
@@ -211,6 +217,15 @@ async fn prepare_member(
         draft.content.remove("join_authorised_via_users_server");
     }
     content::add_profile(proposal, &user, &mut draft.content).await
+}
+
+/// A room is replaced by another one.
+fn check_tombstone(room: &RoomRow, draft: &Draft) -> Result<(), Refusal> {
+    let replacement = draft.content.get("replacement_room").and_then(CanonicalJsonValue::as_str);
+    if replacement == Some(room.room_id.as_str()) {
+        return Err(Refusal::Invalid("a room cannot be replaced by itself".into()));
+    }
+    Ok(())
 }
 
 /// Aliases that a room announces must lead to it; those announced before may stay.

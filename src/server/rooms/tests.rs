@@ -96,7 +96,7 @@ impl House {
 
     fn join(&self, session: &Session, room: &OwnedRoomId) -> JoinHandle<Result<(), Refusal>> {
         let (rooms, session, room) = (Arc::clone(&self.rooms), session.clone(), room.clone());
-        tokio::spawn(async move { rooms.join(&session, &room, None).await })
+        tokio::spawn(async move { rooms.join(&session, &room, "{}").await })
     }
 
     fn rename(&self, session: &Session, name: &str) -> JoinHandle<()> {

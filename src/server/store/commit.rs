@@ -11,7 +11,8 @@ use super::{
     database::Store,
     directory::{self, AliasRow},
     error::StoreError,
-    events, members,
+    events, members, relations,
+    relations::Annotation,
     steps::{NotCommitted, Placed, RoomChange, Write},
     tx::Tx,
 };
@@ -65,6 +66,8 @@ pub enum Assumption {
         /// `None`: there is no such alias.
         leads: Option<AliasRow>,
     },
+    /// There is no such annotation.
+    Unannotated(Annotation),
 }
 
 /// A request that is done once, however often it is sent.
@@ -153,6 +156,7 @@ fn holds(c: &Connection, assumption: &Assumption) -> Result<bool, NotCommitted> 
             members::membership_in(c, user, room)?.map(|row| row.membership) == *membership
         }
         Assumption::Alias { alias, leads } => directory::find(c, alias)? == *leads,
+        Assumption::Unannotated(annotation) => !relations::is_annotated(c, annotation)?,
     })
 }
 

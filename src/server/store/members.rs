@@ -50,6 +50,20 @@ impl Store {
         self.read(|c| membership_in(c, user, room)).await
     }
 
+    /// Up to `limit` of those who are banned from a room, whoever was banned last first.
+    pub async fn banned(&self, room: &RoomId, limit: usize) -> Result<Vec<OwnedUserId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT user_id FROM memberships WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND membership = 'ban' ORDER BY event DESC LIMIT ?2",
+            )?
+            .query_map((room.as_str(), limit), |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+            .collect()
+        })
+        .await
+    }
+
     /// Where in the timeline the last event stands by which `user` was in a room; `None`: they never were.
     pub async fn last_join(
         &self,

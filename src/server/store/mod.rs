@@ -35,6 +35,7 @@ mod proof;
 mod receipts;
 mod recent_state;
 mod refusal;
+mod relations;
 mod rooms;
 mod server_keys;
 mod state;
@@ -66,6 +67,7 @@ pub use self::{
     proof::{NotProven, Proof},
     receipts::Receipt,
     refusal::OpenError,
+    relations::Annotation,
     rooms::{Extremity, RoomRow},
     steps::{NewEvent, NotCommitted, Placed, RoomChange},
     to_device::{ToDevice, WaitingMessages},

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Ruma},
+        extract::{Json, Path, Ruma},
         ruma_route::RumaRoute,
     },
     app::App,
@@ -26,12 +26,23 @@ use crate::server::{
 /// The longest identifier of a rule, in bytes.
 const MAX_RULE_ID: usize = 255;
 
+/// The kinds of rules, in the order in which they are asked.
+const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
+
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
+    let mut router = Router::new();
+    for version in ["r0", "v3"] {
+        let global = format!("/_matrix/client/{version}/pushrules/global");
+        router = router
+            .route(&format!("{global}/{{kind}}"), get(of_kind))
+            .route(&format!("{global}/{{kind}}/"), get(of_kind));
+    }
+    router
         .ruma_route::<get_pushrules_all::v3::Request, _, _>(all)
         .route("/_matrix/client/v3/pushrules", get(all))
         .ruma_route::<get_pushrules_global_scope::v3::Request, _, _>(global)
+        .route("/_matrix/client/v3/pushrules/global", get(global))
         .ruma_route::<get_pushrule::v3::Request, _, _>(one)
         .ruma_route::<set_pushrule::v3::Request, _, _>(set)
         .ruma_route::<delete_pushrule::v3::Request, _, _>(delete)
@@ -41,11 +52,17 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .ruma_route::<set_pushrule_actions::v3::Request, _, _>(set_actions)
 }
 
+/// Of a kind that there is not, there is no endpoint.
+fn check_kind(kind: &str) -> ApiResult<()> {
+    if KINDS.contains(&kind) { Ok(()) } else { Err(ApiError::unrecognized()) }
+}
+
 fn no_such_rule() -> ApiError {
     ApiError::not_found("there is no such push rule")
 }
 
 async fn rule(app: &App, session: &Session, kind: RuleKind, id: &str) -> ApiResult<AnyPushRule> {
+    check_kind(kind.as_str())?;
     let rules = app.own_data.push_rules(&session.user).await?;
     rules.get(kind, id).map(|rule| rule.to_owned()).ok_or_else(no_such_rule)
 }
@@ -58,6 +75,21 @@ async fn all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Va
 /// `GET /_matrix/client/v3/pushrules/global/`
 async fn global(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Ruleset>> {
     Ok(Json(app.own_data.push_rules(&session.user).await?))
+}
+
+/// `GET /_matrix/client/v3/pushrules/global/{kind}/`: in the order in which they are asked.
+async fn of_kind(
+    State(app): State<Arc<App>>,
+    session: Session,
+    Path(kind): Path<String>,
+) -> ApiResult<Json<Value>> {
+    check_kind(&kind)?;
+    let rules = app.own_data.push_rules(&session.user).await?;
+    let mut rules = serde_json::to_value(rules).map_err(ApiError::internal)?;
+    Ok(Json(match rules[&kind].take() {
+        Value::Null => json!([]),
+        rules => rules,
+    }))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
@@ -92,6 +124,7 @@ async fn delete(
     session: Session,
     Ruma(request): Ruma<delete_pushrule::v3::Request>,
 ) -> ApiResult<Json<Value>> {
+    check_kind(request.kind.as_str())?;
     app.own_data
         .change_push_rules::<ApiError>(&session.user, move |rules| {
             Ok(rules.remove(request.kind, &request.rule_id)?)
@@ -116,6 +149,7 @@ async fn set_enabled(
     session: Session,
     Ruma(request): Ruma<set_pushrule_enabled::v3::Request>,
 ) -> ApiResult<Json<Value>> {
+    check_kind(request.kind.as_str())?;
     app.own_data
         .change_push_rules::<ApiError>(&session.user, move |rules| {
             Ok(rules.set_enabled(request.kind, &request.rule_id, request.enabled)?)
@@ -140,6 +174,7 @@ async fn set_actions(
     session: Session,
     Ruma(request): Ruma<set_pushrule_actions::v3::Request>,
 ) -> ApiResult<Json<Value>> {
+    check_kind(request.kind.as_str())?;
     app.own_data
         .change_push_rules::<ApiError>(&session.user, move |rules| {
             Ok(rules.set_actions(request.kind, &request.rule_id, request.actions)?)
@@ -157,7 +192,7 @@ impl From<RuleNotFoundError> for ApiError {
 impl From<InsertPushRuleError> for ApiError {
     fn from(e: InsertPushRuleError) -> Self {
         match e {
-            InsertPushRuleError::UnknownRuleId => Self::not_found(e.to_string()),
+            InsertPushRuleError::UnknownRuleId => Self::unknown(e.to_string()),
             e => Self::invalid_param(e.to_string()),
         }
     }

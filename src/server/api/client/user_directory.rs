@@ -32,7 +32,7 @@ struct Search {
     limit: Option<usize>,
 }
 
-/// `POST /_matrix/client/v3/user_directory/search`: among those who share a room with the user, and
+/// `POST /_matrix/client/v3/user_directory/search`: among those who share a room with the user, the user, and
 /// whoever's whole name the user knows.
 async fn search(
     State(app): State<Arc<App>>,
@@ -44,7 +44,7 @@ async fn search(
     let mut found = Vec::new();
     for user in candidates(&app, &session, &term) {
         let profile = app.store.profile(&user).await?;
-        if user == session.user || !matches(&term, &user, profile.as_ref()) {
+        if !matches(&term, &user, profile.as_ref()) {
             continue;
         }
         // Somebody who knows the name of an account that does not exist finds nothing.
@@ -72,6 +72,7 @@ fn candidates(app: &App, session: &Session, term: &str) -> BTreeSet<OwnedUserId>
     let mut candidates: BTreeSet<_> = sharing.into_iter().take(MAX_CANDIDATES).collect();
     let name = term.strip_prefix('@').unwrap_or(term);
     let name = name.strip_suffix(&format!(":{}", app.server_name())).unwrap_or(name);
+    candidates.insert(session.user.clone());
     candidates.extend(username(name, app.server_name()));
     candidates
 }

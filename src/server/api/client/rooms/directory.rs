@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State};
 use ruma::{
-    ServerName, UInt,
+    OwnedRoomId, OwnedUserId, RoomVersionId, ServerName, UInt,
     api::client::{
         alias::{create_alias, delete_alias, get_alias},
         directory::{get_public_rooms, get_public_rooms_filtered, get_room_visibility, set_room_visibility},
@@ -12,12 +12,12 @@ use ruma::{
     },
     directory::{Filter, PublicRoomsChunk},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Ruma},
+        extract::{Json, Path, Ruma},
         ruma_route::RumaRoute,
     },
     app::App,
@@ -125,13 +125,24 @@ async fn search(
     list(&app, request.server.as_deref(), &request.filter, limit, since).await
 }
 
+#[derive(Deserialize)]
+struct Upgrade {
+    /// A text that is no version is one that is not supported.
+    new_version: String,
+    #[serde(default)]
+    additional_creators: Vec<OwnedUserId>,
+}
+
 /// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
 async fn upgrade(
     State(app): State<Arc<App>>,
     session: Session,
-    Ruma(request): Ruma<upgrade_room::v3::Request>,
+    Path(room): Path<OwnedRoomId>,
+    Json(upgrade): Json<Upgrade>,
 ) -> ApiResult<Ruma<upgrade_room::v3::Response>> {
-    let room = app.rooms.upgrade(&session, &request.room_id, request.new_version).await?;
+    let version = RoomVersionId::try_from(upgrade.new_version);
+    let version = version.map_err(|_| rooms::Refusal::UnsupportedVersion)?;
+    let room = app.upgrade(&session, &room, version, upgrade.additional_creators).await?;
     Ok(Ruma(upgrade_room::v3::Response::new(room)))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State};
 use ruma::{
-    OwnedRoomId, RoomAliasId, RoomId, RoomOrAliasId,
+    OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId, RoomOrAliasId,
     api::client::{
         knock::knock_room,
         membership::{
@@ -14,11 +14,12 @@ use ruma::{
     },
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Ruma},
+        extract::{AnswerForm, Json, Path, Ruma},
         ruma_route::RumaRoute,
     },
     app::App,
@@ -43,20 +44,22 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn join(
     State(app): State<Arc<App>>,
     session: Session,
-    Ruma(request): Ruma<join_room_by_id::v3::Request>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(own): Json<Box<RawValue>>,
 ) -> ApiResult<Ruma<join_room_by_id::v3::Response>> {
-    app.rooms.join(&session, &request.room_id, request.reason).await?;
-    Ok(Ruma(join_room_by_id::v3::Response::new(request.room_id)))
+    app.join(&session, &room_id, own.get()).await?;
+    Ok(Ruma(join_room_by_id::v3::Response::new(room_id)))
 }
 
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`
 async fn join_by_alias(
     State(app): State<Arc<App>>,
     session: Session,
-    Ruma(request): Ruma<join_room_by_id_or_alias::v3::Request>,
+    Path(room_id_or_alias): Path<OwnedRoomOrAliasId>,
+    Json(own): Json<Box<RawValue>>,
 ) -> ApiResult<Ruma<join_room_by_id_or_alias::v3::Response>> {
-    let room_id = resolve(&app, &request.room_id_or_alias).await?;
-    app.rooms.join(&session, &room_id, request.reason).await?;
+    let room_id = resolve(&app, &room_id_or_alias).await?;
+    app.join(&session, &room_id, own.get()).await?;
     Ok(Ruma(join_room_by_id_or_alias::v3::Response::new(room_id)))
 }
 
@@ -71,8 +74,8 @@ async fn knock(
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
 
-/// Whom one has invited, as far as they say (M12).
-#[derive(Serialize)]
+/// Whom one has invited, as far as they say (M12); empty if that was not asked for.
+#[derive(Default, Serialize)]
 struct Invited {
     #[serde(rename = "org.pilotlight.displayname", skip_serializing_if = "Option::is_none")]
     displayname: Option<String>,
@@ -84,6 +87,7 @@ struct Invited {
 async fn invite(
     State(app): State<Arc<App>>,
     session: Session,
+    form: AnswerForm,
     Ruma(request): Ruma<invite_user::v3::Request>,
 ) -> ApiResult<Json<Invited>> {
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
@@ -91,7 +95,10 @@ async fn invite(
     };
     let (room, user) = (&request.room_id, &recipient.user_id);
     let profile = app.rooms.invite(&session, room, user, recipient.reason).await?;
-    Ok(Json(Invited { displayname: profile.displayname, avatar_url: profile.avatar_url }))
+    Ok(Json(match form {
+        AnswerForm::Matrix => Invited::default(),
+        AnswerForm::Full => Invited { displayname: profile.displayname, avatar_url: profile.avatar_url },
+    }))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/leave`

@@ -13,7 +13,7 @@ use super::form::stream_token;
 use crate::server::{
     api::{
         error::ApiResult,
-        extract::{Json, Ruma},
+        extract::{AnswerForm, Json, Ruma},
         ruma_route::RumaRoute,
     },
     app::App,
@@ -26,21 +26,21 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .ruma_route::<redact_event::v3::Request, _, _>(redact)
 }
 
-/// The event that was sent, and from where its stream goes on (M12).
+/// The event that was sent, and from where its stream goes on (M12), if that was asked for.
 #[derive(Serialize)]
 struct Sent {
     event_id: OwnedEventId,
-    #[serde(rename = "org.pilotlight.position")]
-    position: String,
+    #[serde(rename = "org.pilotlight.position", skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
 async fn send(
     State(app): State<Arc<App>>,
     session: Session,
+    form: AnswerForm,
     Ruma(request): Ruma<send_message_event::v3::Request>,
 ) -> ApiResult<Json<Sent>> {
-    app.typing.stop(&request.room_id, &session.user);
     let sent = app
         .rooms
         .send_message(
@@ -52,7 +52,8 @@ async fn send(
         )
         .await?;
     app.presence.handle_pro_active(&session.user).await?;
-    Ok(Json(Sent { event_id: sent.event_id, position: stream_token(sent.position) }))
+    let position = (form == AnswerForm::Full).then(|| stream_token(sent.position));
+    Ok(Json(Sent { event_id: sent.event_id, position }))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`

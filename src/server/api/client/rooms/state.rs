@@ -1,6 +1,6 @@
 //! Reading and setting a room's state; who is in it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -113,7 +113,11 @@ async fn joined(
     State(app): State<Arc<App>>,
     session: Session,
     Ruma(request): Ruma<joined_members::v3::Request>,
-) -> ApiResult<Ruma<joined_members::v3::Response>> {
+) -> ApiResult<Response> {
+    #[derive(Serialize)]
+    struct Answer {
+        joined: BTreeMap<OwnedUserId, Shown>,
+    }
     if !app.rooms.members.is_joined(&session.user, &request.room_id) {
         return Err(ApiError::forbidden("you are not in this room"));
     }
@@ -123,13 +127,20 @@ async fn joined(
         let user = OwnedUserId::try_from(user).ok()?;
         (membership == Membership::Join).then(|| (user, profile(event)))
     });
-    Ok(Ruma(joined_members::v3::Response::new(joined.collect())))
+    Ok(Json(Answer { joined: joined.collect() }).into_response())
 }
 
-fn profile(event: &StoredEvent) -> joined_members::v3::RoomMember {
+/// What a member goes by; what they have none of is absent.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+}
+
+fn profile(event: &StoredEvent) -> Shown {
     let content: Value = event.content_as().unwrap_or_default();
-    let mut member = joined_members::v3::RoomMember::new();
-    member.display_name = content["displayname"].as_str().map(str::to_owned);
-    member.avatar_url = content["avatar_url"].as_str().map(Into::into);
-    member
+    let text = |key: &str| content[key].as_str().map(str::to_owned);
+    Shown { display_name: text("displayname"), avatar_url: text("avatar_url") }
 }
