@@ -6,7 +6,8 @@
 // A test asserts when its body does, or a helper in the same file that it calls, directly or through others
 // there. What a shared fixture asserts (that a request was answered at all) proves nothing about the subject,
 // and neither do `expect` and `unwrap`; the few shared helpers that say what is expected are named below. An assertion about
-// literals alone is none, nor is one behind an unconditional `return`.
+// literals alone is none, nor is one that something equals itself, one behind an unconditional `return`, or one under a
+// condition of literals alone (`if false`).
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { compiled, targets } from "./rust-tests.mjs";
@@ -57,6 +58,60 @@ function literals(...words) {
   return `(?:${one}|\\((?:${one}|,)*\\))*`;
 }
 
+const blank = (code, from, to) => code.slice(0, from) + code.slice(from, to).replace(/[^\n]/g, " ") + code.slice(to);
+
+/** Where the bracket that opens at `at` closes, in code without strings; the end where it does not. */
+function closes(code, at) {
+  for (let depth = 0, i = at; i < code.length; i++) {
+    if ("([{".includes(code[i])) depth++;
+    if (")]}".includes(code[i]) && --depth === 0) return i;
+  }
+  return code.length;
+}
+
+/**
+ * Code without the blocks that never run: those under a condition that literals alone make false. One that they make
+ * true and that returns is no more than that `return`. At the same length; braces are looked for in `bare`, where
+ * nothing is quoted.
+ */
+function withoutDeadBlocks(code, bare, same) {
+  for (const { 0: head, 1: condition, index } of bare.matchAll(new RegExp(`\\b(?:if|while)\\b(${same})\\{`, "g"))) {
+    const open = index + head.length - 1;
+    const end = closes(bare, open) + 1;
+    let never = true;
+    try {
+      never = !Function(`return ${condition.trim()}`)();
+    } catch {
+      // Not what JavaScript understands: nobody writes that into a test that is meant.
+    }
+    const returns = /\breturn\b[^;}]*/.exec(bare.slice(open, end));
+    if (never) code = blank(code, index, end);
+    else if (returns) code = code.slice(0, index) + "return;".padEnd(end - index) + code.slice(end);
+  }
+  return code;
+}
+
+/** Code without the assertions that something equals itself; `head` matches up to the bracket of one that compares. */
+function withoutTautologies(code, bare, head) {
+  for (const { 0: found, index } of bare.matchAll(head)) {
+    const open = index + found.length - 1;
+    const end = closes(bare, open);
+    const parts = [];
+    for (let i = open + 1, from = i, depth = 0; i <= end; i++) {
+      if ((bare[i] === "," && depth === 0) || i === end) {
+        parts.push(code.slice(from, i).replace(/\s+/g, ""));
+        from = i + 1;
+      }
+      if ("([{".includes(bare[i])) depth++;
+      if (")]}".includes(bare[i])) depth--;
+    }
+    const [one, other] = parts.length > 1 ? parts : (parts[0] ?? "").split("==");
+    // What is called anew may answer something else; what has no argument is a look at the same thing.
+    if (one !== "" && one === other && !/\(/.test(one.replace(/\.\w+\(\)/g, ""))) code = blank(code, index, end);
+  }
+  return code;
+}
+
 const rust = {
   asserts: (() => {
     const same = literals("true", "false", "Some", "None", "Ok", "Err");
@@ -64,7 +119,11 @@ const rust = {
   })(),
   functions(text, leftOut) {
     const code = blanked(text);
-    const living = leftOut.reduce((code, [from, to]) => code.slice(0, from) + code.slice(from, to).replace(/[^\n]/g, " ") + code.slice(to), code);
+    // Compared as they were written, with what is quoted.
+    const said = withoutTautologies(text, code, /\b(?:prop_)?assert(?:_eq)?!\(/g);
+    const proving = [...code].map((mark, i) => (text[i] !== " " && said[i] === " " ? " " : mark)).join("");
+    const living = withoutDeadBlocks(
+      leftOut.reduce((code, [from, to]) => blank(code, from, to), proving), code, literals("true", "false"));
     return [...code.matchAll(/\bfn\s+(\w+)/g)].map((found) => {
       const attributes = code.slice(Math.max(...[..."{};"].map((mark) => code.lastIndexOf(mark, found.index))) + 1, found.index);
       const dead = leftOut.some(([from, to]) => from <= found.index && found.index < to);
@@ -126,7 +185,23 @@ const javascript = {
     return new RegExp(`\\bassert(?:(?:\\.ok)?\\((?!${same}[,)])|\\.(?!ok\\b)\\w+\\((?!${same},${same}[,)]))|\\b(?:until|sees|findsContact|looksFor|waitFor)\\(`);
   })(),
   functions(text) {
-    const lines = text.replace(/\/\*[^]*?\*\//g, (what) => what.replace(/[^\n]/g, " ")).replace(/(^|\s)\/\/.*$/gm, "$1").split("\n");
+    const spaces = (what) => what.replace(/[^\n]/g, " ");
+    const code = text.replace(/\/\*[^]*?\*\//g, spaces).replace(/(?<=^|\s)\/\/.*$/gm, spaces);
+    const bare = code.replace(/"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'|`(?:\\[^]|[^`\\])*`/g, spaces);
+    const proving = withoutTautologies(code, bare, /\bassert(?:\.\w*[eE]qual|\.ok)?\(/g);
+    const lines = withoutDeadBlocks(proving, bare, literals("true", "false", "null", "undefined")).split("\n");
+    const indent = (line) => line.search(/\S/);
+    /** The line in which the block around a line begins; -1: none does. */
+    const around = (i) => {
+      for (let at = i - 1; at >= 0; at--) if (lines[at].trim() !== "" && indent(lines[at]) < indent(lines[i])) return at;
+      return -1;
+    };
+    const inSkipped = (i) => {
+      for (let at = around(i); at >= 0; at = around(at)) {
+        if (/^\s*(?:describe|suite)(?:\.(?:skip|todo)\(|\(.*\{[^}]*\b(?:skip|todo)\b)/.test(lines[at])) return true;
+      }
+      return false;
+    };
     const constants = new Map([...text.matchAll(/\bconst (\w+) = (.*?);?$/gm)].map(([, name, value]) => [name, value]));
     return lines.flatMap((line, i) => {
       const test = /^\s*(?:test|it)(\.\w+)?\((?:"((?:\\.|[^"\\])*)"|`([^`]*)`|(\w+)),\s*(.*)$/.exec(line);
@@ -136,8 +211,12 @@ const javascript = {
         const skip = /\{[^}]*\b(?:skip|todo)(?::\s*([^,}]*))?/.exec(rest);
         const value = skip && (skip[1]?.trim() ?? constants.get("skip") ?? "");
         // What depends on the server under test is no more than a condition; a word or `true` is for ever.
-        const skipped = mode === ".skip" || mode === ".todo" || (skip && !/&&|\?|^\w*stock/.test(value));
-        return [{ name: title, body: untilReturn(block(lines, i), /(?:=>|\)) \{$/), isTest: true, skipped: Boolean(skipped) }];
+        const forEver = mode === ".skip" || mode === ".todo" || (skip && !/&&|\?|^\w*stock/.test(value));
+        const whole = block(lines, i);
+        const body = untilReturn(whole, /(?:=>|\)) \{$/);
+        const first = whole.split("\n").slice(1).find((line) => line.trim() !== "") ?? "";
+        const byItself = new RegExp(`^ {${Math.max(indent(first), 0)}}\\w+\\.(?:skip|todo)\\(`, "m").test(body);
+        return [{ name: title, body, isTest: true, skipped: Boolean(forEver || byItself || inSkipped(i)) }];
       }
       const helper = /^\s*(?:export )?(?:async )?function\*? (\w+)|^\s*const (\w+) = (?:async )?(?:\([^)]*\)|\w+) =>|^  (?:static )?(?:async )?(#?\w+)\([^)]*\) \{$/.exec(line);
       return helper ? [{ name: (helper[1] ?? helper[2] ?? helper[3]).replace("#", ""), body: untilReturn(block(lines, i), /(?:=>|\)) \{$/).replace(/^.*?\(/, ""), isTest: false }] : [];
@@ -152,7 +231,14 @@ const python = {
     return new RegExp(`\\b${one}|\\bself\\.assert(?!True|False|IsNo)\\w+\\((?!${same},${same}[,)])|^\\s*assert (?!${same}(?:,|$))`, "m");
   })(),
   functions(text) {
-    const lines = text.replace(/(^|\s)#.*$/gm, "$1").split("\n");
+    const spaces = (what) => what.replace(/[^\n]/g, " ");
+    const code = text.replace(/(?<=^|\s)#.*$/gm, spaces);
+    const bare = code.replace(/"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'/g, spaces);
+    const lines = withoutTautologies(code, bare, /\bself\.assert\w*Equal\(/g).split("\n");
+    lines.forEach((line, i) => {
+      if (!/^\s*(?:if|while) (?:False|0|not True):/.test(line)) return;
+      block(lines, i).split("\n").forEach((_, n) => { lines[i + n] = ""; });
+    });
     return lines.flatMap((line, i) => {
       const found = /^\s*(?:async )?def (\w+)\(/.exec(line);
       if (!found) return [];
