@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run federation-demo wasm test test-long lint fmt bench
+.PHONY: help run federation-demo wasm test test-long fuzz mutants lint fmt bench
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ test: ## format, lints, unit tests natively, in Node and in Chromium, and everyt
 
 test-long: ## the tests that take chances, 20 times as long (TEST_TIMES), and a simulated day; by hand
 	@scripts/test.sh --long
+
+fuzz: ## libFuzzer over every parser, SECONDS (300) each: `make fuzz TARGETS="token filter"`; by hand
+	@scripts/fuzz.sh $(or $(SECONDS),300) $(TARGETS)
+
+mutants: ## change the rules of the core and see which tests notice: `make mutants FILES=src/core/list`; by hand
+	@scripts/mutants.sh $(FILES)
 
 lint: ## formatting, clippy, the layers and the feature table: the quick part of `make test`
 	@scripts/test.sh format features layers clippy clippy-wasm

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the named tools available, each once: quick and silent when it is there already.
 #
-#   scripts/need.sh TOOL...      cc  openssl  wasm-target  wasm-bindgen  npm  chromium  python  synapse
+#   scripts/need.sh TOOL...      cc  openssl  wasm-target  wasm-bindgen  npm  chromium  python  synapse  cargo-fuzz
+#                                cargo-mutants
 #
 # Everything lands in .tools/, tests/e2e/node_modules or (chromium, a missing venv module) the system.
 # What took minutes to build is also kept in ~/.cache/pilotlight-tools, so that another clone on the
@@ -86,6 +87,23 @@ wasm_bindgen() {
   has_version .tools/bin || die "wasm-bindgen-cli $version did not install"
 }
 
+# cargo_tool NAME: a subcommand of cargo that is run by hand.
+cargo_tool() {
+  [ -x ".tools/bin/$1" ] && return
+  say "building $1 (once, some minutes)"
+  CARGO_TARGET_DIR=$root/.tools/build cargo install --locked "$1" --root .tools --quiet --no-track
+  rm -rf .tools/build
+}
+
+# libFuzzer's hooks are the nightly compiler's.
+cargo_fuzz() {
+  cargo_tool cargo-fuzz
+  cargo +nightly --version >/dev/null 2>&1 && return
+  command -v rustup >/dev/null || die "a nightly compiler is missing, and rustup to add it"
+  say "installing a nightly compiler"
+  rustup toolchain install nightly --profile minimal
+}
+
 npm_packages() {
   command -v node >/dev/null || die "node is missing: Node.js 20 or newer is needed"
   cmp -s tests/e2e/package-lock.json .tools/npm-installed.json && [ -d tests/e2e/node_modules ] && return
@@ -126,6 +144,8 @@ for tool in "$@"; do
     chromium) chromium ;;
     python) python_venv python ;;
     synapse) python_venv synapse ;;
+    cargo-fuzz) cargo_fuzz ;;
+    cargo-mutants) cargo_tool cargo-mutants ;;
     *) die "unknown tool: $tool" ;;
   esac
 done

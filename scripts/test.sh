@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 all=(format features layers clippy clippy-wasm native wasm-node wasm-chromium wasm-build types e2e nio)
 case ${1:-} in
-  --long) wanted=(native e2e simulate) && export TEST_TIMES=${TEST_TIMES:-20} ;;
+  --long) wanted=(native e2e simulate) && export TEST_TIMES=${TEST_TIMES:-20} FUZZ_SEED=${FUZZ_SEED:-$(date +%s)} ;;
   --list) printf '%s\n' "${all[@]}" && exit ;;
   '') wanted=("${all[@]}") ;;
   *) wanted=("$@") ;;
@@ -32,7 +32,7 @@ layers() {
 # property is tried, proptest reads by itself, and the simulations read of proptest.
 native() {
   [ -z "${TEST_TIMES:-}" ] || local -x PROPTEST_CASES=$((256 * TEST_TIMES))
-  cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2))
+  cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2)) ${TEST_TIMES:+--show-output}
 }
 
 # The same unit tests a second time, in a browser; test files that need a DOM ask for one by themselves.

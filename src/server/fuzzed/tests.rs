@@ -63,7 +63,7 @@ fn holds(name: &str) {
     for _ in 0..LARGE_ONES {
         run(name, target, &mutator.large(LARGE));
     }
-    println!("{name}: {executions} executions");
+    println!("# figures: {name}: {executions} executions");
     assert!(executions >= 100, "{name}: {executions} executions are too few to say anything");
 }
 
