@@ -198,11 +198,6 @@ impl List {
         groups
     }
 
-    /// What to send again when a server may have missed it.
-    pub fn claims(&self) -> impl Iterator<Item = (&Arc<str>, Message)> {
-        self.contacts.iter().flat_map(|(user, contact)| contact.relation.claims().map(move |m| (user, m)))
-    }
-
     /// Whom to accept unasked from here on, and of those who wait.
     pub fn handle_auto_accept(&mut self, auto: AutoAccept) {
         self.auto = auto;

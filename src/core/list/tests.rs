@@ -219,6 +219,23 @@ fn strangers_are_bounded_and_those_done_with_make_room() {
 }
 
 #[test]
+fn who_is_on_the_list_takes_no_room_of_strangers() {
+    let mut alice = list("alice");
+    for n in 0..List::MAX_ENTRIES {
+        alice.handle_add(&id(&format!("friend{n}")), None).expect("there is room");
+    }
+    for n in 0..List::MAX_OTHERS - 1 {
+        alice.handle_message(&id(&format!("stranger{n}")), Kind::Invite, Some(1));
+    }
+    assert_eq!(alice.requests(NOW).count(), List::MAX_OTHERS - 1);
+    alice.handle_message(&id("stranger0"), Kind::Drop, Some(1));
+    alice.handle_message(&id("the last"), Kind::Invite, Some(1));
+    assert!(alice.contact(&id("stranger0")).is_some(), "there is no need to forget who is done with");
+    alice.handle_message(&id("one more"), Kind::Invite, Some(1));
+    assert!(alice.contact(&id("stranger0")).is_none() && alice.contact(&id("one more")).is_some());
+}
+
+#[test]
 fn what_was_stored_is_taken_over_and_nothing_follows_from_it() {
     let mut alice = list("alice");
     alice.handle_add(&id("bob"), None).expect("there is room");

@@ -76,6 +76,22 @@ fn step_3_a_silent_pair_costs_one_reminder_a_minute() {
 }
 
 #[test]
+fn a_server_that_is_only_watched_takes_its_turn_in_reminding() {
+    let mut net = Net::new(2, 1);
+    let (watched, watcher) = (user(0, 0), user(1, 0));
+    net.tell(0, |e, now| e.handle_permission(now, server(1), watched, Permission::Allowed));
+    net.tell(1, |e, now| e.handle_interest_added(now, watcher, watched));
+    net.appear(watched);
+    net.appear(watcher);
+    net.run(secs(30));
+    assert_eq!(net.seen(1, watched), Some(Availability::Online));
+    let mark = net.sent.len();
+    net.run(secs(3_600));
+    let reminders = [net.sent_since(mark, 0, 1).len(), net.sent_since(mark, 1, 0).len()];
+    assert!(reminders.iter().all(|count| (15..=45).contains(count)), "{reminders:?}");
+}
+
+#[test]
 fn step_4_any_traffic_resets_the_short_watchdog() {
     let mut net = acquainted();
     let mark = net.sent.len();
