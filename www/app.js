@@ -1,7 +1,8 @@
 // The web client's beginning: a session remembered or asked for, then the rooms.
 
-import { Client } from "/pkg/index.js";
+import { Client } from "./pkg/index.js";
 import { startClock } from "./lib/clock.js";
+import { forgetDrafts } from "./lib/drafts.js";
 import { errorText } from "./lib/errors.js";
 import { idleMinutes } from "./lib/settings.js";
 import { toast } from "./lib/toast.js";
@@ -46,6 +47,7 @@ async function enter(session) {
   const shell = createShell(client, {
     onSignOut() {
       forgetSession();
+      forgetDrafts(session.userId);
       void leave(() => client.logout(), showSignIn);
     },
     onRestart() {

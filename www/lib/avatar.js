@@ -18,6 +18,14 @@ export function avatar(id, name, shape, ...marks) {
   );
 }
 
+/** Gives it the colour of somebody: one person has one, wherever they are shown. @param {HTMLElement} node @param {string} id */
+export function recolourAvatar(node, id) {
+  const hue = `hue-${hueOf(id)}`;
+  if (node.classList.contains(hue)) return;
+  node.classList.remove(...[...node.classList].filter((name) => name.startsWith("hue-")));
+  node.classList.add(hue);
+}
+
 /** @param {HTMLElement} node @param {"round" | "square"} shape */
 export function reshapeAvatar(node, shape) {
   node.classList.toggle("round", shape === "round");

@@ -1,6 +1,6 @@
 // Times in words that keep themselves right: one timer for the page, and only texts that changed are touched.
 
-import { ago, dayLabel, listTime } from "./format.js";
+import { ago, dayLabel, lasting, listTime } from "./format.js";
 import { el, setText } from "./dom.js";
 
 const EVERY_MS = 10_000;
@@ -11,15 +11,16 @@ const LATELY_MS = 5 * 60_000;
 /** @type {Record<string, (ts: number) => string>} */
 const WORDS = {
   ago: (ts) => ago(ts),
+  for: (ts) => lasting(ts),
   while: (ts) => (Date.now() - ts < LATELY_MS ? "" : ago(ts)),
   day: (ts) => dayLabel(ts),
   list: (ts) => listTime(ts),
 };
 
 /**
- * A `<time>` whose words follow the clock: `5 min ago` (ago), the same but nothing while it
+ * A `<time>` whose words follow the clock: `20 min` (for), `5 min ago` (ago), the same but nothing while it
  * is short (while), `Yesterday` (day), `14:05` or a day (list).
- * @param {"ago" | "while" | "day" | "list"} words
+ * @param {"for" | "ago" | "while" | "day" | "list"} words
  * @param {number} [ts] ms since the epoch
  * @param {string} [prefix] words before it, where there are any
  */

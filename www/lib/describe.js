@@ -1,6 +1,6 @@
 // Events in words: what a state event did, and a message on one line.
 
-import { localpart } from "./format.js";
+import { localpart, nameList } from "./format.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {(userId: string) => string} NameOf */
@@ -92,6 +92,46 @@ function memberLine(item, sender, nameOf) {
       return `${name} asks to join`;
     default:
       return undefined;
+  }
+}
+
+/** Whether an event is about who comes and goes. @param {TimelineItem} item */
+export function isComing(item) {
+  return item.type === "m.room.member";
+}
+
+/**
+ * What several comings and goings did, in one line: `Ada, Ben and 3 others joined · Cy left`.
+ * @param {TimelineItem[]} items
+ * @param {NameOf} nameOf
+ */
+export function comingsLine(items, nameOf) {
+  /** @type {Map<string, Set<string>>} */
+  const names = new Map();
+  for (const item of items) {
+    const [target, { membership, displayname }] = [item.stateKey ?? "", item.content ?? {}];
+    const before = item.prevContent ?? {};
+    const name = (membership === "leave" ? before.displayname : displayname) || nameOf(target);
+    const did = deed(membership, before.membership, item.sender === target);
+    names.set(did, (names.get(did) ?? new Set()).add(name));
+  }
+  return [...names].map(([did, who]) => `${nameList([...who])} ${did.replace("was ", who.size > 1 ? "were " : "was ")}`).join(" · ");
+}
+
+/** @param {string} membership @param {string | undefined} before @param {boolean} own */
+function deed(membership, before, own) {
+  switch (membership) {
+    case "join":
+      return before === "join" ? "changed name or picture" : "joined";
+    case "invite":
+      return "was invited";
+    case "knock":
+      return "asked to join";
+    case "ban":
+      return "was banned";
+    default:
+      if (own) return before === "invite" ? "declined" : "left";
+      return before === "ban" ? "was let in again" : "was removed";
   }
 }
 

@@ -3,6 +3,8 @@
 /** @typedef {Node | string | number | null | undefined | false} Child */
 
 const SVG = "http://www.w3.org/2000/svg";
+/** Beside this very copy of the client, which the address names. */
+const SPRITE = new URL("../icons.svg", import.meta.url).pathname;
 
 /**
  * Creates an element: `el("button.primary", { type: "button", testid: "send", onclick }, "Send")`.
@@ -67,7 +69,7 @@ export function icon(name, label) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", `icon icon-${name}`);
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `/icons.svg#${name}`);
+  use.setAttribute("href", `${SPRITE}#${name}`);
   svg.append(use);
   if (label) {
     svg.setAttribute("role", "img");

@@ -13,6 +13,12 @@ const WORDS = {
   M_ROOM_IN_USE: "That address is taken by another room.",
   M_TOO_LARGE: "That is too long to be sent.",
   M_UNRECOGNIZED: "The server does not offer that.",
+  TIMEOUT: "The server did not answer in time.",
+  STOPPED: "That was interrupted.",
+  UNSUPPORTED: "This server does not offer that.",
+  ENCRYPTED_ROOM: "The room is encrypted, and this client writes plain text only.",
+  BAD_USER_ID: "That is not a user ID; they look like @name:server.",
+  BAD_ROOM: "That is no room’s address; they look like #name:server.",
 };
 
 /**

@@ -79,6 +79,14 @@ export function ago(ts, now = Date.now()) {
   return days === 1 ? "1 day ago" : `${days} days ago`;
 }
 
+/** How long something has lasted: `1 min`, `20 min`, `3 h`, `2 days`. @param {number} ts @param {number} [now] */
+export function lasting(ts, now = Date.now()) {
+  const minutes = Math.max(1, Math.floor((now - ts) / MINUTE));
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 24 ? `${hours} h` : counted(Math.floor(hours / 24), "day", "days");
+}
+
 /** `1 person`, `2 people`. @param {number} count @param {string} one @param {string} many */
 export function counted(count, one, many) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;

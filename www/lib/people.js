@@ -29,10 +29,23 @@ export class People {
     });
   }
 
-  /** My own state as others see it, hidden excepted: idle shows as away. @returns {import("/pkg/index.js").PresenceState} */
+  /** My own state as it is shown: away while idle, unknown while the server is away. */
   myState() {
-    const { state, idle } = this.me;
-    return idle && (state === "online" || state === "free_for_chat") ? "unavailable" : state;
+    return this.me.shown;
+  }
+
+  /**
+   * Calls back when the server comes or goes: then the state of those never heard of is another. The returned
+   * function stops it.
+   * @param {() => void} listener
+   */
+  onSightChange(listener) {
+    let blind = this.me.shown === "unknown";
+    return this.client.on("me", ({ shown }) => {
+      if ((shown === "unknown") === blind) return;
+      blind = !blind;
+      listener();
+    });
   }
 
   /** @param {string} userId @returns {Presence | undefined} */
@@ -40,12 +53,12 @@ export class People {
     const known = this.client.presenceOf(userId);
     if (userId !== this.myId) return known;
     const state = this.myState();
-    return { currentlyActive: !this.me.idle, ...known, userId, state, statusMsg: this.me.statusMsg };
+    return { currentlyActive: !this.me.idle, ...known, userId, state, statusMsg: state === "unknown" ? undefined : this.me.statusMsg };
   }
 
-  /** Somebody's state. Who was never heard of is not there. @param {string} userId */
+  /** Somebody's state. Who was never heard of is not there, as far as anybody tells. @param {string} userId */
   state(userId) {
-    return this.presence(userId)?.state ?? "offline";
+    return this.presence(userId)?.state ?? (this.me.shown === "unknown" ? "unknown" : "offline");
   }
 
   /**

@@ -14,10 +14,10 @@ const STATES = {
   unavailable: { label: "Away", hint: "Not at the keyboard", rank: 3, section: "away" },
   offline: { label: "Offline", hint: "Seen as offline; this page goes on working", rank: 4, section: "offline" },
   hidden: { label: "Hidden", hint: "Others see you offline; you see them and can talk", rank: 5, section: "offline" },
-  unknown: { label: "Unknown", hint: "Their server has not told yet", rank: 6, section: "offline" },
+  unknown: { label: "Unknown", hint: "Nobody tells whether they are there", rank: 6, section: "unknown" },
 };
 
-/** @typedef {"online" | "away" | "offline"} Section */
+/** @typedef {"online" | "away" | "offline" | "unknown"} Section */
 
 /** The states that a user can choose, in the order of the menu. @type {Exclude<PresenceState, "unknown">[]} */
 export const CHOICES = ["free_for_chat", "online", "busy", "unavailable", "hidden"];
@@ -27,6 +27,7 @@ export const SECTIONS = [
   { id: "online", title: "Online" },
   { id: "away", title: "Away" },
   { id: "offline", title: "Offline" },
+  { id: "unknown", title: "Not known" },
 ];
 
 /** @param {PresenceState} state */
@@ -56,10 +57,11 @@ export function setPresenceMark(node, state) {
 }
 
 /**
- * When a person was last there, with what parts it from the words before; nothing where the state says it already.
+ * How long a person has been idle, or when they were last there, with what parts it from the words before; nothing where the state says it already.
  * @param {Presence | undefined} presence
  */
 export function lastActive(presence) {
+  if (presence?.idleSince !== undefined) return liveTime("for", presence.idleSince, " · idle ");
   if (!presence || presence.lastActiveAt === undefined) return null;
   switch (presence.state) {
     case "unavailable":

@@ -9,7 +9,7 @@ const SHOWN_MS = 6000;
 export function toast(text, kind = "info") {
   const region = document.getElementById("toasts");
   if (!region) return;
-  const node = el("p.toast", { class: kind, testid: "toast" }, text);
+  const node = el("p.toast", { class: kind, testid: "toast", dir: "auto" }, text);
   node.addEventListener("click", () => node.remove());
   region.append(node);
   setTimeout(() => node.remove(), SHOWN_MS);

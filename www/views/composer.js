@@ -1,39 +1,64 @@
 // Where a message is written. Enter sends, Shift+Enter starts a line; what is unfinished waits per room.
 
-import { el, iconButton } from "../lib/dom.js";
+import { draftOf, keepDraft } from "../lib/drafts.js";
+import { el, fill, icon, iconButton } from "../lib/dom.js";
+import { errorText } from "../lib/errors.js";
 
 const TYPING_RENEWED_MS = 8_000;
 const TYPING_ENDS_MS = 5_000;
 const keyboardIsCheap = matchMedia("(hover: hover) and (pointer: fine)");
 
-/** Unfinished messages by room, for as long as the page lives. @type {Map<string, string>} */
-const drafts = new Map();
+/** Why a message stays in the field. @type {Record<string, string>} */
+const WORDS = {
+  TOO_LARGE: "This is too long for one message, and stays here. Send it in parts.",
+  QUEUE_FULL: "Too many messages wait to be sent. This one stays here until some of them have gone.",
+  NOT_IN_ROOM: "You are not in this room any more. What you wrote stays here.",
+};
+const ENCRYPTED = "This room is encrypted, and this client writes plain text only: nothing can be sent from here.";
 
 /**
  * @param {import("./shell.js").Context} context
  * @param {string} roomId
  * @param {{ onSent: () => void }} options
  */
-export function createComposer({ client }, roomId, { onSent }) {
+export function createComposer({ client, rooms }, roomId, { onSent }) {
+  const { userId } = client.session;
   const input = el("textarea", {
-    testid: "composer", rows: "1", placeholder: "Write a message", "aria-label": "Message", autocomplete: "off", enterkeyhint: "send",
-    value: drafts.get(roomId) ?? "",
+    testid: "composer", rows: "1", dir: "auto", placeholder: "Write a message", "aria-label": "Message", autocomplete: "off", enterkeyhint: "send",
+    value: draftOf(userId, roomId),
   });
   const submit = iconButton("send", "Send", { type: "submit", testid: "send" });
-  const node = el("form.composer", {}, el("div.composer-box", {}, input, submit));
+  const problem = el("p.problem", { role: "alert", testid: "composer-problem", hidden: true });
+  const node = el("form.composer", {}, problem, el("div.composer-box", {}, input, submit));
+  let encrypted = false;
   const typing = createTypingNotice((on) => client.setTyping(roomId, on));
 
   const changed = () => {
     const empty = input.value.trim() === "";
-    submit.disabled = empty;
-    if (input.value === "") drafts.delete(roomId);
-    else drafts.set(roomId, input.value);
+    submit.disabled = empty || encrypted;
+    keepDraft(userId, roomId, input.value);
     input.style.height = "auto";
     input.style.height = `${input.scrollHeight}px`;
     return empty;
   };
 
+  /** @param {string} [words] none hides it */
+  const say = (words) => {
+    problem.hidden = words === undefined;
+    if (words !== undefined) fill(problem, icon(encrypted ? "lock" : "alert"), words);
+  };
+
+  const update = () => {
+    if (encrypted || !rooms.get(roomId)?.encrypted) return;
+    encrypted = true;
+    input.readOnly = true;
+    input.placeholder = "Nothing can be written here";
+    say(ENCRYPTED);
+    changed();
+  };
+
   input.addEventListener("input", () => {
+    say();
     if (changed()) typing.end();
     else typing.renew();
   });
@@ -45,16 +70,24 @@ export function createComposer({ client }, roomId, { onSent }) {
   node.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = input.value.trim();
-    if (text === "") return;
+    if (text === "" || encrypted) return;
+    try {
+      if (text.startsWith("/me ")) client.send(roomId, "m.room.message", { msgtype: "m.emote", body: text.slice(4) });
+      else client.sendText(roomId, text);
+    } catch (error) {
+      say(errorText(error, WORDS));
+      return;
+    }
     input.value = "";
+    say();
     changed();
     typing.end();
-    if (text.startsWith("/me ")) client.send(roomId, "m.room.message", { msgtype: "m.emote", body: text.slice(4) });
-    else client.sendText(roomId, text);
     onSent();
     input.focus();
   });
   requestAnimationFrame(changed);
+  const stop = client.on("rooms", update);
+  update();
 
   return {
     node,
@@ -62,7 +95,10 @@ export function createComposer({ client }, roomId, { onSent }) {
     focusWhereKeyboardIsCheap() {
       if (keyboardIsCheap.matches && !document.querySelector("dialog[open]")) requestAnimationFrame(() => input.focus());
     },
-    dispose: typing.end,
+    dispose() {
+      stop();
+      typing.end();
+    },
   };
 }
 

@@ -46,7 +46,7 @@ function createRequest({ client, people }, userId) {
     "li.invite",
     { testid: "request-item", "data-user-id": userId },
     avatar(userId, name, "round"),
-    el("span.invite-text", {}, el("strong", {}, name), el("span.muted", { title: userId }, userId)),
+    el("span.invite-text", {}, el("strong", { dir: "auto" }, name), el("span.muted", { title: userId }, userId)),
     el(
       "span.invite-actions",
       {},

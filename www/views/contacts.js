@@ -7,6 +7,7 @@ import { createRequests } from "./contact-requests.js";
 import { openAddContact, openInviteGroup } from "./contact-dialogs.js";
 import { createDropTarget, markDraggable } from "./contact-drag.js";
 import { buttonOf, createPeopleSection, personOf } from "./people-section.js";
+import { myAddress } from "./my-address.js";
 import { openPerson } from "./person-dialog.js";
 import { openNewChat } from "./room-dialogs.js";
 
@@ -21,7 +22,12 @@ export function createContacts(context) {
   const ungrouped = createContactSection(context, undefined);
   const sharing = SECTIONS.map(({ id, title }) => createPeopleSection({ id, title, testid: "contact-item", onOpen: (userId) => openPerson(context, userId) }));
   const sharingTitle = el("h2.part-title", { hidden: true }, "In your rooms");
-  const empty = el("p.empty", {}, "People you share a room with appear here.");
+  const empty = el(
+    "div.empty",
+    { testid: "no-people" },
+    el("p", {}, "Nobody is here yet. Add somebody you know: they are asked whether you may see when they are there."),
+    myAddress(context),
+  );
   const add = button("person-add", "Add a person", "add-contact", () => openAddContact(context));
   const node = el(
     "div.sidebar-body",
@@ -94,6 +100,7 @@ export function createContacts(context) {
   const stops = [
     client.on("presence", (changes) => refresh(changes.map((change) => change.userId))),
     contacts.subscribe((changed) => refresh(changed)),
+    people.onSightChange(() => refresh([...places.keys()])),
     requests.dispose,
   ];
   refresh([...client.presences().map((presence) => presence.userId), ...contacts.entries().map((contact) => contact.userId)]);

@@ -17,7 +17,7 @@ export function openDialog({ title, testid, wide = false }, ...body) {
     el(
       "header.dialog-head",
       {},
-      el("h2", { id: heading }, title),
+      el("h2", { id: heading, dir: "auto" }, title),
       iconButton("close", "Close", { onclick: () => dialog.close(), testid: "dialog-close" }),
     ),
     ...body,
@@ -83,6 +83,14 @@ export function openForm({ title, testid, submitLabel, danger = false, fields, s
 }
 
 /**
+ * Asks before something that cannot be taken back.
+ * @param {{ title: string, testid: string, submitLabel: string, text: string, act: () => Promise<unknown> }} options
+ */
+export function confirm({ title, testid, submitLabel, text, act }) {
+  return openForm({ title, testid, submitLabel, danger: true, fields: [el("p", { dir: "auto" }, text)], submit: act });
+}
+
+/**
  * A labelled text field.
  * @param {string} label
  * @param {Record<string, any>} attributes of the input; `hint` becomes its description
@@ -94,7 +102,7 @@ export function field(label, { hint, ...attributes }) {
     "div.field",
     {},
     el("label", { for: id }, label),
-    el("input", { id, type: "text", autocomplete: "off", "aria-describedby": hint && hintId, ...attributes }),
+    el("input", { id, type: "text", dir: "auto", autocomplete: "off", "aria-describedby": hint && hintId, ...attributes }),
     hint && el("p.hint", { id: hintId }, hint),
   );
 }
@@ -110,11 +118,11 @@ export function choice(label, { options, value, hint, ...attributes }) {
   return el(
     "div.field",
     {},
-    el("label", { for: id }, label),
+    el("label", { for: id, dir: "auto" }, label),
     el(
       "select",
       { id, "aria-describedby": hint && hintId, ...attributes },
-      ...options.map(([key, text]) => el("option", { value: key, selected: key === value }, text)),
+      ...options.map(([key, text]) => el("option", { value: key, selected: key === value, dir: "auto" }, text)),
     ),
     hint && el("p.hint", { id: hintId }, hint),
   );
@@ -125,7 +133,7 @@ export function toggle(label, { hint, ...attributes }) {
   return el(
     "label.toggle",
     {},
-    el("span.toggle-text", {}, el("span", {}, label), hint && el("span.hint", {}, hint)),
+    el("span.toggle-text", {}, el("span", { dir: "auto" }, label), hint && el("span.hint", {}, hint)),
     el("input", { type: "checkbox", role: "switch", ...attributes }),
   );
 }

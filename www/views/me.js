@@ -6,7 +6,7 @@ import { localpart } from "../lib/format.js";
 import { CHOICES, hintOf, labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
 import { roving } from "../lib/roving.js";
 import { currentTheme, setTheme } from "../lib/theme.js";
-import { orToast } from "../lib/toast.js";
+import { orToast, toast } from "../lib/toast.js";
 import { openPrivacy } from "./privacy-dialog.js";
 import { openProfile, openSignOut } from "./my-dialogs.js";
 
@@ -16,8 +16,10 @@ import { openProfile, openSignOut } from "./my-dialogs.js";
 export function createMe(context) {
   const { client, people } = context;
   const mark = presenceMark("unknown");
-  const name = el("strong.me-name", { testid: "my-name" });
-  const line = el("span.me-line", { testid: "my-line" });
+  const name = el("strong.me-name", { testid: "my-name", dir: "auto" });
+  const words = el("span");
+  const said = el("bdi");
+  const line = el("span.me-line", { testid: "my-line" }, words, said);
   const picture = avatar(people.myId, localpart(people.myId), "round", mark);
   const button = el(
     "button.me",
@@ -39,7 +41,9 @@ export function createMe(context) {
     setPresenceMark(mark, shown);
     button.dataset.state = shown;
     setText(name, called);
-    setText(line, me.statusMsg || labelOf(shown));
+    setText(words, shown === "unknown" ? "Not connected" : labelOf(shown));
+    setText(said, me.statusMsg ? ` · ${me.statusMsg}` : "");
+    line.title = line.textContent ?? "";
     renameAvatar(picture, called);
     menu.update();
   };
@@ -60,11 +64,18 @@ function createMenu(context) {
   const options = new Map(CHOICES.map((state) => [state, createOption(state, () => choose(state))]));
   const group = el("div.states", { role: "radiogroup", "aria-label": "My state" }, ...options.values());
   const refreshRoving = roving(group, ".state");
-  const message = createMessageField((text) => orToast(() => client.setPresence(people.me.state, text)));
+  const message = createMessageField((text) => set(people.me.state, text));
 
-  /** @param {Exclude<PresenceState, "unknown">} state */
-  async function choose(state) {
-    if (await orToast(() => client.setPresence(state))) node.hidePopover();
+  /** Does not wait for the server: what is chosen while it is away is told when it is back. @param {Exclude<PresenceState, "unknown">} state */
+  function choose(state) {
+    node.hidePopover();
+    set(state);
+  }
+
+  /** @param {Exclude<PresenceState, "unknown">} state @param {string | null} [text] */
+  function set(state, text) {
+    if (client.connection !== "online") toast("Kept: others see it when the server is back.");
+    void orToast(() => client.setPresence(state, text));
   }
 
   const privacy = menuItem("shield", "Privacy", "open-privacy", () => openPrivacy(context));
@@ -107,14 +118,14 @@ function createOption(state, onclick) {
   );
 }
 
-/** @param {(text: string | null) => Promise<boolean>} save */
+/** @param {(text: string | null) => void} save */
 function createMessageField(save) {
   const input = el("input", {
-    type: "text", testid: "status-message", placeholder: "What are you up to?", "aria-label": "Status message", maxlength: "200",
+    type: "text", dir: "auto", testid: "status-message", placeholder: "What are you up to?", "aria-label": "Status message", maxlength: "200",
     autocomplete: "off", enterkeyhint: "done",
   });
   const submit = iconButton("check", "Save status message", { type: "submit", testid: "status-message-save" });
-  const clear = iconButton("close", "Clear status message", { testid: "status-message-clear", onclick: () => void store(null) });
+  const clear = iconButton("close", "Clear status message", { testid: "status-message-clear", onclick: () => store(null) });
   const node = el("form.message-field", {}, input, submit, clear);
   let saved = "";
 
@@ -124,8 +135,9 @@ function createMessageField(save) {
   };
 
   /** @param {string | null} text */
-  const store = async (text) => {
-    if (await save(text)) show(text ?? "", true);
+  const store = (text) => {
+    save(text);
+    show(text ?? "", true);
   };
 
   /** @param {string} text @param {boolean} [force] also over what is being typed */
@@ -139,7 +151,7 @@ function createMessageField(save) {
   input.addEventListener("input", offer);
   node.addEventListener("submit", (event) => {
     event.preventDefault();
-    void store(input.value.trim() || null);
+    store(input.value.trim() || null);
   });
   offer();
   return { node, show };

@@ -5,7 +5,7 @@ import { el, fill, icon } from "../lib/dom.js";
 import { deviceIcon, labelOf, lastActive, presenceMark } from "../lib/presence.js";
 import { orToast } from "../lib/toast.js";
 import { openGroups } from "./contact-dialogs.js";
-import { openDialog } from "./dialog.js";
+import { confirm, openDialog } from "./dialog.js";
 import { openProfile } from "./my-dialogs.js";
 import { openChatWith } from "./room-dialogs.js";
 
@@ -19,7 +19,7 @@ export function openPerson(context, userId, roomId) {
   const member = roomId === undefined ? undefined : people.member(roomId, userId);
   const name = people.name(userId, member);
   const status = el("div.card-presence");
-  const update = () => showPresence(status, people.presence(userId));
+  const update = () => showPresence(status, people.presence(userId), people.state(userId));
   const dialog = openDialog(
     { title: name, testid: "person-dialog" },
     el(
@@ -36,13 +36,12 @@ export function openPerson(context, userId, roomId) {
   update();
 }
 
-/** @param {HTMLElement} node @param {import("/pkg/index.js").Presence | undefined} presence */
-function showPresence(node, presence) {
-  const state = presence?.state ?? "offline";
+/** @param {HTMLElement} node @param {import("/pkg/index.js").Presence | undefined} presence @param {import("../lib/presence.js").PresenceState} state */
+function showPresence(node, presence, state) {
   fill(
     node,
     el("p", {}, presenceMark(state), " ", labelOf(state), lastActive(presence), deviceIcon(presence?.deviceType)),
-    presence?.statusMsg && el("p.card-status", {}, presence.statusMsg),
+    presence?.statusMsg && el("p.card-status", { dir: "auto" }, presence.statusMsg),
   );
 }
 
@@ -63,23 +62,28 @@ function actions(context, userId, roomId, close) {
   };
   const mine = roomId === undefined ? 0 : people.member(roomId, people.myId)?.powerLevel ?? 0;
   const theirs = roomId === undefined ? 0 : people.member(roomId, userId)?.powerLevel ?? 0;
-  const remove = async () => {
-    await client.kick(/** @type {string} */ (roomId), userId);
-    close();
-  };
+  const remove = () => confirm({
+    title: `Remove ${people.name(userId)} from the room?`, testid: "kick", submitLabel: "Remove", text: "They may need an invitation to come back.",
+    act: async () => (await client.kick(/** @type {string} */ (roomId), userId), close()),
+  });
   const listed = contacts.entry(userId) !== undefined;
-  const onList = listed ? () => client.dropContact(userId) : () => client.addContact(userId);
+  const name = people.name(userId);
+  const add = () => orToast(async () => (await client.addContact(userId), close()));
+  const drop = () => confirm({
+    title: `Take ${name} off your list?`, testid: "remove-contact", submitLabel: "Take off", text: "You no longer see when they are there, but for rooms that you share. They are asked again if you change your mind.",
+    act: async () => (await client.dropContact(userId), close()),
+  });
   return [
     action("chat", "Message", "message-person", () => orToast(message), "primary"),
     contacts.supported
-      ? action("person-add", listed ? "Take off my list" : "Add to my list", listed ? "remove-contact" : "add-to-list", () => orToast(async () => (await onList(), close())))
+      ? action("person-add", listed ? "Take off my list" : "Add to my list", listed ? "remove-contact" : "add-to-list", listed ? drop : add)
       : null,
     listed ? action("people", "Groups", "edit-groups", () => (close(), openGroups(context, userId))) : null,
     contacts.accepted().includes(userId)
       ? action("shield", "Hide my presence from them", "revoke-person", () => orToast(async () => (await client.answerRequest(userId, "revoke"), close())))
       : null,
     roomId !== undefined && mine >= 50 && mine > theirs
-      ? action("leave", "Remove from room", "kick", () => orToast(remove), "danger")
+      ? action("leave", "Remove from room", "kick", remove, "danger")
       : null,
   ];
 }

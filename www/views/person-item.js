@@ -22,7 +22,7 @@ export function createPersonItem(person, testid, onOpen) {
       "button.person-button",
       { type: "button", tabindex: "-1", onclick: () => onOpen(userId) },
       avatar(userId, person.name, "round", presenceMark(person.state)),
-      el("span.person-text", {}, el("span.person-name"), el("span.person-line")),
+      el("span.person-text", {}, el("span.person-name", { dir: "auto" }), el("span.person-line", { dir: "auto" })),
       el("span.person-device"),
     ),
   );

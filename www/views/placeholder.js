@@ -3,7 +3,9 @@
 import { el, icon } from "../lib/dom.js";
 import { navigate } from "../lib/router.js";
 import { orToast } from "../lib/toast.js";
-import { openCreateRoom, openJoinRoom } from "./room-dialogs.js";
+import { openAddContact } from "./contact-dialogs.js";
+import { myAddress } from "./my-address.js";
+import { openCreateRoom, openJoinRoom, openNewChat } from "./room-dialogs.js";
 
 /**
  * @param {import("./shell.js").Context} context
@@ -19,12 +21,18 @@ export function createPlaceholder(context, wanted) {
     return placeholder("You are not in this room", wanted, button);
   }
   if (rooms.joined().length > 0) return placeholder("Pick a conversation", "Choose a room on the left.");
-  return placeholder(
+  const first = context.contacts.supported
+    ? el("button.primary", { type: "button", testid: "first-person", onclick: () => openAddContact(context) }, icon("person-add"), "Add a person")
+    : el("button.primary", { type: "button", testid: "first-person", onclick: () => openNewChat(context) }, icon("chat"), "Start a chat");
+  const shown = placeholder(
     "Your light is on",
-    "Create a room and invite somebody, or join one by its address.",
-    el("button.primary", { type: "button", onclick: () => openCreateRoom(context) }, icon("plus"), "Create a room"),
+    "Presence is for people: add somebody you know, or tell them your address.",
+    first,
     el("button.quiet", { type: "button", onclick: () => openJoinRoom(context) }, icon("compass"), "Find a room"),
+    el("button.quiet", { type: "button", onclick: () => openCreateRoom(context) }, icon("plus"), "Create a room"),
   );
+  shown.append(myAddress(context));
+  return shown;
 }
 
 /** @param {string} title @param {string} text @param {...Node} actions */

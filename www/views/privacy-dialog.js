@@ -43,7 +43,7 @@ function observersList({ client, contacts, people }) {
     const item = el(
       "li",
       { testid: "observer-item", "data-user-id": userId },
-      el("span", { title: userId }, people.name(userId)),
+      el("span", { title: userId, dir: "auto" }, people.name(userId)),
       el("button.link", { type: "button", testid: "revoke", onclick: () => orToast(async () => (await client.answerRequest(userId, "revoke"), item.remove())) }, "Take back"),
     );
     return item;

@@ -111,7 +111,7 @@ function directoryItem(room, onclick) {
       "button.directory-room",
       { type: "button", tabindex: "-1", testid: "directory-item", "data-room-id": room.roomId, onclick },
       avatar(room.roomId, name, "square"),
-      el("span.directory-text", {}, el("strong", {}, name), el("span.muted", {}, room.topic || room.alias || "")),
+      el("span.directory-text", {}, el("strong", { dir: "auto" }, name), el("span.muted", { dir: "auto" }, room.topic || room.alias || "")),
       el("span.muted.directory-count", {}, icon("people"), counted(room.members, "person", "people")),
     ),
   );

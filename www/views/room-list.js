@@ -1,6 +1,6 @@
 // The rooms I am in, latest first, and the invitations to answer.
 
-import { avatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
+import { avatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { liveTime, setLiveTime } from "../lib/clock.js";
 import { oneLine } from "../lib/describe.js";
 import { el, icon, setText } from "../lib/dom.js";
@@ -22,7 +22,13 @@ export function createRoomList(context) {
   const joined = el("ul.rooms", { testid: "room-list", "aria-label": "Rooms" });
   const invited = el("ul.invites", { testid: "invite-list", "aria-label": "Invitations" });
   const invitesTitle = el("h2.section-title", { hidden: true }, "Invitations");
-  const empty = el("p.empty", { hidden: true }, "No rooms yet. Create one with +, or find one with the compass.");
+  const empty = el(
+    "p.empty",
+    { hidden: true },
+    "No chats yet. ",
+    el("a", { href: routeHref({ pane: "contacts" }), testid: "to-people" }, "Find people"),
+    ", create a room with +, or find one with the compass.",
+  );
   const node = el("div.sidebar-body", {}, invitesTitle, invited, joined, empty);
   const refreshRoving = roving(joined, ".room-link");
 
@@ -50,6 +56,7 @@ export function createRoomList(context) {
     setText(part(item, ".room-preview"), last ? `${speaker(last.sender, room)}${oneLine(last)}` : room.topic ?? "No messages yet");
     setLiveTime(part(item, ".room-time > time"), room.lastTs > 0 ? room.lastTs : undefined);
     renameAvatar(part(item, ".avatar"), room.name);
+    recolourAvatar(part(item, ".avatar"), other ?? room.roomId);
     reshapeAvatar(part(item, ".avatar"), room.isDirect ? "round" : "square");
     setMark(part(item, ".avatar"), other === undefined ? undefined : people.state(other));
     const badge = part(item, ".badge");
@@ -112,6 +119,7 @@ export function createRoomList(context) {
       if (room?.isDirect) list.upsert(roomId, room);
     }),
     client.on("connection", () => apply([], [])),
+    people.onSightChange(() => apply(list.entries.map(({ value }) => value), [])),
     previews.stop,
   ];
   apply(client.rooms(), []);
@@ -143,8 +151,8 @@ function createRoomItem(room) {
       "a.room-link",
       { href: routeHref({ pane: "room", roomId: room.roomId }), testid: "room-item", "data-room-id": room.roomId, tabindex: "-1" },
       avatar(room.roomId, room.name, "square"),
-      el("span.room-line", {}, el("span.room-name"), el("span.room-time", {}, liveTime("list"))),
-      el("span.room-line", {}, el("span.room-preview"), el("span.badge", { testid: "unread", hidden: true })),
+      el("span.room-line", {}, el("span.room-name", { dir: "auto" }), el("span.room-time", {}, liveTime("list"))),
+      el("span.room-line", {}, el("span.room-preview", { dir: "auto" }), el("span.badge", { testid: "unread", hidden: true })),
     ),
   );
 }
@@ -158,8 +166,8 @@ function createInvite({ client }, room) {
   return el(
     "li.invite",
     { testid: "invite-item", "data-room-id": roomId },
-    avatar(roomId, room.name, room.isDirect ? "round" : "square"),
-    el("span.invite-text", {}, el("strong", {}, room.name), el("span.muted", { title: room.inviter }, from)),
+    avatar(room.isDirect && room.inviter ? room.inviter : roomId, room.name, room.isDirect ? "round" : "square"),
+    el("span.invite-text", {}, el("strong", { dir: "auto" }, room.name), el("span.muted", { title: room.inviter }, from)),
     el(
       "span.invite-actions",
       {},

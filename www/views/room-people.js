@@ -64,6 +64,7 @@ export function createRoomPeople(context, roomId) {
     client.on("presence", (changes) => refresh(changes.map((change) => change.userId).filter((userId) => people.member(roomId, userId)))),
     client.on("me", () => refresh([people.myId])),
     client.on("idle", () => refresh([people.myId])),
+    people.onSightChange(() => refresh([...places.keys()])),
   ];
 
   return {

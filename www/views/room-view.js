@@ -1,6 +1,6 @@
 // One room: its head, what is said, who types, the composer, and its people.
 
-import { avatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
+import { avatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { el, fill, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { counted, nameList } from "../lib/format.js";
 import { labelOf, lastActive, presenceMark, setPresenceMark } from "../lib/presence.js";
@@ -81,8 +81,8 @@ export function createRoomView(context, roomId) {
  */
 function createHead(context, roomId, { onPeople }) {
   const { client, people } = context;
-  const name = el("h1.head-name", { testid: "room-name" });
-  const line = el("p.head-line", { testid: "room-topic" });
+  const name = el("h1.head-name", { testid: "room-name", dir: "auto" });
+  const line = el("p.head-line", { testid: "room-topic", dir: "auto" });
   const count = el("span.head-count");
   const picture = avatar(roomId, "?", "square");
   const mark = presenceMark("unknown");
@@ -128,6 +128,7 @@ function createHead(context, roomId, { onPeople }) {
       else fill(line, presence?.statusMsg || labelOf(people.state(other)), lastActive(presence));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
+      recolourAvatar(picture, other ?? roomId);
       reshapeAvatar(picture, room.isDirect ? "round" : "square");
       if (other === undefined) {
         mark.remove();
@@ -141,7 +142,7 @@ function createHead(context, roomId, { onPeople }) {
 
 /** @param {import("./shell.js").Context} context @param {string} roomId */
 function createTypingLine({ client, people }, roomId) {
-  const text = el("span");
+  const text = el("span", { dir: "auto" });
   const dots = el("span.typing-dots", { "aria-hidden": "true" }, el("i"), el("i"), el("i"));
   const node = el("p.typing", { testid: "typing", "aria-live": "off" }, dots, text);
   const update = () => {

@@ -1,6 +1,6 @@
 // Signing in: one form for logging in and for creating an account.
 
-import { login, register } from "/pkg/index.js";
+import { login, register } from "../pkg/index.js";
 import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
 import { discoverServer, parseServer, suggestedServer } from "../session.js";
@@ -9,6 +9,8 @@ import { field } from "./dialog.js";
 /** @typedef {"login" | "register"} Mode */
 
 const DEVICE_NAME = "Pilotlight in a browser";
+/** Shorter ones are guessed in no time. */
+const SHORTEST_PASSWORD = 8;
 
 /** @type {Record<Mode, { title: string, submit: string, busy: string }>} */
 const WORDS = {
@@ -34,7 +36,7 @@ export function createSignIn({ onSession, notice }) {
     login: modeTab("login", () => setMode("login")),
     register: modeTab("register", () => setMode("register")),
   };
-  const form = el("form.sign-in-form", { testid: "login-form" }, user, password.node, server.node, problem, submit);
+  const form = el("form.sign-in-form", { testid: "login-form" }, user, ...password.nodes, server.node, problem, submit);
 
   /** @param {Mode} chosen */
   function setMode(chosen) {
@@ -81,23 +83,57 @@ function modeTab(mode, onclick) {
   return el("button", { type: "button", testid: `mode-${mode}`, onclick }, WORDS[mode].title);
 }
 
+/** The password, and for a new account the same once more: nobody brings back one that was mistyped. */
 function passwordField() {
-  const node = field("Password", { name: "password", type: "password", testid: "login-password", required: true });
-  const input = /** @type {HTMLInputElement} */ (node.querySelector("input"));
+  const node = field("Password", {
+    name: "password", type: "password", testid: "login-password", required: true, hint: `At least ${SHORTEST_PASSWORD} characters.`,
+  });
+  const input = inputOf(node);
+  const hint = /** @type {HTMLElement} */ (node.querySelector(".hint"));
+  const again = field("The same password again", {
+    type: "password", testid: "login-password-again", autocomplete: "new-password",
+  });
+  const second = inputOf(again);
+  const inputs = [input, second];
   const reveal = iconButton("eye", "Show password", {
     "aria-pressed": "false",
     onclick: () => {
       const shown = input.type === "text";
-      input.type = shown ? "password" : "text";
+      for (const one of inputs) one.type = shown ? "password" : "text";
       reveal.setAttribute("aria-pressed", String(!shown));
     },
   });
   const box = el("div.input-with-button");
   input.replaceWith(box);
   box.append(input, reveal);
-  /** @param {Mode} mode */
-  const setMode = (mode) => input.setAttribute("autocomplete", mode === "login" ? "current-password" : "new-password");
-  return { node, setMode };
+
+  /** @type {Mode} */
+  let mode = "login";
+  const check = () => {
+    const fresh = mode === "register";
+    const short = fresh && [...input.value].length < SHORTEST_PASSWORD;
+    input.setCustomValidity(short ? `At least ${SHORTEST_PASSWORD} characters, please.` : "");
+    second.setCustomValidity(fresh && second.value !== input.value ? "The two passwords differ." : "");
+  };
+  for (const one of inputs) one.addEventListener("input", check);
+
+  /** @param {Mode} chosen */
+  const setMode = (chosen) => {
+    mode = chosen;
+    const fresh = mode === "register";
+    input.setAttribute("autocomplete", fresh ? "new-password" : "current-password");
+    hint.hidden = !fresh;
+    again.hidden = !fresh;
+    second.required = fresh;
+    second.value = "";
+    check();
+  };
+  return { nodes: [node, again], setMode };
+}
+
+/** @param {HTMLElement} node */
+function inputOf(node) {
+  return /** @type {HTMLInputElement} */ (node.querySelector("input"));
 }
 
 /** The homeserver: out of the way, since it is nearly always the one this page came from. */

@@ -2,11 +2,13 @@
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
 import { liveTime } from "../lib/clock.js";
-import { isMessage, stateLine } from "../lib/describe.js";
+import { comingsLine, isMessage, stateLine } from "../lib/describe.js";
 import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
-import { clockTime, fullTime } from "../lib/format.js";
+import { errorText } from "../lib/errors.js";
+import { clockTime, fullTime, hueOf } from "../lib/format.js";
 import { bodyOf, isOnlyEmoji, richText } from "../lib/rich-text.js";
 import { orToast, toast } from "../lib/toast.js";
+import { confirm } from "./dialog.js";
 import { openPerson } from "./person-dialog.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
@@ -17,9 +19,12 @@ const ECHO = {
   queued: "Waiting to be sent",
   sending: "Sending",
   sent: "Sent",
-  placed: "Delivered to the room",
+  placed: "Sent",
   failed: "Not sent",
 };
+
+/** One tick: the server has it; two: somebody has read it. @type {Record<EchoState, string>} */
+const MARKS = { queued: "echo-queued", sending: "echo-sending", sent: "echo-sent", placed: "echo-sent", failed: "echo-failed" };
 
 const REDACTOR_LEVEL = 50;
 
@@ -39,12 +44,16 @@ export class TimelineRow {
     this.own = item.sender === context.people.myId;
     /** @type {HTMLElement | undefined} */
     this.day = undefined;
+    /** Whether a run of comings and goings is shown in full, as the person wished at one of its rows. */
+    this.open = false;
+    /** @type {HTMLElement | undefined} */
+    this.fold = undefined;
     this.node = el("li.row", {
       class: `${this.isMessage ? "message" : "event"} ${this.own ? "own" : "other"}`, testid: "timeline-item", "data-key": item.key,
       "data-sender": item.sender, "data-type": item.type,
     });
     if (this.isMessage) this.#buildMessage();
-    else this.node.append((this.text = el("p.event-line")));
+    else this.node.append((this.text = el("p.event-line", { dir: "auto" })));
     this.#show(undefined);
   }
 
@@ -76,12 +85,33 @@ export class TimelineRow {
     }
   }
 
+  /**
+   * Shows the row in a run of comings and goings: not while that is folded, but for its head, which says what
+   * happened and opens it.
+   * @param {{ hidden: boolean, head: TimelineRow[] | undefined, open: boolean }} place
+   */
+  showInRun({ hidden, head, open }) {
+    this.node.hidden = hidden && head === undefined;
+    /** @type {HTMLElement} */ (this.text).hidden = hidden;
+    this.fold?.remove();
+    this.fold = undefined;
+    if (head === undefined) return;
+    const toggle = () => {
+      for (const row of head) row.open = !open;
+      for (const row of head) row.showInRun({ hidden: open, head: row === this ? head : undefined, open: !open });
+    };
+    const words = open ? "" : comingsLine(head.map((row) => row.item), (userId) => this.#nameOf(userId));
+    const button = el("button.link", { type: "button", testid: "fold", "aria-expanded": String(open), onclick: toggle }, open ? "Show less" : `Show all ${head.length}`);
+    this.fold = el("p.event-line.fold", {}, el("bdi", {}, words), " ", button);
+    this.node.append(this.fold);
+  }
+
   #buildMessage() {
     const { sender } = this.item;
     const open = () => openPerson(this.context, sender, this.roomId);
-    this.name = el("button.sender", { type: "button", onclick: open, tabindex: "-1" });
+    this.name = el("button.sender", { type: "button", class: `hue-${hueOf(sender)}`, dir: "auto", onclick: open, tabindex: "-1" });
     this.picture = this.own ? undefined : avatar(sender, this.#senderName(), "round");
-    this.text = el("div.body");
+    this.text = el("div.body", { dir: "auto" });
     this.time = el("time.stamp");
     this.echo = el("span.echo");
     this.tools = el("div.tools");
@@ -101,6 +131,7 @@ export class TimelineRow {
   #show(before) {
     const { item, node } = this;
     node.dataset.echo = item.echo;
+    node.dataset.read = String(item.read === true);
     if (item.eventId) node.dataset.eventId = item.eventId;
     if (!this.isMessage) {
       setText(/** @type {Element} */ (this.text), stateLine(item, (userId) => this.#nameOf(userId)) ?? "");
@@ -109,7 +140,7 @@ export class TimelineRow {
     }
     if (before?.ts !== item.ts) this.#showTime();
     if (before?.content !== item.content || before?.redacted !== item.redacted) this.#showBody();
-    if (before?.echo !== item.echo || before?.error !== item.error) this.#showEcho();
+    if (before?.echo !== item.echo || before?.error !== item.error || before?.read !== item.read) this.#showEcho();
     if (before?.eventId !== item.eventId || before?.redacted !== item.redacted || !before) this.#showTools();
   }
 
@@ -138,16 +169,17 @@ export class TimelineRow {
     const { item } = this;
     const failed = item.echo === "failed";
     const failure = /** @type {HTMLElement} */ (this.failure);
-    if (this.own) fill(/** @type {Element} */ (this.echo), icon(`echo-${item.echo}`, ECHO[item.echo]));
+    const [mark, words] = item.read ? ["echo-read", "Read"] : [MARKS[item.echo], ECHO[item.echo]];
+    if (this.own) fill(/** @type {Element} */ (this.echo), icon(mark, words));
     failure.hidden = !failed;
     if (!failed || item.actionId === undefined) return;
     const { client } = this.context;
     const { actionId } = item;
     fill(
       failure,
-      el("span", {}, item.error || "Not sent."),
+      el("span", {}, failureText(item.error)),
       el("button.link", { type: "button", testid: "retry", onclick: () => client.retry(actionId) }, "Try again"),
-      el("button.link", { type: "button", testid: "cancel", onclick: () => client.cancel(actionId) }, "Discard"),
+      el("button.link", { type: "button", testid: "cancel", onclick: () => this.#discard(actionId) }, "Discard"),
     );
   }
 
@@ -164,9 +196,25 @@ export class TimelineRow {
       tools,
       iconButton("copy", "Copy text", { testid: "copy", onclick: () => this.#copy() }),
       mayDelete && iconButton("trash", "Delete message", {
-        testid: "delete", onclick: () => orToast(() => context.client.redact(this.roomId, eventId)),
+        testid: "delete", onclick: () => this.#delete(eventId),
       }),
     );
+  }
+
+  /** @param {string} eventId */
+  #delete(eventId) {
+    confirm({
+      title: "Delete this message?", testid: "delete", submitLabel: "Delete", text: "It is taken away for everybody in the room, and cannot be brought back.",
+      act: () => this.context.client.redact(this.roomId, eventId),
+    });
+  }
+
+  /** @param {number} actionId */
+  #discard(actionId) {
+    confirm({
+      title: "Discard this message?", testid: "discard", submitLabel: "Discard", text: bodyOf(this.item.content),
+      act: async () => this.context.client.cancel(actionId),
+    });
   }
 
   async #copy() {
@@ -186,4 +234,10 @@ export class TimelineRow {
   #member(userId) {
     return this.context.people.member(this.roomId, userId);
   }
+}
+
+/** Why a message failed, in words: the code stands before them. @param {string | undefined} error */
+function failureText(error) {
+  const [, code, words] = /^([A-Z_]+): (.*)$/s.exec(error ?? "") ?? [];
+  return code === undefined ? error || "Not sent." : errorText(Object.assign(new Error(words), { code }));
 }

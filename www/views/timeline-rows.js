@@ -1,7 +1,7 @@
 // The rows of a timeline, kept by operations: each touches the rows it is about and their neighbours.
 
 import { el } from "../lib/dom.js";
-import { editOf, isShown } from "../lib/describe.js";
+import { editOf, isComing, isShown } from "../lib/describe.js";
 import { sameDay } from "../lib/format.js";
 import { TimelineRow } from "./timeline-row.js";
 
@@ -9,6 +9,8 @@ import { TimelineRow } from "./timeline-row.js";
 /** @typedef {import("/pkg/index.js").TimelineOp} TimelineOp */
 
 const GROUP_MS = 5 * 60_000;
+/** From how many comings and goings in a row on they are one line. */
+const FOLDED_FROM = 3;
 /** Rows shown at first, and with each step back. */
 const STEP = 120;
 /** Rows beyond which the oldest are put away again while one looks at the latest. */
@@ -203,6 +205,23 @@ export class TimelineRows {
     const after = node.nextElementSibling && this.#byNode.get(node.nextElementSibling);
     const newDay = !before || !sameDay(before.item.ts, row.item.ts);
     row.arrange({ newDay, starts: newDay || !joins(before, row), ends: !after || !joins(row, after) });
+    if (isComing(row.item)) this.#fold(row);
+  }
+
+  /** Makes one line of the comings and goings around a row, where they are many. @param {TimelineRow} row */
+  #fold(row) {
+    const run = [row];
+    for (const step of /** @type {const} */ (["previousElementSibling", "nextElementSibling"])) {
+      for (let node = row.node[step]; node; node = node[step]) {
+        const next = /** @type {TimelineRow} */ (this.#byNode.get(node));
+        if (!isComing(next.item) || !sameDay(next.item.ts, row.item.ts)) break;
+        if (step === "nextElementSibling") run.push(next);
+        else run.unshift(next);
+      }
+    }
+    const folded = run.length >= FOLDED_FROM;
+    const open = run.some((one) => one.open);
+    for (const one of run) one.showInRun({ hidden: folded && !open, head: folded && one === run[0] ? run : undefined, open });
   }
 }
 
