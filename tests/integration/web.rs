@@ -17,8 +17,8 @@ fn get(url: &str, etag: Option<&str>) -> ureq::http::Response<ureq::Body> {
 fn page_its_scripts_and_styles_come_with_their_types_and_a_strict_policy() {
     let server = TestServer::start();
     for (path, media_type, inside) in [
-        ("/", "text/html; charset=utf-8", "<script type=\"module\" src=\"/app.js\">"),
-        ("/app.js", "text/javascript; charset=utf-8", "from \"/pkg/index.js\""),
+        ("/", "text/html; charset=utf-8", "/app.js\"></script>"),
+        ("/app.js", "text/javascript; charset=utf-8", "from \"./pkg/index.js\""),
         ("/css/base.css", "text/css; charset=utf-8", "color-scheme"),
         ("/icons.svg", "image/svg+xml", "<symbol"),
     ] {
@@ -49,6 +49,74 @@ fn unchanged_file_is_not_sent_again() {
     assert_eq!(get(&url, Some("\"something else\"")).status(), StatusCode::OK);
 }
 
+/// The addresses that a page names.
+fn named(page: &str) -> Vec<String> {
+    let attributes = page.split("=\"/").skip(1);
+    attributes.map(|rest| ["/", rest.split('"').next().unwrap_or_default()].concat()).collect()
+}
+
+#[test]
+fn what_the_page_names_is_kept_for_ever_below_a_hash_and_the_page_itself_is_asked_for_again() {
+    let server = TestServer::start();
+    let mut page = get(&format!("{}/", server.url()), None);
+    assert_eq!(page.headers()["cache-control"], "no-cache");
+    let page = page.body_mut().read_to_string().expect("a page");
+    let files = named(&page);
+    assert!(files.len() >= 9 && files.iter().any(|file| file.ends_with("/app.js")), "{files:?}");
+    for file in &files {
+        let answer = get(&format!("{}{file}", server.url()), None);
+        assert_eq!(answer.status(), StatusCode::OK, "{file}");
+        assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable", "{file}");
+    }
+    // What an older page names is still there, and not taken for what it was.
+    for file in ["/assets/0123456789abcdef/app.js", "/app.js", "/favicon.svg"] {
+        let answer = get(&format!("{}{file}", server.url()), None);
+        assert_eq!(
+            (answer.status(), &*answer.headers()["cache-control"].to_str().expect("text")),
+            (StatusCode::OK, "no-cache"),
+            "{file}"
+        );
+    }
+    let missing = files[0].replace(".css", ".missing").replace("favicon", "missing");
+    assert_eq!(get(&format!("{}{missing}", server.url()), None).status(), StatusCode::NOT_FOUND, "{missing}");
+}
+
+#[test]
+fn files_are_compressed_for_those_who_take_that() {
+    let server = TestServer::start();
+    let url = format!("{}/app.js", server.url());
+    let answered = |encodings: Option<&str>| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().accept_encoding("").build().into();
+        let mut request = agent.get(&url);
+        if let Some(encodings) = encodings {
+            request = request.header("accept-encoding", encodings);
+        }
+        request.call().expect("the server answers")
+    };
+    for (encodings, gzip) in [
+        (None, false),
+        (Some("gzip, deflate, br, zstd"), true),
+        (Some("GZIP"), true),
+        (Some("br;q=1, *;q=0.5"), true),
+        (Some("gzip;q=0.1"), true),
+        (Some("gzip;q=0"), false),
+        (Some("gzip; q=0, *"), false),
+        (Some("br"), false),
+        (Some("identity"), false),
+        (Some(";;;,,q="), false),
+    ] {
+        let mut answer = answered(encodings);
+        let encoding =
+            answer.headers().get("content-encoding").map(|value| value.to_str().expect("text").to_owned());
+        assert_eq!(encoding.as_deref(), gzip.then_some("gzip"), "{encodings:?}");
+        assert_eq!(answer.headers()["vary"], "Accept-Encoding");
+        let etag = answer.headers()["etag"].to_str().expect("text").to_owned();
+        assert_eq!(etag.contains("gzip"), gzip, "a form of its own: {etag}");
+        let bytes = answer.body_mut().read_to_vec().expect("a body");
+        assert_eq!(bytes.starts_with(&[0x1f, 0x8b]), gzip, "{encodings:?}");
+    }
+}
+
 #[test]
 fn nothing_but_the_client_can_be_read() {
     let server = TestServer::start();
@@ -60,6 +128,10 @@ fn nothing_but_the_client_can_be_read() {
         "/css/../../Cargo.toml",
         "/_matrix/none",
         "//etc/passwd",
+        "/assets/",
+        "/assets/x",
+        "/assets/x/../../Cargo.toml",
+        "/assets/x/assets/x/app.js",
     ] {
         let mut response = get(&format!("{}{path}", server.url()), None);
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
