@@ -25,6 +25,8 @@ export interface Presence {
   currentlyActive: boolean;
   /** Milliseconds since the epoch. */
   lastActiveAt?: number;
+  /** Since when they have been idle, as far as the server tells: milliseconds since the epoch, in coarse steps. */
+  idleSince?: number;
 }
 
 /** What the own user chose and is called. */

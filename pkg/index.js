@@ -56,9 +56,24 @@ Client.create = async (session, options) => {
 
 const { free, on } = Client.prototype;
 
+/** The listeners of each client, which lives as long as it does: a listener may hold its client. */
+const listeners = new WeakMap();
+
+/** A function of its own, whose closure holds nothing but this. */
+function through(entry) {
+  return (first, second) => entry.deref()?.listener(first, second);
+}
+
 Client.prototype.on = function (event, listener) {
   if (typeof listener !== "function") throw badArgument("a listener must be a function");
-  return on.call(this, event, listener);
+  const entry = { listener };
+  const off = on.call(this, event, through(new WeakRef(entry)));
+  const all = listeners.get(this) ?? new Set();
+  listeners.set(this, all.add(entry));
+  return () => {
+    all.delete(entry);
+    off();
+  };
 };
 
 Client.prototype.sendText = function (roomId, body) {

@@ -8,7 +8,7 @@ import { closing, fileOf, is, itemEnd, tokens } from "./rust-imports.mjs";
  * and `wasm-chromium`. What is not listed counts as not built, and so does its `not(…)`.
  */
 const NATIVE = { test: true, unix: true, 'target_os = "linux"': true, 'target_arch = "wasm32"': false };
-const WASM = { test: true, unix: false, 'target_os = "linux"': false, 'target_arch = "wasm32"': true };
+const WASM = { test: true, unix: false, 'target_os = "linux"': false, 'target_arch = "wasm32"': true, 'feature = "dom"': true };
 
 /** The roots of the targets whose tests cargo runs by default, with the builds they are in. */
 export function targets(cargo) {

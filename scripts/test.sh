@@ -35,8 +35,8 @@ native() {
   cargo test --no-fail-fast --tests -- --test-threads=$(($(nproc) * 2)) ${TEST_TIMES:+--show-output}
 }
 
-# The same unit tests a second time, in a browser; test files that need a DOM ask for one by themselves.
-wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib; }
+# The same unit tests a second time, in a browser, and those of the browser side, which need a page.
+wasm_in_chromium() { WASM_BINDGEN_USE_BROWSER=1 cargo test "${wasm[@]}" --lib --features dom; }
 
 types() { tests/e2e/node_modules/.bin/tsc --project tests/e2e/tsconfig.www.json; }
 

@@ -135,7 +135,7 @@ impl Drop for Watch {
 }
 
 /// Whether a pointer that moves is somewhere else on the screen than before; other events move nothing.
-fn moved(event: &Event, pointer: &Cell<Option<(f64, f64)>>) -> bool {
+pub(super) fn moved(event: &Event, pointer: &Cell<Option<(f64, f64)>>) -> bool {
     if event.type_() != "pointermove" {
         return true;
     }

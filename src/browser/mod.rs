@@ -13,6 +13,8 @@ mod options;
 mod session;
 mod shell;
 mod storage;
+#[cfg(all(test, feature = "dom"))]
+mod tests;
 mod timer;
 
 pub use client::JsClient;

@@ -85,6 +85,8 @@ test("everything is reached by the keyboard alone", async () => {
   await keyboard.type("keys");
   await tabTo("login-password");
   await keyboard.type("correct horse battery");
+  await tabTo("login-password-again");
+  await keyboard.type("correct horse battery");
   await keyboard.press("Enter");
   await person.by("my-presence").waitFor();
 

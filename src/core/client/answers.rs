@@ -2,7 +2,7 @@
 
 use super::member::MemberList;
 use super::output::{Connection, Failure, Output, RequestId};
-use super::pending::{Awaited, Then};
+use super::pending::{Awaited, Pending, Then};
 use super::role::{Client, Dialect};
 use crate::core::presence::{Choice, State};
 use crate::core::time::Instant;
@@ -96,6 +96,14 @@ impl Client {
 
     fn end_session(&mut self, now: Instant, awaited: Awaited, why: Failure) {
         self.end_abandoned(now, awaited, &why);
+        // The stream often hears of a logging out before the one who asked for it.
+        let leaving = |pending: &Pending| matches!(pending.awaited, Awaited::Command(_, Then::LogOut));
+        if let Some(id) = self.pending.iter().find(|pending| leaving(pending)).map(|pending| pending.id) {
+            self.outputs.push_back(Output::Cancel(id));
+            if let Some(Awaited::Command(ticket, then)) = self.take_pending(id) {
+                return self.conclude_command(now, ticket, then, Ok("{}"));
+            }
+        }
         self.abandon(now);
         self.show_connection(Connection::LoggedOut, Some(why));
     }

@@ -195,10 +195,12 @@ impl Client {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        // Nobody is told of the idleness of a client that does not run; its next start looks at the time.
+        let idle = if self.is_running() { self.idle.poll_timeout() } else { None };
         let queue = if self.is_online() { self.queue.poll_timeout() } else { None };
         let deadlines = self.pending.iter().map(|pending| pending.deadline).min();
         let choice = self.choice.poll_timeout();
-        let all = [deadlines, self.sync.poll_timeout(), self.idle.poll_timeout(), choice, queue];
+        let all = [deadlines, self.sync.poll_timeout(), idle, choice, queue];
         all.into_iter().flatten().min()
     }
 

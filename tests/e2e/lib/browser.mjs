@@ -11,8 +11,8 @@ const ARGUMENTS = [
 ];
 const artefacts = join(root, "artefacts");
 
-export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+export function launch(...more) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...ARGUMENTS, ...more] });
 }
 
 /** One person with a browser profile of their own and the web client open in it. */
@@ -56,6 +56,7 @@ export class Person {
     }
     await this.by("login-user").fill(this.name);
     await this.by("login-password").fill("correct horse battery");
+    await this.by("login-password-again").fill("correct horse battery");
     await this.by("register-submit").click();
     await this.by("my-presence").waitFor();
   }

@@ -115,3 +115,13 @@ fn a_forgotten_room_is_gone() {
     f.respond("POST forget", 200, json!({}));
     assert!(f.client.rooms().is_empty());
 }
+
+#[test]
+fn a_logging_out_that_the_stream_hears_of_first_has_succeeded() {
+    let mut f = Fixture::online();
+    f.client.log_out(f.now);
+    f.drain();
+    f.respond("/sync", 401, json!({"errcode": "M_UNKNOWN_TOKEN"}));
+    assert_eq!((f.answers.pop().unwrap().is_ok(), f.requests.len()), (true, 0));
+    assert_eq!(f.client.connection(), Connection::LoggedOut);
+}

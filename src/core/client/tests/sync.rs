@@ -147,6 +147,7 @@ fn stopping_falls_silent_and_starting_goes_on() {
     f.client.stop(f.now);
     f.drain();
     assert!(f.requests.is_empty());
+    assert_eq!(f.client.poll_timeout(), None, "it keeps no process awake");
     assert_eq!(f.answers.len(), 1);
     assert_eq!(f.answers[0].as_ref().unwrap_err().code, "STOPPED");
     f.pass(600 * SECOND);

@@ -1,0 +1,181 @@
+// The package's client in Node, on its own terms: how long it lives, what it refuses, what it knows without a server.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { after, before, test } from "node:test";
+import * as pilotlight from "../../pkg/node.js";
+import { Homeserver } from "./lib/homeserver.mjs";
+import { Device, path, until } from "./lib/matrix.mjs";
+import { root } from "./lib/paths.mjs";
+
+let server;
+const clients = [];
+
+before(async () => {
+  server = await Homeserver.start();
+});
+
+after(async () => {
+  clients.forEach((client) => client.free());
+  await server?.stop();
+});
+
+async function arrive(username, options, homeserver = server) {
+  const session = await pilotlight.register(homeserver.baseUrl, { username, password: "correct horse battery" });
+  const client = await pilotlight.Client.create(session, options);
+  clients.push(client);
+  client.start();
+  await until("online", () => client.connection === "online");
+  return client;
+}
+
+/** Runs a program with the package at hand; its exit code and what it printed. */
+function node(program, ...args) {
+  const head = `import * as pilotlight from ${JSON.stringify(new URL(`file://${root}/pkg/node.js`).href)};`;
+  const child = spawn(process.execPath, ["--expose-gc", "--input-type=module", "--eval", head + program, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  child.printed = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => (child.printed += text));
+  child.ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+  return child;
+}
+
+const sessionOf = (device) => ({ baseUrl: server.baseUrl, userId: device.userId, deviceId: device.deviceId, accessToken: device.token });
+const coded = (type, code) => (error) => error instanceof type && error.code === code;
+
+test("a started client goes on when nobody holds it, through any number of collections", async () => {
+  const [keeper, talker] = [await Device.register(server.baseUrl), await Device.register(server.baseUrl)];
+  const room = await talker.createRoom();
+  await keeper.join(room);
+  const child = node(`
+    async function begin() {
+      const client = await pilotlight.Client.create(JSON.parse(process.argv[1]));
+      client.on("connection", (state) => console.log(state));
+      client.on("timeline", (_, ops) => ops.forEach((op) => op.item && console.log(op.item.content.body)));
+      client.start();
+    }
+    await begin();
+    setInterval(() => gc(), 20);
+  `, JSON.stringify(sessionOf(keeper)));
+  try {
+    await until("online", () => child.printed.includes("online"));
+    await new Promise((resolve) => setTimeout(resolve, 500)); // some twenty collections
+    await talker.send(room, "still there?");
+    await until("heard", () => child.printed.includes("still there?"));
+  } finally {
+    child.kill();
+    await child.ended;
+  }
+});
+
+for (const end of ["stop", "logout", "free"]) {
+  test(`a client that ${end} ended keeps neither itself nor the process`, async () => {
+    const device = await Device.register(server.baseUrl);
+    const child = node(`
+      const registry = new FinalizationRegistry(() => console.log("collected"));
+      async function run() {
+        const client = await pilotlight.Client.create(JSON.parse(process.argv[1]));
+        registry.register(client);
+        const online = new Promise((resolve) => client.on("connection", (state) => state === "online" && resolve()));
+        client.start();
+        await online;
+        await client.${end}();
+      }
+      await run();
+      for (let i = 0; i < 20; i++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    `, JSON.stringify(sessionOf(device)));
+    assert.equal(await child.ended, 0);
+    assert.match(child.printed, /collected/);
+  });
+}
+
+test("every misuse has a code, and nothing is sent", async () => {
+  const { PilotlightError, Client } = pilotlight;
+  const eve = await arrive("eve");
+  const roomId = await eve.createRoom({ name: "Mine" });
+  await until("the room", () => eve.rooms().some((room) => room.roomId === roomId));
+  await assert.rejects(eve.addContact("notanid"), coded(PilotlightError, "BAD_USER_ID"));
+  await assert.rejects(eve.invite(roomId, "notanid"), coded(PilotlightError, "BAD_USER_ID"));
+  await assert.rejects(eve.joinRoom("lunch"), coded(PilotlightError, "BAD_ROOM"));
+  assert.throws(() => eve.sendText("!nowhere:localhost", "hi"), coded(PilotlightError, "NOT_IN_ROOM"));
+  assert.throws(() => eve.sendText(roomId, "x".repeat(60_000)), coded(PilotlightError, "TOO_LARGE"));
+  for (const body of [undefined, null, 5, {}, ""]) assert.throws(() => eve.sendText(roomId, body), coded(TypeError, "BAD_ARGUMENT"));
+  for (const wrong of [() => eve.presenceOf(undefined), () => eve.on("nothing", () => {}), () => eve.on("me"), () => eve.send(roomId, "m.room.message"), () => eve.setPresence("asleep")]) {
+    assert.throws(wrong, coded(TypeError, "BAD_ARGUMENT"), String(wrong));
+  }
+  assert.throws(() => eve.retry(-1), coded(RangeError, "OUT_OF_RANGE"));
+  for (const options of [{ idleTimeoutMs: 1 }, { presenceGraceMs: -1 }, { presenceGraceMs: 300_001 }, { presenceGraceMs: Number.NaN }]) {
+    await assert.rejects(Client.create(eve.session, options), coded(RangeError, "OUT_OF_RANGE"), JSON.stringify(options));
+  }
+  await assert.rejects(Client.create(undefined), coded(TypeError, "BAD_ARGUMENT"));
+  await assert.rejects(pilotlight.login(undefined, { user: "a", password: "b" }), coded(TypeError, "BAD_ARGUMENT"));
+  assert.equal(eve.timeline(roomId).filter((item) => item.type === "m.room.message").length, 0);
+
+  eve.free();
+  eve.free();
+  for (const use of [() => eve.rooms(), () => eve.me, () => eve.start(), () => eve.sendText(roomId, "hi"), () => eve.on("me", () => {})]) {
+    assert.throws(use, coded(PilotlightError, "FREED"), String(use));
+  }
+  await assert.rejects(eve.setPresence("busy"), coded(PilotlightError, "FREED"));
+});
+
+test("plain text is never sent into an encrypted room, by no way", async () => {
+  const cat = await arrive("cat");
+  const talker = await Device.register(server.baseUrl);
+  const roomId = await talker.createRoom();
+  await cat.joinRoom(roomId);
+  cat.sendText(roomId, "in the open"); // before the stream has brought the room: it waits until then
+  await until("placed", () => cat.timeline(roomId).some((item) => item.content.body === "in the open" && item.echo === "placed"));
+  await talker.ok("PUT", path("/_matrix/client/v3/rooms/{}/state/m.room.encryption/", roomId), { algorithm: "m.megolm.v1.aes-sha2" });
+  await until("encrypted", () => cat.rooms().find((room) => room.roomId === roomId).encrypted);
+  const refused = coded(pilotlight.PilotlightError, "ENCRYPTED_ROOM");
+  assert.throws(() => cat.sendText(roomId, "secret"), refused);
+  assert.throws(() => cat.send(roomId, "m.room.message", { msgtype: "m.text", body: "secret" }), refused);
+  const target = path("/_matrix/client/v3/rooms/{}/send/m.room.message/1", roomId);
+  await assert.rejects(cat.request("PUT", target, { msgtype: "m.text", body: "secret" }), refused);
+  const bodies = (await talker.history(roomId)).map((event) => event.content.body).filter(Boolean);
+  assert.deepEqual(bodies, ["in the open"]);
+
+  // A room that is encrypted from its first event on, and written to before the stream has brought it.
+  const vault = await talker.createRoom({ preset: "public_chat", initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }] });
+  await cat.joinRoom(vault);
+  try {
+    cat.sendText(vault, "secret");
+    await until("failed", () => cat.timeline(vault).some((item) => item.echo === "failed" && item.error.startsWith("ENCRYPTED_ROOM")));
+  } catch (error) {
+    assert.ok(refused(error), error);
+  }
+  assert.equal((await talker.history(vault)).filter((event) => event.type === "m.room.message").length, 0);
+});
+
+test("without its server a client knows nobody's presence, and takes up where it was", async () => {
+  const own = await Homeserver.start({ "presence.offline_grace": "20s" });
+  try {
+    const [ann, ben] = [await arrive("ann", { presenceGraceMs: 300 }, own), await arrive("ben", {}, own)];
+    const roomId = await ann.createRoom({ public: true });
+    await ben.joinRoom(roomId);
+    const seen = () => ann.presenceOf(ben.session.userId)?.state;
+    await until("seen", () => seen() === "online" && ann.me.shown === "online");
+    const told = [];
+    ann.on("presence", (changes) => told.push(...changes.filter((one) => one.userId === ben.session.userId).map((one) => one.state)));
+    const before = Date.now();
+    await own.end("SIGKILL");
+    await until("unknown", () => seen() === "unknown", 3000);
+    assert.ok(Date.now() - before >= 250, "after the grace");
+    assert.equal(ann.me.shown, "unknown");
+    assert.equal(ann.me.state, "online", "the choice stands");
+    assert.deepEqual([...new Set(ann.presences().map((one) => one.state))], ["unknown"]);
+    const chosen = ann.setPresence("busy", "server hunting");
+    assert.equal(ann.me.state, "busy");
+    await own.up();
+    await chosen;
+    await until("back", () => seen() === "online" && ben.presenceOf(ann.session.userId)?.state === "busy", 40_000);
+    assert.equal(told[0], "unknown", "told by a change set");
+    assert.equal(ben.presenceOf(ann.session.userId).statusMsg, "server hunting");
+    for (const client of [ann, ben]) await client.stop();
+    assert.equal(seen(), "unknown", "nor does a client that was stopped");
+  } finally {
+    await own.stop();
+  }
+});
