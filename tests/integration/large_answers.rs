@@ -145,6 +145,20 @@ fn a_client_that_goes_away_while_it_waits_takes_no_place() {
 }
 
 #[test]
+fn a_device_that_is_logged_out_while_it_waits_for_its_turn_is_told_nothing() {
+    let server = TestServer::start();
+    let (alice, phone) = (server.register("alice"), server.log_in("alice"));
+    let held = take_places(&server, &alice, Size::Whole);
+    std::thread::scope(|scope| {
+        let sync = scope.spawn(|| phone.get(SYNC));
+        until("it waits", || server.app().answers.asking() == 1);
+        phone.post("/_matrix/client/v3/logout", json!({})).ok();
+        drop(held);
+        sync.join().expect("is answered").refused(401, "M_UNKNOWN_TOKEN");
+    });
+}
+
+#[test]
 fn an_answer_in_pieces_is_whole() {
     let server = TestServer::start();
     let alice = server.register("alice");
@@ -169,7 +183,8 @@ fn a_page_of_large_events_is_short_and_the_next_one_goes_on() {
     let sent: Vec<String> = (0..100).map(|n| send(&alice, &room, &n.to_string(), &text)).collect();
     let (mut from, mut found, mut pages) = (String::new(), Vec::new(), 0);
     loop {
-        let answer = alice.get(&format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=1000{from}"));
+        let path = format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=1000{from}");
+        let answer = alice.get(&path);
         assert!(answer.text.len() < 5 << 20, "{} bytes", answer.text.len());
         let answer = answer.ok();
         let chunk = answer["chunk"].as_array().expect("events").clone();

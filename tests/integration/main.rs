@@ -35,5 +35,6 @@ mod rooms_rules;
 mod sight;
 mod support;
 mod sync;
+mod sync_gaps;
 mod watching;
 mod web;

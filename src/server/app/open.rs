@@ -93,7 +93,7 @@ impl App {
             live: Arc::clone(&live),
             wakers: Arc::new(Wakers::of(Handle::current())),
             accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
-            keys: Arc::new(Keys::new(Arc::clone(&store))),
+            keys: Arc::new(Keys::load(Arc::clone(&store)).await.map_err(damaged)?),
             inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),
             rooms: Arc::clone(&rooms),
             members: Arc::clone(&rooms.members),

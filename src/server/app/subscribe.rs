@@ -30,9 +30,9 @@ impl Subscriber for Subscribers {
                 app.receipts.follow(change);
                 app.stream.unread.follow(change);
             }
-            Change::ToDevice { .. } => app.inboxes.follow(change),
+            Change::ToDevice { .. } | Change::ToDeviceTaken { .. } => app.inboxes.follow(change),
             Change::AccountData { .. } => app.own_data.follow(change),
-            Change::KeysLeft { .. } => app.keys.follow(change),
+            Change::KeysLeft { .. } | Change::OwnKeyView { .. } => app.keys.follow(change),
             Change::SessionsEnded { .. } => {
                 app.accounts.follow(change);
                 app.keys.follow(change);
@@ -80,6 +80,7 @@ impl Subscriber for Subscribers {
                 Change::Receipt { user, shown: false, .. }
                 | Change::ToDevice { user, .. }
                 | Change::AccountData { user, .. }
+                | Change::OwnKeyView { user, .. }
                 | Change::KeysLeft { user, .. } => app.wakers.wake(user),
                 Change::PresenceList { rows, .. } => {
                     if let Some(federation) = &app.federation {
@@ -103,7 +104,7 @@ impl Subscriber for Subscribers {
                 Change::RemotePresence { observers, .. } => {
                     app.wakers.wake_all(observers.iter().map(|observer| &**observer));
                 }
-                Change::Rewritten(_) => {}
+                Change::Rewritten(_) | Change::ToDeviceTaken { .. } => {}
             }
         }
     }

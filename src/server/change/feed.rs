@@ -47,6 +47,15 @@ pub enum Change {
         /// Of the message.
         position: LogPosition,
     },
+    /// A device has the messages that waited for it.
+    ToDeviceTaken {
+        /// Whose device.
+        user: OwnedUserId,
+        /// The device.
+        device: OwnedDeviceId,
+        /// Of the last of them.
+        upto: LogPosition,
+    },
     /// A user's own data changed.
     AccountData {
         /// Whose.
@@ -66,6 +75,13 @@ pub enum Change {
     /// Others have to look at a user's devices or keys again.
     DeviceList {
         /// Whose.
+        user: OwnedUserId,
+        /// Of the change.
+        position: LogPosition,
+    },
+    /// A user has to look at keys again of which others see the same as before.
+    OwnKeyView {
+        /// Who.
         user: OwnedUserId,
         /// Of the change.
         position: LogPosition,

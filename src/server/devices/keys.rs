@@ -28,6 +28,8 @@ pub struct Keys {
     /// Counts the changes: what was read before one may be outdated after it.
     epoch: AtomicU64,
     lists: Mutex<DeviceLists>,
+    /// When what only they see of keys last changed for each user. Bounded by the number of users.
+    own_views: Mutex<HashMap<OwnedUserId, LogPosition>>,
 }
 
 /// When the devices of each user changed last, as far as it was read: each stretch of the log is read
@@ -40,9 +42,14 @@ struct DeviceLists {
 }
 
 impl Keys {
-    /// Nothing was read yet.
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store, counts: Mutex::default(), epoch: AtomicU64::new(0), lists: Mutex::default() }
+    /// Reads from the store what is asked for by every reader.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(store: Arc<Store>) -> Result<Self, StoreError> {
+        let own_views = Mutex::new(store.own_key_views().await?.into_iter().collect());
+        let (counts, lists) = (Mutex::default(), Mutex::default());
+        Ok(Self { store, counts, epoch: AtomicU64::new(0), lists, own_views })
     }
 
     /// How many keys the session's device has left.
@@ -62,6 +69,11 @@ impl Keys {
             kept.insert(key, Arc::clone(&counts));
         }
         Ok(counts)
+    }
+
+    /// Whether `user` has to look at keys again of which others see the same as at the position `since`.
+    pub fn has_own_news(&self, user: &UserId, since: LogPosition, upto: LogPosition) -> bool {
+        self.own_views.lock().get(user).is_some_and(|at| *at > since && *at <= upto)
     }
 
     /// Those whose devices or keys changed between two positions.
@@ -92,6 +104,9 @@ impl Keys {
     pub fn follow(&self, change: &Change) {
         match change {
             Change::KeysLeft { user, device } => self.forget(user, device),
+            Change::OwnKeyView { user, position } => {
+                self.own_views.lock().insert(user.clone(), *position);
+            }
             Change::SessionsEnded { user, devices, .. } => {
                 devices.iter().for_each(|device| self.forget(user, device));
             }

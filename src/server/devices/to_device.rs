@@ -41,7 +41,7 @@ impl Inboxes {
         self.waiting.lock().get(&key).is_some_and(|w| w.last > since)
     }
 
-    /// The device has everything up to and including `upto`: it is forgotten.
+    /// The device has everything up to and including `upto`: it is forgotten, here too once it is so on the disk.
     pub async fn acknowledge(
         &self,
         user: &UserId,
@@ -49,16 +49,8 @@ impl Inboxes {
         upto: LogPosition,
     ) -> Result<(), StoreError> {
         let key = (user.to_owned(), device.to_owned());
-        {
-            let mut waiting = self.waiting.lock();
-            match waiting.get_mut(&key) {
-                None => return Ok(()),
-                Some(w) if w.first > upto => return Ok(()),
-                Some(w) if w.last > upto => w.first = upto.next(),
-                Some(_) => {
-                    waiting.remove(&key);
-                }
-            }
+        if self.waiting.lock().get(&key).is_none_or(|w| w.first > upto) {
+            return Ok(());
         }
         self.store.acknowledge_to_device(key.0, key.1, upto).await
     }
@@ -73,6 +65,17 @@ impl Inboxes {
                     .or_insert(Waiting { first: *position, last: *position });
                 entry.last = *position;
             }
+            Change::ToDeviceTaken { user, device, upto } => {
+                let key = (user.clone(), device.clone());
+                let mut waiting = self.waiting.lock();
+                match waiting.get_mut(&key) {
+                    Some(w) if w.last > *upto => w.first = w.first.max(upto.next()),
+                    Some(_) => {
+                        waiting.remove(&key);
+                    }
+                    None => {}
+                }
+            }
             Change::SessionsEnded { user, devices, .. } => {
                 let mut waiting = self.waiting.lock();
                 for device in devices {
@@ -81,5 +84,44 @@ impl Inboxes {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{server_name, user_id};
+
+    use super::*;
+    use crate::server::{
+        change::feed::Feed,
+        store::{Access, ToDevice},
+    };
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_take_still_waits() {
+        let folder = std::env::temp_dir().join(format!("pilotlight-inboxes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let store = Store::open(&folder, server_name!("x"), Access::Sole, Arc::new(Feed::default()));
+        let store = Arc::new(store.expect("opens"));
+        let session = Session { user: user_id!("@a:x").to_owned(), device: "A".into() };
+        let (user, device) = (session.user.clone(), session.device.clone());
+        let message = |n: u32| ToDevice { user: user.clone(), device: device.clone(), event: n.to_string() };
+        let messages = vec![message(1), message(2)];
+        let queued = store.queue_to_device(session.clone(), "t".into(), "1".into(), 0, messages).await;
+        queued.expect("is on the disk");
+        let inboxes = Inboxes::load(Arc::clone(&store)).await.expect("is read");
+        let upto = store.log_position();
+
+        inboxes.acknowledge(&user, &device, upto).await.expect("is written");
+        assert!(inboxes.has_news(&session, LogPosition::START), "memory is told by the feed");
+        let taken = |upto| Change::ToDeviceTaken { user: user.clone(), device: device.clone(), upto };
+        inboxes.follow(&taken(upto.before()));
+        assert!(inboxes.has_news(&session, upto.before()), "the second message waits");
+        store.close().await;
+        inboxes.acknowledge(&user, &device, upto).await.expect_err("the store is closed");
+        assert!(inboxes.has_news(&session, upto.before()));
+        inboxes.follow(&taken(upto));
+        assert!(!inboxes.has_news(&session, LogPosition::START));
+        std::fs::remove_dir_all(&folder).expect("is there");
     }
 }

@@ -16,6 +16,8 @@ pub enum ClientFormat {
     Full,
     /// Without `room_id`: inside a room of `/sync`.
     InRoom,
+    /// The whole event as it goes between servers, with its ID and what is made for the reader.
+    Federation,
 }
 
 #[derive(Serialize)]
@@ -76,10 +78,19 @@ pub fn append_client_event(
         redacted_because: event.redacted_because.as_deref(),
         transaction_id,
     };
-    out.extend_from_slice(event.client_prefix().as_bytes());
-    if format == ClientFormat::Full {
-        out.extend_from_slice(br#","room_id":"#);
-        append_string(out, event.room_id.as_str());
+    match format {
+        ClientFormat::Full => {
+            out.extend_from_slice(event.client_prefix().as_bytes());
+            out.extend_from_slice(br#","room_id":"#);
+            append_string(out, event.room_id.as_str());
+        }
+        ClientFormat::InRoom => out.extend_from_slice(event.client_prefix().as_bytes()),
+        ClientFormat::Federation => {
+            let open = event.pdu.strip_suffix('}').expect("a stored PDU is an object in canonical JSON");
+            out.extend_from_slice(open.as_bytes());
+            out.extend_from_slice(br#","event_id":"#);
+            append_string(out, event.event_id.as_str());
+        }
     }
     out.extend_from_slice(br#","unsigned":"#);
     serde_json::to_writer(&mut *out, &unsigned).expect("strings, numbers and JSON can be written as JSON");
@@ -161,6 +172,16 @@ mod tests {
         let inside = seen(&event, &viewer, ClientFormat::InRoom);
         assert!(inside.get("room_id").is_none());
         assert_eq!(inside["event_id"], "$e");
+    }
+
+    #[test]
+    fn the_federation_format_is_the_whole_pdu_with_what_is_made_for_the_reader() {
+        let pdu = pdu("m.room.message");
+        let mut expected = pdu.clone();
+        expected["event_id"] = "$e".into();
+        expected["unsigned"] = json!({ "age": 500, "membership": "join" });
+        let event = stored(&pdu, |_| {});
+        assert_eq!(seen(&event, &session("@b:x", "D"), ClientFormat::Federation), expected);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     draft::Draft,
     invite::check_invite,
     judge::{Evidence, State, Verdict, judge},
+    parts::Rooms,
     pdu::Pdu,
     proposal::{Author, Proposal},
     refusal::Refusal,
@@ -182,27 +183,19 @@ impl Proposal<'_> {
         Ok(())
     }
 
-    /// Whether who becomes something in `room` is not in too many rooms already. What a user is on the way into is
-    /// counted apart: who invites somebody often keeps them out of nothing that they want to join.
+    /// Whether who becomes something in `room` is not in too many rooms already.
     fn check_room_for_more(&self, room: &RoomRow, draft: &Draft, becomes: Membership) -> Result<(), Refusal> {
         let Some(user) = draft.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok()) else {
             return Ok(());
         };
-        let members = &self.rooms.members;
-        let (is, (joined, awaited)) = (members.membership(user, &room.room_id), members.rooms_of(user));
-        let limit = match becomes {
-            Membership::Leave | Membership::Ban => return Ok(()),
-            _ if is == Some(becomes) => return Ok(()),
-            Membership::Join if joined >= MAX_JOINED_ROOMS => MAX_JOINED_ROOMS,
-            Membership::Invite | Membership::Knock if is.is_none() && awaited >= MAX_AWAITED_ROOMS => {
-                MAX_AWAITED_ROOMS
+        match (becomes, self.rooms.members.membership(user, &room.room_id)) {
+            (becomes, Some(is)) if becomes == is => Ok(()),
+            (Membership::Join, _) => self.rooms.check_can_join(user),
+            (Membership::Invite | Membership::Knock, None) => self.rooms.check_can_await(user),
+            (Membership::Invite | Membership::Knock, Some(_)) | (Membership::Leave | Membership::Ban, _) => {
+                Ok(())
             }
-            Membership::Join | Membership::Invite | Membership::Knock => return Ok(()),
-        };
-        let what = if becomes == Membership::Join { "in" } else { "invited to" };
-        Err(Refusal::Forbidden(
-            format!("a user can be {what} {limit} rooms: {user} has to leave some").into(),
-        ))
+        }
     }
 
     /// What somebody who is invited (or knocks) is shown of the room, as a JSON list.
@@ -219,6 +212,26 @@ impl Proposal<'_> {
         }
         let stripped: Vec<_> = shown.iter().map(|pdu| pdu.stripped()).collect();
         serde_json::to_string(&stripped).map(Some).map_err(|e| Refusal::Internal(e.to_string()))
+    }
+}
+
+impl Rooms {
+    /// Whether `user` may be in one room more.
+    pub(super) fn check_can_join(&self, user: &UserId) -> Result<(), Refusal> {
+        if self.members.rooms_of(user).0 < MAX_JOINED_ROOMS {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden(format!("{user} is in {MAX_JOINED_ROOMS} rooms and has to leave one").into()))
+    }
+
+    /// Whether `user` may be on the way into one room more. Counted apart: who invites somebody often keeps them out of
+    /// nothing that they want to join.
+    fn check_can_await(&self, user: &UserId) -> Result<(), Refusal> {
+        if self.members.rooms_of(user).1 < MAX_AWAITED_ROOMS {
+            return Ok(());
+        }
+        let why = format!("{user} has {MAX_AWAITED_ROOMS} invitations and knocks that are not answered");
+        Err(Refusal::Forbidden(why.into()))
     }
 }
 

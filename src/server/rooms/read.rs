@@ -168,9 +168,9 @@ impl Rooms {
         page: Wanted,
         keep: impl Fn(&StoredEvent) -> bool,
     ) -> Result<Page, Refusal> {
-        let last = match self.access(user, room).await? {
-            Access::Joined | Access::Peek => self.end(),
-            Access::Until(position) => position,
+        let (last, goes_on) = match self.access(user, room).await? {
+            Access::Joined | Access::Peek => (self.end(), true),
+            Access::Until(position) => (position, false),
         };
         let from = match page.order {
             Order::NewestFirst => page.from.unwrap_or(last).min(last),
@@ -210,7 +210,9 @@ impl Rooms {
                 break None;
             }
         };
-        Ok(Page { events, start: from, end })
+        // At the live end there is nothing further yet: who goes on from there is told what comes.
+        let at_live_end = goes_on && page.order == Order::OldestFirst && page.to.is_none();
+        Ok(Page { events, start: from, end: end.or(at_live_end.then_some(at)) })
     }
 
     /// An event with up to `limit` events around it.
@@ -258,23 +260,35 @@ impl Rooms {
             Access::Until(position) => position,
         };
         let limit = page.limit.clamp(1, MAX_PAGE);
-        let (low, high) = match page.order {
-            Order::NewestFirst => {
-                (page.to.unwrap_or(TimelinePosition::START), page.from.unwrap_or(last).min(last))
+        let start = match page.order {
+            Order::NewestFirst => page.from.unwrap_or(last).min(last),
+            Order::OldestFirst => page.from.unwrap_or(TimelinePosition::START),
+        };
+        let (mut events, mut at, mut bytes) = (Vec::new(), start, 0);
+        let end = loop {
+            let range = match page.order {
+                Order::NewestFirst => (page.to.unwrap_or(TimelinePosition::START), at),
+                Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
+            };
+            let batch = (limit - events.len()).min(BATCH);
+            let found =
+                self.store.relations(room, event_id, (rel_type, kind), range, page.order, batch + 1).await?;
+            let more = found.len() > batch;
+            for event in found.into_iter().take(batch) {
+                at = past(event.timeline, page.order);
+                bytes += event.weight();
+                events.push(event);
             }
-            Order::OldestFirst => {
-                (page.from.unwrap_or(TimelinePosition::START), page.to.unwrap_or(last).min(last))
+            if !more {
+                break None;
+            }
+            if events.len() == limit || bytes >= MAX_PAGE_BYTES {
+                break Some(at);
             }
         };
-        let found = self
-            .store
-            .relations(room, event_id, (rel_type, kind), (low, high), page.order, limit + 1)
-            .await?;
-        let end = found.get(limit).map(|_| past(found[limit - 1].timeline, page.order));
-        let mut events = self.visible_events(user, room, found.into_iter().take(limit).collect()).await?;
+        let mut events = self.visible_events(user, room, events).await?;
         // A redacted event relates to nothing.
         events.retain(|event| event.redacted_because.is_none());
-        let start = if page.order == Order::NewestFirst { high } else { low };
         Ok(Page { events, start, end })
     }
 

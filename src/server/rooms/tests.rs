@@ -16,16 +16,23 @@ use ruma::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{may_begin::MayBegin, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act};
+use super::{
+    bounds::{MAX_AWAITED_ROOMS, MAX_JOINED_ROOMS},
+    may_begin::MayBegin,
+    parts::Rooms,
+    proposal::Proposal,
+    refusal::Refusal,
+    write::Act,
+};
 use crate::{
     core::visibility::RoomLimit,
     server::{
         change::{
             feed::{Change, Feed, Subscriber},
-            position::TimelinePosition,
+            position::{LogPosition, TimelinePosition},
         },
         clock::Clock,
-        event::stored::StoredEvent,
+        event::stored::{Columns, StoredEvent},
         keys::Signer,
         profile::ProfileField,
         session::Session,
@@ -129,6 +136,61 @@ impl House {
         let content: Value = member.expect("is there").content_as().expect("is JSON");
         content["displayname"].as_str().expect("is text").to_owned()
     }
+}
+
+/// What memory is told when `user` becomes something in the `n`th of many rooms.
+fn in_one_of_many(user: &Session, n: usize, membership: &str) -> Change {
+    let position = LogPosition::START;
+    let content = json!({ "membership": membership });
+    Change::Appended(Arc::new(StoredEvent::from(Columns {
+        position,
+        timeline: TimelinePosition::live(position),
+        event_id: ruma::event_id!("$e").to_owned(),
+        room_id: OwnedRoomId::try_from(format!("!many{n}:x")).expect("an ID"),
+        kind: "m.room.member".to_owned(),
+        state_key: Some(user.user.to_string()),
+        sender: user.user.clone(),
+        origin_server_ts: 0,
+        depth: 1,
+        pdu: json!({ "type": "m.room.member", "content": content }).to_string().into(),
+        replaces: None,
+        redacted_because: None,
+        transaction: None,
+    })))
+}
+
+#[tokio::test]
+async fn who_is_in_as_many_rooms_as_one_can_be_joins_another_after_leaving_one() {
+    let house = House::open().await;
+    let (ann, ben) = (house.user("ann").await, house.user("ben").await);
+    let room = house.public_room(&ben, None).await.expect("is made");
+    for n in 1..MAX_JOINED_ROOMS {
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "join"));
+    }
+    let own = house.public_room(&ann, None).await.expect("is the last one");
+    let refused = house.join(&ann, &room).await.expect("ends").expect_err("is one too many");
+    assert!(matches!(&refused, Refusal::Forbidden(why) if why.contains("5000")), "{refused:?}");
+    let refused = house.public_room(&ann, None).await.expect_err("is one too many");
+    assert!(matches!(refused, Refusal::Forbidden(_)), "{refused:?}");
+    house.rooms.leave(&ann, &own, None).await.expect("can always be done");
+    house.join(&ann, &room).await.expect("ends").expect("is the last one");
+}
+
+#[tokio::test]
+async fn invitations_that_nobody_answers_end_and_keep_nobody_out() {
+    let house = House::open().await;
+    let (ann, ben) = (house.user("ann").await, house.user("ben").await);
+    let room = house.public_room(&ben, None).await.expect("is made");
+    for n in 0..MAX_AWAITED_ROOMS {
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "invite"));
+    }
+    let invite = || house.rooms.invite(&ben, &room, &ann.user, None);
+    let refused = invite().await.expect_err("is one too many");
+    assert!(matches!(&refused, Refusal::Forbidden(why) if why.contains("1000")), "{refused:?}");
+    house.join(&ann, &room).await.expect("ends").expect("needs no invitation");
+    house.rooms.leave(&ann, &room, None).await.expect("can always be done");
+    house.rooms.members.follow(&in_one_of_many(&ann, 0, "leave"));
+    invite().await.expect("there is room again");
 }
 
 impl Drop for House {

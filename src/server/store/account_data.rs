@@ -141,6 +141,26 @@ impl Store {
             .collect()
     }
 
+    /// What a user keeps for one room, as far as it was written up to and including `upto`, in that order.
+    pub async fn account_data_of_room(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        upto: LogPosition,
+    ) -> Result<Vec<AccountData>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT kind, content FROM account_data
+                 WHERE user_id = ?1 AND room_id = ?2 AND position <= ?3 ORDER BY position",
+            )?
+            .query_map(params![user.as_str(), room.as_str(), upto], |row| {
+                Ok(AccountData { room: Some(room.to_owned()), kind: row.get(0)?, content: row.get(1)? })
+            })?
+            .collect()
+        })
+        .await
+    }
+
     /// The position of each user's last change.
     pub async fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, LogPosition)>, StoreError> {
         let rows: Vec<(String, LogPosition)> = self

@@ -1,6 +1,6 @@
 //! What devices publish so that others can encrypt for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{DeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -200,11 +200,12 @@ impl Store {
     ) -> Result<(), NotProven> {
         self.write(move |c| {
             proof.map_or(Ok(()), |proof| proof.check(c))?;
+            let is_seen_by_others = keys.iter().any(|(usage, _)| *usage != "user_signing");
             for (usage, key) in keys {
                 c.prepare_cached("INSERT OR REPLACE INTO cross_signing_keys VALUES (?1, ?2, ?3)")?
                     .execute(params![user.as_str(), usage, key])?;
             }
-            Ok(note_change(c, &user)?)
+            Ok(if is_seen_by_others { note_change(c, &user)? } else { note_own_view(c, &user)? })
         })
         .await
     }
@@ -222,12 +223,16 @@ impl Store {
     /// Adds signatures to keys that are stored.
     pub async fn add_key_signatures(&self, signatures: Vec<KeySignature>) -> Result<(), StoreError> {
         self.write(move |c| {
+            let owners: BTreeSet<(OwnedUserId, OwnedUserId)> =
+                signatures.iter().map(|s| (s.signer.clone(), s.user.clone())).collect();
             for s in signatures {
                 let KeySignature { user, key, signer, signer_key, signature } = s;
                 c.prepare_cached("INSERT OR REPLACE INTO key_signatures VALUES (?1, ?2, ?3, ?4, ?5)")?
                     .execute(params![user.as_str(), key, signer.as_str(), signer_key, signature])?;
+            }
+            for (signer, owner) in owners {
                 // Signatures on somebody else's key are seen by their maker only.
-                note_change(c, &signer)?;
+                if signer == owner { note_change(c, &signer)? } else { note_own_view(c, &signer)? }
             }
             Ok(())
         })
@@ -281,6 +286,33 @@ impl Store {
         };
         rows.into_iter().map(parse).collect()
     }
+}
+
+impl Store {
+    /// When what only they see of keys last changed for each user.
+    pub async fn own_key_views(&self) -> Result<Vec<(OwnedUserId, LogPosition)>, StoreError> {
+        let rows: Vec<(String, LogPosition)> = self
+            .read(|c| {
+                c.prepare_cached("SELECT user_id, position FROM own_key_views")?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect()
+            })
+            .await?;
+        let parse = |(user, position): (String, LogPosition)| {
+            let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
+            Ok((user, position))
+        };
+        rows.into_iter().map(parse).collect()
+    }
+}
+
+/// Notes that `user` alone has to look at keys again.
+fn note_own_view(c: &Tx<'_>, user: &UserId) -> rusqlite::Result<()> {
+    let position = advance(c)?;
+    c.prepare_cached("INSERT OR REPLACE INTO own_key_views VALUES (?1, ?2)")?
+        .execute(params![user.as_str(), position])?;
+    c.tell(Change::OwnKeyView { user: user.to_owned(), position });
+    Ok(())
 }
 
 /// Notes that others have to look at the devices of `user` again.

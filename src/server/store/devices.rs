@@ -77,6 +77,7 @@ impl Store {
             match own_token {
                 Some(token) => end(c, &user, vec![token], Vec::new())?,
                 None => {
+                    note_change(c, &user)?;
                     let removed = displace(c, &user, &device.id)?;
                     gone(c, &user, removed)?;
                 }
@@ -108,7 +109,7 @@ impl Store {
         }).await
     }
 
-    /// Names a device. `false`: there is no such device.
+    /// Names a device, for everybody who asks for its keys. `false`: there is no such device.
     pub async fn rename_device(
         &self,
         user: OwnedUserId,
@@ -116,10 +117,19 @@ impl Store {
         display_name: Option<String>,
     ) -> Result<bool, StoreError> {
         self.write(move |c| {
-            let renamed = c
-                .prepare_cached("UPDATE devices SET display_name = ?3 WHERE user_id = ?1 AND device_id = ?2")?
+            let before: Option<Option<String>> = c
+                .prepare_cached("SELECT display_name FROM devices WHERE user_id = ?1 AND device_id = ?2")?
+                .query_row([user.as_str(), id.as_str()], |row| row.get(0))
+                .optional()?;
+            let Some(before) = before else { return Ok::<_, StoreError>(false) };
+            if before != display_name {
+                c.prepare_cached(
+                    "UPDATE devices SET display_name = ?3 WHERE user_id = ?1 AND device_id = ?2",
+                )?
                 .execute(params![user.as_str(), id.as_str(), display_name])?;
-            Ok(renamed > 0)
+                note_change(c, &user)?;
+            }
+            Ok(true)
         })
         .await
     }

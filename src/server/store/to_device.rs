@@ -105,7 +105,7 @@ impl Store {
         .await
     }
 
-    /// Forgets the messages for a device up to and including `upto`: it has them.
+    /// Forgets the messages for a device up to and including `upto`: it has them. Memory follows when it is on the disk.
     pub async fn acknowledge_to_device(
         &self,
         user: OwnedUserId,
@@ -117,6 +117,7 @@ impl Store {
                 "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3",
             )?
             .execute(params![user.as_str(), device.as_str(), upto])?;
+            c.tell(Change::ToDeviceTaken { user, device, upto });
             Ok(())
         })
         .await

@@ -61,11 +61,13 @@ pub(super) async fn of_room(
 ) -> Result<Vec<AccountData>, StoreError> {
     let user = &look.session.user;
     let was_there = passage.was == Some(Membership::Join);
-    let mut data = if was_there || !own_data.has_news(user, LogPosition::START) {
+    // From the start on, what changed is everything.
+    let is_all = look.log.since == LogPosition::START || !own_data.has_news(user, LogPosition::START);
+    let mut data = if was_there || is_all {
         changed.unwrap_or_default()
     } else {
-        store.account_data_since(user, LogPosition::START, look.log.upto).await?
+        store.account_data_of_room(user, room, look.log.upto).await?
     };
-    data.retain(|data| data.room.as_deref() == Some(room) && look.filter.room_account_data(room, &data.kind));
+    data.retain(|data| look.filter.room_account_data(room, &data.kind));
     Ok(data)
 }

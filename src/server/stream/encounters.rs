@@ -18,6 +18,8 @@ pub(super) struct Passage {
     pub(super) was: Option<Membership>,
     /// What the reader is.
     pub(super) is: Option<Membership>,
+    /// The reader was joined in between.
+    pub(super) was_in_between: bool,
     /// Where the event is that made it so.
     pub(super) position: LogPosition,
 }

@@ -1,10 +1,12 @@
 //! What of the stream a client wants: Matrix's filters, applied.
 
 use ruma::api::client::filter::{
-    self as wire, FilterDefinition, LazyLoadOptions, RoomEventFilter, UrlFilter,
+    self as wire, EventFormat, FilterDefinition, LazyLoadOptions, RoomEventFilter, UrlFilter,
 };
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::value::RawValue;
+
+use crate::server::event::client::ClientFormat;
 
 /// Events of a timeline that a response holds at most, whatever the filter asks for.
 const MAX_TIMELINE: usize = 100;
@@ -86,15 +88,29 @@ impl Filter {
         wants_kind(&self.0.room.account_data, room, kind)
     }
 
-    /// How many events of a room's timeline one response holds: at least 1, at most 100, default 10.
+    /// In which form events of rooms are told.
+    pub fn format(&self) -> ClientFormat {
+        match self.0.event_format {
+            EventFormat::Federation => ClientFormat::Federation,
+            _ => ClientFormat::InRoom,
+        }
+    }
+
+    /// How many events of a room's timeline one response holds: at most 100, default 10.
     pub fn timeline_limit(&self) -> usize {
         let asked = self.0.room.timeline.limit.map(|n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
-        asked.unwrap_or(DEFAULT_TIMELINE).clamp(1, MAX_TIMELINE)
+        asked.unwrap_or(DEFAULT_TIMELINE).min(MAX_TIMELINE)
     }
 
     /// Whether member events come only for those whose events are in the timeline.
     pub fn lazy_members(&self) -> bool {
         !matches!(self.0.room.state.lazy_load_options, LazyLoadOptions::Disabled)
+    }
+
+    /// Whether those come each time, though the client was told of them.
+    pub fn redundant_members(&self) -> bool {
+        let options = &self.0.room.state.lazy_load_options;
+        matches!(options, LazyLoadOptions::Enabled { include_redundant_members: true })
     }
 }
 
@@ -214,7 +230,7 @@ mod tests {
     #[test]
     fn limits_are_bounded() {
         assert_eq!(filter("{}").timeline_limit(), 10);
-        assert_eq!(filter(r#"{"room":{"timeline":{"limit":0}}}"#).timeline_limit(), 1);
+        assert_eq!(filter(r#"{"room":{"timeline":{"limit":0}}}"#).timeline_limit(), 0);
         assert_eq!(filter(r#"{"room":{"timeline":{"limit":9999999}}}"#).timeline_limit(), 100);
         assert!(Filter::parse(r#"{"room":{"timeline":{"limit":-1}}}"#).is_err());
         assert!(Filter::parse(&"[".repeat(500)).is_err());

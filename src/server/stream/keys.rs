@@ -34,10 +34,7 @@ pub(super) async fn device_lists(
 
 /// Those whose devices or keys changed between two positions, as far as it concerns `reader`: the reader, and
 /// whoever shares a room.
-///
-/// # Errors
-/// When the store fails.
-pub async fn device_lists_changed(
+async fn device_lists_changed(
     keys: &Keys,
     members: &Members,
     reader: &UserId,
@@ -46,5 +43,8 @@ pub async fn device_lists_changed(
 ) -> Result<Vec<OwnedUserId>, StoreError> {
     let mut changed = keys.lists_changed(since, upto).await?;
     changed.retain(|user| user == reader || members.shares_room(reader, user));
+    if keys.has_own_news(reader, since, upto) {
+        changed.push(reader.to_owned());
+    }
     Ok(changed)
 }

@@ -33,12 +33,11 @@ mod window;
 pub use self::{
     filter::{Filter, Seen, wants_event},
     filters::Filters,
-    keys::device_lists_changed,
     lazy::LazyMembers,
     parts::Parts,
     refusal::Refusal,
     sources::Sources,
     token::{NotAToken, PageToken, Token},
     unread::Unread,
-    wait::{Poll, Told},
+    wait::{Poll, Told, device_lists_between},
 };

@@ -180,6 +180,15 @@ impl RoomsNews {
     }
 }
 
+impl JoinedRoom {
+    /// Whether nothing of it is to be told. How much the user has not read is no news by itself.
+    pub fn is_empty(&self) -> bool {
+        let Self { room: _, summary: _, state, timeline, typing, receipts, own_data, unread: _ } = self;
+        let has_events = !state.is_empty() || !timeline.events.is_empty() || timeline.limited;
+        !has_events && typing.is_none() && receipts.is_empty() && own_data.is_empty()
+    }
+}
+
 impl DeviceLists {
     /// Whether there is nobody to ask for and nobody to forget.
     pub fn is_empty(&self) -> bool {

@@ -10,12 +10,14 @@ use super::{
     encounters::{self, Passage},
     ephemeral, keys,
     look::{Look, Stretch},
-    news::{JoinedRoom, LeftRoom, News, RoomsNews, StrippedRoom},
+    news::{DeviceLists, JoinedRoom, LeftRoom, News, RoomsNews, StrippedRoom},
     parts::Parts,
     presence,
     refusal::Refusal,
     sources::Sources,
-    state, summary, timeline, to_device,
+    state, summary,
+    timeline::{self, Timeline},
+    to_device,
     token::Token,
     window::{self, Window, Windows},
 };
@@ -118,6 +120,19 @@ impl Reader<'_> {
         })
     }
 
+    /// Whose devices changed, and who came to share a room with the reader or ceased to: nothing else of what is new.
+    pub(super) async fn device_lists(self) -> Result<DeviceLists, Refusal> {
+        let Self { parts, look, .. } = &self;
+        let Parts { store, members, sight, .. } = parts;
+        let mut encounters = Encounters::default();
+        for (room, window) in window::windows(look, store, members).await? {
+            let passage = window::passage(look, store, members, &room, &window).await?;
+            let (events, range) = (window.events.as_deref(), (look.log.since, look.log.upto));
+            encounters::note(&mut encounters, (sight, store), &room, events, passage, range).await?;
+        }
+        Ok(keys::device_lists(look, &parts.keys, members, &encounters).await?)
+    }
+
     /// What is new in rooms. `encounters` gets whom the reader met there, and parted from.
     async fn rooms(
         &self,
@@ -137,7 +152,11 @@ impl Reader<'_> {
             }
             match passage.is {
                 Some(Membership::Join) => {
-                    news.joined.push(self.joined(room, window, passage, &mut own_data).await?);
+                    let joined = self.joined(room, window, passage, &mut own_data).await?;
+                    // Who comes in is told so, and who asks for everything gets it; else nothing is no news.
+                    if passage.was != Some(Membership::Join) || look.full_state || !joined.is_empty() {
+                        news.joined.push(joined);
+                    }
                 }
                 Some(Membership::Invite) => {
                     let invite = self.stripped(room).await?;
@@ -169,8 +188,8 @@ impl Reader<'_> {
         let log = Stretch { since: if is_new { LogPosition::START } else { look.log.since }, ..look.log };
         let known = if is_new { None } else { window.events };
         let mut timeline = timeline::timeline(look, store, &room, known, log).await?;
-        if is_new {
-            timeline.events = self.visible(&room, timeline.events).await?;
+        if is_new || window.own_member_event {
+            self.cut_to_visible(&room, &mut timeline).await?;
         }
         let whole = is_new || look.full_state;
         let mut state = state::state(look, store, &room, &timeline, (whole, log.since)).await?;
@@ -178,7 +197,7 @@ impl Reader<'_> {
         if look.filter.lazy_members() {
             let known_at = if look.full_state { LogPosition::START } else { log.since };
             let lazy = (&**store, &*parts.lazy_members);
-            state::make_members_lazy(look, lazy, &room, &timeline, known_at, &mut state).await?;
+            state::make_members_lazy(look, lazy, &room, &timeline, (whole, known_at), &mut state).await?;
         }
         let summary = if whole || members_changed {
             Some(summary::summary(store, members, &look.session.user, &room).await?)
@@ -218,22 +237,33 @@ impl Reader<'_> {
         let since = if was_there { look.log.since } else { LogPosition::START };
         let log = Stretch { since, upto: passage.position };
         let mut timeline = timeline::timeline(look, store, &room, None, log).await?;
-        timeline.events = self.visible(&room, timeline.events).await?;
-        let mut state = match timeline.events.first() {
-            Some(first) if timeline.limited => {
-                store.state_changes(&room, since, first.position.before()).await?
-            }
-            Some(_) | None => Vec::new(),
+        self.cut_to_visible(&room, &mut timeline).await?;
+        let from = timeline.events.first().map_or(passage.position, |first| first.position);
+        let mut state = match (was_there, passage.was_in_between) {
+            (true, _) if timeline.limited => store.state_changes(&room, since, from.before()).await?,
+            (true, _) | (false, false) => Vec::new(),
+            (false, true) => store.state_before(from).await?,
         };
         state.retain(|e| look.filter.state(&room, timeline::seen(e)));
+        if look.filter.lazy_members() {
+            let lazy = (&**store, &*self.parts.lazy_members);
+            // Nothing that came after the reader left.
+            let look = &Look { log, ..look.clone() };
+            state::make_members_lazy(look, lazy, &room, &timeline, (!was_there, since), &mut state).await?;
+        }
         Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto) })
     }
 
-    async fn visible(
-        &self,
-        room: &RoomId,
-        events: Vec<Arc<StoredEvent>>,
-    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-        self.sources.visible_events(&self.look.session.user, room, events).await
+    /// Leaves of a timeline what follows the last event that the reader may not see: it has no holes, and what
+    /// happened in them to the room's state stands before it.
+    async fn cut_to_visible(&self, room: &RoomId, timeline: &mut Timeline) -> Result<(), Refusal> {
+        let all = timeline.events.clone();
+        let visible = self.sources.visible_events(&self.look.session.user, room, all).await?;
+        let is_hidden = |event: &Arc<StoredEvent>| !visible.iter().any(|seen| Arc::ptr_eq(seen, event));
+        if let Some(hidden) = timeline.events.iter().rposition(is_hidden) {
+            timeline.events.drain(..=hidden);
+            timeline.limited = true;
+        }
+        Ok(())
     }
 }

@@ -43,27 +43,30 @@ pub(super) async fn state(
     Ok(state)
 }
 
-/// Of the members only those who say something in the timeline, and the reader; and of changes also those of
-/// members that the reader, who knows the room up to `from`, was told of before.
+/// Of a room that is told `whole`, leaves of the members only those who say something in the timeline, and the reader;
+/// whatever changed among members in a gap stays: a client that was told of one who left would keep them for ever.
+/// Adds those who say something and that the reader, who knows the room up to `from`, was not told of.
 pub(super) async fn make_members_lazy(
     look: &Look<'_>,
     (store, lazy): (&Store, &LazyMembers),
     room: &RoomId,
     timeline: &Timeline,
-    from: LogPosition,
+    (whole, from): (bool, LogPosition),
     state: &mut Vec<Arc<StoredEvent>>,
 ) -> Result<(), StoreError> {
     let (session, upto) = (look.session, look.log.upto);
     let speakers: BTreeSet<&UserId> = timeline.events.iter().map(|e| &*e.sender).collect();
-    let untold = |users: Vec<OwnedUserId>| lazy.untold(session, room, from, users);
-    let is_told = |user: &UserId| untold(vec![user.to_owned()]).is_empty();
-    state.retain(|e| {
-        let member = e.state_key.as_deref().filter(|_| e.kind == "m.room.member");
-        member
-            .and_then(|user| <&UserId>::try_from(user).ok())
-            .is_none_or(|user| user == session.user || speakers.contains(user) || is_told(user))
-    });
-    let mut needed = untold(speakers.into_iter().map(ToOwned::to_owned).collect());
+    if whole {
+        state.retain(|e| {
+            let member = e.state_key.as_deref().filter(|_| e.kind == "m.room.member");
+            let member = member.and_then(|user| <&UserId>::try_from(user).ok());
+            member.is_none_or(|user| user == session.user || speakers.contains(user))
+        });
+    }
+    let mut needed: Vec<OwnedUserId> = speakers.into_iter().map(ToOwned::to_owned).collect();
+    if !look.filter.redundant_members() {
+        needed = lazy.untold(session, room, from, needed);
+    }
     for event in timeline.events.iter().chain(&*state).filter(|e| e.kind == "m.room.member") {
         needed.retain(|user| event.state_key.as_deref() != Some(user.as_str()));
     }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::{
     filter::Filter,
     look::{Look, Stretch},
-    news::News,
+    news::{DeviceLists, News},
     reader::Reader,
     reading::Reading,
     refusal::Refusal,
@@ -68,6 +68,33 @@ impl Poll {
         let mut listener = Listener::begin(sources, session, &self.filter, says).await?;
         listener.news(self.since.as_ref(), self.full_state, deadline).await
     }
+}
+
+/// Whose devices changed after the position `since`, up to `upto`, and who came to share a room with the user or ceased
+/// to, as `/sync` would have told it.
+///
+/// # Errors
+/// [`Refusal::Store`].
+pub async fn device_lists_between(
+    sources: &Sources,
+    session: &Session,
+    since: LogPosition,
+    upto: LogPosition,
+) -> Result<DeviceLists, Refusal> {
+    let parts = sources.parts();
+    let filter = Filter::default();
+    let look = Look {
+        session,
+        filter: &filter,
+        ignored: Arc::default(),
+        is_first: false,
+        full_state: false,
+        log: Stretch { since, upto: upto.min(parts.store.log_position()) },
+        live: Stretch { since: LivePosition::START, upto: LivePosition::START },
+        to_device: since,
+        now: parts.clock.now(),
+    };
+    Reader { sources, parts, look }.device_lists().await
 }
 
 /// A reader who is there: as long as this is held, the device counts as connected, if it says so, and the servers
@@ -172,6 +199,7 @@ impl<'a> Listener<'a> {
             Some(outline) => Told { news: reader.news(outline).await?, place: None },
             None => {
                 let place = parts.answers.place(self.session.user.as_str(), Size::Whole).await;
+                self.check_still_logged_in().await?;
                 // A reader who had to wait for a place is told what came meanwhile.
                 let news = place.make(self.reader(since, full_state).all_news()).await?;
                 Told { news, place: Some(place) }
@@ -204,14 +232,20 @@ impl<'a> Listener<'a> {
         Reader { sources: self.sources, parts, look }
     }
 
-    /// Asks the store only after somebody was logged out.
+    /// Whether the device was logged out since this was asked last.
     async fn check_logged_in(&mut self) -> Result<(), Refusal> {
+        let ended = self.sources.parts().accounts.sessions_ended();
+        self.check_still_logged_in().await?;
+        self.sessions_ended = ended;
+        Ok(())
+    }
+
+    /// Asks the store only after somebody was logged out.
+    async fn check_still_logged_in(&self) -> Result<(), Refusal> {
         let parts = self.sources.parts();
-        let ended = parts.accounts.sessions_ended();
-        if ended == self.sessions_ended {
+        if parts.accounts.sessions_ended() == self.sessions_ended {
             return Ok(());
         }
-        self.sessions_ended = ended;
         match Box::pin(parts.store.device(&self.session.user, &self.session.device)).await? {
             Some(_) => Ok(()),
             None => Err(Refusal::LoggedOut),

@@ -6,7 +6,7 @@ use ruma::{OwnedRoomId, RoomId};
 
 use super::{encounters::Passage, look::Look};
 use crate::server::{
-    change::position::{LogPosition, TimelinePosition},
+    change::position::TimelinePosition,
     event::stored::{Membership, StoredEvent},
     rooms::Members,
     store::{Store, StoreError},
@@ -121,7 +121,7 @@ pub(super) async fn passage(
     let user = &look.session.user;
     if !look.is_first && !window.own_member_event && members.is_joined(user, room) {
         let joined = Some(Membership::Join);
-        return Ok(Passage { was: joined, is: joined, position: LogPosition::START });
+        return Ok(Passage { was: joined, is: joined, ..Passage::default() });
     }
     let range = (TimelinePosition::live(look.log.since), TimelinePosition::live(look.log.upto));
     let history = store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
@@ -130,6 +130,8 @@ pub(super) async fn passage(
         let membership = event.membership().map(|(_, membership)| membership);
         if event.timeline <= range.0 {
             passage.was = membership;
+        } else {
+            passage.was_in_between |= membership == Some(Membership::Join);
         }
         passage.is = membership;
         passage.position = event.position;

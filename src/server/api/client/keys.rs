@@ -26,7 +26,7 @@ use crate::server::{
     limits::Origin,
     session::Session,
     store::{KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
-    stream::{self, Token},
+    stream::{self, Sources, Token, news::DeviceLists},
 };
 
 /// Bytes of one key object, at most.
@@ -34,6 +34,9 @@ const MAX_KEY: usize = 16 * 1024;
 
 /// Users or devices in one request, at most.
 const MAX_ASKED: usize = 1_000;
+
+/// Bytes of the device keys in one answer, about.
+const MAX_FOUND: usize = 16 << 20;
 
 /// The kinds of cross-signing keys: what they are called in an upload, and in a stored key's `usage`.
 const CROSS_SIGNING: [(&str, &str); 3] =
@@ -78,9 +81,23 @@ async fn upload(
     Ok(Json(json!({ "one_time_key_counts": one_time })))
 }
 
-fn own_device_keys(session: &Session, keys: Object) -> ApiResult<String> {
-    let is = |key: &str, expected: &str| keys.get(key).and_then(Value::as_str) == Some(expected);
-    if !is("user_id", session.user.as_str()) || !is("device_id", session.device.as_str()) {
+/// What device keys must have, whatever else they have. The algorithms and signatures are checked by the clients.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "of most fields only that they are there counts")]
+struct DeviceKeysForm {
+    user_id: OwnedUserId,
+    device_id: String,
+    algorithms: Vec<String>,
+    keys: BTreeMap<String, String>,
+    signatures: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+fn own_device_keys(session: &Session, mut keys: Object) -> ApiResult<String> {
+    // What is added on the way is not the device's to say.
+    keys.remove("unsigned");
+    let form = DeviceKeysForm::deserialize(&Value::Object(keys.clone()));
+    let form = form.map_err(|e| ApiError::bad_json(format!("device_keys: {e}")))?;
+    if form.user_id != session.user || form.device_id != session.device.as_str() {
         return Err(ApiError::invalid_param("device_keys are of another user or device"));
     }
     bounded(Value::Object(keys))
@@ -125,6 +142,7 @@ async fn query(
     let mut put = |part: &'static str, user: &UserId, value: Value| {
         found.entry(part).or_default().insert(user.to_string(), value);
     };
+    let mut bytes = 0;
     for (user, wanted) in &request.device_keys {
         if user.server_name() != app.server_name() {
             continue;
@@ -134,11 +152,17 @@ async fn query(
         for device in app.store.device_keys(user).await? {
             if wanted.is_empty() || wanted.contains(&device.device) {
                 let mut keys = signed(&device.keys, &device.device, &signatures)?;
-                if let Some(name) = device.display_name {
-                    keys["unsigned"] = json!({ "device_display_name": name });
-                }
+                // Clients look into it without asking whether it is there.
+                keys["unsigned"] = match device.display_name {
+                    Some(name) => json!({ "device_display_name": name }),
+                    None => json!({}),
+                };
+                bytes += device.keys.len();
                 devices.insert(device.device, keys);
             }
+        }
+        if bytes > MAX_FOUND {
+            return Err(ApiError::too_large("the keys of these are too many: ask for fewer at once"));
         }
         put("device_keys", user, devices.into());
         for (usage, key) in app.store.cross_signing_keys(user).await? {
@@ -222,9 +246,9 @@ async fn changes(
         Ok(token.log())
     };
     let upto = query.to.as_deref().map_or(Ok(LogPosition::END), position)?;
-    let (from, me) = (position(&query.from)?, &session.user);
-    let changed = stream::device_lists_changed(&app.keys, &app.rooms.members, me, from, upto).await?;
-    Ok(Json(json!({ "changed": changed, "left": [] })))
+    let (from, sources) = (position(&query.from)?, Sources::new(Arc::clone(&app.stream)));
+    let DeviceLists { changed, left } = stream::device_lists_between(&sources, &session, from, upto).await?;
+    Ok(Json(json!({ "changed": changed, "left": left })))
 }
 
 /// `POST /_matrix/client/v3/keys/device_signing/upload`: the first ones without further ado, a
@@ -248,8 +272,8 @@ async fn upload_cross_signing(
         keys.push((usage, bounded(key)?));
     }
     let stored = app.store.cross_signing_keys(&session.user).await?;
-    let same = keys.iter().all(|(usage, key)| stored.get(*usage) == Some(key));
-    if same {
+    keys.retain(|(usage, key)| stored.get(*usage) != Some(key));
+    if keys.is_empty() {
         return Ok(Json(json!({})));
     }
     let mut proof = None;

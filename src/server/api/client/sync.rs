@@ -20,7 +20,7 @@ use crate::{
         },
         app::App,
         session::Session,
-        stream::{self, Poll, Sources, Token, Told},
+        stream::{self, Poll, Sources, Token, Told, sync::Form},
     },
 };
 
@@ -50,11 +50,13 @@ async fn sync(
     let poll = parse(&app, &session, parameters).await?;
     let sources = Sources::new(Arc::clone(&app.stream));
     let Told { news, place } = poll.answer(&sources, &session).await?;
-    let now = sources.parts().clock.now();
+    let (events, now) = (poll.filter.format(), sources.parts().clock.now());
+    let form = Form { viewer: &session, events, now };
     let body = match place {
-        None => stream::sync::answer(news, &session, now).into(),
+        None => stream::sync::answer(news, form).into(),
         Some(place) => {
-            let answer = place.make(async { stream::sync::answer(news, &session, now) }).await;
+            let mut answer = place.make(async { stream::sync::answer(news, form) }).await;
+            answer.shrink_to_fit();
             place.body(answer).await
         }
     };

@@ -53,3 +53,9 @@ CREATE TABLE device_lists (
     position INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX device_lists_by_position ON device_lists (position);
+
+-- When what only the user sees of keys last changed: the user-signing key, signatures on keys of others.
+CREATE TABLE own_key_views (
+    user_id  TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,18 +1,14 @@
 //! The answer as a whole, and its small parts.
 
-use super::{own_data::write_own_data, presence::write_presence, rooms::write_rooms};
-use crate::{
-    core::time::Instant,
-    server::{
-        json::Writer,
-        session::Session,
-        store::KeyCounts,
-        stream::news::{DeviceLists, News},
-    },
+use super::{form::Form, own_data::write_own_data, presence::write_presence, rooms::write_rooms};
+use crate::server::{
+    json::Writer,
+    store::KeyCounts,
+    stream::news::{DeviceLists, News},
 };
 
-/// The body of the answer for `viewer`, as it reads at `now`.
-pub fn answer(news: News, viewer: &Session, now: Instant) -> Vec<u8> {
+/// The body of the answer.
+pub fn answer(news: News, form: Form<'_>) -> Vec<u8> {
     let News { upto, own_data, to_device, rooms, device_lists, keys_left, presence } = news;
     let mut out = Writer::object();
     write_own_data(&mut out, &own_data);
@@ -23,10 +19,10 @@ pub fn answer(news: News, viewer: &Session, now: Instant) -> Vec<u8> {
     }
     out.end(events);
     out.end(part);
-    write_rooms(&mut out, rooms, viewer, now);
+    write_rooms(&mut out, rooms, form);
     write_keys_left(&mut out, &keys_left);
     write_device_lists(&mut out, &device_lists);
-    write_presence(&mut out, &presence, now);
+    write_presence(&mut out, &presence, form.now);
     out.plain("next_batch", &upto);
     out.finish()
 }
@@ -71,11 +67,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        core::presence::State,
+        core::{presence::State, time::Instant},
         server::{
             change::position::{LivePosition, LogPosition, TimelinePosition},
-            event::stored::{Columns, Replaced, StoredEvent},
+            event::{
+                client::ClientFormat,
+                stored::{Columns, Replaced, StoredEvent},
+            },
             presence::PresenceEvent,
+            session::Session,
             store::{AccountData, Receipt},
             stream::{
                 news::{
@@ -98,7 +98,8 @@ mod tests {
     }
 
     fn written(news: News) -> String {
-        String::from_utf8(answer(news, &viewer(), NOW)).expect("is UTF-8")
+        let form = Form { viewer: &viewer(), events: ClientFormat::InRoom, now: NOW };
+        String::from_utf8(answer(news, form)).expect("is UTF-8")
     }
 
     fn event(kind: &str, state_key: Option<&str>, content: &str) -> Arc<StoredEvent> {

@@ -4,8 +4,9 @@
 //! encoded in place. Parts without news leave no trace.
 
 mod answer;
+mod form;
 mod own_data;
 mod presence;
 mod rooms;
 
-pub use self::answer::answer;
+pub use self::{answer::answer, form::Form};

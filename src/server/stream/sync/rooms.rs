@@ -2,31 +2,27 @@
 
 use std::sync::Arc;
 
-use super::own_data::append_account_data;
-use crate::{
-    core::time::Instant,
-    server::{
-        event::{
-            client::{ClientFormat, append_client_event, stripped_event},
-            stored::StoredEvent,
-        },
-        json::Writer,
-        rooms::receipts,
-        session::Session,
-        stream::{
-            news::{JoinedRoom, RoomsNews, StrippedRoom, Summary, Timeline},
-            token::PageToken,
-        },
+use super::{form::Form, own_data::append_account_data};
+use crate::server::{
+    event::{
+        client::{append_client_event, stripped_event},
+        stored::StoredEvent,
+    },
+    json::Writer,
+    rooms::receipts,
+    stream::{
+        news::{JoinedRoom, RoomsNews, StrippedRoom, Summary, Timeline},
+        token::PageToken,
     },
 };
 
 /// Writes the rooms, each gone as soon as it is written.
-pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, viewer: &Session, now: Instant) {
+pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, form: Form<'_>) {
     let RoomsNews { joined, invited, knocked, left } = news;
     let part = out.open("rooms");
     let list = out.open("join");
     for room in joined {
-        write_joined(out, &room, viewer, now);
+        write_joined(out, &room, form);
     }
     out.end(list);
     for (key, state_key, rooms) in [("invite", "invite_state", invited), ("knock", "knock_state", knocked)] {
@@ -39,21 +35,21 @@ pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, viewer: &Session, n
     let list = out.open("leave");
     for room in left {
         let object = out.open(room.room.as_str());
-        write_state(out, &room.state, viewer, now);
-        write_timeline(out, &room.timeline, viewer, now);
+        write_state(out, &room.state, form);
+        write_timeline(out, &room.timeline, form);
         out.end(object);
     }
     out.end(list);
     out.end(part);
 }
 
-fn write_joined(out: &mut Writer, room: &JoinedRoom, viewer: &Session, now: Instant) {
+fn write_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) {
     let object = out.open(room.room.as_str());
     if let Some(summary) = &room.summary {
         write_summary(out, summary);
     }
-    write_state(out, &room.state, viewer, now);
-    write_timeline(out, &room.timeline, viewer, now);
+    write_state(out, &room.state, form);
+    write_timeline(out, &room.timeline, form);
     write_ephemeral(out, room);
     let part = out.open("account_data");
     let events = out.open_array("events");
@@ -83,25 +79,25 @@ fn write_summary(out: &mut Writer, summary: &Summary) {
     out.end(part);
 }
 
-fn write_state(out: &mut Writer, state: &[Arc<StoredEvent>], viewer: &Session, now: Instant) {
+fn write_state(out: &mut Writer, state: &[Arc<StoredEvent>], form: Form<'_>) {
     let part = out.open("state");
-    write_events(out, state, viewer, now);
+    write_events(out, state, form);
     out.end_even_if_empty(part);
 }
 
-fn write_timeline(out: &mut Writer, timeline: &Timeline, viewer: &Session, now: Instant) {
+fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
     let part = out.open("timeline");
-    write_events(out, &timeline.events, viewer, now);
+    write_events(out, &timeline.events, form);
     out.boolean("limited", timeline.limited);
     out.plain("prev_batch", &PageToken(timeline.prev));
     out.end_even_if_empty(part);
 }
 
-fn write_events(out: &mut Writer, events: &[Arc<StoredEvent>], viewer: &Session, now: Instant) {
+fn write_events(out: &mut Writer, events: &[Arc<StoredEvent>], form: Form<'_>) {
     let array = out.open_array("events");
     for event in events {
         out.element_with(|out| {
-            append_client_event(out, event, viewer, now.as_millis(), ClientFormat::InRoom, None);
+            append_client_event(out, event, form.viewer, form.now.as_millis(), form.events, None);
         });
     }
     out.end_even_if_empty(array);

@@ -1,0 +1,17 @@
+//! How an answer reads: to whom, in which form, and when.
+
+use crate::{
+    core::time::Instant,
+    server::{event::client::ClientFormat, session::Session},
+};
+
+/// How an answer reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<'a> {
+    /// Who reads it.
+    pub viewer: &'a Session,
+    /// How events of rooms are written.
+    pub events: ClientFormat,
+    /// When.
+    pub now: Instant,
+}
