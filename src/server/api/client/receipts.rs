@@ -79,7 +79,10 @@ async fn mark(
     if !app.rooms.members.is_joined(&session.user, room) {
         return Err(ApiError::forbidden("you are not in this room"));
     }
-    let shown = match kind {
+    // What a hidden user reads is for themselves (P4). Kept as a private receipt it also leaves the one that others
+    // saw where it was.
+    let private = *kind == ReceiptType::ReadPrivate || app.is_hidden(&session.user);
+    let kind = match kind {
         ReceiptType::FullyRead => {
             let key = AccountDataKey {
                 user: session.user.clone(),
@@ -89,8 +92,8 @@ async fn mark(
             app.own_data.set(key, json!({ "event_id": event }).to_string()).await?;
             return Ok(());
         }
-        ReceiptType::Read => !app.is_hidden(&session.user),
-        ReceiptType::ReadPrivate => false,
+        ReceiptType::Read | ReceiptType::ReadPrivate if private => ReceiptType::ReadPrivate,
+        ReceiptType::Read => ReceiptType::Read,
         _ => return Err(ApiError::invalid_param("a receipt is m.read, m.read.private or m.fully_read")),
     };
     let receipt = Receipt {
@@ -100,7 +103,7 @@ async fn mark(
         thread,
         event: event.to_string(),
         ts_ms: app.unix_ms(),
-        shown,
+        shown: !private,
     };
     app.store.put_receipt(receipt).await?;
     Ok(())
