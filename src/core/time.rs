@@ -80,6 +80,21 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A time since somebody was there, in the coarse steps that others are told it in (P6, P9): whole minutes within the hour, whole hours
+/// within the day, whole days beyond.
+pub fn coarse(ago: Duration) -> Duration {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let secs = ago.as_secs();
+    let step = match secs {
+        0..HOUR => MINUTE,
+        HOUR..DAY => HOUR,
+        DAY.. => DAY,
+    };
+    Duration::from_secs(secs - secs % step)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

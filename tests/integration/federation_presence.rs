@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     contacts::{add, answer, requests, standing},
-    presence::TICK,
+    presence::{TICK, device},
     support::Client,
     watching::{
         GRACE, PROMISE, Pair, SHORT_WATCHDOG, WINDOW, Watcher, drop_from_list, now, observe, sent, sync,
@@ -79,6 +79,34 @@ fn p4_a_hidden_user_is_offline_to_the_other_server_and_sees_it_all_the_same() {
     alice.choose("online");
     pair.time.pass(WINDOW);
     bob.sees(&alice.client.user, "online");
+}
+
+#[test]
+fn p6_how_long_somebody_is_idle_is_seen_on_the_other_server_whether_busy_or_not() {
+    let pair = Pair::new();
+    let (alice, bob) = (pair.a.register("alice"), pair.b.register("bob"));
+    observe(&pair.b, &bob.user, &pair.a, &alice.user);
+    let (alice, bob) = (Watcher::new(&alice), Watcher::new(&bob));
+    let idle = || {
+        let path = format!("/_matrix/client/v3/presence/{}/status", alice.client.user);
+        bob.client.get(&path).ok()["org.pilotlight.presence"]["idle_ms"].clone()
+    };
+    for choice in ["free_for_chat", "busy"] {
+        alice.choose(choice);
+        pair.time.pass(WINDOW * 2);
+        assert_eq!(idle(), Value::Null, "{choice}");
+        device(&alice.client, json!({ "idle_ms": 130_000 }));
+        pair.time.pass(WINDOW);
+        let state = if choice == "busy" { "busy" } else { "unavailable" };
+        bob.sees(&alice.client.user, state);
+        assert_eq!(idle(), 120_000, "{choice}");
+        pair.time.pass(SHORT_WATCHDOG);
+        assert_eq!(idle(), 180_000, "{choice}: it goes on by itself");
+        device(&alice.client, json!({ "idle_ms": 0 }));
+        pair.time.pass(WINDOW);
+        bob.sees(&alice.client.user, choice);
+        assert_eq!(idle(), Value::Null, "{choice}: she is back");
+    }
 }
 
 #[test]

@@ -216,7 +216,7 @@ fn unavailable_by_put_survives_the_users_own_next_sync() {
     let server = server();
     let (alice, bob, _) = pair(&server);
     put(&alice, json!({ "presence": "unavailable" }));
-    for with in ["", "&set_presence=online"] {
+    for with in ["", "&set_presence=unavailable", ""] {
         Reader::with(&alice, with);
         assert_eq!(bob.get(&status_path(&alice.user)).ok()["presence"], "unavailable", "{with}");
     }
@@ -322,6 +322,35 @@ fn p8_last_active_ago_is_told_counts_from_the_last_message_and_ages() {
     assert_eq!(ago(), Some(150), "a change downwards is not activity");
     put(&alice, json!({ "presence": "online" }));
     assert_eq!(ago(), Some(0), "a change upwards is");
+}
+
+#[test]
+fn p8_who_writes_message_after_message_was_active_with_the_last_of_them() {
+    let server = server();
+    let (alice, bob, room) = pair(&server);
+    let _alices = Reader::new(&alice);
+    let mut bobs = Reader::new(&bob);
+    let ago = |contents: &[Value]| contents.last().map(|content| content["last_active_ago"].clone());
+    send(&alice, &room, "1", "one");
+    assert_eq!(ago(&told(&bobs.now(), &alice.user)), Some(json!(0)));
+    server.pass(Duration::from_secs(5));
+    send(&alice, &room, "2", "two");
+    let answer = bobs.now();
+    assert!(answer["rooms"]["join"][&room].is_object());
+    assert_eq!(told(&answer, &alice.user), Vec::<Value>::new(), "not with every message");
+    server.pass(Duration::from_secs(13));
+    let poll = Poll::open(&bob, &bobs.since);
+    server.settle();
+    send(&alice, &room, "3", "three");
+    let answer = poll.answer();
+    assert_eq!(ago(&told(&answer, &alice.user)), Some(json!(0)), "with what is told anyway");
+    server.pass(Duration::from_secs(2));
+    let seen = bob.get(&status_path(&alice.user)).ok();
+    assert_eq!((&seen["last_active_ago"], &seen["currently_active"]), (&json!(2_000), &json!(true)));
+    send(&alice, &room, "4", "four");
+    server.pass(Duration::from_secs(1));
+    let first = Reader { since: String::new(), ..Reader::new(&bob) }.now();
+    assert_eq!(ago(&told(&first, &alice.user)), Some(json!(1_000)), "a first sync");
 }
 
 #[test]

@@ -53,8 +53,8 @@ pub struct Push {
     pub shown: Shown,
     /// The time since their last pro-active event: relative, so that clocks need not agree.
     pub last_active_ago: Option<Duration>,
-    /// The time since an offline user was last seen.
-    pub last_seen_ago: Option<Duration>,
+    /// The time since an offline user was last seen, or since nobody has been at any device of another one.
+    pub away_ago: Option<Duration>,
 }
 
 /// A user named in a poll: one whom the receiver knows, or the fingerprint of another ID.
@@ -84,6 +84,6 @@ pub struct Reminder {
 impl Push {
     /// Says of `user` no more than that they are not to be seen.
     pub(super) fn offline(user: User) -> Self {
-        Self { user, shown: Shown::default(), last_active_ago: None, last_seen_ago: None }
+        Self { user, shown: Shown::default(), last_active_ago: None, away_ago: None }
     }
 }

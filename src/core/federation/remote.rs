@@ -31,7 +31,7 @@ pub(super) struct Remote {
     texts: Option<Box<Texts>>,
     /// `Instant::MAX` stands for never, as below.
     last_active: Instant,
-    last_seen: Instant,
+    away_since: Instant,
 }
 
 const _: () = assert!(size_of::<Remote>() == 64);
@@ -52,7 +52,7 @@ impl Remote {
             fingerprint: Fingerprint::UNKNOWN,
             texts: None,
             last_active: Instant::MAX,
-            last_seen: Instant::MAX,
+            away_since: Instant::MAX,
         }
     }
 
@@ -64,6 +64,11 @@ impl Remote {
     /// Whether it is known what the user shows.
     pub(super) const fn is_known(&self) -> bool {
         self.availability.is_some()
+    }
+
+    /// Whether nobody is at any device of the user, who is connected.
+    pub(super) fn is_idle(&self) -> bool {
+        self.availability.is_some_and(|a| a != Availability::Offline) && self.away_since < Instant::MAX
     }
 
     /// What the user shows, as far as is known.
@@ -78,7 +83,7 @@ impl Remote {
                 currently_active: self.currently_active,
             },
             last_active: time(self.last_active),
-            last_seen: time(self.last_seen),
+            away_since: time(self.away_since),
         })
     }
 
@@ -90,7 +95,7 @@ impl Remote {
         self.texts = shown.texts().map(Box::new);
         self.fingerprint = fingerprint;
         self.last_active = status.last_active.unwrap_or(Instant::MAX);
-        self.last_seen = status.last_seen.unwrap_or(Instant::MAX);
+        self.away_since = status.away_since.unwrap_or(Instant::MAX);
     }
 
     /// Notes that it is unknown what the user shows.
@@ -119,7 +124,7 @@ mod tests {
         full.last_active = Some(Instant::ZERO);
         let mut mobile = full.clone();
         mobile.shown.device_type = Some("mobile".into());
-        mobile.last_seen = Some(Instant::from_millis(7));
+        mobile.away_since = Some(Instant::from_millis(7));
         for status in [bare, full, mobile] {
             remote.know(&status, status.shown.fingerprint());
             assert_eq!(remote.fingerprint(), status.shown.fingerprint());

@@ -148,8 +148,16 @@ pub struct Status {
     pub shown: Shown,
     /// The last pro-active event (P8), on this server's clock.
     pub last_active: Option<Instant>,
-    /// When an offline user was last seen (P9), on this server's clock.
-    pub last_seen: Option<Instant>,
+    /// On this server's clock, of an offline user when they were last seen (P9); of another one since when nobody
+    /// has been at any device (P6), if so.
+    pub away_since: Option<Instant>,
+}
+
+impl Status {
+    /// Whether nobody is at any device of a user who is connected.
+    pub fn is_idle(&self) -> bool {
+        self.shown.availability != Availability::Offline && self.away_since.is_some()
+    }
 }
 
 impl From<Availability> for Status {

@@ -217,7 +217,7 @@ impl Site {
             person.last_active = now;
         }
         status.last_active = Some(person.last_active);
-        status.last_seen = (after == Availability::Offline).then_some(now);
+        status.away_since = (after == Availability::Offline).then_some(now);
         engine.handle_local_change(now, user, status);
         if after == Availability::Offline {
             engine.handle_client_detached(now, user);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::state::{MatrixState, State};
 use crate::core::time::Instant;
+pub use crate::core::time::coarse;
 
 /// When a user last did something, and until when that counts as being active.
 ///
@@ -58,21 +59,6 @@ impl Activity {
     pub fn close_window(&mut self) {
         self.active_until = Instant::ZERO;
     }
-}
-
-/// A time since somebody was last seen, in coarse steps (P9): whole minutes within the hour, whole hours
-/// within the day, whole days beyond.
-pub fn coarse(ago: Duration) -> Duration {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
-    let secs = ago.as_secs();
-    let step = match secs {
-        0..HOUR => MINUTE,
-        HOUR..DAY => HOUR,
-        DAY.. => DAY,
-    };
-    Duration::from_secs(secs - secs % step)
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ impl DeviceType {
     /// No person: a program.
     pub const BOT: Self = Self::from_known(b"bot");
 
+    /// No word, where a device has said none: in place of an option, which would cost eight bytes more.
+    pub(super) const NONE: Self = Self([0; Self::MAX_LEN]);
+
     /// The word.
     pub fn as_str(&self) -> &str {
         let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(Self::MAX_LEN);

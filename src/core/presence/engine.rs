@@ -10,7 +10,9 @@
 //! * After a restart, who was seen connected before goes on being seen so for [`Settings::restart_grace`];
 //!   then whoever has not come back is offline, since when they were seen last.
 //! * When `currently_active` runs out, one [`Change::Quiet`] tells it, as Matrix demands; it need wake
-//!   nobody. Messages sent within the window tell nothing.
+//!   nobody. Messages sent within the window are [`Change::Times`]: for whoever is told anyway.
+//! * A device that reported to be idle is remembered so when it is gone, and over a restart (P6): it does not
+//!   come back as if somebody were there. What its polls say ([`SetPresence`]) holds as long as they say it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use super::state::Choice;
 use super::status::StatusMsg;
 use super::user::{Cause, Change, User};
 use super::view::{OwnView, Record, View};
+use super::wish::Ends;
 use crate::core::time::Instant;
 use crate::core::timers::Timers;
 
@@ -155,6 +158,11 @@ impl Engine {
     /// A poll or stream of the device begins. Several can overlap; each ends with
     /// [`handle_disconnected`](Self::handle_disconnected).
     pub fn handle_connected(&mut self, user: UserKey, device: DeviceKey, says: SetPresence, now: Instant) {
+        self.connect(user, device, Some(says), now);
+    }
+
+    /// `says`: `None` leaves what the device says in its polls as it is.
+    fn connect(&mut self, user: UserKey, device: DeviceKey, says: Option<SetPresence>, now: Instant) {
         let settings = &self.settings;
         let u = &mut self.users[user.index()];
         u.release();
@@ -163,12 +171,11 @@ impl Engine {
             return;
         };
         let d = &mut u.devices[index];
-        d.begin_poll();
-        let returns = known.is_some() && d.is_idle() && says == SetPresence::Online;
-        match says {
-            SetPresence::Online => d.take_report(None, Idleness::Active { at: now }),
-            SetPresence::Unavailable if !d.is_idle() => d.take_report(None, Idleness::Idle { since: now }),
-            SetPresence::Unavailable | SetPresence::Absent => {}
+        let kept = d.kept_idle();
+        let returns = known.is_some() && !d.is_gone() && d.is_idle() && says == Some(SetPresence::Online);
+        d.begin_poll(says, now);
+        if d.kept_idle() != kept {
+            self.queue_persist(user);
         }
         self.settle(user, now, now, if returns { Cause::Person } else { Cause::Device });
     }
@@ -182,20 +189,41 @@ impl Engine {
 
     /// The device made a request that shows it is there, and holds no connection for it.
     pub fn handle_touch(&mut self, user: UserKey, device: DeviceKey, now: Instant) {
-        self.handle_connected(user, device, SetPresence::Absent, now);
+        self.connect(user, device, None, now);
         self.handle_disconnected(user, device, now);
     }
 
     /// The device was logged out: it is gone without any grace, and its polls with it.
     pub fn handle_device_removed(&mut self, user: UserKey, device: DeviceKey, now: Instant) {
-        self.users[user.index()].devices.retain(|d| d.key != device);
+        let u = &mut self.users[user.index()];
+        let was_idle = u.kept_idle().any(|(key, _)| key == device);
+        u.devices.retain(|d| d.key != device);
+        if was_idle {
+            self.queue_persist(user);
+        }
         self.settle(user, now, now, Cause::Person);
     }
 
     /// The user chose a state and, perhaps, a status message (P2, P3).
     pub fn handle_choice(&mut self, user: UserKey, choice: Choice, status_msg: StatusMsg, now: Instant) {
+        self.choose(user, |_| choice, status_msg, now);
+    }
+
+    /// A device that knows only Matrix's words shows its user, perhaps with a status message: what that ends is
+    /// over, any other choice stands (P3).
+    pub fn handle_shown(&mut self, user: UserKey, ends: Ends, status_msg: StatusMsg, now: Instant) {
+        self.choose(user, |choice| ends.applied_to(choice), status_msg, now);
+    }
+
+    fn choose(
+        &mut self,
+        user: UserKey,
+        choice: impl FnOnce(Choice) -> Choice,
+        status_msg: StatusMsg,
+        now: Instant,
+    ) {
         let u = &mut self.users[user.index()];
-        let mut persist = u.choose(choice);
+        let mut persist = u.choose(choice(u.choice()));
         persist |= match status_msg {
             StatusMsg::Keep => false,
             StatusMsg::Set(text) => u.set_status(Some(Arc::from(text))),
@@ -212,7 +240,7 @@ impl Engine {
     ///
     /// `seq` is the device's own number of the report, if it gives any: a late or repeated one is
     /// dropped, for as long as the device is connected. The report of a device that is not connected is
-    /// dropped too; it says so again on its return.
+    /// dropped too.
     pub fn handle_idle(
         &mut self,
         user: UserKey,
@@ -222,39 +250,65 @@ impl Engine {
         now: Instant,
     ) {
         let since = now - idle_for.min(self.settings.longest_idle);
-        if let Some(d) = self.users[user.index()].device(device) {
-            d.take_report(seq, Idleness::Idle { since });
-            self.settle(user, now, now, Cause::Device);
-        }
+        self.take_report(user, device, seq, Idleness::Idle { since }, now);
     }
 
     /// The device reports that somebody is at it again; `seq` as with [`handle_idle`](Self::handle_idle).
     pub fn handle_active(&mut self, user: UserKey, device: DeviceKey, seq: Option<u64>, now: Instant) {
-        if let Some(d) = self.users[user.index()].device(device) {
-            d.take_report(seq, Idleness::Active { at: now });
-            self.settle(user, now, now, Cause::Person);
+        self.take_report(user, device, seq, Idleness::Active { at: now }, now);
+    }
+
+    fn take_report(
+        &mut self,
+        user: UserKey,
+        device: DeviceKey,
+        seq: Option<u64>,
+        idleness: Idleness,
+        now: Instant,
+    ) {
+        let Some(d) = self.users[user.index()].device(device) else { return };
+        let kept = d.kept_idle();
+        d.take_report(seq, idleness);
+        if d.kept_idle() != kept {
+            self.queue_persist(user);
         }
+        let cause = match idleness {
+            Idleness::Idle { .. } => Cause::Device,
+            Idleness::Active { .. } => Cause::Person,
+        };
+        self.settle(user, now, now, cause);
     }
 
     /// The device reports what kind it is (P7), or the shell remembers it. To be said after
-    /// [`handle_connected`](Self::handle_connected): of a device that is not connected nothing is kept.
-    pub fn handle_device_type(&mut self, user: UserKey, device: DeviceKey, device_type: Option<DeviceType>) {
+    /// [`handle_connected`](Self::handle_connected): of a device that is not connected nothing is kept. Answers
+    /// whether that is news.
+    pub fn handle_device_type(
+        &mut self,
+        user: UserKey,
+        device: DeviceKey,
+        device_type: Option<DeviceType>,
+    ) -> bool {
         if let Some(d) = self.users[user.index()].device(device)
-            && d.device_type != device_type
+            && d.device_type() != device_type
         {
-            d.device_type = device_type;
+            d.set_device_type(device_type);
             self.queue_change(user);
+            return true;
         }
+        false
     }
 
     /// The user did something that counts as being active (P8): sent a message. Of an offline or hidden
     /// user it moves nothing.
     pub fn handle_pro_active(&mut self, user: UserKey, now: Instant) {
         let u = &mut self.users[user.index()];
-        if !u.is_outwardly_offline() && u.act(now, self.settings.active_window) {
-            self.arm_window(user, now);
-            self.queue_change(user);
+        if u.is_outwardly_offline() {
+            return;
         }
+        if u.act(now, self.settings.active_window) {
+            self.arm_window(user, now);
+        }
+        self.queue_change(user);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if no input comes before.
@@ -323,12 +377,12 @@ impl Engine {
         let u = &mut self.users[user.index()];
         let mut left_at = u.last_seen();
         u.release();
-        u.devices.retain(|d| {
+        u.devices.retain_mut(|d| {
             let gone = d.gone_at(grace).is_some_and(|at| at <= now);
             if gone {
                 left_at = left_at.max(d.left_at());
             }
-            !gone
+            !gone || d.leave()
         });
         if u.devices.is_empty() {
             u.devices.shrink_to_fit();

@@ -14,6 +14,7 @@ pub mod state;
 pub mod status;
 mod user;
 mod view;
+pub mod wish;
 
 pub use device::{DeviceKey, SetPresence};
 pub use device_type::DeviceType;
@@ -22,3 +23,4 @@ pub use state::{Choice, MatrixState, State};
 pub use status::StatusMsg;
 pub use user::Change;
 pub use view::{OwnView, Record, View};
+pub use wish::{Attended, Ends, Wish, Words};

@@ -19,6 +19,8 @@ struct Announced {
     choice: Choice,
     device_type: Option<DeviceType>,
     currently_active: bool,
+    /// Since when others see the user idle; the origin stands for not at all.
+    idle_since: Instant,
 }
 
 /// The kinds of change that a comparison with [`Announced`] does not show.
@@ -27,17 +29,22 @@ struct Untold {
     shown_status: bool,
     own_status: bool,
     last_active: bool,
+    /// One more act within the window.
+    acted: bool,
 }
 
 /// How far a change reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
+    /// `last_active_ago` or the idle time counts from another instant than others were told, and they can find
+    /// that out when they are told of the user anyway.
+    Times,
     /// Only the user's own devices see a difference.
     Own,
     /// Others see a new `last_active_ago` or `currently_active` and nothing else: it can wait for the
     /// next thing that is sent anyway.
     Quiet,
-    /// Others see another state, status message or device type.
+    /// Others see another state, status message or device type, or that an idle time begins or ends.
     Visible,
 }
 
@@ -82,17 +89,20 @@ impl User {
     /// A user as the record has them. If others saw them connected then, they are held to be so.
     pub(super) fn restored(record: Record) -> Self {
         let last_seen = record.last_seen.map_or(Instant::ZERO, Instant::from_unix);
+        let idle = record.idle.iter().map(|&(device, since)| (device, Instant::from_unix(since)));
+        let devices: Vec<_> = idle.map(|(device, since)| Device::idle_and_gone(device, since)).collect();
+        let idle_since = devices.iter().filter_map(Device::kept_idle).max();
         let held = match record.shown.outward() {
             State::Offline | State::Unknown | State::Hidden => None,
             State::Unavailable if record.choice != Choice::Unavailable => {
-                Some(Idleness::Idle { since: last_seen })
+                Some(Idleness::Idle { since: idle_since.unwrap_or(last_seen) })
             }
             State::Unavailable | State::Busy | State::Online | State::FreeForChat => {
                 Some(Idleness::Active { at: last_seen })
             }
         };
         let mut user = Self {
-            devices: Vec::new(),
+            devices,
             status_msg: record.status_msg,
             shown_status: record.shown_status_msg,
             activity: Activity::restored(record.last_active.map(Instant::from_unix)),
@@ -106,6 +116,7 @@ impl User {
                 choice: record.choice,
                 device_type: None,
                 currently_active: false,
+                idle_since: Instant::ZERO,
             },
             untold: Untold::default(),
             change_queued: false,
@@ -114,6 +125,7 @@ impl User {
         user.announced.own = user.own_state();
         user.outward = user.announced.own.outward();
         user.announced.outward = user.outward;
+        user.announced.idle_since = user.idle_since().unwrap_or_default();
         user
     }
 
@@ -125,6 +137,7 @@ impl User {
             shown_status_msg: self.shown_status.clone(),
             last_active: self.activity.last_active().map(Instant::to_unix),
             last_seen: (self.last_seen != Instant::ZERO).then(|| self.last_seen.to_unix()),
+            idle: self.kept_idle().map(|(device, since)| (device, since.to_unix())).collect(),
         }
     }
 
@@ -137,11 +150,17 @@ impl User {
         self.held = None;
     }
 
+    /// The device of this key, if it counts as connected.
     pub(super) fn device(&mut self, key: DeviceKey) -> Option<&mut Device> {
-        self.devices.iter_mut().find(|device| device.key == key)
+        self.devices.iter_mut().find(|device| device.key == key && !device.is_gone())
     }
 
-    /// Makes room for one more device; answers where it is.
+    /// The devices that reported to be idle, as they are kept over a restart.
+    pub(super) fn kept_idle(&self) -> impl Iterator<Item = (DeviceKey, Instant)> {
+        self.devices.iter().filter_map(|device| Some((device.key, device.kept_idle()?)))
+    }
+
+    /// Makes room for one more device, in the place of one that is gone, or left first; answers where it is.
     pub(super) fn admit(&mut self, device: Device, bound: usize) -> Option<usize> {
         if self.devices.len() < bound {
             // Most users have one device, and there are a million users.
@@ -150,7 +169,7 @@ impl User {
             return Some(self.devices.len() - 1);
         }
         let left = self.devices.iter().enumerate().filter(|(_, d)| !d.is_polling());
-        let (index, _) = left.min_by_key(|(_, d)| d.left_at())?;
+        let (index, _) = left.min_by_key(|(_, d)| (!d.is_gone(), d.left_at()))?;
         self.devices[index] = device;
         Some(index)
     }
@@ -163,20 +182,23 @@ impl User {
         self.outward == State::Offline
     }
 
+    /// What the user chose.
+    pub(super) fn choice(&self) -> Choice {
+        self.choice
+    }
+
     /// Takes a choice; answers whether it is another one.
     pub(super) fn choose(&mut self, choice: Choice) -> bool {
         std::mem::replace(&mut self.choice, choice) != choice
     }
 
-    /// Takes a status message; answers whether it is another one.
+    /// Takes a status message; answers whether it is another one. Others see it when the user settles, unless
+    /// they look offline then: what is said in the very request that hides is not shown either (P4).
     pub(super) fn set_status(&mut self, status_msg: Option<Arc<str>>) -> bool {
         let differs = self.status_msg != status_msg;
         if differs {
             self.status_msg = status_msg;
             self.untold.own_status = true;
-            if !self.is_outwardly_offline() {
-                self.show_status();
-            }
         }
         differs
     }
@@ -215,12 +237,13 @@ impl User {
         settled
     }
 
-    /// A message was sent; answers whether that is news, and not one more within the window.
+    /// A message was sent; answers whether that opens the window, and is not one more within it.
     pub(super) fn act(&mut self, now: Instant, window: Duration) -> bool {
         let open = self.activity.open_until(now).is_some();
         self.activity.handle_act(now, window);
         self.last_seen = self.last_seen.max(now);
         self.untold.last_active |= !open;
+        self.untold.acted = true;
         !open
     }
 
@@ -233,16 +256,21 @@ impl User {
             choice: self.choice,
             device_type: if self.is_outwardly_offline() { None } else { attention.device_type() },
             currently_active: self.activity.is_current(self.outward, now),
+            idle_since: self.idle_since().unwrap_or_default(),
         };
         let (told, untold) = (self.announced, std::mem::take(&mut self.untold));
         self.announced = current;
-        let visible = current.outward != told.outward || current.device_type != told.device_type;
+        let visible = current.outward != told.outward
+            || current.device_type != told.device_type
+            || (current.idle_since == Instant::ZERO) != (told.idle_since == Instant::ZERO);
         if visible || untold.shown_status {
             Some(Change::Visible)
         } else if current.currently_active != told.currently_active || untold.last_active {
             Some(Change::Quiet)
-        } else if current != told || untold.own_status {
+        } else if (Announced { idle_since: told.idle_since, ..current }) != told || untold.own_status {
             Some(Change::Own)
+        } else if current.idle_since != told.idle_since || untold.acted {
+            Some(Change::Times)
         } else {
             None
         }
@@ -258,6 +286,7 @@ impl User {
             currently_active: self.activity.is_current(self.outward, now),
             device_type: if offline { None } else { self.attention().device_type() },
             last_seen_ago: seen.then(|| coarse(now.since(self.last_seen))),
+            idle_for: self.idle_since().map(|since| now.since(since)),
         }
     }
 
@@ -271,6 +300,14 @@ impl User {
             currently_active: self.activity.is_current(self.outward, now),
             device_type: attention.device_type(),
             idle_for: attention.idle_since().map(|since| now.since(since)),
+        }
+    }
+
+    /// Since when nobody has been at any device, where others may know (P6).
+    fn idle_since(&self) -> Option<Instant> {
+        match self.outward {
+            State::Unavailable | State::Busy => self.attention().idle_since(),
+            State::Unknown | State::Offline | State::Hidden | State::Online | State::FreeForChat => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::device::DeviceKey;
 use super::device_type::DeviceType;
 use super::state::{Choice, MatrixState, State};
 use crate::core::time::UnixMillis;
@@ -24,6 +25,8 @@ pub struct View {
     pub device_type: Option<DeviceType>,
     /// For an offline user the time since they were last seen, in coarse steps (P9).
     pub last_seen_ago: Option<Duration>,
+    /// How long nobody has been at any device (P6), of who is unavailable or busy. Others are told in coarse steps.
+    pub idle_for: Option<Duration>,
 }
 
 impl View {
@@ -74,6 +77,10 @@ pub struct Record {
     pub last_active: Option<UnixMillis>,
     /// When others last saw the user connected, as far as it is known.
     pub last_seen: Option<UnixMillis>,
+    /// The devices that reported to be idle, each since when (P6): so that they do not come back as if somebody were
+    /// there. At most [`super::Settings::max_devices`].
+    #[serde(default)]
+    pub idle: Vec<(DeviceKey, UnixMillis)>,
 }
 
 impl Default for Record {
@@ -85,6 +92,7 @@ impl Default for Record {
             shown_status_msg: None,
             last_active: None,
             last_seen: None,
+            idle: Vec::new(),
         }
     }
 }

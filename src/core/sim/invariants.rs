@@ -23,6 +23,7 @@ impl World {
                 currently_active: view.currently_active,
                 device_type: view.device_type,
                 seen_ago: view.last_seen_ago,
+                idle_for: view.idle_for,
             };
             let expected = Shown { seen_ago: expected.seen_ago.map(coarse), ..expected };
             assert_eq!(seen, expected, "seed {seed}, after {step:?}: what others see of {user}");
@@ -41,7 +42,7 @@ impl World {
     /// A device that polls is idle to the server exactly when nobody has been at it for the timeout.
     fn check_devices(&self, user: usize) {
         for device in self.devices[user].iter().filter(|device| device.tabs > 0) {
-            let told = self.reference[user].devices[&device.key].idle.is_ok();
+            let told = self.reference[user].devices[&device.key].idle().is_ok();
             assert_eq!(told, device.idle.is_idle(), "seed {}: {user}'s {}", self.seed, device.key);
             let idle = device.idle.idle_for(self.now) >= IdleTimeout::default().duration();
             assert_eq!(told, idle, "seed {}: {user}'s {}", self.seed, device.key);

@@ -28,7 +28,7 @@ pub(super) struct Device {
 }
 
 /// What an observer knows of an observed: all of a view that a change is told for.
-pub(super) type Known = (State, Option<Arc<str>>, Option<DeviceType>, bool);
+pub(super) type Known = (State, Option<Arc<str>>, Option<DeviceType>, bool, bool);
 
 pub(super) struct World {
     pub(super) seed: u64,
@@ -55,7 +55,8 @@ pub(super) fn key(user: usize) -> UserKey {
 }
 
 pub(super) fn known(view: &View) -> Known {
-    (view.state, view.status_msg.clone(), view.device_type, view.currently_active)
+    let is_idle = view.idle_for.is_some();
+    (view.state, view.status_msg.clone(), view.device_type, view.currently_active, is_idle)
 }
 
 impl World {
@@ -313,7 +314,7 @@ impl World {
         let view = self.engine.view(key(user), self.now);
         let current = known(&view);
         let (old, new) = (&self.told[user], &current);
-        let differs = (old.0, &old.1, old.2) != (new.0, &new.1, new.2);
+        let differs = (old.0, &old.1, old.2, old.4) != (new.0, &new.1, new.2, new.4);
         // A message that changed and changed back was told once for nothing; all else differs.
         assert_eq!(change == Change::Visible, differs, "seed {}: {old:?} {new:?}", self.seed);
         self.told[user] = current.clone();

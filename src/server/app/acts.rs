@@ -5,12 +5,9 @@ use std::sync::Arc;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 
 use super::{parts::App, refusal::Refusal};
-use crate::{
-    core::presence::State,
-    server::{
-        change::position::LivePosition, finish::finish, profile::ProfileField, rooms, session::Session,
-        store::Proof,
-    },
+use crate::server::{
+    change::position::LivePosition, finish::finish, presence::PresenceEvent, profile::ProfileField, rooms,
+    session::Session, store::Proof,
 };
 
 impl App {
@@ -111,11 +108,7 @@ impl App {
         } else if let Some(event) = self.presence.event(user) {
             event.write_content(&mut out, now);
         } else {
-            let state =
-                if user.server_name() == self.server_name() { State::Offline } else { State::Unknown };
-            out.extend_from_slice(br#"{"presence":"offline","org.pilotlight.presence":{"state":""#);
-            out.extend_from_slice(state.as_str().as_bytes());
-            out.extend_from_slice(br#""}}"#);
+            PresenceEvent::unheard(user, self.server_name()).write_content(&mut out, now);
         }
         out
     }

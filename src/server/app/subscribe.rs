@@ -63,7 +63,10 @@ impl Subscriber for Subscribers {
         let Some(app) = self.0.upgrade() else { return };
         for change in changes {
             match change {
-                Change::Appended(event) => app.wake_for(event),
+                Change::Appended(event) => {
+                    app.note_activity(event);
+                    app.wake_for(event);
+                }
                 Change::Receipt { room, shown: true, .. } | Change::Typing { room } => app.wake_room(room),
                 Change::DeviceList { user, .. } => app.wake_sharers(user),
                 Change::SessionsEnded { user, devices, none_left, .. } => {
@@ -157,7 +160,7 @@ impl App {
     ) {
         match change {
             presence::Change::Own => return self.wakers.wake(user),
-            presence::Change::Quiet => {}
+            presence::Change::Times | presence::Change::Quiet => {}
             presence::Change::Visible => {
                 self.metrics.presence_changes.add(1);
                 self.wakers.wake_each(|wake| self.sight.each_observer(user, wake));
@@ -165,6 +168,15 @@ impl App {
         }
         if let Some(federation) = &self.federation {
             federation.presence.handle_status(user, position, status);
+        }
+    }
+
+    /// Who sends a message was active (P8): before its readers are woken, so that the answer that takes it to them
+    /// takes that too.
+    fn note_activity(&self, event: &StoredEvent) {
+        let is_message = event.state_key.is_none() && event.kind != "m.room.redaction";
+        if is_message && event.sender.server_name() == self.server_name() {
+            self.presence.handle_pro_active(&event.sender);
         }
     }
 

@@ -48,9 +48,9 @@ pub(super) fn presence_edu(data: &[u8]) {
     assert!(edu.withdrawn.iter().all(|user| user.server == from), "it takes back its own users");
     let asked = || edu.poll.iter().chain(&edu.unpoll);
     assert!(asked().all(|asked| !matches!(asked, Asked::Known(user) if user.server != to)));
-    for Push { shown, last_active_ago, last_seen_ago, .. } in &edu.push {
+    for Push { shown, last_active_ago, away_ago, .. } in &edu.push {
         assert_eq!(shown.clone().bounded(), *shown, "texts are cut to what is let over the wire");
-        assert!([last_active_ago, last_seen_ago].into_iter().flatten().all(|&ago| ago <= CENTURY));
+        assert!([last_active_ago, away_ago].into_iter().flatten().all(|&ago| ago <= CENTURY));
     }
     let Some(link) = edu.link else {
         let alone = Edu { push: Vec::new(), poll: Vec::new(), unpoll: Vec::new(), ..edu };

@@ -79,6 +79,13 @@ impl Board {
         self.lock().put(user, 0, event, &self.live)
     }
 
+    /// Puts a newer event in the place of one that stands there, if one does: nobody is told for it.
+    pub(super) fn freshen(&self, user: &UserId, event: PresenceEvent) {
+        if let Some(entry) = self.lock().users.get_mut(user) {
+            entry.event = Arc::new(event);
+        }
+    }
+
     /// Takes what is known of the users of other servers.
     pub fn follow(&self, change: &Change) {
         if let Change::RemotePresence { user, status, order, .. } = change {

@@ -7,11 +7,11 @@ use ruma::{DeviceId, OwnedUserId, UserId};
 use super::{
     engine::Presence,
     refusal::Refusal,
-    said::{Said, device_key},
+    said::{Attendance, Said, device_key},
     waiting::{Held, Turn},
 };
 use crate::{
-    core::presence::{DeviceType, SetPresence},
+    core::presence::{Choice, DeviceType, SetPresence, StatusMsg, Words},
     server::{change::feed::Change, session::Session, store::StoreError},
 };
 
@@ -36,13 +36,64 @@ impl Presence {
         let device = device_key(&session.device);
         let connected = Connected { presence: Arc::clone(self), session: session.clone() };
         self.introduce(&session.user).await?;
+        let mut says_its_kind = false;
         self.input(&session.user, |engine, user, now| {
             engine.handle_connected(user, device, says, now);
             if device_type.is_some() {
-                engine.handle_device_type(user, device, device_type);
+                says_its_kind = engine.handle_device_type(user, device, device_type);
             }
         });
+        // Boxed, as it is seldom needed: else every waiting poll has room for it.
+        if says_its_kind && let Err(error) = Box::pin(self.note_our_words(session)).await {
+            // It is said again with the next poll: nothing is lost, and reading goes on.
+            tracing::warn!(%error, "that a device knows our words could not be kept");
+        }
         Ok(connected)
+    }
+
+    /// Takes a `PUT …/status` of `word`: the user's choice, or that device's attendance, by the words that the
+    /// device uses (P3). On the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the store fails.
+    pub async fn handle_put(
+        self: &Arc<Self>,
+        session: &Session,
+        word: Choice,
+        status_msg: StatusMsg,
+    ) -> Result<(), Refusal> {
+        let words = if word.is_ours() {
+            self.note_our_words(session).await?;
+            Words::Ours
+        } else if self.store.uses_our_words(session).await? {
+            Words::Ours
+        } else {
+            Words::Matrix
+        };
+        let said = Said::put(session.device.clone(), words, word, status_msg, self.clock.now());
+        self.handle_said(session, said).await
+    }
+
+    /// Takes what a device reports of the person at it (P6), or of itself (P7). On the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the store fails.
+    pub async fn handle_report(
+        self: &Arc<Self>,
+        session: &Session,
+        attendance: Option<Attendance>,
+        device_type: Option<DeviceType>,
+    ) -> Result<(), Refusal> {
+        self.note_our_words(session).await?;
+        self.handle_said(session, Said::report(session.device.clone(), attendance, device_type)).await
+    }
+
+    /// From here on what the device puts is the user's choice (P3).
+    async fn note_our_words(&self, session: &Session) -> Result<(), StoreError> {
+        if self.store.uses_our_words(session).await? {
+            return Ok(());
+        }
+        self.store.put_uses_our_words(session.clone()).await
     }
 
     /// The device was logged out.
@@ -51,14 +102,10 @@ impl Presence {
         self.input(user, |engine, user, now| engine.handle_device_removed(user, device, now));
     }
 
-    /// The user did something that counts as being active (P8): sent a message.
-    ///
-    /// # Errors
-    /// As for [`Self::connect`].
-    pub async fn handle_pro_active(&self, user: &UserId) -> Result<(), StoreError> {
-        self.introduce(user).await?;
+    /// The user did something that counts as being active (P8): sent a message. Of one who was never connected
+    /// nobody can see it.
+    pub fn handle_pro_active(&self, user: &UserId) {
         self.input(user, |engine, user, now| engine.handle_pro_active(user, now));
-        Ok(())
     }
 
     /// Takes what a user or device says of presence: at once, or when the rate limit has room for it, and
@@ -66,7 +113,7 @@ impl Presence {
     ///
     /// # Errors
     /// [`Refusal`] when the store fails.
-    pub async fn handle_said(self: &Arc<Self>, session: &Session, said: Said) -> Result<(), Refusal> {
+    pub(super) async fn handle_said(self: &Arc<Self>, session: &Session, said: Said) -> Result<(), Refusal> {
         let user = &session.user;
         match self.waiting.turn(user, said, || self.count(user)) {
             Turn::Now(said) => Ok(self.apply(user, said).await?),
@@ -105,16 +152,15 @@ impl Presence {
     }
 
     async fn apply(&self, user: &OwnedUserId, said: Said) -> Result<(), StoreError> {
-        let (hides, is_choice) = (said.hides(), said.is_choice());
+        let hides = said.hides();
         self.introduce(user).await?;
         let ticket = self.input(user, |engine, user, now| said.apply(engine, user, now));
         if hides {
             self.feed.tell(&[Change::Hidden { user: user.clone() }]);
         }
-        // What a device reports is not kept over a restart: nobody waits for the disk.
         match ticket {
-            Some(ticket) if is_choice => self.written(ticket).await,
-            _ => Ok(()),
+            Some(ticket) => self.written(ticket).await,
+            None => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -33,6 +34,10 @@ use crate::{
         store::{Store, StoreError},
     },
 };
+
+/// How old the times of a user can become for a reader who is told other things meanwhile (P8). Shorter tells more
+/// often of somebody who writes message after message: one event of some 250 bytes in an answer that goes out anyway.
+const TIMES_EVERY: Duration = Duration::from_secs(10);
 
 /// The presence of all users of this server.
 ///
@@ -80,6 +85,8 @@ struct Entry {
     position: LivePosition,
     /// Of the last change that the user's own devices can see.
     own_position: LivePosition,
+    /// When the user was put up on the board last.
+    published: Instant,
 }
 
 /// The number of a record on its way to the disk, see [`Presence::written`].
@@ -187,7 +194,8 @@ impl Presence {
         let inner = self.lock();
         let Some(key) = inner.keys.get(user) else { return Default::default() };
         let now = self.clock.now();
-        (inner.users[key.0 as usize].position, shown::status(inner.engine.view(*key, now), now))
+        let Entry { position, last_seen, .. } = inner.users[key.0 as usize];
+        (position, shown::status(inner.engine.view(*key, now), last_seen, now))
     }
 
     /// Takes what changed of the devices that want to be told of presence.
@@ -305,9 +313,15 @@ impl Presence {
                         Change::Own => {
                             let position = self.live.advance();
                             inner.users[user.0 as usize].own_position = position;
+                            inner.freshen(user, &view, &self.board, now);
                             position
                         }
-                        Change::Quiet | Change::Visible => inner.publish(user, &view, &self.board, now),
+                        Change::Times if inner.is_fresh(user, now) => {
+                            inner.freshen(user, &view, &self.board, now)
+                        }
+                        Change::Times | Change::Quiet | Change::Visible => {
+                            inner.publish(user, &view, &self.board, now)
+                        }
                     };
                     told.push(inner.told(user, change, position, view, now));
                 }
@@ -339,7 +353,8 @@ impl Inner {
         let user = Arc::new(user.to_owned());
         self.keys.insert(SharedId(Arc::clone(&user)), key);
         let (position, own_position) = (LivePosition::START, LivePosition::START);
-        self.users.push(Entry { user, profile, last_seen, position, own_position });
+        let published = Instant::ZERO;
+        self.users.push(Entry { user, profile, last_seen, position, own_position, published });
         key
     }
 
@@ -348,8 +363,21 @@ impl Inner {
         let entry = &mut self.users[key.0 as usize];
         let event = shown::own(&entry.user, view, &entry.profile, entry.last_seen, now);
         let position = board.show(&entry.user, event);
-        (entry.position, entry.own_position) = (position, position);
+        (entry.position, entry.own_position, entry.published) = (position, position, now);
         position
+    }
+
+    /// Whether a user was put up on the board so short a time ago that times alone are no news yet.
+    fn is_fresh(&self, key: UserKey, now: Instant) -> bool {
+        now.since(self.users[key.0 as usize].published) < TIMES_EVERY
+    }
+
+    /// Has the board tell the times as they are to whoever comes to look, and answers with the position at which
+    /// the user stands: nobody is told for it.
+    fn freshen(&mut self, key: UserKey, view: &View, board: &Board, now: Instant) -> LivePosition {
+        let entry = &self.users[key.0 as usize];
+        board.freshen(&entry.user, shown::own(&entry.user, view, &entry.profile, entry.last_seen, now));
+        entry.position
     }
 
     fn told(
@@ -360,8 +388,9 @@ impl Inner {
         view: View,
         now: Instant,
     ) -> feed::Change {
-        let user = Arc::clone(&self.users[key.0 as usize].user);
-        feed::Change::Presence { user, change, position, status: shown::status(view, now) }
+        let Entry { user, last_seen, .. } = &self.users[key.0 as usize];
+        let status = shown::status(view, *last_seen, now);
+        feed::Change::Presence { user: Arc::clone(user), change, position, status }
     }
 }
 

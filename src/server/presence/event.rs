@@ -1,5 +1,7 @@
 //! The `m.presence` event, encoded once per change and shared by everybody it is written to.
 
+use ruma::{ServerName, UserId};
+
 use crate::{
     core::{
         presence::{State, activity::coarse},
@@ -24,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) currently_active: bool,
     /// When the user was last connected; told of who is offline.
     pub(super) last_seen: Option<Instant>,
+    /// Since when nobody has been at any of the user's devices (P6); not told of who is offline.
+    pub(super) idle_since: Option<Instant>,
 }
 
 /// The content of an event that tells nothing: of a user whom the reader may not see, and of one whom
@@ -48,7 +52,8 @@ pub struct PresenceEvent {
     content: usize,
     state: State,
     last_active: Option<Instant>,
-    last_seen: Option<Instant>,
+    /// Of who is offline when they were last seen, of others since when they are idle.
+    away_since: Option<Instant>,
 }
 
 impl PresenceEvent {
@@ -89,8 +94,27 @@ impl PresenceEvent {
             content,
             state: facts.state,
             last_active: facts.last_active,
-            last_seen: facts.last_seen,
+            away_since: if is_offline(facts.state) { facts.last_seen } else { facts.idle_since },
         }
+    }
+
+    /// Of a user of whom nothing was heard since the start of the server `own`: one of its own is offline, what
+    /// another one is doing is unknown.
+    pub fn unheard(user: &UserId, own: &ServerName) -> Self {
+        let state = if user.server_name() == own { State::Offline } else { State::Unknown };
+        Self::encode(&Facts {
+            user: user.as_str(),
+            state,
+            choice: None,
+            status_msg: None,
+            displayname: None,
+            avatar_url: None,
+            device_type: None,
+            last_active: None,
+            currently_active: false,
+            last_seen: None,
+            idle_since: None,
+        })
     }
 
     /// Appends the whole event as it reads at `now`.
@@ -111,20 +135,29 @@ impl PresenceEvent {
         self.state
     }
 
-    /// The rest of the content. Of who is offline the times are told in coarse steps only (P9).
+    /// The rest of the content. How long somebody is away or idle is told in coarse steps, and of who is offline
+    /// every time (P6, P9).
     fn write_times(&self, out: &mut Vec<u8>, now: Instant) {
-        let offline = matches!(self.state, State::Offline | State::Unknown);
-        let ago = |at: Instant| if offline { coarse(now.since(at)) } else { now.since(at) };
-        if let Some(at) = self.last_seen.filter(|_| offline) {
-            out.extend_from_slice(br#","last_seen_ago":"#);
-            append_number(out, millis(ago(at)));
+        let offline = is_offline(self.state);
+        if let Some(at) = self.away_since {
+            let key: &[u8] = if offline { br#","last_seen_ago":"# } else { br#","idle_ms":"# };
+            out.extend_from_slice(key);
+            append_number(out, millis(coarse(now.since(at))));
         }
         out.push(b'}');
         if let Some(at) = self.last_active {
+            let ago = now.since(at);
             out.extend_from_slice(br#","last_active_ago":"#);
-            append_number(out, millis(ago(at)));
+            append_number(out, millis(if offline { coarse(ago) } else { ago }));
         }
         out.push(b'}');
+    }
+}
+
+fn is_offline(state: State) -> bool {
+    match state {
+        State::Unknown | State::Offline => true,
+        State::Hidden | State::Unavailable | State::Busy | State::Online | State::FreeForChat => false,
     }
 }
 
@@ -143,6 +176,7 @@ impl PresenceEvent {
             last_active: None,
             currently_active: false,
             last_seen: None,
+            idle_since: None,
         })
     }
 }
@@ -168,6 +202,7 @@ mod tests {
         last_active: None,
         currently_active: false,
         last_seen: None,
+        idle_since: None,
     };
 
     fn read(encoded: &PresenceEvent, now: Instant) -> Value {
@@ -210,6 +245,17 @@ mod tests {
         let content = json!({ "presence": "offline", "org.pilotlight.presence": { "state": "unknown" } });
         let expected = json!({ "type": "m.presence", "sender": "@a\"b:x", "content": content });
         assert_eq!(serde_json::from_slice::<Value>(&out).expect("is JSON"), expected);
+    }
+
+    #[test]
+    fn p6_how_long_somebody_is_idle_is_told_in_coarse_steps_and_grows() {
+        let encoded =
+            PresenceEvent::encode(&Facts { state: State::Busy, idle_since: Some(at(10)), ..NOBODY });
+        for (now, idle) in [(at(60), 0), (at(70), 60_000), (at(10 + 7_300), 7_200_000)] {
+            let own = json!({ "state": "busy", "idle_ms": idle });
+            let expected = json!({ "presence": "unavailable", "org.pilotlight.presence": own });
+            assert_eq!(read(&encoded, now), expected);
+        }
     }
 
     #[test]

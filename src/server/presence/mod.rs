@@ -24,5 +24,5 @@ pub use self::{
     engine::Presence,
     event::{PresenceEvent, UNKNOWN, write_unknown},
     refusal::Refusal,
-    said::{Attendance, Said},
+    said::Attendance,
 };

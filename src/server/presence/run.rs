@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::engine::Presence;
 use crate::{
-    core::{presence::Record, time::Instant},
+    core::{
+        presence::Record,
+        time::{Instant, UnixMillis},
+    },
     server::store::StoreError,
 };
 
@@ -49,8 +52,10 @@ impl Presence {
         if !records.is_empty() {
             // The engine counts from the server's start; what is kept is read by a later one.
             let row = |record: &Record| {
-                let last_seen = record.last_seen.map(|at| self.clock.unix_at(Instant::from_unix(at)));
-                Record { last_seen, ..record.clone() }
+                let unix = |at: UnixMillis| self.clock.unix_at(Instant::from_unix(at));
+                let idle = record.idle.iter().map(|&(device, since)| (device, unix(since))).collect();
+                let (last_active, last_seen) = (record.last_active.map(unix), record.last_seen.map(unix));
+                Record { last_active, last_seen, idle, ..record.clone() }
             };
             let rows = records.iter().map(|(_, user, record)| ((**user).clone(), row(record))).collect();
             if let Err(e) = self.store.put_presence(rows).await {

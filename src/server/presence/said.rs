@@ -1,14 +1,12 @@
 //! What a user and their devices say of presence, and what it comes to when it is taken together.
 
-use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
-    hash::{Hash, Hasher},
-};
+use std::collections::BTreeMap;
 
 use ruma::{DeviceId, OwnedDeviceId};
 
 use crate::core::{
-    presence::{Choice, DeviceKey, DeviceType, Engine, StatusMsg, UserKey},
+    federation::Fingerprint,
+    presence::{Attended, Choice, DeviceKey, DeviceType, Ends, Engine, StatusMsg, UserKey, Wish, Words},
     time::Instant,
 };
 
@@ -26,6 +24,8 @@ pub enum Attendance {
 pub struct Said {
     /// What the user chose last, and on which device (P3).
     pub(super) choice: Option<(OwnedDeviceId, Choice)>,
+    /// Of what was chosen before and is not in `choice`, what is over.
+    ends: Ends,
     pub(super) status_msg: StatusMsg,
     /// What each device reported last. Bounded by the devices of a user.
     devices: BTreeMap<OwnedDeviceId, Report>,
@@ -38,9 +38,24 @@ struct Report {
 }
 
 impl Said {
-    /// The user chose a state and, perhaps, a status message.
-    pub fn choice(device: OwnedDeviceId, choice: Choice, status_msg: StatusMsg) -> Self {
-        Self { choice: Some((device, choice)), status_msg, devices: BTreeMap::new() }
+    /// A `PUT …/status` of `word` and, perhaps, a status message, by a device that uses these words.
+    pub fn put(
+        device: OwnedDeviceId,
+        words: Words,
+        word: Choice,
+        status_msg: StatusMsg,
+        now: Instant,
+    ) -> Self {
+        match Wish::new(words, word) {
+            Wish::Chosen(choice) => Self { choice: Some((device, choice)), status_msg, ..Self::default() },
+            Wish::Attended(attended, ends) => {
+                let attendance = match attended {
+                    Attended::Active => Attendance::Active,
+                    Attended::Idle => Attendance::IdleSince(now),
+                };
+                Self { ends, status_msg, ..Self::report(device, Some(attendance), None) }
+            }
+        }
     }
 
     /// A device reported whether somebody is there (P6), or what kind it is (P7).
@@ -64,6 +79,10 @@ impl Said {
             }
             self.choice = Some((device, choice));
         }
+        match &mut self.choice {
+            Some((_, choice)) => *choice = later.ends.applied_to(*choice),
+            None => self.ends = self.ends.max(later.ends),
+        }
         if !later.status_msg.is_keep() {
             self.status_msg = later.status_msg;
         }
@@ -79,11 +98,6 @@ impl Said {
         matches!(self.choice, Some((_, Choice::Hidden | Choice::Offline)))
     }
 
-    /// Whether the user chose something: what a device reports is not kept over a restart.
-    pub(super) fn is_choice(&self) -> bool {
-        self.choice.is_some()
-    }
-
     /// Tells the engine.
     pub(super) fn apply(self, engine: &mut Engine, user: UserKey, now: Instant) {
         if let Some((device, choice)) = self.choice {
@@ -93,6 +107,8 @@ impl Said {
                 engine.handle_active(user, device, None, now);
             }
             engine.handle_choice(user, choice, self.status_msg, now);
+        } else if self.ends != Ends::Nothing || !self.status_msg.is_keep() {
+            engine.handle_shown(user, self.ends, self.status_msg, now);
         }
         for (device, report) in self.devices {
             let device = device_key(&device);
@@ -116,11 +132,10 @@ fn is_attended(choice: Choice) -> bool {
     !matches!(choice, Choice::Unavailable | Choice::Offline)
 }
 
-/// The engine's handle of a device. Two devices of one user share one with a chance of 2^-64.
+/// The engine's handle of a device, the same after a restart. Two devices of one user share one with a chance of
+/// 2^-64.
 pub(super) fn device_key(device: &DeviceId) -> DeviceKey {
-    let mut hasher = DefaultHasher::new();
-    device.as_str().hash(&mut hasher);
-    DeviceKey(hasher.finish())
+    DeviceKey(Fingerprint::of(device.as_str().as_bytes()).0)
 }
 
 #[cfg(test)]
@@ -153,8 +168,12 @@ mod tests {
         ];
         let kind = prop::option::of(prop::sample::select(vec!["web", "mobile"]));
         prop_oneof![
-            (0..3_u8, prop::sample::select(choices.to_vec()), message)
-                .prop_map(|(d, choice, message)| Said::choice(device(d), choice, message)),
+            (0..3_u8, prop::sample::select(choices.to_vec()), message, any::<bool>()).prop_map(
+                |(d, word, message, ours)| {
+                    let words = if ours { Words::Ours } else { Words::Matrix };
+                    Said::put(device(d), words, word, message, at(60))
+                }
+            ),
             (0..3_u8, attendance, kind).prop_map(|(d, attendance, kind)| {
                 Said::report(device(d), attendance, kind.map(|kind| kind.parse().expect("a kind")))
             }),

@@ -7,7 +7,7 @@ use super::event::{Facts, PresenceEvent};
 use crate::{
     core::{
         federation::{Availability, Shown, Status},
-        presence::{OwnView, State, View, activity::coarse},
+        presence::{OwnView, State, View},
         time::Instant,
     },
     server::profile::Profile,
@@ -32,6 +32,7 @@ pub(super) fn own(
         last_active: view.last_active_ago.map(|ago| now - ago),
         currently_active: view.currently_active,
         last_seen,
+        idle_since: view.idle_for.map(|idle| now - idle),
     })
 }
 
@@ -54,17 +55,19 @@ pub(super) fn for_own_devices(
         last_active: view.last_active_ago.map(|ago| now - ago),
         currently_active: view.currently_active,
         last_seen,
+        idle_since: view.idle_for.map(|idle| now - idle),
     })
 }
 
-/// What a user of this server shows to other servers. Of who is offline others see the times in coarse
-/// steps only (P9), other servers too.
-pub(super) fn status(view: View, now: Instant) -> Status {
+/// What a user of this server shows to other servers.
+pub(super) fn status(view: View, last_seen: Option<Instant>, now: Instant) -> Status {
     let availability = availability(view.state);
-    let step = |ago| if availability == Availability::Offline { coarse(ago) } else { ago };
     Status {
-        last_active: view.last_active_ago.map(|ago| now - step(ago)),
-        last_seen: view.last_seen_ago.map(|ago| now - ago),
+        last_active: view.last_active_ago.map(|ago| now - ago),
+        away_since: match availability {
+            Availability::Offline => last_seen,
+            _ => view.idle_for.map(|idle| now - idle),
+        },
         shown: Shown {
             availability,
             status_msg: view.status_msg,
@@ -77,6 +80,7 @@ pub(super) fn status(view: View, now: Instant) -> Status {
 /// The event of a user of another server; `None`: it is not known what they show.
 pub(super) fn event(user: &UserId, status: Option<&Status>) -> PresenceEvent {
     let shown = status.map(|status| &status.shown);
+    let away_since = status.and_then(|status| status.away_since);
     PresenceEvent::encode(&Facts {
         user: user.as_str(),
         state: shown.map_or(State::Unknown, |shown| state(shown.availability)),
@@ -87,7 +91,8 @@ pub(super) fn event(user: &UserId, status: Option<&Status>) -> PresenceEvent {
         device_type: shown.and_then(|shown| shown.device_type.as_deref()),
         last_active: status.and_then(|status| status.last_active),
         currently_active: shown.is_some_and(|shown| shown.currently_active),
-        last_seen: status.and_then(|status| status.last_seen),
+        last_seen: away_since,
+        idle_since: away_since,
     })
 }
 

@@ -70,7 +70,10 @@ mod tests {
     use ruma::OwnedDeviceId;
 
     use super::*;
-    use crate::core::presence::{Choice, StatusMsg};
+    use crate::core::{
+        presence::{Choice, StatusMsg, Words},
+        time::Instant,
+    };
 
     fn device(n: u8) -> OwnedDeviceId {
         format!("D{n}").into()
@@ -80,11 +83,12 @@ mod tests {
     fn what_comes_beyond_the_rate_waits_as_one_and_the_first_has_it_taken() {
         let waiting = Waiting::default();
         let user = ruma::user_id!("@a:x").to_owned();
-        let busy = || Said::choice(device(0), Choice::Busy, StatusMsg::Keep);
+        let busy = || Said::put(device(0), Words::Ours, Choice::Busy, StatusMsg::Keep, Instant::ZERO);
         let wait = Duration::from_secs(1);
         assert!(matches!(waiting.turn(&user, busy(), || Ok(())), Turn::Now(_)));
         assert!(matches!(waiting.turn(&user, busy(), || Err(wait)), Turn::Later(_, Some(_))));
-        let last = Said::choice(device(1), Choice::Online, StatusMsg::Set("x".into()));
+        let message = StatusMsg::Set("x".into());
+        let last = Said::put(device(1), Words::Ours, Choice::Online, message, Instant::ZERO);
         assert!(matches!(waiting.turn(&user, last, || panic!("not asked")), Turn::Later(_, None)));
         let held = waiting.take(&user).expect("is held");
         assert_eq!(held.said.choice, Some((device(1), Choice::Online)));

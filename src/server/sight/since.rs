@@ -10,7 +10,7 @@ use crate::{core::visibility::Share, server::change::position::LivePosition};
 /// Whom a reader has to be told of, though they show nothing else than before.
 #[derive(Debug, Default)]
 pub struct Sighted {
-    /// The reader sees them, and perhaps did not.
+    /// The reader sees them, and perhaps did not, or saw what holds no longer.
     pub came: BTreeSet<OwnedUserId>,
     /// The reader does not see them, and perhaps did: once, that nothing is known (L2).
     pub went: BTreeSet<OwnedUserId>,
@@ -18,8 +18,9 @@ pub struct Sighted {
 
 impl Sight {
     /// Who came in sight of `reader` and went out of it up to the live position `upto`. The reader was told
-    /// everything up to `told`; the start: by an earlier run of the server, whose positions say nothing here;
-    /// `None`: nothing yet. `encounters` are those in rooms since then.
+    /// everything up to `told`; the start: by an earlier run of the server, whose positions say nothing here, so
+    /// that both are everybody whom they may have seen then; `None`: nothing yet. `encounters` are those in rooms
+    /// since then.
     pub fn since(
         &self,
         reader: &UserId,
@@ -35,14 +36,21 @@ impl Sight {
         let by_room = encounters.met.iter().chain(&encounters.crossed);
         let by_share = unseen_before.iter().map(|(user, _)| user);
         let mut came: BTreeSet<OwnedUserId> = by_room.chain(&by_list).chain(by_share).cloned().collect();
-        let mut went = match told {
-            None => BTreeSet::new(),
-            Some(LivePosition::START) => self.perhaps_seen_before_the_start(reader),
-            Some(_) => by_list.into_iter().chain(seen_before.into_iter().map(|(user, _)| user)).collect(),
-        };
-        if told.is_some() {
-            let shared_rooms = |user: &UserId| self.by_list.share_at(user, since) == Share::SharedRooms;
-            went.extend(encounters.dimmed.iter().filter(|user| shared_rooms(user)).cloned());
+        let mut went = BTreeSet::new();
+        match told {
+            None => {}
+            Some(LivePosition::START) => {
+                let seen = self.perhaps_seen_before_the_start(reader);
+                came.extend(seen.iter().cloned());
+                went.extend(seen);
+                // With whom they shared then is not known.
+                went.extend(encounters.parted.iter().chain(&encounters.dimmed).cloned());
+            }
+            Some(_) => {
+                went.extend(by_list.into_iter().chain(seen_before.into_iter().map(|(user, _)| user)));
+                let shared_rooms = |user: &UserId| self.by_list.share_at(user, since) == Share::SharedRooms;
+                went.extend(encounters.dimmed.iter().filter(|user| shared_rooms(user)).cloned());
+            }
         }
         came.retain(|user| user != reader && self.may_see(reader, user));
         went.retain(|user| user != reader && !self.may_see(reader, user));
@@ -50,8 +58,8 @@ impl Sight {
     }
 
     /// What this run of the server knows of changes begins with it. A reader with a token of an earlier one,
-    /// or whose device was told nothing for a while, is told again whom they cannot see, of all that they may
-    /// have seen then.
+    /// or whose device was told nothing for a while, is told again of all that they may have seen then: whom they
+    /// cannot see any longer, and what is known of the others.
     fn perhaps_seen_before_the_start(&self, reader: &UserId) -> BTreeSet<OwnedUserId> {
         let mut users: BTreeSet<OwnedUserId> = self.contacts.known_to(reader).into_iter().collect();
         self.members.each_room_mate(reader, |user| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedServerName, UserId};
+use ruma::{OwnedServerName, ServerName, UserId};
 
 use super::lists::ListTies;
 use crate::{
@@ -34,6 +34,11 @@ impl Sight {
     ) -> Self {
         let by_list = ListTies::new(contacts.shares(), live);
         Self { contacts, members, server_name, by_list }
+    }
+
+    /// Whose presence is this server's own to tell.
+    pub fn server_name(&self) -> &ServerName {
+        &self.server_name
     }
 
     /// Whether `observer` may see the presence of `observed`. Of a user of another server: as far as that

@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use ruma::OwnedUserId;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{database::Store, error::StoreError};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     server::{change::feed::Change, session::Session},
 };
 
-type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>);
+type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>, Option<String>);
 
 impl Store {
     /// Keeps the presence of some users.
@@ -54,16 +54,38 @@ impl Store {
         rows.into_iter().map(session).collect()
     }
 
+    /// Whether a device has used this project's words for presence.
+    pub async fn uses_our_words(&self, session: &Session) -> Result<bool, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT our_words FROM devices WHERE user_id = ?1 AND device_id = ?2")?
+                .query_row([session.user.as_str(), session.device.as_str()], |row| row.get(0))
+                .optional()
+        })
+        .await
+        .map(|uses| uses.unwrap_or(false))
+    }
+
+    /// Keeps that a device has used this project's words for presence.
+    pub async fn put_uses_our_words(&self, session: Session) -> Result<(), StoreError> {
+        self.write(move |c| {
+            c.prepare_cached("UPDATE devices SET our_words = 1 WHERE user_id = ?1 AND device_id = ?2")?
+                .execute([session.user.as_str(), session.device.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// The presence of every user that is kept.
     pub async fn presence_records(&self) -> Result<Vec<(OwnedUserId, Record)>, StoreError> {
         let rows: Vec<Row> = self
             .read(|c| {
                 c.prepare_cached(
-                "SELECT user_id, choice, status_msg, shown, shown_status_msg, last_active_ms, last_seen_ms
+                "SELECT user_id, choice, status_msg, shown, shown_status_msg, last_active_ms, last_seen_ms, idle
                  FROM presence",
             )?
             .query_map([], |r| {
-                Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?, r.get(6)?))
+                let (user, choice, message, shown) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
+                Ok((user, choice, message, shown, r.get(4)?, r.get(5)?, r.get(6)?, r.get(7)?))
             })?
             .collect()
             })
@@ -74,7 +96,9 @@ impl Store {
 
 fn put(c: &Connection, user: &OwnedUserId, record: &Record) -> Result<(), StoreError> {
     let ms = |at: Option<UnixMillis>| at.map(|at| at.0.cast_signed());
-    c.prepare_cached("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+    let idle = (!record.idle.is_empty()).then(|| serde_json::to_string(&record.idle)).transpose();
+    let idle = idle.map_err(|e| StoreError::Corrupt(format!("presence: idle: {e}")))?;
+    c.prepare_cached("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
         params![
             user.as_str(),
             record.choice.state().as_str(),
@@ -83,17 +107,19 @@ fn put(c: &Connection, user: &OwnedUserId, record: &Record) -> Result<(), StoreE
             record.shown_status_msg.as_deref(),
             ms(record.last_active),
             ms(record.last_seen),
+            idle,
         ],
     )?;
     Ok(())
 }
 
 fn record(
-    (user, choice, status_msg, shown, shown_status_msg, last_active, last_seen): Row,
+    (user, choice, status_msg, shown, shown_status_msg, last_active, last_seen, idle): Row,
 ) -> Result<(OwnedUserId, Record), StoreError> {
     fn word<T: FromStr<Err: std::fmt::Display>>(word: &str) -> Result<T, StoreError> {
         word.parse().map_err(|e| StoreError::Corrupt(format!("presence: {e}")))
     }
+    let corrupt = |e: serde_json::Error| StoreError::Corrupt(format!("presence: idle: {e}"));
     let ms = |at: Option<i64>| at.map(|at| UnixMillis(at.cast_unsigned()));
     let record = Record {
         choice: word::<Choice>(&choice)?,
@@ -102,6 +128,7 @@ fn record(
         shown_status_msg: shown_status_msg.map(Arc::from),
         last_active: ms(last_active),
         last_seen: ms(last_seen),
+        idle: idle.as_deref().map(serde_json::from_str).transpose().map_err(corrupt)?.unwrap_or_default(),
     };
     let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
     Ok((user, record))

@@ -7,11 +7,16 @@ use super::{
     news::PresenceNews,
     sources::Sources,
 };
-use crate::server::sight::{Sight, rooms::Encounters, since::Sighted};
+use crate::server::{
+    change::position::LivePosition,
+    sight::{Sight, rooms::Encounters, since::Sighted},
+};
 
 /// The last state of those whose presence changed and of those whom the reader sees for the first time; and of
-/// those whom they cannot see any longer, once, that nothing is known (L2). A filter's limit is not applied here:
-/// a state that was left out would never be told.
+/// those whom they cannot see any longer, once, that nothing is known (L2). Who goes on from an earlier run of the
+/// server is told of everybody whom they may have seen in it, also of those of whom this one has heard nothing: a
+/// client never shows more than its server knows. A filter's limit is not applied here: a state that was left out
+/// would never be told.
 pub(super) fn presence(
     sources: &Sources,
     sight: &Sight,
@@ -24,7 +29,7 @@ pub(super) fn presence(
     let live = Stretch { since, upto: look.live.upto };
     let own = if filter.presence(me) { sources.own_presence(me, since, look.now) } else { None };
 
-    let told = (!look.is_first).then_some(since);
+    let told = look.goes_on.then_some(since);
     let Sighted { came, went: mut unknown } = sight.since(me, encounters, told, live.upto);
     unknown.retain(|user| filter.presence(user));
 
@@ -33,8 +38,17 @@ pub(super) fn presence(
     let changed = seen.len();
     for user in came {
         let is_known = seen[..changed].binary_search_by(|(known, _)| (**known).cmp(&user)).is_ok();
-        if let (false, Some(event)) = (is_known, sources.presence_event(&user)) {
-            seen.push((Arc::new(user), event));
+        if is_known {
+            continue;
+        }
+        match sources.presence_event(&user) {
+            Some(event) => seen.push((Arc::new(user), event)),
+            None if told == Some(LivePosition::START) => {
+                let unheard = Arc::new(sources.unheard(&user));
+                seen.push((Arc::new(user), unheard));
+            }
+            // Nothing was ever shown of them.
+            None => {}
         }
     }
     if seen.len() > changed {

@@ -79,6 +79,11 @@ impl Sources {
         self.0.board.event(user)
     }
 
+    /// What is told of `user`, of whom this run of the server has heard nothing.
+    pub(super) fn unheard(&self, user: &UserId) -> PresenceEvent {
+        PresenceEvent::unheard(user, self.0.sight.server_name())
+    }
+
     /// The name that a user has chosen.
     pub(super) fn displayname(&self, user: &UserId) -> Option<String> {
         self.0.presence.displayname(user)

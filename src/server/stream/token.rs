@@ -46,6 +46,11 @@ impl Token {
         self.log
     }
 
+    /// Whether a log that ends at `log` has everything that this was given out for.
+    pub fn is_reached(&self, log: LogPosition) -> bool {
+        self.log <= log && self.to_device <= log
+    }
+
     /// The position among what lives in memory only.
     pub const fn live(&self) -> LivePosition {
         self.live

@@ -88,6 +88,7 @@ pub async fn device_lists_between(
         filter: &filter,
         ignored: Arc::default(),
         is_first: false,
+        goes_on: true,
         full_state: false,
         log: Stretch { since, upto: upto.min(parts.store.log_position()) },
         live: Stretch { since: LivePosition::START, upto: LivePosition::START },
@@ -153,9 +154,14 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// What the device was told up to its token it has: its messages need not be kept any longer.
+    /// What the device was told up to its token it has: its messages need not be kept any longer. A token that
+    /// this server's log has not reached says nothing of what was told: it is of another database.
     async fn acknowledge(&self, since: &Token) -> Result<(), Refusal> {
-        let (inboxes, Session { user, device }) = (&self.sources.parts().inboxes, self.session);
+        let (parts, Session { user, device }) = (self.sources.parts(), self.session);
+        let inboxes = &parts.inboxes;
+        if !since.is_reached(parts.store.log_position()) {
+            return Ok(());
+        }
         if inboxes.has_news(self.session, LogPosition::START) {
             // Boxed, as all that is seldom needed: else every waiting poll has room for it.
             Box::pin(inboxes.acknowledge(user, device, since.to_device())).await?;
@@ -214,8 +220,9 @@ impl<'a> Listener<'a> {
         let parts = self.sources.parts();
         // Where the reader will be is read before what they are told: later things come with the next.
         let (log, live) = (parts.store.log_position(), parts.live.position());
+        let goes_on = since.is_some();
         // A position that the log has not reached is from another database: everything is new.
-        let since = since.filter(|since| since.log() <= log);
+        let since = since.filter(|since| since.is_reached(log));
         let log_since = since.map_or(LogPosition::START, Token::log);
         let live_since = since.map(Token::live).filter(|live| parts.live.knows(*live));
         let look = Look {
@@ -223,6 +230,7 @@ impl<'a> Listener<'a> {
             filter: self.filter,
             ignored: parts.contacts.ignored_by(&self.session.user),
             is_first: since.is_none(),
+            goes_on,
             full_state,
             log: Stretch { since: log_since, upto: log },
             live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },

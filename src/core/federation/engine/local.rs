@@ -67,15 +67,24 @@ impl Engine {
         }
     }
 
-    /// A local user shows something else. A difference in the times alone is kept, but not pushed.
+    /// A local user shows something else. A difference in the times alone is kept, but not pushed, unless an idle
+    /// time begins or ends.
     pub fn handle_local_change(&mut self, now: Instant, user: User, mut status: Status) {
         status.shown = status.shown.bounded();
         let local = self.local_slot(user);
         let entry = &mut self.locals[local as usize];
-        let changed = entry.status.shown != status.shown;
+        let (differs, idles) =
+            (entry.status.shown != status.shown, entry.status.is_idle() != status.is_idle());
         entry.status = status;
-        if !changed {
+        if !differs && !idles {
             return;
+        }
+        if !differs {
+            // The digests cannot tell: it is to be said though the peer holds what is shown.
+            for &(slot, sub) in &entry.subs {
+                let peer = &mut self.peers[slot as usize];
+                peer.subs[sub as usize].resend |= peer.delivers(sub);
+            }
         }
         entry.fingerprint = entry.status.shown.fingerprint();
         if !std::mem::replace(&mut entry.changed, true) {

@@ -210,10 +210,11 @@ impl Engine {
         let status = Status {
             shown: push.shown,
             last_active: push.last_active_ago.map(before),
-            last_seen: push.last_seen_ago.map(before),
+            away_since: push.away_ago.map(before),
         };
         let fingerprint = status.shown.fingerprint();
-        let same = remote.is_known() && remote.fingerprint() == fingerprint;
+        let same =
+            remote.is_known() && remote.fingerprint() == fingerprint && remote.is_idle() == status.is_idle();
         peer.set_held(remote, Some((&status, fingerprint)));
         if !same {
             self.outputs.push_back(Output::RemoteChanged { user: push.user, status: Some(status) });

@@ -7,7 +7,7 @@ use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
 use crate::core::federation::peer::{InFlight, Speech};
 use crate::core::federation::status::{Availability, Server};
 use crate::core::federation::watchdog::Watchdogs;
-use crate::core::time::Instant;
+use crate::core::time::{Instant, coarse};
 
 /// What a user costs in a message apart from the status message, in Matrix's own form.
 const BYTES_PER_USER: usize = 200;
@@ -163,12 +163,15 @@ impl Engine {
             }
             let status = &local.status;
             let ago = |then: Option<Instant>| then.map(|then| now.since(then));
+            // Of who is offline nobody is told a time but in coarse steps (P9), and a peer is somebody.
+            let offline = status.shown.availability == Availability::Offline;
+            let active_ago = |ago| if offline { coarse(ago) } else { ago };
             room.take(status.shown.status_msg.as_ref().map_or(0, |text| text.len()));
             edu.push.push(Push {
                 user,
                 shown: status.shown.clone(),
-                last_active_ago: ago(status.last_active),
-                last_seen_ago: ago(status.last_seen),
+                last_active_ago: ago(status.last_active).map(active_ago),
+                away_ago: ago(status.away_since).map(coarse),
             });
             flight.subs.push(sub);
             peer.set_sent(sub, user.fingerprint, local.fingerprint);

@@ -85,6 +85,7 @@ struct OwnPush<'a> {
     #[serde(borrow)]
     device_type: Option<Cow<'a, str>>,
     last_seen_ago: Option<u64>,
+    idle_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +146,7 @@ pub fn decode(names: &Names, from: Server, to: Server, content: &str) -> Result<
         let word = extra.state.as_deref().unwrap_or(&push.presence);
         let known = word.parse().or_else(|()| push.presence.parse()).ok();
         let active = push.currently_active.unwrap_or(false);
-        let agos = (push.last_active_ago, extra.last_seen_ago);
+        let agos = (push.last_active_ago, extra.last_seen_ago.or(extra.idle_ms));
         edu.push.extend(entry(user, known, active, (push.status_msg, extra.device_type), agos)?);
     }
     edu.poll = content.poll.iter().map(|id| polled(names, to, id)).collect::<Result<_, _>>()?;
@@ -162,14 +163,14 @@ fn take_own(names: &Names, from: Server, to: Server, own: Own<'_>, edu: &mut Edu
         return Err(BadEdu::Malformed("at: out of range".to_owned()));
     }
     edu.link = Some(Link { epoch, seq, promise: own.promise_ms.map(Duration::from_millis) });
-    for ShortPush(localpart, state, active, active_ago, text, device, seen_ago) in own.push {
+    for ShortPush(localpart, state, active, active_ago, text, device, away_ago) in own.push {
         let user = names.find(from, &localpart);
         edu.push.extend(entry(
             user,
             state.parse().ok(),
             active == 1,
             (text, device),
-            (active_ago, seen_ago),
+            (active_ago, away_ago),
         )?);
     }
     edu.withdrawn.extend(own.withdrawn.iter().filter_map(|localpart| names.find(from, localpart)));
@@ -212,9 +213,9 @@ fn entry(
     availability: Option<Availability>,
     currently_active: bool,
     (status_msg, device_type): (Text<'_>, Text<'_>),
-    (active_ago, seen_ago): (Option<u64>, Option<u64>),
+    (active_ago, away_ago): (Option<u64>, Option<u64>),
 ) -> Result<Option<Push>, BadEdu> {
-    if [active_ago, seen_ago].into_iter().flatten().any(|ago| ago > MAX_AGO_MS) {
+    if [active_ago, away_ago].into_iter().flatten().any(|ago| ago > MAX_AGO_MS) {
         return Err(BadEdu::AbsurdTime);
     }
     Ok(user.zip(availability).map(|(user, availability)| Push {
@@ -227,6 +228,6 @@ fn entry(
         }
         .bounded(),
         last_active_ago: active_ago.map(Duration::from_millis),
-        last_seen_ago: seen_ago.map(Duration::from_millis),
+        away_ago: away_ago.map(Duration::from_millis),
     }))
 }

@@ -8,6 +8,7 @@ use super::numbers::DEFAULT_PROMISE_MS;
 use crate::core::federation::edu::{Asked, Edu, Push};
 use crate::core::federation::names::Names;
 use crate::core::federation::peer::Speech;
+use crate::core::federation::status::Availability;
 use crate::core::time::millis;
 
 /// The content of the EDU, in the form that `speech` understands.
@@ -87,8 +88,8 @@ fn matrix_push(names: &Names, push: &Push) -> Value {
     if let Some(word) = &shown.device_type {
         own.insert("device_type".into(), (&**word).into());
     }
-    if let Some(ago) = push.last_seen_ago {
-        own.insert("last_seen_ago".into(), millis(ago).into());
+    if let Some(ago) = push.away_ago {
+        own.insert(away_key(shown.availability).into(), millis(ago).into());
     }
     if !own.is_empty() {
         entry.insert("org.pilotlight.presence".into(), own.into());
@@ -96,7 +97,17 @@ fn matrix_push(names: &Names, push: &Push) -> Value {
     entry.into()
 }
 
-/// `[localpart, state, active, last_active_ago, status_msg, device_type, last_seen_ago]`, without the
+/// What a time away is called in Matrix's form; in the short form both have one place.
+pub(super) fn away_key(availability: Availability) -> &'static str {
+    match availability {
+        Availability::Offline => "last_seen_ago",
+        Availability::Unavailable | Availability::Busy | Availability::Online | Availability::FreeForChat => {
+            "idle_ms"
+        }
+    }
+}
+
+/// `[localpart, state, active, last_active_ago, status_msg, device_type, away_ago]`, without the
 /// empty ones at the end.
 fn short_push(names: &Names, push: &Push) -> Value {
     let ago = |ago: Option<Duration>| ago.map(millis);
@@ -108,7 +119,7 @@ fn short_push(names: &Names, push: &Push) -> Value {
         json!(ago(push.last_active_ago)),
         json!(shown.status_msg.as_deref()),
         json!(shown.device_type.as_deref()),
-        json!(ago(push.last_seen_ago)),
+        json!(ago(push.away_ago)),
     ];
     while entry.last().is_some_and(Value::is_null) {
         entry.pop();

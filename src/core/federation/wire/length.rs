@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::encode::away_key;
 use super::numbers::DEFAULT_PROMISE_MS;
 use crate::core::federation::edu::{Edu, Push};
 use crate::core::federation::peer::Speech;
@@ -74,7 +75,7 @@ fn short_push(push: &Push, names: NameLengths) -> usize {
         ago(push.last_active_ago),
         shown.status_msg.as_deref().map(text),
         shown.device_type.as_deref().map(text),
-        ago(push.last_seen_ago),
+        ago(push.away_ago),
     ];
     let last = fields.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
     let optional: usize = fields[..last].iter().map(|field| field.unwrap_or("null".len())).sum();
@@ -98,8 +99,8 @@ fn matrix_push(push: &Push, names: NameLengths) -> usize {
     if let Some(device_type) = &shown.device_type {
         own.entry("device_type", text(device_type));
     }
-    if let Some(ago) = push.last_seen_ago {
-        own.entry("last_seen_ago", digits(millis(ago)));
+    if let Some(ago) = push.away_ago {
+        own.entry(away_key(shown.availability), digits(millis(ago)));
     }
     if own.entries > 0 {
         entry.entry("org.pilotlight.presence", own.len());
@@ -191,7 +192,7 @@ mod tests {
                 currently_active: active,
             },
             last_active_ago: agos.0,
-            last_seen_ago: agos.1,
+            away_ago: agos.1,
         }
     }
 

@@ -18,7 +18,7 @@ fn push(user: User, availability: Availability) -> Push {
         user,
         shown: Shown { availability, currently_active: true, ..Shown::default() },
         last_active_ago: Some(Duration::from_millis(12_345)),
-        last_seen_ago: None,
+        away_ago: None,
     }
 }
 
@@ -32,7 +32,7 @@ fn sample(names: &mut Names) -> (Server, Edu) {
     full.shown.status_msg = Some("in a \"meeting\" 🚀".into());
     full.shown.device_type = Some("mobile".into());
     full.shown.currently_active = false;
-    full.last_seen_ago = Some(Duration::from_secs(60));
+    full.away_ago = Some(Duration::from_secs(60));
     let mut edu = Edu { link: link(), hello: true, poll_all: true, ..Edu::default() };
     edu.push = ours[1..5].iter().zip(Availability::ALL).map(|(&user, a)| push(user, a)).collect();
     edu.push.push(full);

@@ -194,7 +194,9 @@ fn p4_what_a_hidden_user_does_shows_nowhere() {
         |w| w.idle(PHONE, 200),
         |w| w.active(PHONE),
         |w| w.connect(LAPTOP),
-        |w| w.engine.handle_device_type(w.user, LAPTOP, Some(DeviceType::WEB)),
+        |w| {
+            w.engine.handle_device_type(w.user, LAPTOP, Some(DeviceType::WEB));
+        },
         |w| w.disconnect(PHONE),
         |w| w.disconnect(LAPTOP),
         |w| w.connect(PHONE),
@@ -243,15 +245,51 @@ fn p5_a_user_is_unavailable_only_when_every_device_is_idle() {
 }
 
 #[test]
-fn p5_busy_stays_busy_when_idle() {
+fn p5_p6_busy_stays_busy_when_idle_and_others_see_for_how_long() {
     let mut w = World::online();
     w.choose(Choice::Busy);
-    assert_eq!(w.changes(), [Change::Visible]);
+    assert_eq!((w.changes(), w.view().idle_for), (vec![Change::Visible], None));
     w.idle(PHONE, 180);
     assert_eq!((w.state(), w.view().matrix_state()), (State::Busy, MatrixState::Unavailable));
-    w.changes();
+    assert_eq!((w.changes(), w.view().idle_for), (vec![Change::Visible], Some(Duration::from_secs(180))));
     w.active(PHONE);
-    assert!(!w.changes().contains(&Change::Visible));
+    assert_eq!((w.changes(), w.view().idle_for), (vec![Change::Visible], None));
+}
+
+#[test]
+fn p6_others_see_how_long_every_device_is_idle_and_nothing_of_the_kind_of_anybody_else() {
+    let idle_for = |w: &World| w.view().idle_for.map(|idle| idle.as_secs());
+    let mut w = World::online();
+    w.connect(LAPTOP);
+    w.idle(LAPTOP, 600);
+    assert_eq!(idle_for(&w), None, "somebody is at the phone");
+    w.idle(PHONE, 180);
+    assert_eq!((w.changes(), idle_for(&w)), (vec![Change::Visible], Some(180)));
+    w.pass(60);
+    assert_eq!((w.changes(), idle_for(&w)), (vec![], Some(240)), "it goes on by itself");
+    w.disconnect(PHONE);
+    w.pass(30);
+    assert_eq!((w.changes(), idle_for(&w)), (vec![Change::Times], Some(690)), "the laptop's, for who asks");
+    for (choice, shown) in [
+        (Choice::Hidden, None),
+        (Choice::Offline, None),
+        (Choice::Unavailable, Some(690)),
+        (Choice::Busy, Some(690)),
+        (Choice::FreeForChat, Some(690)),
+    ] {
+        w.choose(choice);
+        assert_eq!(idle_for(&w), shown, "{choice}");
+    }
+    w.disconnect(LAPTOP);
+    w.pass(30);
+    assert_eq!(idle_for(&w), None, "offline");
+}
+
+#[test]
+fn p6_who_is_away_by_choice_is_not_idle() {
+    let mut w = World::online();
+    w.choose(Choice::Unavailable);
+    assert_eq!((w.state(), w.view().idle_for), (State::Unavailable, None));
 }
 
 #[test]
@@ -278,6 +316,130 @@ fn p6_polls_that_say_nothing_or_unavailable_again_leave_an_idle_device_as_it_is(
     w.disconnect(PHONE);
     w.says(PHONE, SetPresence::Online);
     assert_eq!((w.changes(), w.state()), (vec![Change::Visible], State::Online));
+}
+
+/// What a device says in its polls, and what it reports, one after the other, and whether it counts as idle then.
+#[test]
+fn p3_set_presence_holds_as_long_as_it_is_said_and_takes_back_only_itself() {
+    use SetPresence::{Absent, Online, Unavailable};
+    type Say = Result<SetPresence, bool>;
+    let (active, idle): (Say, Say) = (Err(false), Err(true));
+    for (says, is_idle) in [
+        (vec![Ok(Absent)], false),
+        (vec![Ok(Unavailable)], true),
+        (vec![Ok(Unavailable), Ok(Unavailable)], true),
+        (vec![Ok(Unavailable), Ok(Absent)], false),
+        (vec![Ok(Unavailable), Ok(Online)], false),
+        (vec![Ok(Unavailable), active], false),
+        (vec![Ok(Unavailable), active, Ok(Unavailable)], true),
+        (vec![Ok(Unavailable), idle, Ok(Absent)], true),
+        (vec![idle, Ok(Absent)], true),
+        (vec![idle, Ok(Absent), Ok(Absent)], true),
+        (vec![idle, Ok(Unavailable), Ok(Absent)], true),
+        (vec![idle, Ok(Online)], false),
+        (vec![idle, Ok(Online), Ok(Absent)], true),
+        (vec![idle, active, Ok(Absent)], false),
+        (vec![Ok(Online), idle], true),
+        (vec![Ok(Online), idle, Ok(Absent)], true),
+        (vec![Ok(Online), idle, Ok(Online)], false),
+        (vec![active, Ok(Unavailable), Ok(Absent)], false),
+    ] {
+        let mut w = World::online();
+        for say in &says {
+            match say {
+                Ok(says) => {
+                    w.says(PHONE, *says);
+                    w.disconnect(PHONE);
+                }
+                Err(true) => w.idle(PHONE, 0),
+                Err(false) => w.active(PHONE),
+            }
+            w.pass(1);
+        }
+        let state = if is_idle { State::Unavailable } else { State::Online };
+        assert_eq!(w.state(), state, "{says:?}");
+    }
+}
+
+#[test]
+fn p3_other_requests_of_a_device_leave_what_its_polls_say() {
+    let mut w = World::online();
+    w.says(PHONE, SetPresence::Unavailable);
+    w.engine.handle_touch(w.user, PHONE, w.now);
+    assert_eq!(w.state(), State::Unavailable);
+}
+
+#[test]
+fn p6_a_device_that_was_idle_when_it_left_is_idle_when_it_comes_back_also_after_a_restart() {
+    for (left_saying, idle) in
+        [(SetPresence::Absent, true), (SetPresence::Unavailable, true), (SetPresence::Online, false)]
+    {
+        let mut w = World::online();
+        w.idle(PHONE, 180);
+        w.disconnect(PHONE);
+        w.says(PHONE, left_saying);
+        w.disconnect(PHONE);
+        w.pass(3_600);
+        assert_eq!(w.state(), State::Offline);
+        w.changes();
+        let mut restarted = World::restored(w.record.clone(), START + 5_000);
+        for w in [&mut w, &mut restarted] {
+            w.connect(PHONE);
+            let state = if idle { State::Unavailable } else { State::Online };
+            assert_eq!((w.state(), w.view().idle_for.is_some()), (state, idle), "{left_saying:?}");
+            w.active(PHONE);
+            assert_eq!(w.state(), State::Online);
+        }
+    }
+}
+
+#[test]
+fn p6_a_device_that_logs_out_or_is_active_again_is_not_kept_as_idle() {
+    let forget: [fn(&mut World); 2] =
+        [|w| w.engine.handle_device_removed(w.user, PHONE, w.now), |w| w.active(PHONE)];
+    for forget in forget {
+        let mut w = World::online();
+        w.idle(PHONE, 180);
+        w.changes();
+        assert_eq!(w.record.idle.len(), 1);
+        forget(&mut w);
+        w.changes();
+        assert_eq!(w.record.idle, []);
+    }
+}
+
+#[test]
+fn p4_the_message_in_the_request_that_hides_is_not_shown() {
+    for choice in [Choice::Hidden, Choice::Offline] {
+        let mut w = World::online();
+        w.choose_saying(Choice::Online, set("hello"));
+        w.changes();
+        w.choose_saying(choice, set("gone to the doctor"));
+        assert_eq!(w.view().status_msg.as_deref(), Some("hello"), "{choice}");
+        assert_eq!(w.own().status_msg.as_deref(), Some("gone to the doctor"));
+        w.changes();
+        assert_eq!(w.record.shown_status_msg.as_deref(), Some("hello"));
+    }
+}
+
+#[test]
+fn p3_what_a_device_with_matrixs_words_shows_ends_only_what_it_can_have_chosen() {
+    for (before, ends, after) in [
+        (Choice::Busy, Ends::Away, Choice::Busy),
+        (Choice::Hidden, Ends::Away, Choice::Hidden),
+        (Choice::FreeForChat, Ends::Away, Choice::FreeForChat),
+        (Choice::Offline, Ends::Offline, Choice::Online),
+        (Choice::Unavailable, Ends::Offline, Choice::Unavailable),
+        (Choice::Unavailable, Ends::Away, Choice::Online),
+    ] {
+        let mut w = World::online();
+        w.choose(before);
+        w.changes();
+        w.engine.handle_shown(w.user, ends, set("hi"), w.now);
+        w.changes();
+        assert_eq!((w.own().choice, w.record.choice), (after, after));
+        assert_eq!(w.own().status_msg.as_deref(), Some("hi"));
+    }
 }
 
 #[test]
@@ -355,7 +517,8 @@ fn p8_currently_active_is_told_when_it_begins_and_when_it_ends_and_not_between()
     for _ in 0..10 {
         w.pass(200);
         w.send_message();
-        assert_eq!(w.changes(), []);
+        assert_eq!(w.changes(), [Change::Times], "for who is told anyway");
+        assert_eq!(w.view().last_active_ago, Some(Duration::ZERO));
     }
     w.pass(299);
     assert!(w.view().currently_active);
@@ -546,18 +709,39 @@ fn a_device_beyond_the_bound_takes_the_place_of_the_one_that_left_first_or_none(
     w.disconnect(DeviceKey(100));
     assert_eq!(w.engine.users[0].devices.len(), 64);
     assert!(w.engine.users[0].devices.iter().all(|d| d.key != DeviceKey(100)));
-    w.disconnect(DeviceKey(7));
-    w.connect(DeviceKey(100));
-    assert_eq!(w.engine.users[0].devices.len(), 64);
-    assert!(w.engine.users[0].devices.iter().any(|d| d.key == DeviceKey(100)));
+    for left in [7, 8, 9] {
+        w.disconnect(DeviceKey(left));
+        w.pass(1);
+    }
+    let keys = |w: &World| w.engine.users[0].devices.iter().map(|d| d.key.0).collect::<Vec<_>>();
+    for (new, left) in [(100, 7), (101, 8), (102, 9)] {
+        w.connect(DeviceKey(new));
+        assert_eq!(keys(&w).len(), 64);
+        assert!(keys(&w).contains(&new) && !keys(&w).contains(&left), "{left} goes first");
+    }
 }
 
 #[test]
-fn a_user_takes_no_more_than_200_bytes() {
+fn a_device_that_is_only_remembered_makes_room_before_one_that_is_connected() {
+    let mut w = World::online();
+    w.idle(PHONE, 180);
+    w.disconnect(PHONE);
+    w.pass(30);
+    for key in 2..=64 {
+        w.connect(DeviceKey(key));
+    }
+    w.disconnect(DeviceKey(64));
+    w.connect(DeviceKey(100));
+    let keys: Vec<_> = w.engine.users[0].devices.iter().map(|d| d.key).collect();
+    assert!(!keys.contains(&PHONE) && keys.contains(&DeviceKey(64)) && keys.contains(&DeviceKey(100)));
+}
+
+#[test]
+fn a_user_with_a_device_takes_no_more_than_208_bytes() {
     let user = size_of::<User>();
     let device = size_of::<Device>();
-    assert!(user <= 136, "{user}");
-    assert!(device <= 56, "{device}");
+    assert!(user <= 144, "{user}");
+    assert!(device <= 64, "{device}");
     let mut w = World::online();
     assert_eq!(w.engine.users[0].devices.capacity(), 1);
     w.disconnect(PHONE);

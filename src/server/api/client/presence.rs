@@ -21,7 +21,7 @@ use crate::{
             extract::{Json, Path},
         },
         app::App,
-        presence::{Attendance, Said},
+        presence::Attendance,
         session::Session,
     },
 };
@@ -69,9 +69,7 @@ async fn put_status(
     check_own(&session, &user)?;
     let word = status.presence.ok_or_else(|| ApiError::missing_param("presence is missing"))?;
     let choice: Choice = word.parse().map_err(|e| ApiError::invalid_param(format!("presence: {e}")))?;
-    app.presence
-        .handle_said(&session, Said::choice(session.device.clone(), choice, status.status_msg))
-        .await?;
+    app.presence.handle_put(&session, choice, status.status_msg).await?;
     Ok(Json(json!({})))
 }
 
@@ -101,7 +99,7 @@ async fn put_device(
         0 => Attendance::Active,
         ms => Attendance::IdleSince(app.now() - Duration::from_millis(ms)),
     });
-    app.presence.handle_said(&session, Said::report(session.device.clone(), attendance, device_type)).await?;
+    app.presence.handle_report(&session, attendance, device_type).await?;
     Ok(Json(json!({})))
 }
 

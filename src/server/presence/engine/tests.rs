@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     core::{
         federation::Availability,
-        presence::{SetPresence, State, StatusMsg},
+        presence::{SetPresence, State, StatusMsg, Words},
         time::UnixMillis,
     },
     server::{
@@ -62,7 +62,8 @@ impl World {
     }
 
     async fn choose(&self, session: &Session, choice: Choice) {
-        let said = Said::choice(session.device.clone(), choice, StatusMsg::Keep);
+        let now = self.presence.clock.now();
+        let said = Said::put(session.device.clone(), Words::Ours, choice, StatusMsg::Keep, now);
         tokio::select! {
             () = self.presence.run() => {}
             taken = self.presence.handle_said(session, said) => taken.expect("is taken"),

@@ -17,5 +17,6 @@ CREATE TABLE devices (
     display_name TEXT,
     token_hash   BLOB NOT NULL UNIQUE,   -- SHA-256 of the access token; the token itself is not kept
     last_seen_ms INTEGER,
+    our_words    INTEGER NOT NULL DEFAULT 0,   -- it has said something of presence that Matrix has no word for
     PRIMARY KEY (user_id, device_id)
 ) STRICT, WITHOUT ROWID;

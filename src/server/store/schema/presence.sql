@@ -6,7 +6,8 @@ CREATE TABLE presence (
     shown            TEXT NOT NULL,   -- the state others saw
     shown_status_msg TEXT,
     last_active_ms   INTEGER,         -- Unix time of the last pro-active event
-    last_seen_ms     INTEGER          -- Unix time at which others last saw the user connected
+    last_seen_ms     INTEGER,         -- Unix time at which others last saw the user connected
+    idle             TEXT             -- JSON: the devices that reported to be idle, and since when; NULL: none
 ) STRICT, WITHOUT ROWID;
 
 -- The devices that stopped the delivery of presence.

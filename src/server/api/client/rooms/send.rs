@@ -51,7 +51,6 @@ async fn send(
             request.body.json().get(),
         )
         .await?;
-    app.presence.handle_pro_active(&session.user).await?;
     let position = (form == AnswerForm::Full).then(|| stream_token(sent.position));
     Ok(Json(Sent { event_id: sent.event_id, position }))
 }
