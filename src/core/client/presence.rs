@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::presence::{Choice, State};
-use crate::core::time::UnixMillis;
+use crate::core::time::{UnixMillis, coarse, millis};
 use crate::core::wire::presence::{PresenceContent, PresenceEvent};
 use crate::core::wire::write::{ToJson, Writer};
 
@@ -32,6 +33,9 @@ pub struct Presence {
     pub currently_active: bool,
     /// When last active, in milliseconds since the epoch.
     pub last_active_at: Option<u64>,
+    /// Since when nobody has been at any of the user's devices (P6), in milliseconds since the epoch, to within the
+    /// coarse step in which it is told; none where somebody is, or nobody is connected.
+    pub idle_since: Option<u64>,
 }
 
 /// What the own user chose and is called.
@@ -168,6 +172,7 @@ impl PresenceBook {
     pub fn handle(&mut self, event: &PresenceEvent<'_>, wall: UnixMillis) -> Option<Arc<Presence>> {
         let content = &event.content;
         let heard_at = content.last_active_ago.map(|ago| wall.0.saturating_sub(ago));
+        let idle_since = content.idle_ms.map(|idle| wall.0.saturating_sub(idle));
         let full = self.users.len() >= MAX_USERS;
         match self.users.get_mut(&*event.sender) {
             Some(known) => {
@@ -177,11 +182,16 @@ impl PresenceBook {
                     (None, Some(_)) => true,
                     (_, None) => false,
                 };
-                if !shown && !moved {
+                let idle_since = idle_since.map(|heard| match known.idle_since {
+                    Some(before) if says(before, content.idle_ms, wall) => before,
+                    Some(_) | None => heard,
+                });
+                if !shown && !moved && known.idle_since == idle_since {
                     return None;
                 }
                 let presence = Arc::make_mut(known);
                 update(presence, content);
+                presence.idle_since = idle_since;
                 // Who is out of sight (revoked, dropped) leaves no trace of when they were there.
                 let kept = presence.last_active_at.filter(|_| presence.state != State::Unknown);
                 presence.last_active_at = heard_at.or(kept);
@@ -199,6 +209,7 @@ impl PresenceBook {
                     device_type: None,
                     currently_active: false,
                     last_active_at: heard_at,
+                    idle_since,
                 };
                 update(&mut presence, content);
                 let presence = Arc::new(presence);
@@ -221,8 +232,15 @@ impl Presence {
             device_type: None,
             currently_active: false,
             last_active_at: None,
+            idle_since: None,
         }
     }
+}
+
+/// Whether an idle time that began at `since` is told at `wall` as `idle_ms`: later steps then add nothing to it.
+fn says(since: u64, idle_ms: Option<u64>, wall: UnixMillis) -> bool {
+    let idle = Duration::from_millis(wall.0.saturating_sub(since));
+    idle_ms == Some(millis(coarse(idle)))
 }
 
 fn differs(known: &Presence, content: &PresenceContent<'_>) -> bool {
@@ -261,6 +279,9 @@ impl ToJson for Presence {
             fields.flag("currentlyActive", self.currently_active);
             if let Some(at) = self.last_active_at {
                 fields.integer("lastActiveAt", at);
+            }
+            if let Some(since) = self.idle_since {
+                fields.integer("idleSince", since);
             }
         });
     }
@@ -307,6 +328,26 @@ mod tests {
     }
 
     #[test]
+    fn p6_since_when_somebody_is_idle_is_told_once_and_when_it_ends() {
+        let mut book = PresenceBook::default();
+        let idle = |minutes: u64| {
+            let own = format!(r#"{{"state":"busy","idle_ms":{}}}"#, minutes * 60_000);
+            format!(r#"{{"presence":"unavailable","org.pilotlight.presence":{own}}}"#)
+        };
+        let mut since = |content: &str, minutes: u64, seconds: u64| {
+            let wall = (minutes * 60 + seconds) * 1000;
+            heard(&mut book, content, wall).map(|presence| presence.idle_since)
+        };
+        assert_eq!(since(&idle(3), 100, 0), Some(Some(97 * 60_000)));
+        assert_eq!(since(&idle(3), 100, 59), None, "the same minute");
+        assert_eq!(since(&idle(20), 117, 30), None, "it goes on");
+        assert_eq!(since(&idle(60), 160, 0), None, "in hours from here on");
+        assert_eq!(since(&idle(1), 161, 0), Some(Some(160 * 60_000)), "again");
+        let back = r#"{"presence":"unavailable","org.pilotlight.presence":{"state":"busy"}}"#;
+        assert_eq!(since(back, 162, 0), Some(None));
+    }
+
+    #[test]
     fn p2_a_cleared_status_message_is_cleared() {
         let mut book = PresenceBook::default();
         let lunch = heard(&mut book, r#"{"presence":"online","status_msg":"lunch"}"#, 0).unwrap();
@@ -334,6 +375,7 @@ mod tests {
             device_type: None,
             currently_active: false,
             last_active_at: None,
+            idle_since: None,
         };
         assert_eq!(*gone_from_sight, expected);
         assert!(heard(&mut book, gone, 90_000).is_none(), "told once");

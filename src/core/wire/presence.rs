@@ -32,6 +32,8 @@ pub struct PresenceContent<'a> {
     pub state: Option<Cow<'a, str>>,
     /// `org.pilotlight.presence`: `web`, `mobile`, … (P7).
     pub device_type: Option<Cow<'a, str>>,
+    /// `org.pilotlight.presence`: milliseconds since somebody was at one of the user's devices, in coarse steps (P6).
+    pub idle_ms: Option<u64>,
     /// `org.pilotlight.presence`: what the user chose, told to their own devices only (P3).
     pub choice: Option<Cow<'a, str>>,
 }
@@ -89,6 +91,7 @@ impl<'a> PresenceContent<'a> {
                 "state" => self.state = reader.text()?,
                 "choice" => self.choice = reader.text()?,
                 "device_type" => self.device_type = reader.text()?,
+                "idle_ms" => self.idle_ms = reader.raw()?.parse().ok(),
                 _ => {
                     reader.raw()?;
                 }
