@@ -214,3 +214,195 @@ impl Federation {
         self.engine.handle_timeout(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Availability;
+    use super::super::wire::decode_brief;
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const ALICE: &str = "@alice:a.example";
+    const BOB: &str = "@bob:b.example";
+    const NAMES: [&str; 2] = ["a.example", "b.example"];
+
+    /// Two servers that hear each other at once, by name and in JSON.
+    struct Pair {
+        roles: [Federation; 2],
+        now: Instant,
+        /// Who sent what: from which of the two, as JSON, and for a URL.
+        sent: Vec<(usize, String, Option<String>)>,
+        /// What the first was told of users of the second.
+        told: Vec<(String, Option<Availability>)>,
+    }
+
+    impl Pair {
+        /// Alice has Bob on her list, who lets her see him; both are there.
+        fn new() -> Self {
+            let role = |n: usize| Federation::new(NAMES[n], n as u64 + 1, n as u64, Config::default());
+            let now = Instant::from_millis(1_000_000);
+            let mut pair = Self { roles: [role(0), role(1)], now, sent: Vec::new(), told: Vec::new() };
+            pair.roles[0].handle_interest_added(now, ALICE, BOB).expect("IDs");
+            pair.roles[1].handle_permission(now, NAMES[0], BOB, Permission::Allowed).expect("an ID");
+            pair.change(Availability::Online);
+            pair.roles[0].handle_client_attached(now, ALICE).expect("an ID");
+            pair.pass(30);
+            pair
+        }
+
+        fn change(&mut self, availability: Availability) {
+            self.roles[1].handle_local_change(self.now, BOB, availability.into()).expect("an ID");
+            self.deliver();
+        }
+
+        fn seen(&self) -> Option<Availability> {
+            self.roles[0].status_of(BOB).map(|status| status.shown.availability)
+        }
+
+        fn deliver(&mut self) {
+            let mut found = true;
+            while found {
+                found = false;
+                for from in [0, 1] {
+                    while let Some(event) = self.roles[from].poll_output() {
+                        found = true;
+                        self.take(from, event);
+                    }
+                }
+            }
+        }
+
+        fn take(&mut self, from: usize, event: Event) {
+            let (now, to) = (self.now, 1 - from);
+            match event {
+                Event::Send { destination, seq, content, brief } => {
+                    assert_eq!(destination, NAMES[to]);
+                    let heard = match &brief {
+                        Some(brief) => {
+                            let edu = decode_brief(brief).expect("its own");
+                            self.roles[to].handle_reminder(now, NAMES[from], edu)
+                        }
+                        None => self.roles[to].handle_edu(now, NAMES[from], &content),
+                    };
+                    assert_eq!(heard, Ok(()), "{content}");
+                    self.sent.push((from, content, brief));
+                    self.roles[from].handle_outcome(now, NAMES[to], seq, Outcome::Delivered);
+                }
+                Event::RemoteChanged { user_id, status } => {
+                    self.told.push((user_id, status.map(|status| status.shown.availability)));
+                }
+            }
+        }
+
+        /// Lets seconds pass, with all timeouts on the way.
+        fn pass(&mut self, seconds: u64) {
+            let end = self.now + Duration::from_secs(seconds);
+            self.deliver();
+            while let Some(wake) =
+                self.roles.iter().filter_map(Federation::poll_timeout).min().filter(|&wake| wake <= end)
+            {
+                assert!(wake >= self.now, "a deadline that has passed wakes nobody again");
+                self.now = wake;
+                self.roles.iter_mut().for_each(|role| role.handle_timeout(wake));
+                self.deliver();
+            }
+            self.now = end;
+        }
+    }
+
+    #[test]
+    fn what_changes_is_seen_at_the_end_of_the_window_or_at_once_when_that_is_asked_for() {
+        let mut pair = Pair::new();
+        assert_eq!(pair.seen(), Some(Availability::Online));
+        assert_eq!(pair.told, [(BOB.to_owned(), Some(Availability::Online))]);
+        pair.change(Availability::Busy);
+        assert_eq!(pair.seen(), Some(Availability::Online), "the window is open");
+        let now = pair.now;
+        pair.roles[1].handle_flush(now);
+        pair.deliver();
+        assert_eq!(pair.seen(), Some(Availability::Busy));
+    }
+
+    #[test]
+    fn a_permission_that_is_taken_back_takes_the_status_with_it() {
+        let mut pair = Pair::new();
+        let now = pair.now;
+        pair.roles[1].handle_permission(now, NAMES[0], BOB, Permission::Denied).expect("an ID");
+        pair.pass(20);
+        assert_ne!(pair.seen(), Some(Availability::Online));
+        pair.sent.clear();
+        pair.change(Availability::Busy);
+        pair.pass(20);
+        assert!(!pair.sent.iter().any(|(_, content, _)| content.contains("bob")), "{:?}", pair.sent);
+    }
+
+    #[test]
+    fn who_has_no_client_or_no_interest_is_sent_nothing() {
+        for leave in [
+            |role: &mut Federation, now| role.handle_client_detached(now, ALICE),
+            |role: &mut Federation, now| role.handle_interest_removed(now, ALICE, BOB),
+        ] {
+            let mut pair = Pair::new();
+            let now = pair.now;
+            leave(&mut pair.roles[0], now).expect("IDs");
+            pair.pass(30);
+            assert_eq!(pair.seen(), None);
+            pair.sent.clear();
+            pair.change(Availability::Busy);
+            pair.pass(30);
+            assert_eq!(pair.sent, []);
+        }
+    }
+
+    #[test]
+    fn a_reminder_has_the_brief_form_and_nothing_else_has() {
+        let mut pair = Pair::new();
+        pair.pass(600);
+        let (brief, other): (Vec<_>, Vec<_>) = pair.sent.iter().partition(|(_, _, brief)| brief.is_some());
+        assert!((8..=12).contains(&brief.len()), "{} reminders in ten minutes", brief.len());
+        assert!(other.iter().all(|(_, content, _)| content.contains("bob")), "{other:?}");
+    }
+
+    #[test]
+    fn servers_that_hear_of_each_other_anyway_need_no_reminders() {
+        let mut pair = Pair::new();
+        pair.sent.clear();
+        for _ in 0..20 {
+            let now = pair.now;
+            pair.roles[0].handle_traffic(now, NAMES[1]);
+            pair.roles[1].handle_traffic(now, NAMES[0]);
+            pair.pass(30);
+        }
+        assert_eq!(pair.sent, []);
+        pair.roles[0].handle_traffic(pair.now, "nobody.example");
+        assert!(pair.roles[0].names.find_server("nobody.example").is_none());
+    }
+
+    #[test]
+    fn strangers_are_given_names_up_to_a_bound_and_without_them_nothing_is_due() {
+        let config = Config { max_strangers: 2, ..Config::default() };
+        let mut role = Federation::new("a.example", 1, 1, config);
+        let now = Instant::from_millis(1_000_000);
+        assert_eq!(role.poll_timeout(), None);
+        for (n, named) in [(0, true), (1, true), (2, false), (3, false)] {
+            let name = format!("s{n}.example");
+            let poll = r#"{"poll":["@alice:a.example"],"org.pilotlight":{"at":[1,1]}}"#;
+            let outcome = role.handle_edu(now, &name, poll);
+            assert_eq!(outcome.is_ok(), named, "{name}: {outcome:?}");
+            assert_eq!(role.names.find_server(&name).is_some(), named, "{name}");
+        }
+        let again = role.handle_edu(now, "s0.example", r#"{"org.pilotlight":{"at":[1,2]}}"#);
+        assert_eq!(again, Ok(()), "who has a name keeps it");
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let too_large = Rejected::Bad(BadEdu::TooLarge(7));
+        assert_eq!(too_large.to_string(), BadEdu::TooLarge(7).to_string());
+        assert!(BadEdu::TooLarge(7).to_string().contains("7 bytes"));
+        assert_eq!(Rejected::Refused(Refused::Unrelated).to_string(), Refused::Unrelated.to_string());
+    }
+}
