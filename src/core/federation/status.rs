@@ -167,3 +167,34 @@ impl From<Availability> for Status {
         Self { shown: Shown { availability, currently_active, ..Shown::default() }, ..Self::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn fingerprints_of_what_is_shown_are_those_of_the_wire_format() {
+        for (availability, currently_active, status_msg, device_type, fingerprint) in [
+            (Availability::Offline, false, None, None, 0x5692_161d_100b_05e5),
+            (Availability::Online, true, None, None, 0xd56b_1fbb_9ceb_a9e8),
+            (Availability::Busy, false, Some("in a meeting"), None, 0x459d_96b8_e4f6_7010),
+            (Availability::Busy, false, None, Some("mobile"), 0x7289_9d46_ae16_0c9f),
+            (Availability::FreeForChat, true, Some("hi"), Some("web"), 0xfa14_7a9d_f5a0_92e1),
+        ] {
+            let (status_msg, device_type) = (status_msg.map(Arc::from), device_type.map(Arc::from));
+            let shown = Shown { availability, status_msg, device_type, currently_active };
+            assert_eq!(shown.fingerprint(), Fingerprint(fingerprint), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_there_and_willing_is_active_when_nothing_more_is_said() {
+        for availability in Availability::ALL {
+            let active = matches!(availability, Availability::Online | Availability::FreeForChat);
+            assert_eq!(Status::from(availability).shown.currently_active, active, "{availability:?}");
+            assert_eq!(Status::from(availability).shown.availability, availability);
+        }
+    }
+}

@@ -92,6 +92,22 @@ fn a_server_that_is_only_watched_takes_its_turn_in_reminding() {
 }
 
 #[test]
+fn after_an_acknowledged_message_the_next_reminder_is_the_peers_turn() {
+    let mut net = acquainted();
+    while net.sent_since(0, 1, 0).last().is_none_or(|sent| between(sent.at, net.now) > 1) {
+        net.run(secs(1));
+    }
+    let mark = net.sent.len();
+    net.run(secs(20));
+    net.change(user(0, 0), Availability::Busy);
+    net.run(secs(60));
+    let ours = net.sent_since(mark, 0, 1);
+    assert_eq!(ours.iter().map(|sent| sent.edu.push.len()).collect::<Vec<_>>(), [1], "the change alone");
+    net.run(secs(30));
+    assert_eq!((net.sent_since(mark, 0, 1).len(), net.sent_since(mark, 1, 0).len()), (1, 1));
+}
+
+#[test]
 fn step_4_any_traffic_resets_the_short_watchdog() {
     let mut net = acquainted();
     let mark = net.sent.len();
