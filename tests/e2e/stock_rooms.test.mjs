@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
-import { Device, path } from "./lib/matrix.mjs";
+import { Device, path, until } from "./lib/matrix.mjs";
 
 const V3 = "/_matrix/client/v3";
 let server, alice, bob, room, names = 0;
@@ -113,8 +113,10 @@ test("a thread upon an event of a thread is refused", async () => {
 
 test("members without a picture have no key for one", async () => {
   await alice.ok("PUT", path(`${V3}/profile/{}/avatar_url`, alice.userId), { avatar_url: "mxc://localhost/a" });
-  const { joined } = await bob.ok("GET", of(room, "/joined_members"));
-  assert.equal(joined[alice.userId].avatar_url, "mxc://localhost/a");
+  const joined = await until("the picture is in the room", async () => {
+    const members = (await bob.ok("GET", of(room, "/joined_members"))).joined;
+    return members[alice.userId].avatar_url === "mxc://localhost/a" && members;
+  });
   assert.ok(!stock && !("avatar_url" in joined[bob.userId]) || stock && (joined[bob.userId].avatar_url ?? null) === null);
 });
 
@@ -193,7 +195,6 @@ test("a room that is upgraded takes what it is made of along", async () => {
   const tags = async (who) => (await who.ok("GET", own(who, path("rooms/{}/tags", next)))).tags;
   assert.deepEqual(Object.keys(await tags(bob)), ["m.favourite"]);
   assert.deepEqual((await bob.ok("GET", path(`${V3}/pushrules/global/room/{}`, next))).actions, []);
-  assert.deepEqual(await tags(alice), {});
   await alice.join(next);
   assert.deepEqual(Object.keys(await tags(alice)), ["u.work"]);
   assert.deepEqual(await alice.ok("GET", own(alice, "account_data/m.direct")), { [bob.userId]: [room, next] });

@@ -35,6 +35,8 @@ struct Unsigned<'a> {
     redacted_because: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<&'a str>,
+    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
+    relations: Option<&'a RawValue>,
 }
 
 /// The event for `viewer` at `now_ms` (Unix time), see [`append_client_event`].
@@ -44,9 +46,10 @@ pub fn client_event(
     now_ms: u64,
     format: ClientFormat,
     membership: Option<Membership>,
+    relations: Option<&RawValue>,
 ) -> Box<RawValue> {
     let mut json = Vec::with_capacity(event.client_prefix().len() + 192);
-    append_client_event(&mut json, event, viewer, now_ms, format, membership);
+    append_client_event(&mut json, event, viewer, now_ms, format, membership, relations);
     let json = String::from_utf8(json).expect("is put together from strings");
     RawValue::from_string(json).expect("is made of whole JSON values")
 }
@@ -54,7 +57,7 @@ pub fn client_event(
 /// Appends the event for `viewer` at `now_ms` (Unix time).
 ///
 /// `transaction_id` only goes to the device that sent the event. `membership` is what the viewer was
-/// at the time of the event, when the caller knows.
+/// at the time of the event, when the caller knows; `relations` what is gathered of the events that relate to it.
 pub fn append_client_event(
     out: &mut Vec<u8>,
     event: &StoredEvent,
@@ -62,6 +65,7 @@ pub fn append_client_event(
     now_ms: u64,
     format: ClientFormat,
     membership: Option<Membership>,
+    relations: Option<&RawValue>,
 ) {
     let transaction_id = event
         .transaction
@@ -77,6 +81,7 @@ pub fn append_client_event(
         replaces_state: replaced.map(|r| &*r.event_id),
         redacted_because: event.redacted_because.as_deref(),
         transaction_id,
+        relations,
     };
     match format {
         ClientFormat::Full => {
@@ -156,7 +161,7 @@ mod tests {
     }
 
     fn seen(event: &StoredEvent, by: &Session, format: ClientFormat) -> Value {
-        let json = client_event(event, by, 1500, format, Some(Membership::Join));
+        let json = client_event(event, by, 1500, format, Some(Membership::Join), None);
         serde_json::from_str(json.get()).expect("is JSON")
     }
 

@@ -1,5 +1,6 @@
 //! Events: as they are kept, and as clients read them.
 
+pub mod aggregation;
 pub mod client;
 pub mod prefix;
 pub mod stored;

@@ -58,8 +58,14 @@ fn shown(kind: &str, content: &CanonicalJsonObject) {
     });
     let viewer = Session { user: sender.to_owned(), device: "D".into() };
     for format in [ClientFormat::Full, ClientFormat::InRoom] {
-        let json =
-            client_event(&event, &viewer, 2, format, event.membership().map(|(_, membership)| membership));
+        let json = client_event(
+            &event,
+            &viewer,
+            2,
+            format,
+            event.membership().map(|(_, membership)| membership),
+            None,
+        );
         let json: Value = serde_json::from_str(json.get()).expect("is JSON");
         assert_eq!(json["content"], serde_json::to_value(content).expect("is JSON"));
         assert_eq!(json["type"], kind);

@@ -7,6 +7,7 @@
 //! Nothing here knows SQL or HTTP. Client-server API, "Rooms", "Events"; server-server API, "PDUs".
 
 mod access;
+mod aggregate;
 mod append;
 mod bounds;
 mod content;
@@ -39,6 +40,7 @@ mod write;
 pub(in crate::server) use self::content::parse as parse_content;
 pub use self::{
     access::Access,
+    aggregate::Audience,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},
     directory::{DirectoryPage, MAX_LISTED},
     may_begin::MayBegin,

@@ -22,19 +22,22 @@ use super::{
 use crate::server::private_file;
 
 /// Schema steps; step `i` brings version `i` to `i + 1`. Released steps never change.
-const MIGRATIONS: &[&[&str]] = &[&[
-    include_str!("schema/log.sql"),
-    include_str!("schema/accounts.sql"),
-    include_str!("schema/account_data.sql"),
-    include_str!("schema/device_keys.sql"),
-    include_str!("schema/presence.sql"),
-    include_str!("schema/contacts.sql"),
-    include_str!("schema/list_outbox.sql"),
-    include_str!("schema/receipts.sql"),
-    include_str!("schema/rooms.sql"),
-    include_str!("schema/to_device.sql"),
-    include_str!("schema/federation.sql"),
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("schema/log.sql"),
+        include_str!("schema/accounts.sql"),
+        include_str!("schema/account_data.sql"),
+        include_str!("schema/device_keys.sql"),
+        include_str!("schema/presence.sql"),
+        include_str!("schema/contacts.sql"),
+        include_str!("schema/list_outbox.sql"),
+        include_str!("schema/receipts.sql"),
+        include_str!("schema/rooms.sql"),
+        include_str!("schema/to_device.sql"),
+        include_str!("schema/federation.sql"),
+    ],
+    &[include_str!("schema/relations.sql")],
+];
 
 /// The schema version that this binary writes.
 const KNOWN: u32 = MIGRATIONS.len() as u32;

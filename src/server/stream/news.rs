@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::token::Token;
 use crate::server::{
     change::position::{LogPosition, TimelinePosition},
-    event::stored::StoredEvent,
+    event::{aggregation::Aggregations, stored::StoredEvent},
     presence::PresenceEvent,
     store::{AccountData, KeyCounts, Receipt},
 };
@@ -96,6 +96,8 @@ pub struct Summary {
 pub struct Timeline {
     /// Oldest first.
     pub events: Vec<Arc<StoredEvent>>,
+    /// What is gathered of the events that relate to those that the reader did not see coming.
+    pub aggregations: Aggregations,
     /// There are more before them that the reader has not seen.
     pub limited: bool,
     /// From here backwards the reader has nothing: what came before the first event.

@@ -22,8 +22,12 @@ use super::{
     window::{self, Window, Windows},
 };
 use crate::server::{
-    change::position::LogPosition,
-    event::stored::{Membership, StoredEvent},
+    change::position::{LogPosition, TimelinePosition},
+    event::{
+        aggregation::Aggregations,
+        stored::{Membership, StoredEvent},
+    },
+    rooms::Audience,
     sight::rooms::Encounters,
 };
 
@@ -204,12 +208,13 @@ impl Reader<'_> {
         } else {
             None
         };
+        let aggregations = self.aggregations(&room, &timeline, is_new, TimelinePosition::END).await?;
         let changed = own_data.of_rooms.remove(&room);
         let displayname = |user: &_| self.sources.displayname(user);
         Ok(JoinedRoom {
             summary,
             state,
-            timeline: timeline.into_news(look.log.upto),
+            timeline: timeline.into_news(look.log.upto, aggregations),
             typing: ephemeral::who_types(look, &parts.typing, &room, is_new),
             receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
             own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,
@@ -251,7 +256,26 @@ impl Reader<'_> {
             let look = &Look { log, ..look.clone() };
             state::make_members_lazy(look, lazy, &room, &timeline, (!was_there, since), &mut state).await?;
         }
-        Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto) })
+        let until = TimelinePosition::live(passage.position);
+        let aggregations = self.aggregations(&room, &timeline, !was_there, until).await?;
+        Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto, aggregations) })
+    }
+
+    /// What is gathered of what relates to the events of a timeline, for a reader who did not see all of it coming: to
+    /// whom the room `is_new`, or the timeline has a gap. Who was told of every event gathers it themselves.
+    async fn aggregations(
+        &self,
+        room: &RoomId,
+        timeline: &timeline::Timeline,
+        is_new: bool,
+        until: TimelinePosition,
+    ) -> Result<Aggregations, Refusal> {
+        let look = &self.look;
+        if !is_new && !timeline.limited && !look.full_state {
+            return Ok(Aggregations::new());
+        }
+        let audience = Audience { reader: &look.session.user, ignored: &look.ignored, until };
+        self.sources.aggregations(audience, room, &timeline.events).await
     }
 
     /// Leaves of a timeline what follows the last event that the reader may not see: it has no holes, and what

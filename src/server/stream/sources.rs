@@ -12,7 +12,7 @@ use crate::{
     },
     server::{
         change::position::LivePosition,
-        event::stored::StoredEvent,
+        event::{aggregation::Aggregations, stored::StoredEvent},
         presence::{Connected, PresenceEvent},
         rooms,
         session::Session,
@@ -89,6 +89,16 @@ impl Sources {
         self.0.presence.displayname(user)
     }
 
+    /// What is gathered of the events that relate to `events` of one room.
+    pub(super) async fn aggregations(
+        &self,
+        audience: rooms::Audience<'_>,
+        room: &RoomId,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<Aggregations, Refusal> {
+        self.0.rooms.aggregations(audience, room, events).await.map_err(refusal)
+    }
+
     /// Those of `events` of one room that `user` may see.
     pub(super) async fn visible_events(
         &self,
@@ -96,9 +106,14 @@ impl Sources {
         room: &RoomId,
         events: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-        self.0.rooms.visible_events(user, room, events).await.map_err(|refusal| match refusal {
-            rooms::Refusal::Store(e) => Refusal::Store(e),
-            other => Refusal::Internal(format!("{other:?}")),
-        })
+        self.0.rooms.visible_events(user, room, events).await.map_err(refusal)
+    }
+}
+
+/// Of rooms that are read.
+fn refusal(refusal: rooms::Refusal) -> Refusal {
+    match refusal {
+        rooms::Refusal::Store(e) => Refusal::Store(e),
+        other => Refusal::Internal(format!("{other:?}")),
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::server::{
     change::position::{LogPosition, TimelinePosition},
-    event::stored::StoredEvent,
+    event::{aggregation::Aggregations, stored::StoredEvent},
     store::{Order, Store, StoreError},
 };
 
@@ -97,11 +97,11 @@ impl Timeline {
         }
     }
 
-    /// As the reader is told it; it ends at `upto`.
-    pub(super) fn into_news(self, upto: LogPosition) -> news::Timeline {
+    /// As the reader is told it, with what is gathered of what relates to its events; it ends at `upto`.
+    pub(super) fn into_news(self, upto: LogPosition, aggregations: Aggregations) -> news::Timeline {
         let end = TimelinePosition::live(upto);
         let prev = self.events.first().map_or(end, |e| e.timeline.before());
-        news::Timeline { events: self.events, limited: self.limited, prev }
+        news::Timeline { events: self.events, aggregations, limited: self.limited, prev }
     }
 }
 

@@ -71,6 +71,7 @@ mod tests {
         server::{
             change::position::{LivePosition, LogPosition, TimelinePosition},
             event::{
+                aggregation::Aggregations,
                 client::ClientFormat,
                 stored::{Columns, Replaced, StoredEvent},
             },
@@ -151,6 +152,7 @@ mod tests {
             state: Vec::new(),
             timeline: Timeline {
                 events: Vec::new(),
+                aggregations: Aggregations::new(),
                 limited: false,
                 prev: TimelinePosition::live(LogPosition::new(8)),
             },
@@ -210,6 +212,7 @@ mod tests {
             state: vec![event("m.room.name", Some(""), r#"{"name":"N"}"#)],
             timeline: Timeline {
                 events: vec![event("m.room.message", None, r#"{"body":"hi"}"#)],
+                aggregations: Aggregations::new(),
                 limited: true,
                 prev: TimelinePosition::live(LogPosition::new(8)),
             },
@@ -265,6 +268,7 @@ mod tests {
             state: Vec::new(),
             timeline: Timeline {
                 events: Vec::new(),
+                aggregations: Aggregations::new(),
                 limited: false,
                 prev: TimelinePosition::live(LogPosition::new(11)),
             },

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use super::{form::Form, own_data::append_account_data};
 use crate::server::{
     event::{
@@ -87,7 +89,13 @@ fn write_state(out: &mut Writer, state: &[Arc<StoredEvent>], form: Form<'_>) {
 
 fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
     let part = out.open("timeline");
-    write_events(out, &timeline.events, form);
+    let array = out.open_array("events");
+    for event in &timeline.events {
+        let gathered = timeline.aggregations.get(&event.event_id);
+        let relations = gathered.map(|of_event| of_event.json(form.viewer, form.now.as_millis()));
+        out.element_with(|out| write_event(out, event, form, relations.as_deref()));
+    }
+    out.end_even_if_empty(array);
     out.boolean("limited", timeline.limited);
     out.plain("prev_batch", &PageToken(timeline.prev));
     out.end_even_if_empty(part);
@@ -96,11 +104,13 @@ fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
 fn write_events(out: &mut Writer, events: &[Arc<StoredEvent>], form: Form<'_>) {
     let array = out.open_array("events");
     for event in events {
-        out.element_with(|out| {
-            append_client_event(out, event, form.viewer, form.now.as_millis(), form.events, None);
-        });
+        out.element_with(|out| write_event(out, event, form, None));
     }
     out.end_even_if_empty(array);
+}
+
+fn write_event(out: &mut Vec<u8>, event: &StoredEvent, form: Form<'_>, relations: Option<&RawValue>) {
+    append_client_event(out, event, form.viewer, form.now.as_millis(), form.events, None, relations);
 }
 
 fn write_ephemeral(out: &mut Writer, room: &JoinedRoom) {

@@ -23,7 +23,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::form::{client_json, page_token, place};
+use super::form::{client_json, page_token, place, with_relations};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -93,7 +93,7 @@ async fn messages(
         app.rooms.senders_of(room, &page.events).await?
     };
     let answer = MessagesAnswer {
-        chunk: encode(&app, &session, &page.events),
+        chunk: with_relations(&app, &session, room, &page.events).await?,
         start: page_token(page.start),
         end: page.end.map(page_token),
         state: encode(&app, &session, &state),
@@ -109,7 +109,8 @@ async fn event(
 ) -> ApiResult<Json<Box<RawValue>>> {
     let event = app.rooms.event(&session.user, &request.room_id, &request.event_id).await?;
     check_heard(&app, &session, &event)?;
-    Ok(Json(client_json(&app, &session, &event)))
+    let event = with_relations(&app, &session, &request.room_id, &[event]).await?.pop();
+    event.map(Json).ok_or_else(|| ApiError::internal("an event was lost on its way"))
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
@@ -141,12 +142,19 @@ async fn context(
     }
     let last = found.after.events.last().map_or(found.event.timeline, |event| event.timeline);
     let first = found.before.events.last().map_or(found.event.timeline, |event| event.timeline);
+    // All in one go: what is gathered is asked for once.
+    let before = found.before.events.len();
+    let all: Vec<_> =
+        found.before.events.into_iter().chain([found.event]).chain(found.after.events).collect();
+    let mut events_before = with_relations(&app, &session, room, &all).await?;
+    let mut events_after = events_before.split_off(before);
+    let event = events_after.remove(0);
     let answer = Answer {
         start: page_token(first.before()),
         end: page_token(last),
-        events_before: encode(&app, &session, &found.before.events),
-        event: client_json(&app, &session, &found.event),
-        events_after: encode(&app, &session, &found.after.events),
+        events_before,
+        event,
+        events_after,
         state: encode(&app, &session, &found.state),
     };
     Ok(Json(answer).into_response())
@@ -208,7 +216,7 @@ async fn relations(
     let ignored = app.contacts.ignored_by(&session.user);
     page.events.retain(|event| is_heard(&ignored, event));
     let answer = Answer {
-        chunk: encode(&app, &session, &page.events),
+        chunk: with_relations(&app, &session, &path.room_id, &page.events).await?,
         next_batch: page.end.map(page_token),
         prev_batch: query.from,
     };
