@@ -6,7 +6,7 @@ use std::time::Duration;
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
-use super::json::{error, integer, object_text, parse, range_error, read_object, to_js, type_error};
+use super::json::{error, give, integer, object_text, parse, range_error, read, to_js, type_error};
 use super::options;
 use super::shell::{EVENTS, Shell};
 use crate::core::action::ids::ActionId;
@@ -33,14 +33,15 @@ impl JsClient {
     /// A client that is not started.
     #[wasm_bindgen(constructor)]
     pub fn new(session: &JsValue, options: &JsValue) -> Result<JsClient, JsValue> {
-        let session = read_object(&object_text(session, "session")?, "session", Session::read)?;
+        let session: Session = read(session, "session")?;
+        let session = session.without_slash();
         Ok(Self { shell: Shell::new(session, options::check(options)?) })
     }
 
     /// The session it was made for.
     #[wasm_bindgen(getter)]
     pub fn session(&self) -> JsValue {
-        to_js(&self.shell.session)
+        give(&self.shell.session)
     }
 
     /// The connection's state.
@@ -58,7 +59,7 @@ impl JsClient {
     /// What the own user chose and is called.
     #[wasm_bindgen(getter)]
     pub fn me(&self) -> JsValue {
-        self.shell.read(|role| to_js(role.me()))
+        self.shell.read(|role| give(role.me()))
     }
 
     /// Adds a listener; the function it returns takes it away.

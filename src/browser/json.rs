@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Function, JSON, RangeError, Reflect, TypeError};
+use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 
 use crate::core::client::output::Failure;
-use crate::core::client::session::Missing;
-use crate::core::wire::read::Object;
 use crate::core::wire::write::ToJson;
 
 /// The largest integer that JavaScript counts exactly.
@@ -21,6 +20,11 @@ thread_local! {
 #[wasm_bindgen(js_name = setErrorClass, skip_typescript)]
 pub fn set_error_class(class: Function) {
     ERROR_CLASS.with(|slot| *slot.borrow_mut() = Some(class));
+}
+
+/// A JavaScript object from a small value.
+pub fn give(value: &impl Serialize) -> JsValue {
+    serde_wasm_bindgen::to_value(value).expect("every value of ours has a form in JavaScript")
 }
 
 /// A JavaScript value from anything that has a JSON form.
@@ -47,14 +51,12 @@ pub fn object_text(value: &JsValue, what: &str) -> Result<String, JsValue> {
     stringify(value, what)
 }
 
-/// Reads an object's text with `read`, which names the field that is wrong.
-pub fn read_object<T>(
-    text: &str,
-    what: &str,
-    read: impl FnOnce(&Object<'_>) -> Result<T, Missing>,
-) -> Result<T, JsValue> {
-    let object = Object::parse_or_empty(text);
-    read(&object).map_err(|Missing(field)| type_error(&[what, ".", field, " must be a string"].concat()))
+/// A small value that an application passes; `what` names it in the error.
+pub fn read<T: DeserializeOwned>(value: &JsValue, what: &str) -> Result<T, JsValue> {
+    serde_wasm_bindgen::from_value(value.clone()).map_err(|wrong| {
+        let words = js_sys::Error::from(JsValue::from(wrong)).message();
+        type_error(&[what, ": ", &String::from(words)].concat())
+    })
 }
 
 /// An integer from a JavaScript number. NaN, fractions, negative numbers and those that JavaScript does

@@ -4,7 +4,7 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
 use super::fetch::{Answer, Exchange, fetch};
-use super::json::{error, object_text, read_object, to_js};
+use super::json::{error, give, read};
 use crate::core::client::output::Failure;
 use crate::core::client::session::{
     LOGIN_PATH, Login, REGISTER_PATH, Registration, dummy_session, session_of,
@@ -13,8 +13,7 @@ use crate::core::client::session::{
 /// Creates an account and logs in to it.
 #[wasm_bindgen(skip_typescript)]
 pub fn register(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
-    let text = object_text(account, "account")?;
-    let registration = read_object(&text, "account", Registration::read)?;
+    let registration: Registration = read(account, "account")?;
     let base_url = base_url.trim_end_matches('/').to_owned();
     Ok(Promise::new(&mut |resolve, reject| {
         let (promise, body) = (Promised { resolve, reject }, registration.body(None));
@@ -38,8 +37,7 @@ pub fn register(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
 /// Logs in with a password.
 #[wasm_bindgen(skip_typescript)]
 pub fn login(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
-    let text = object_text(account, "account")?;
-    let login = read_object(&text, "account", Login::read)?;
+    let login: Login = read(account, "account")?;
     let base = base_url.trim_end_matches('/').to_owned();
     Ok(Promise::new(&mut |resolve, reject| {
         let (promise, base_url) = (Promised { resolve, reject }, base.clone());
@@ -67,7 +65,7 @@ impl Promised {
     fn finish(self, base_url: &str, answer: &Answer) {
         self.end(if (200..300).contains(&answer.status) {
             session_of(base_url, answer.text())
-                .map(|session| to_js(&session))
+                .map(|session| give(&session))
                 .ok_or_else(Failure::not_understood)
         } else {
             Err(Failure::of_answer(answer.status, answer.retry_after_ms, answer.text()))

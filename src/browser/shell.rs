@@ -10,7 +10,7 @@ use web_sys::AbortController;
 use super::activity::{Seen, Watch};
 use super::clock::Clock;
 use super::fetch::{Answer, Exchange, fetch};
-use super::json::{error, parse};
+use super::json::{error, give, parse};
 use super::options::Checked;
 use super::storage::Store;
 use super::timer::Timer;
@@ -236,7 +236,7 @@ impl Shell {
             Change::Presence(changes) => {
                 self.call("presence", &|| (parse(&changes.to_json()), JsValue::UNDEFINED))
             }
-            Change::Me(me) => self.call("me", &|| (parse(&me.to_json()), JsValue::UNDEFINED)),
+            Change::Me(me) => self.call("me", &|| (give(me), JsValue::UNDEFINED)),
             Change::Rooms { changed, removed } => {
                 self.call("rooms", &|| (parse(&changed.to_json()), parse(&removed.to_json())));
             }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::core::presence::{Choice, State};
 use crate::core::time::{UnixMillis, coarse, millis};
 use crate::core::wire::presence::{PresenceContent, PresenceEvent};
@@ -39,19 +41,23 @@ pub struct Presence {
 }
 
 /// What the own user chose and is called.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Me {
     /// The user's choice; idleness does not change it.
     pub state: Choice,
     /// What becomes of it here: away while idle, and unknown while the stream is lost.
     pub shown: State,
     /// The user's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_msg: Option<String>,
     /// Idle at this device.
     pub idle: bool,
     /// The display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// The avatar.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<String>,
 }
 
@@ -283,19 +289,6 @@ impl ToJson for Presence {
             if let Some(since) = self.idle_since {
                 fields.integer("idleSince", since);
             }
-        });
-    }
-}
-
-impl ToJson for Me {
-    fn write(&self, writer: &mut Writer) {
-        writer.object(|fields| {
-            fields.text("state", self.state.as_str());
-            fields.text("shown", self.shown.as_str());
-            fields.optional("statusMsg", self.status_msg.as_deref());
-            fields.flag("idle", self.idle);
-            fields.optional("displayName", self.display_name.as_deref());
-            fields.optional("avatarUrl", self.avatar_url.as_deref());
         });
     }
 }

@@ -1,10 +1,13 @@
 //! Getting a session: the requests of registration and login, and what their answers mean.
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::wire::read::Object;
-use crate::core::wire::write::{self, ToJson, Writer};
+use crate::core::wire::write;
 
 /// A device of a user, logged in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Session {
     /// The homeserver, without a slash at the end.
     pub base_url: String,
@@ -17,7 +20,8 @@ pub struct Session {
 }
 
 /// What a registration asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Registration {
     /// The local part of the user ID.
     pub username: String,
@@ -28,7 +32,8 @@ pub struct Registration {
 }
 
 /// What a login asks for.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Login {
     /// The user ID or its local part.
     pub user: String,
@@ -46,35 +51,14 @@ pub const REGISTER_PATH: &str = "/_matrix/client/v3/register";
 pub const LOGIN_PATH: &str = "/_matrix/client/v3/login";
 
 impl Session {
-    /// A session as an application keeps it.
-    pub fn read(given: &Object<'_>) -> Result<Self, Missing> {
-        Ok(Self {
-            base_url: needed(given, "baseUrl")?.trim_end_matches('/').to_owned(),
-            user_id: needed(given, "userId")?,
-            device_id: needed(given, "deviceId")?,
-            access_token: needed(given, "accessToken")?,
-        })
+    /// The session, its homeserver without slashes at the end.
+    pub fn without_slash(mut self) -> Self {
+        self.base_url.truncate(self.base_url.trim_end_matches('/').len());
+        self
     }
-}
-
-/// A field that has to be a string, and is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing(pub &'static str);
-
-fn needed(given: &Object<'_>, field: &'static str) -> Result<String, Missing> {
-    given.string(field).ok_or(Missing(field))
 }
 
 impl Registration {
-    /// A registration as an application gives it.
-    pub fn read(given: &Object<'_>) -> Result<Self, Missing> {
-        Ok(Self {
-            username: needed(given, "username")?,
-            password: needed(given, "password")?,
-            device_name: given.string("deviceName"),
-        })
-    }
-
     /// The body; `session` continues what a 401 began (see [`dummy_session`]).
     pub fn body(&self, session: Option<&str>) -> String {
         write::object(|body| {
@@ -91,16 +75,6 @@ impl Registration {
 }
 
 impl Login {
-    /// A login as an application gives it.
-    pub fn read(given: &Object<'_>) -> Result<Self, Missing> {
-        Ok(Self {
-            user: needed(given, "user")?,
-            password: needed(given, "password")?,
-            device_name: given.string("deviceName"),
-            device_id: given.string("deviceId"),
-        })
-    }
-
     /// The body.
     pub fn body(&self) -> String {
         write::object(|body| {
@@ -114,17 +88,6 @@ impl Login {
             body.optional("initial_device_display_name", self.device_name.as_deref());
             body.optional("device_id", self.device_id.as_deref());
         })
-    }
-}
-
-impl ToJson for Session {
-    fn write(&self, writer: &mut Writer) {
-        writer.object(|fields| {
-            fields.text("baseUrl", &self.base_url);
-            fields.text("userId", &self.user_id);
-            fields.text("deviceId", &self.device_id);
-            fields.text("accessToken", &self.access_token);
-        });
     }
 }
 
@@ -166,15 +129,19 @@ mod tests {
     #[test]
     fn what_an_application_gives_is_read_back_or_refused_by_the_missing_field() {
         let given = r#"{"baseUrl":"http://x//","userId":"@a:x","deviceId":"D","accessToken":"t","more":1}"#;
-        let session = Session::read(&Object::parse(given).unwrap()).unwrap();
+        let session = serde_json::from_str::<Session>(given).unwrap().without_slash();
         assert_eq!(session.base_url, "http://x");
-        assert_eq!(Session::read(&Object::parse(&session.to_json()).unwrap()), Ok(session));
-        for (given, field) in [("{}", "baseUrl"), (r#"{"baseUrl":"b","userId":5}"#, "userId")] {
-            assert_eq!(Session::read(&Object::parse(given).unwrap()), Err(Missing(field)));
+        assert_eq!(
+            serde_json::from_str::<Session>(&serde_json::to_string(&session).unwrap()).unwrap(),
+            session
+        );
+        for (given, words) in [("{}", "baseUrl"), (r#"{"baseUrl":"b","userId":5}"#, "string")] {
+            let wrong = serde_json::from_str::<Session>(given).unwrap_err().to_string();
+            assert!(wrong.contains(words), "{wrong}");
         }
-        let without_password = Object::parse(r#"{"user":"a","username":"a"}"#).unwrap();
-        assert_eq!(Login::read(&without_password).err(), Some(Missing("password")));
-        assert_eq!(Registration::read(&without_password).err(), Some(Missing("password")));
+        let without_password = r#"{"user":"a","username":"a"}"#;
+        assert!(serde_json::from_str::<Login>(without_password).is_err());
+        assert!(serde_json::from_str::<Registration>(without_password).is_err());
     }
 
     #[test]

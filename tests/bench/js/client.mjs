@@ -130,6 +130,30 @@ await syncs("1000 m.presence + 1000 timeline events from bytes", () => ({
 }
 
 {
+  // Where serde-wasm-bindgen stands against JSON text: a session read, a small answer, and a thousand people.
+  const CALLS = 20_000;
+  const made = await client();
+  const session = { ...made.session };
+  report(`a session read and given back, of ${CALLS}`, Array.from({ length: 7 }, () => timed(() => {
+    for (let i = 0; i < CALLS; i++) made.session;
+  })), CALLS);
+  report(`what I chose, of ${CALLS}`, Array.from({ length: 7 }, () => timed(() => {
+    for (let i = 0; i < CALLS; i++) made.me;
+  })), CALLS);
+  const creations = [];
+  for (let run = 0; run < 7; run++) {
+    const begun = performance.now();
+    const all = [];
+    for (let i = 0; i < 500; i++) all.push(await Client.create(session, { idleTimeoutMs: 60_000, deviceType: "bot" }));
+    creations.push(performance.now() - begun);
+    for (const one of all) one.free();
+  }
+  report("a client made of a session and options, of 500", creations, 500);
+  report("1000 people's presence asked for", Array.from({ length: 20 }, () => timed(() => made.presences())));
+  made.free();
+}
+
+{
   const entry = new URL("../../../pkg/node.js", import.meta.url).href;
   const program = `const a=process.cpuUsage();const m=await import(${JSON.stringify(entry)});
     const c=await m.Client.create({baseUrl:"http://hs",userId:"@me:hs",deviceId:"D",accessToken:"t"});c.rooms();
