@@ -39,6 +39,9 @@ pub struct ListOutbox {
     waiting: Mutex<Waiting>,
 }
 
+/// How a message is given to the queue: in place of what waits for the same pair, or not.
+type Push = fn(&Queue, &ServerName, Edu) -> Result<(), Full>;
+
 /// What waits beside the store.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -76,7 +79,7 @@ impl ListOutbox {
     /// Denies a request that is not kept. This is not kept either: whoever asks for many users that do not
     /// exist leaves nothing on the disk.
     pub fn send_denial(&self, denial: &ListMessage) {
-        if self.lock().handle_denial(denial) && self.push(denial).is_err() {
+        if self.lock().handle_denial(denial) && self.push(denial, Queue::push).is_err() {
             self.lock().handle_delivered(denial);
         }
     }
@@ -106,7 +109,11 @@ impl ListOutbox {
     /// Has the contact's server told, unless the operator wants no presence shared with it; then the message waits
     /// in the store until a start at which it is wanted.
     fn send(&self, message: &ListMessage) {
-        if self.push(message) == Err(Full) {
+        self.take_up(message, Queue::push);
+    }
+
+    fn take_up(&self, message: &ListMessage, push: Push) {
+        if self.push(message, push) == Err(Full) {
             self.lock().overflowed.insert(message.contact.server_name().to_owned());
         }
     }
@@ -116,17 +123,18 @@ impl ListOutbox {
         self.queue.waiting(server) < MAX_WAITING / 2 && self.lock().overflowed.remove(server)
     }
 
-    /// Gives as many messages to the queue as it holds; those that it holds already are the same.
+    /// Gives as many messages to the queue as it holds. What it holds already is the same, or later: it may have been
+    /// said while the store was read.
     async fn refill(&self, server: &ServerName) -> Result<(), StoreError> {
         let messages = self.store.list_outbox(server, MAX_WAITING).await?;
         if messages.len() == MAX_WAITING {
             self.lock().overflowed.insert(server.to_owned());
         }
-        messages.iter().for_each(|message| self.send(message));
+        messages.iter().for_each(|message| self.take_up(message, Queue::push_again));
         Ok(())
     }
 
-    fn push(&self, message: &ListMessage) -> Result<(), Full> {
+    fn push(&self, message: &ListMessage, push: Push) -> Result<(), Full> {
         let server = message.contact.server_name();
         if !self.policy.shares_presence_with(server) {
             return Ok(());
@@ -139,7 +147,7 @@ impl ListOutbox {
             key: Key::List { observer, observed },
             seq: message.message.seq,
         };
-        self.queue.push(server, edu)
+        push(&self.queue, server, edu)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -225,6 +233,30 @@ mod tests {
         lists.handle_delivered(friend, &transaction.edus).await;
         let left = async |server| store.list_outbox(server, 10).await.expect("can be read").len();
         assert_eq!((left(friend).await, left(spam).await), (0, 1));
+        store.close().await;
+        std::fs::remove_dir_all(folder).expect("can be removed");
+    }
+
+    #[tokio::test]
+    async fn l2_what_the_store_had_does_not_take_the_place_of_what_was_said_since() {
+        let folder = std::env::temp_dir().join(format!("pilotlight-refill-{}", std::process::id()));
+        let store = Store::open(&folder, server_name!("here"), Access::Sole, Arc::default()).expect("opens");
+        let (store, queue) = (Arc::new(store), Arc::new(Queue::new(1, (Duration::ZERO, Duration::ZERO))));
+        let policy = Arc::new(Policy::new(&Federation::default()));
+        let lists = ListOutbox::new(Arc::clone(&store), Arc::clone(&queue), policy);
+        let of = |kind, seq| ListMessage {
+            owner: "@ann:here".try_into().expect("a user ID"),
+            contact: "@bob:friend".try_into().expect("a user ID"),
+            message: Message { kind, seq },
+        };
+        let outbox = vec![of(Kind::Invite, 3)];
+        store.put_contacts(ContactWrite { outbox, ..ContactWrite::default() }).await.expect("is written");
+        // As when the store is read just before this is written.
+        lists.handle_change(&Change::PresenceList { rows: Vec::new(), outbox: vec![of(Kind::Drop, 4)] });
+        lists.resume().await.expect("can be read");
+        let transaction = queue.next(Instant::from_millis(1)).expect("is due");
+        let said: Vec<_> = transaction.edus.iter().map(|edu| (edu.kind, edu.seq)).collect();
+        assert_eq!(said, [(list_edu::edu_type(Kind::Drop), 4)]);
         store.close().await;
         std::fs::remove_dir_all(folder).expect("can be removed");
     }

@@ -61,6 +61,13 @@ pub enum Key {
     },
 }
 
+/// Whether an EDU is later than what waits under its key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rank {
+    Latest,
+    Earlier,
+}
+
 /// There is no room for more.
 #[derive(Clone, Copy, Debug, Eq, thiserror::Error, PartialEq)]
 #[error("too much waits to be sent to other servers")]
@@ -149,13 +156,28 @@ impl Queue {
     /// # Errors
     /// [`Full`] when [`MAX_WAITING`] EDUs wait, or for too many destinations; `edu` is dropped.
     pub fn push(&self, destination: &ServerName, edu: Edu) -> Result<(), Full> {
+        self.put(destination, edu, Rank::Latest)
+    }
+
+    /// Queues `edu` like [`Self::push`], unless something waits under the same key: that is later.
+    ///
+    /// # Errors
+    /// [`Full`] like [`Self::push`].
+    pub fn push_again(&self, destination: &ServerName, edu: Edu) -> Result<(), Full> {
+        self.put(destination, edu, Rank::Earlier)
+    }
+
+    fn put(&self, destination: &ServerName, edu: Edu, rank: Rank) -> Result<(), Full> {
         let mut inner = self.lock();
         let urgent = edu.key == Key::Presence;
         let entry = inner.destination(destination)?;
-        if entry.waiting.len() >= MAX_WAITING && !entry.waiting.contains_key(&edu.key) {
+        let waits = entry.waiting.contains_key(&edu.key);
+        if entry.waiting.len() >= MAX_WAITING && !waits {
             return Err(Full);
         }
-        entry.waiting.insert(edu.key.clone(), edu);
+        if !waits || rank == Rank::Latest {
+            entry.waiting.insert(edu.key.clone(), edu);
+        }
         inner.arm(destination, urgent);
         self.changed.notify_one();
         Ok(())
