@@ -34,9 +34,6 @@ const MAX_EDUS: usize = 100;
 /// The longest ID of a transaction or an event, in bytes.
 const MAX_ID: usize = 255;
 
-/// Answers that are remembered of one server, which sends one transaction after the other.
-const REMEMBERED: usize = 8;
-
 /// The longest answer that is remembered whole, in bytes. A longer one says no more than that each event is
 /// refused, and is made again.
 const LONGEST_REMEMBERED: usize = 2_048;
@@ -76,20 +73,16 @@ pub(super) async fn put(
     }
     let turn = federation.answered.of(&signed.origin);
     let mut answered = turn.lock().await;
-    let known = answered.iter().find(|(id, _)| *id == transaction_id);
     let answer = || -> Arc<str> { json!({ "pdus": refused(&transaction.pdus) }).to_string().into() };
-    let answer = match known {
-        Some((_, remembered)) => remembered.clone().unwrap_or_else(answer),
+    let answer = match answered.find(&transaction_id) {
+        Some(remembered) => remembered.unwrap_or_else(answer),
         None => {
             let edus = transaction.edus.len();
             handle_edus(&app, federation, &signed.origin, &transaction.edus).await?;
             app.metrics.received.count(edus, signed.body.len());
             let answer = answer();
-            if answered.len() == REMEMBERED {
-                answered.pop_front();
-            }
             let remembered = (answer.len() <= LONGEST_REMEMBERED).then(|| Arc::clone(&answer));
-            answered.push_back((transaction_id, remembered));
+            answered.remember(transaction_id, remembered);
             answer
         }
     };
