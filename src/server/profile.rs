@@ -1,5 +1,7 @@
 //! What a user is called and looks like, and how long that may be.
 
+use crate::core::federation::ProfileMark;
+
 /// The longest display name of a user or device, in bytes.
 pub const MAX_DISPLAYNAME: usize = 256;
 
@@ -13,6 +15,13 @@ pub struct Profile {
     pub displayname: Option<String>,
     /// The avatar, an `mxc:` URL.
     pub avatar_url: Option<String>,
+}
+
+impl Profile {
+    /// What other servers are told of it: enough to see that it is another one (P10).
+    pub fn mark(&self) -> ProfileMark {
+        ProfileMark::of(self.displayname.as_deref(), self.avatar_url.as_deref())
+    }
 }
 
 /// A part of a profile.

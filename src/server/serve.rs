@@ -153,6 +153,7 @@ impl Tasks {
         ];
         if let Some(federation) = app.federation.clone() {
             tasks.push(tokio::spawn(async move { federation.run().await }));
+            tasks.push(tokio::spawn(Arc::clone(app).look_again()));
         }
         Self(tasks)
     }

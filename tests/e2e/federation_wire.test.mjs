@@ -111,6 +111,20 @@ test("servers that talk about other things send no short reminders, and the long
   }
 });
 
+test("a name comes with the presence, in one event, and so does a change of it", async () => {
+  const cid = crowd[2];
+  const name = (displayname) => cid.ok("PUT", path("/_matrix/client/v3/profile/{}/displayname", cid.userId), { displayname });
+  const told = () => watcher.told.get(cid.userId);
+  await name("Cid");
+  await until("his name is told", () => told()?.displayname === "Cid");
+  assert.deepEqual([told()["org.pilotlight.presence"].state, told().status_msg], ["busy", "four"], "with what he shows");
+  await Promise.all([name("Sid"), cid.setPresence("busy", "renamed")]);
+  await until("both are told", () => told().status_msg === "renamed" && told().displayname === "Sid");
+  await cid.setPresence("busy", "four");
+  await until("the last word is told", () => told().status_msg === "four");
+  assert.equal(told().displayname, "Sid", "the name goes along with every change");
+});
+
 test("a cut makes the users beyond it unknown, and its end makes them right again", async () => {
   here.relay.setCut(true);
   there.relay.setCut(true);
@@ -134,4 +148,23 @@ test("who has nobody watching any more costs nothing", async () => {
   await crowd[0].setPresence("free_for_chat", "anybody?");
   await pause(2 * WINDOW_MS);
   assert.deepEqual(count().toThere, []);
+});
+
+test("who only asks for the list is told how all are, by one message and one answer, and costs nothing after it", async () => {
+  const list = path("/_matrix/client/v3/presence/list/{}", watcher.userId);
+  const count = counting();
+  const read = async () => {
+    const entries = await watcher.ok("GET", list);
+    return Object.fromEntries(entries.map(({ sender, content }) => [sender, [content["org.pilotlight.presence"].state, content.displayname]]));
+  };
+  const expected = Object.fromEntries(crowd.map(({ userId }, at) => [userId, [at === 0 ? "free_for_chat" : "busy", at === 2 ? "Sid" : undefined]]));
+  assert.deepEqual(await read(), expected, "in the first answer");
+  await pause(2 * WINDOW_MS);
+  const { toHere, toThere } = count();
+  assert.deepEqual([toHere.map(({ once }) => once), toThere.map(({ told }) => told)], [[crowd.length], [crowd.length]]);
+  await pause(SHORT_MS);
+  const later = counting();
+  await pause(2 * SHORT_MS);
+  assert.deepEqual(later(), { toHere: [], toThere: [] }, "no promise, no reminders");
+  assert.deepEqual(await read(), expected, "and however much later it is read");
 });

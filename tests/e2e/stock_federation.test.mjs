@@ -92,6 +92,7 @@ test("we take Synapse's transactions: our user sees its user", async () => {
   await sayAsStock("m.presence_accept", alice, bob);
   await bob.setPresence("online", "from Synapse");
   await alice.sees(bob, "online", "from Synapse");
+  await until("his name comes along", () => alice.told.get(bob.userId)?.displayname === "Bob there");
   bob.streamState = "unavailable";
   await bob.setPresence("unavailable", "away from Synapse");
   await alice.sees(bob, "unavailable", "away from Synapse");

@@ -125,6 +125,10 @@ impl Life {
             return Err(format!("{open} polls wait, not {polls}"));
         }
         if let Some(federation) = &self.app.federation {
+            let profiles = federation.presence.profiles_on_the_way();
+            if profiles > 0 {
+                return Err(format!("{profiles} profiles are asked for"));
+            }
             for (name, peer) in federation.queue.peers() {
                 if peer.in_flight || peer.waiting > 0 && peer.next_attempt.is_none() {
                     return Err(format!("something is on the way to {name}"));

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use ruma::UserId;
 use serde_json::{Value, json};
 
 use super::{
     contacts::{add, answer, requests, standing},
     presence::{TICK, device},
-    support::Client,
+    support::{Client, TestServer},
     watching::{
         GRACE, PROMISE, Pair, SHORT_WATCHDOG, WINDOW, Watcher, drop_from_list, now, observe, sent, sync,
     },
@@ -15,6 +16,14 @@ use super::{
 
 /// Time enough for who comes to ask and be answered: a poll waits a moment for what else a login brings.
 const LOGIN: Duration = Duration::from_secs(1);
+
+/// What the server of `client` holds of `of`, without asking for it.
+fn held(server: &TestServer, client: &Client, of: &Client) -> Value {
+    let [client, of] = [client, of].map(|client| UserId::parse(&client.user).expect("a user ID"));
+    let content = server.app().presence_content(&client, &of);
+    let content: Value = serde_json::from_slice(&content).expect("JSON");
+    content["org.pilotlight.presence"]["state"].clone()
+}
 
 /// What `client` sees of `of` when it asks; no stream is opened for it.
 fn seen(client: &Client, of: &Client) -> Value {
@@ -36,7 +45,7 @@ fn f1_f2_presence_travels_in_both_directions() {
     add(&bob, &alice);
     pair.time.settle();
     assert_eq!(standing(&bob, &alice), "accepted");
-    assert_eq!(seen(&alice, &bob), "unknown");
+    assert_eq!(seen(&alice, &bob), "offline", "he is asked for, and was never there");
     let (alice, bob) = (Watcher::new(&alice), Watcher::new(&bob));
     pair.time.pass(LOGIN);
     alice.sees(&bob.client.user, "online");
@@ -216,9 +225,9 @@ fn l8_who_has_no_client_open_asks_for_nobody_and_stops_to_know_them() {
     // The request itself opens no stream: nothing is asked for its sake.
     // The grace, and the window at the end of which Bob's server is told.
     pair.time.pass(GRACE + WINDOW - TICK);
-    assert_eq!(seen(&alice, &bob.client), "online");
+    assert_eq!(held(&pair.a, &alice, &bob.client), "online");
     pair.time.pass(TICK);
-    assert_eq!(seen(&alice, &bob.client), "unknown");
+    assert_eq!(held(&pair.a, &alice, &bob.client), "unknown");
     pair.quiet();
     let before = sent(&pair.b, &pair.a_name).sent;
     bob.say("does anybody care?");

@@ -12,6 +12,7 @@ mod driven;
 mod federation_cost;
 mod federation_lists;
 mod federation_presence;
+mod federation_reading;
 mod federation_send;
 mod federation_transport;
 mod ghosts;

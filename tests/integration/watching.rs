@@ -16,7 +16,7 @@ use pilotlight::{
     server::{Config, federation::queue::Peer},
 };
 use ruma::{OwnedServerName, OwnedUserId, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     authority::Authority,
@@ -77,7 +77,7 @@ impl Pair {
 /// When time has passed, everything that it was told by then is noted.
 pub struct Watcher {
     pub client: Client,
-    seen: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    seen: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
     stop: Arc<AtomicBool>,
     connection: TcpStream,
     thread: Option<JoinHandle<()>>,
@@ -85,7 +85,7 @@ pub struct Watcher {
 
 impl Watcher {
     pub fn new(client: &Client) -> Self {
-        let seen: Arc<Mutex<BTreeMap<String, Vec<String>>>> = Arc::default();
+        let seen: Arc<Mutex<BTreeMap<String, Vec<Value>>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (connection, held) = (connect(client), client.polls.hold());
         let thread = {
@@ -96,10 +96,8 @@ impl Watcher {
                 while let Some(answer) = ask(&mut connection, &client, &since) {
                     for event in answer["presence"]["events"].as_array().into_iter().flatten() {
                         let user = event["sender"].as_str().expect("a sender").to_owned();
-                        let state = event["content"]["org.pilotlight.presence"]["state"].as_str();
-                        let text = event["content"]["status_msg"].as_str().map(|m| format!(" ({m})"));
-                        let shown = format!("{}{}", state.expect("a state"), text.unwrap_or_default());
-                        seen.lock().expect("no panic").entry(user).or_default().push(shown);
+                        let content = event["content"].clone();
+                        seen.lock().expect("no panic").entry(user).or_default().push(content);
                     }
                     since = answer["next_batch"].as_str().expect("a token").to_owned();
                 }
@@ -110,8 +108,18 @@ impl Watcher {
         Self { client: client.clone(), seen, stop, connection, thread: Some(thread) }
     }
 
-    /// Everything that was shown of `user`, in order.
+    /// Everything that was shown of `user`, in order: the state, and the message if there is one.
     pub fn history(&self, user: &str) -> Vec<String> {
+        let shown = |content: Value| {
+            let state = content["org.pilotlight.presence"]["state"].as_str();
+            let text = content["status_msg"].as_str().map(|m| format!(" ({m})"));
+            format!("{}{}", state.expect("a state"), text.unwrap_or_default())
+        };
+        self.contents(user).into_iter().map(shown).collect()
+    }
+
+    /// The contents of all events about `user`, in order.
+    pub fn contents(&self, user: &str) -> Vec<Value> {
         self.seen.lock().expect("no panic").get(user).cloned().unwrap_or_default()
     }
 

@@ -37,7 +37,8 @@ pub struct Config {
     pub send_timeout: Duration,
     /// The first and the longest pause after a failure; it doubles in between. Default 5 s and 1 h.
     pub backoff: (Duration, Duration),
-    /// The most users one of our messages names; more go into the next. Default 500.
+    /// The most users one of our messages names; more go into the next. Default 512: whoever has 500 contacts
+    /// on a server logs in with one message.
     pub max_users_per_edu: usize,
     /// The most bytes of content one of our messages is allowed to have, about. Default 48 KiB.
     pub max_edu_bytes: usize,
@@ -65,7 +66,7 @@ impl Default for Config {
             poll_patience: MINUTE,
             send_timeout: Duration::from_secs(120),
             backoff: (Duration::from_secs(5), HOUR),
-            max_users_per_edu: 500,
+            max_users_per_edu: 512,
             max_edu_bytes: 48 * 1024,
             max_blind_polls: 1_000,
             max_strangers: 1_000,

@@ -5,11 +5,17 @@ use std::time::Duration;
 use super::digest::{Digest, Fingerprint};
 use super::status::{Shown, User};
 
+/// The version of the form that this server reads: 2 has `once`, `told` and `profiles`, and profiles in
+/// digests. Who says none reads 1.
+pub const VERSION: u32 = 2;
+
 /// The content of an `m.presence` EDU; [`super::encode`] and [`super::decode`] are its JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edu {
     /// Who says this, and how manieth message to this peer it is; `None` from a stock server.
     pub link: Option<Link>,
+    /// Up to which version the sender reads this form, where it says so; see [`VERSION`].
+    pub version: Option<u32>,
     /// The sender does not know what the receiver understands, and wants to be told.
     pub hello: bool,
     /// Statuses, each an implicit promise to push the user's changes from here on.
@@ -20,6 +26,10 @@ pub struct Edu {
     pub poll: Vec<Asked>,
     /// Whether `poll` begins a list of all users that are wanted, in place of what was polled before.
     pub poll_all: bool,
+    /// Users whose statuses are wanted once, now; no promise is asked for.
+    pub once: Vec<Asked>,
+    /// Statuses that were asked for once: how it is now, and no promise.
+    pub told: Vec<Push>,
     /// Users whose statuses are wanted no longer.
     pub unpoll: Vec<Asked>,
     /// Whether this is a reminder, and what it lets the receiver compare (F5).
@@ -29,7 +39,12 @@ pub struct Edu {
 impl Edu {
     /// How many users are named.
     pub const fn users(&self) -> usize {
-        self.push.len() + self.withdrawn.len() + self.poll.len() + self.unpoll.len()
+        self.push.len()
+            + self.withdrawn.len()
+            + self.poll.len()
+            + self.once.len()
+            + self.told.len()
+            + self.unpoll.len()
     }
 }
 
@@ -49,8 +64,10 @@ pub struct Link {
 pub struct Push {
     /// The user, of the sender's server.
     pub user: User,
-    /// What they show.
+    /// What they show; with the mark of their profile where the message tells it.
     pub shown: Shown,
+    /// Whether it does: else the profile is as it was.
+    pub tells_profile: bool,
     /// The time since their last pro-active event: relative, so that clocks need not agree.
     pub last_active_ago: Option<Duration>,
     /// The time since an offline user was last seen, or since nobody has been at any device of another one.
@@ -84,6 +101,6 @@ pub struct Reminder {
 impl Push {
     /// Says of `user` no more than that they are not to be seen.
     pub(super) fn offline(user: User) -> Self {
-        Self { user, shown: Shown::default(), last_active_ago: None, away_ago: None }
+        Self { user, shown: Shown::default(), tells_profile: false, last_active_ago: None, away_ago: None }
     }
 }

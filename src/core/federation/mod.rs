@@ -11,8 +11,10 @@
 mod backoff;
 mod config;
 mod digest;
+mod digests;
 mod edu;
 mod engine;
+mod enquiry;
 mod names;
 mod peer;
 mod remote;
@@ -24,12 +26,12 @@ mod wire;
 pub use backoff::Backoff;
 pub use config::Config;
 pub use digest::{Digest, Fingerprint};
-pub use edu::{Asked, Edu, Link, Push, Reminder};
+pub use edu::{Asked, Edu, Link, Push, Reminder, VERSION};
 pub use engine::{Delivery, Engine, Outcome, Output, PeerView, Permission, Refused};
 pub use names::{BadUserId, Names};
 pub use peer::Speech;
 pub use role::{Event, Federation, Rejected};
-pub use status::{Availability, Server, Shown, Status, User};
+pub use status::{Availability, ProfileMark, Server, Shown, Status, User};
 pub use watchdog::Watchdog;
 pub use wire::{BadEdu, NameLengths, decode, decode_brief, encode, encode_brief, encoded_len};
 

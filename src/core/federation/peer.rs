@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::config::Config;
 use super::digest::{Digest, Fingerprint};
+use super::digests::Digests;
+use super::enquiry::Enquiries;
 use super::remote::Remote;
-use super::status::{Server, Status};
+use super::status::{ProfileMark, Server, Status};
 use super::watchdog::Watchdogs;
 use crate::core::rng::Rng;
 use crate::core::time::Instant;
@@ -39,6 +41,8 @@ pub(super) struct Sub {
     pub(super) resend: bool,
     /// What the peer was told; `UNKNOWN`: nothing, or that it is taken back.
     pub(super) sent: Fingerprint,
+    /// The mark of the profile that it was told.
+    pub(super) profile: ProfileMark,
 }
 
 /// A message whose outcome is not known yet.
@@ -48,8 +52,12 @@ pub(super) struct InFlight {
     pub(super) since: Instant,
     pub(super) subs: Vec<u32>,
     pub(super) remotes: Vec<u32>,
+    /// The slots of those who are asked for once.
+    pub(super) once: Vec<u32>,
     pub(super) poll_all: bool,
     pub(super) polls: bool,
+    /// It says which version this server reads.
+    pub(super) announces: bool,
 }
 
 /// One other homeserver.
@@ -57,6 +65,10 @@ pub(super) struct InFlight {
 pub(super) struct Peer {
     pub(super) server: Server,
     pub(super) speech: Speech,
+    /// Up to which version it reads the form that it understands, in this run of it; 1 until it says more.
+    pub(super) version: u32,
+    /// It has acknowledged, in this run of it, which version this server reads.
+    pub(super) announced: bool,
     pub(super) watchdogs: Watchdogs,
     pub(super) backoff: Backoff,
 
@@ -66,13 +78,15 @@ pub(super) struct Peer {
     /// Polled, but nobody the peer may see. Bounded by `max_blind_polls`.
     pub(super) blind: BTreeSet<Fingerprint>,
     pub(super) promised: u32,
-    pub(super) given: Digest,
+    pub(super) given: Digests,
 
     /// The slots of the peer's users; an entry, once made, stays.
     pub(super) remotes: Vec<u32>,
     pub(super) asked: u32,
-    pub(super) held: Digest,
+    pub(super) held: Digests,
     pub(super) held_count: u32,
+    /// Who is, or was a moment ago, asked for once; and those whom the peer asks for once.
+    pub(super) enquiries: Enquiries,
     /// How long its statuses hold.
     pub(super) promise: Duration,
     /// Counts full polls.
@@ -110,17 +124,20 @@ impl Peer {
         Self {
             server,
             speech: Speech::Unknown,
+            version: 1,
+            announced: false,
             watchdogs: Watchdogs::new(now, config, rng),
             backoff: Backoff::default(),
             subs: Vec::new(),
             sub_of: BTreeMap::new(),
             blind: BTreeSet::new(),
             promised: 0,
-            given: Digest::EMPTY,
+            given: Digests::default(),
             remotes: Vec::new(),
             asked: 0,
-            held: Digest::EMPTY,
+            held: Digests::default(),
             held_count: 0,
+            enquiries: Enquiries::default(),
             promise: config.stock_promise,
             round: 0,
             awaiting: None,
@@ -165,6 +182,7 @@ impl Peer {
             dirty: false,
             resend: false,
             sent: Fingerprint::UNKNOWN,
+            profile: ProfileMark::UNTOLD,
         });
         self.sub_of.insert(local, sub);
         (sub, true)
@@ -192,31 +210,58 @@ impl Peer {
             return;
         }
         entry.promised = promised;
-        let shown = entry.sent;
+        let Sub { sent, profile, .. } = *entry;
         if promised {
             self.promised += 1;
-            self.given.add(user, shown);
+            self.given.add(user, sent, profile);
         } else {
             self.promised -= 1;
-            self.given.remove(user, shown);
+            self.given.remove(user, sent, profile);
         }
     }
 
-    /// Notes what the peer was told of `user`; see [`Sub::sent`].
-    pub(super) fn set_sent(&mut self, sub: u32, user: Fingerprint, sent: Fingerprint) {
+    /// Notes what the peer was told of `user`, and which profile; see [`Sub::sent`].
+    pub(super) fn set_sent(&mut self, sub: u32, user: Fingerprint, sent: Fingerprint, profile: ProfileMark) {
         let entry = &mut self.subs[sub as usize];
-        let former = std::mem::replace(&mut entry.sent, sent);
-        if entry.promised && former != sent {
-            self.given.remove(user, former);
-            self.given.add(user, sent);
+        let former =
+            (std::mem::replace(&mut entry.sent, sent), std::mem::replace(&mut entry.profile, profile));
+        if entry.promised && former != (sent, profile) {
+            self.given.remove(user, former.0, former.1);
+            self.given.add(user, sent, profile);
         }
+    }
+
+    /// Notes that the peer knows nothing of `user`, as far as is known here.
+    pub(super) fn set_unsent(&mut self, sub: u32, user: Fingerprint) {
+        self.set_sent(sub, user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD);
+    }
+
+    /// Whether the peer may be told what version 2 has: it reads it, or has not said that it does not, and passes
+    /// over what it does not know.
+    pub(super) const fn may_read_second(&self) -> bool {
+        match self.speech {
+            Speech::Unknown => true,
+            Speech::Stock => false,
+            Speech::Extended => self.version >= 2,
+        }
+    }
+
+    /// What is to be compared of `digests`, as the peer computes them.
+    pub(super) const fn compared(&self, digests: &Digests) -> Digest {
+        if self.version >= 2 { digests.whole() } else { digests.shown }
+    }
+
+    /// Whether the digest that the peer says is that of `digests`. Until it has acknowledged that this server
+    /// knows of profiles, it may say one without.
+    pub(super) fn agrees(&self, said: Digest, digests: &Digests) -> bool {
+        said == self.compared(digests) || (!self.announced && said == digests.shown)
     }
 
     /// Ends a poll for somebody the peer may not see.
     pub(super) fn remove_blind(&mut self, user: Fingerprint) -> bool {
         let was = self.blind.remove(&user);
         if was {
-            self.given.remove(user, Fingerprint::UNKNOWN);
+            self.given.remove(user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD);
         }
         was
     }
@@ -230,7 +275,7 @@ impl Peer {
             return false;
         }
         self.blind.insert(user);
-        self.given.add(user, Fingerprint::UNKNOWN);
+        self.given.add(user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD);
         true
     }
 
@@ -243,25 +288,26 @@ impl Peer {
         let user = remote.user.fingerprint;
         if asked {
             self.asked += 1;
-            self.held.add(user, Fingerprint::UNKNOWN);
+            self.held.add(user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD);
         } else {
             self.set_held(remote, None);
             self.asked -= 1;
-            self.held.remove(user, Fingerprint::UNKNOWN);
+            self.held.remove(user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD);
         }
     }
 
     /// Notes what `remote`, who is asked for, shows, and its fingerprint.
     pub(super) fn set_held(&mut self, remote: &mut Remote, status: Option<(&Status, Fingerprint)>) {
         let user = remote.user.fingerprint;
-        let (before, was_known) = (remote.fingerprint(), remote.is_known());
+        let (before, was_known) = ((remote.fingerprint(), remote.profile()), remote.is_known());
         match status {
             Some((status, fingerprint)) => remote.know(status, fingerprint),
             None => remote.forget(),
         }
-        if remote.fingerprint() != before {
-            self.held.remove(user, before);
-            self.held.add(user, remote.fingerprint());
+        let after = (remote.fingerprint(), remote.profile());
+        if after != before {
+            self.held.remove(user, before.0, before.1);
+            self.held.add(user, after.0, after.1);
         }
         self.held_count = self.held_count + u32::from(remote.is_known()) - u32::from(was_known);
     }
@@ -291,6 +337,7 @@ impl Peer {
         if self.held_count > 0 {
             sooner(Some(self.watchdogs.promised_until(self.promise)));
         }
+        sooner(self.enquiries.deadline());
         sooner(self.judge_at);
         sooner(self.refresh_at);
         (deadline < Instant::MAX).then_some(deadline)

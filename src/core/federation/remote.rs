@@ -1,7 +1,7 @@
 //! A user of a peer's, and what is known of them.
 
 use super::digest::Fingerprint;
-use super::status::{Availability, Shown, Status, Texts, User};
+use super::status::{Availability, ProfileMark, Shown, Status, Texts, User};
 use crate::core::time::Instant;
 
 /// A user of a peer's, wanted or once wanted here.
@@ -61,6 +61,11 @@ impl Remote {
         self.fingerprint
     }
 
+    /// The mark of the user's profile, as far as their server said.
+    pub(super) fn profile(&self) -> ProfileMark {
+        self.texts.as_ref().map_or(ProfileMark::UNTOLD, |texts| texts.profile)
+    }
+
     /// Whether it is known what the user shows.
     pub(super) const fn is_known(&self) -> bool {
         self.availability.is_some()
@@ -81,6 +86,7 @@ impl Remote {
                 status_msg: texts.status_msg,
                 device_type: texts.device_type,
                 currently_active: self.currently_active,
+                profile: texts.profile,
             },
             last_active: time(self.last_active),
             away_since: time(self.away_since),
@@ -125,9 +131,12 @@ mod tests {
         let mut mobile = full.clone();
         mobile.shown.device_type = Some("mobile".into());
         mobile.away_since = Some(Instant::from_millis(7));
-        for status in [bare, full, mobile] {
+        let mut named = mobile.clone();
+        named.shown.profile = ProfileMark::of(Some("Bob"), None);
+        for status in [bare, full, mobile, named] {
             remote.know(&status, status.shown.fingerprint());
             assert_eq!(remote.fingerprint(), status.shown.fingerprint());
+            assert_eq!(remote.profile(), status.shown.profile);
             assert_eq!(remote.status(), Some(status));
         }
         remote.forget();

@@ -5,9 +5,9 @@ use std::fmt;
 use super::config::Config;
 use super::edu::Edu;
 use super::engine::{Engine, Outcome, Output, PeerView, Permission, Refused};
-use super::names::{BadUserId, Names};
+use super::names::{BadUserId, Names, split};
 use super::peer::Speech;
-use super::status::{Server, Status};
+use super::status::{Server, Status, User};
 use super::wire::{BadEdu, decode, encode, encode_brief};
 use crate::core::time::Instant;
 
@@ -137,6 +137,22 @@ impl Federation {
         Ok(())
     }
 
+    /// See [`Engine::handle_enquiries`]; IDs of users who are not known here are passed over.
+    pub fn handle_enquiries<'a>(
+        &mut self,
+        now: Instant,
+        users: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<(String, Instant)> {
+        let users: Vec<_> = users.into_iter().filter_map(|user_id| self.find(user_id)).collect();
+        let awaited = self.engine.handle_enquiries(now, users).into_iter();
+        awaited.map(|(user, since)| (self.names.user_id(user), since)).collect()
+    }
+
+    /// See [`Engine::is_awaited`].
+    pub fn is_awaited(&self, user_id: &str) -> bool {
+        self.find(user_id).is_some_and(|user| self.engine.is_awaited(user))
+    }
+
     /// An EDU `m.presence` came from `peer`, which has proved to be that server.
     pub fn handle_edu(&mut self, now: Instant, peer: &str, content: &str) -> Result<(), Rejected> {
         let peer = match self.names.find_server(peer) {
@@ -179,9 +195,13 @@ impl Federation {
 
     /// What a remote user shows, as far as is known.
     pub fn status_of(&self, user_id: &str) -> Option<Status> {
-        let (localpart, server) = super::names::split(user_id).ok()?;
-        let user = self.names.find(self.names.find_server(server)?, localpart)?;
-        self.engine.status_of(user)
+        self.engine.status_of(self.find(user_id)?)
+    }
+
+    /// The handle of a user, if they have one.
+    fn find(&self, user_id: &str) -> Option<User> {
+        let (localpart, server) = split(user_id).ok()?;
+        self.names.find(self.names.find_server(server)?, localpart)
     }
 
     /// How it stands with every peer, by name; see [`Engine::peers`].

@@ -88,6 +88,50 @@ impl FromStr for Availability {
     }
 }
 
+/// A fingerprint of a user's name and picture together (P10): whoever holds another one asks for the profile.
+///
+/// 32 bits: a change that is missed because two come out alike is one in four billion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProfileMark(u32);
+
+impl ProfileMark {
+    /// The user's server has not said.
+    pub const UNTOLD: Self = Self(0);
+
+    /// The user has neither a name nor a picture.
+    pub const EMPTY: Self = Self(1);
+
+    /// The mark of a profile.
+    pub fn of(displayname: Option<&str>, avatar_url: Option<&str>) -> Self {
+        if displayname.is_none() && avatar_url.is_none() {
+            return Self::EMPTY;
+        }
+        let parts = [displayname, avatar_url].map(|part| part.unwrap_or_default().as_bytes());
+        let bits = Fingerprint::of_parts(&parts).0;
+        Self(u32::try_from(bits & 0xffff_ffff).expect("32 bits").max(2))
+    }
+
+    /// The mark that is written as these eight hexadecimal digits, or as nothing.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::EMPTY);
+        }
+        let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = digits.then(|| u32::from_str_radix(text, 16).ok()).flatten()?;
+        Some(Self(bits.max(2)))
+    }
+
+    /// As it is written.
+    pub(super) fn text(self) -> String {
+        if self <= Self::EMPTY { String::new() } else { format!("{:08x}", self.0) }
+    }
+
+    /// For the digest; `None`: there is nothing to compare.
+    pub(super) fn fingerprint(self) -> Option<Fingerprint> {
+        (self > Self::EMPTY).then(|| Fingerprint(u64::from(self.0)).mixed())
+    }
+}
+
 /// What a user shows; a difference here, and only here, is a change that is pushed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
@@ -99,20 +143,27 @@ pub struct Shown {
     pub device_type: Option<Arc<str>>,
     /// Matrix's `currently_active`.
     pub currently_active: bool,
+    /// What they are called and look like; not in [`Self::fingerprint`].
+    pub profile: ProfileMark,
 }
 
-/// The texts of a [`Shown`], where there are any.
+/// The parts of a [`Shown`] that not everybody has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
     pub(super) status_msg: Option<Arc<str>>,
     pub(super) device_type: Option<Arc<str>>,
+    pub(super) profile: ProfileMark,
 }
 
 impl Shown {
-    /// The texts, if there is one.
+    /// What not everybody has, if there is any of it.
     pub(super) fn texts(&self) -> Option<Texts> {
-        let any = self.status_msg.is_some() || self.device_type.is_some();
-        any.then(|| Texts { status_msg: self.status_msg.clone(), device_type: self.device_type.clone() })
+        let told = self.profile != ProfileMark::UNTOLD;
+        (told || self.status_msg.is_some() || self.device_type.is_some()).then(|| Texts {
+            status_msg: self.status_msg.clone(),
+            device_type: self.device_type.clone(),
+            profile: self.profile,
+        })
     }
 
     /// With texts cut to what is let over the wire; the same on both sides, lest their digests differ.
@@ -129,7 +180,7 @@ impl Shown {
         self
     }
 
-    /// The fingerprint, the same on every server.
+    /// The fingerprint of all but the profile, the same on every server.
     pub fn fingerprint(&self) -> Fingerprint {
         let state = Fingerprint(self.availability.code() * 2 + u64::from(self.currently_active) + 1).mixed();
         if self.status_msg.is_none() && self.device_type.is_none() {
@@ -184,7 +235,7 @@ mod tests {
             (Availability::FreeForChat, true, Some("hi"), Some("web"), 0xfa14_7a9d_f5a0_92e1),
         ] {
             let (status_msg, device_type) = (status_msg.map(Arc::from), device_type.map(Arc::from));
-            let shown = Shown { availability, status_msg, device_type, currently_active };
+            let shown = Shown { availability, status_msg, device_type, currently_active, ..Shown::default() };
             assert_eq!(shown.fingerprint(), Fingerprint(fingerprint), "{shown:?}");
         }
     }

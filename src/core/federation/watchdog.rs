@@ -33,6 +33,9 @@ pub(super) struct Watchdogs {
     unanswered: u32,
     /// Since when the two servers are known to differ.
     doubt: Option<Instant>,
+    /// When the state itself is to be looked at again, and when it was last.
+    look: Instant,
+    looked: Instant,
 }
 
 impl Watchdogs {
@@ -47,7 +50,10 @@ impl Watchdogs {
             owed: now,
             unanswered: 0,
             doubt: None,
+            look: now,
+            looked: now,
         };
+        watchdogs.handle_looked(now, config, rng);
         watchdogs.handle_reminder(now, config, rng);
         watchdogs
     }
@@ -65,15 +71,38 @@ impl Watchdogs {
     /// A reminder came from the peer (step 6).
     pub(super) fn handle_reminder(&mut self, now: Instant, config: &Config, rng: &mut Rng) {
         self.handle_message(now, config, rng);
-        let off = config.long_watchdog.mul_f64(config.long_stagger.clamp(0.0, 1.0));
-        self.long = now + config.long_watchdog.saturating_sub(rng.jitter(off / 2, 1.0));
+        self.long = now + staggered(config.long_watchdog, config, rng);
+        if now.since(self.looked) < config.short_watchdog {
+            // Both begin at once: where nothing else resets the one, it is not to be cut short by the other.
+            self.look = self.look.max(self.long);
+        }
     }
 
     /// The peer acknowledged a message of ours. The next reminder is the peer's turn: so a silent pair
     /// costs one reminder a minute, and each direction is tried every other minute.
-    pub(super) fn handle_acknowledged(&mut self, now: Instant, config: &Config) {
+    pub(super) fn handle_acknowledged(&mut self, now: Instant, config: &Config, rng: &mut Rng) {
         self.alive = now;
-        self.short = self.short.max(now + config.short_watchdog.mul_f64(1.5));
+        self.short = self.short.max(now + turn(config, rng));
+    }
+
+    /// The statuses themselves were told and asked for again, by either side.
+    pub(super) fn handle_looked(&mut self, now: Instant, config: &Config, rng: &mut Rng) {
+        self.looked = now;
+        // However short the long watchdog is set: reminders are to be what silence costs.
+        let period = config.long_watchdog.max(config.short_watchdog * 20);
+        self.look = now + staggered(period, config, rng);
+    }
+
+    /// The next reminder asks for an answer.
+    pub(super) fn want_answer(&mut self, now: Instant) {
+        self.long = self.long.min(now);
+    }
+
+    /// Whether the statuses themselves are to be told and asked for again, and not only their digests: a long watchdog
+    /// (20 short ones, if that is more) after the last time, be there reminders or not; and when the long watchdog
+    /// expires, unless that was just done.
+    pub(super) fn is_to_look(&self, now: Instant, config: &Config) -> bool {
+        self.look <= now || (self.long <= now && now.since(self.looked) > config.long_watchdog / 2)
     }
 
     /// The peer and we were found to differ.
@@ -101,17 +130,17 @@ impl Watchdogs {
 
     /// When the next one expires.
     pub(super) fn deadline(&self) -> Instant {
-        self.short.min(self.long).min(self.owed)
+        self.short.min(self.long).min(self.owed).min(self.look)
     }
 
     /// We reminded the peer; answers whether the reminder has to ask for an answer.
     ///
     /// Re-arms what expired: the short one for the peer's turn, the others for a repetition that comes
     /// later each time, up to the long watchdog.
-    pub(super) fn handle_reminded(&mut self, now: Instant, config: &Config) -> bool {
+    pub(super) fn handle_reminded(&mut self, now: Instant, config: &Config, rng: &mut Rng) -> bool {
         let short = config.short_watchdog;
         let must_answer = self.long <= now || self.owed <= now;
-        self.short = self.short.max(now + short.mul_f64(1.5));
+        self.short = self.short.max(now + turn(config, rng));
         if must_answer {
             let again = short.saturating_mul(1 << self.unanswered.min(16)).min(config.long_watchdog);
             self.unanswered = self.unanswered.saturating_add(1);
@@ -132,6 +161,11 @@ impl Watchdogs {
         self.short.min(self.owed)
     }
 
+    /// When the peer was heard of last.
+    pub(super) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// The last sign of life since the start.
     pub(super) fn alive(&self) -> Option<Instant> {
         (self.alive > self.started).then_some(self.alive)
@@ -141,6 +175,18 @@ impl Watchdogs {
     pub(super) const fn long_deadline(&self) -> Instant {
         self.long
     }
+}
+
+/// A long time, shortened so that those of many peers do not end together (F7).
+fn staggered(time: Duration, config: &Config, rng: &mut Rng) -> Duration {
+    let off = time.mul_f64(config.long_stagger.clamp(0.0, 1.0));
+    time.saturating_sub(rng.jitter(off / 2, 1.0))
+}
+
+/// How long it may be the peer's turn to remind: longer than its short watchdog, much shorter than the promise, and not
+/// the same for all peers, lest those to which a login of many users spoke at once are reminded at once.
+fn turn(config: &Config, rng: &mut Rng) -> Duration {
+    config.short_watchdog.mul_f64(1.1) + rng.jitter(config.short_watchdog.mul_f64(0.3), 1.0)
 }
 
 #[cfg(test)]
@@ -188,22 +234,55 @@ mod tests {
     }
 
     #[test]
+    fn the_turns_after_messages_to_many_peers_at_once_are_staggered() {
+        let (mut watchdogs, config, mut rng) = started();
+        let mut seconds = std::collections::BTreeMap::<u64, u32>::new();
+        for _ in 0..3_600 {
+            watchdogs = Watchdogs::new(Instant::ZERO, &config, &mut rng);
+            watchdogs.handle_acknowledged(Instant::ZERO, &config, &mut rng);
+            *seconds.entry(watchdogs.short_deadline().as_millis() / 1_000).or_default() += 1;
+        }
+        assert!(seconds.keys().all(|second| (66..=102).contains(second)), "within the promise: {seconds:?}");
+        assert!(seconds.values().all(|&n| n < 200), "{seconds:?}");
+        assert!(watchdogs.promised_until(PROMISE) > watchdogs.short_deadline());
+    }
+
+    #[test]
+    fn the_state_itself_is_looked_at_once_a_long_watchdog_however_many_reminders_come() {
+        let (mut watchdogs, config, mut rng) = started();
+        let mut looks = Vec::new();
+        for second in 0..6 * 3_600 {
+            if second % 60 == 0 {
+                watchdogs.handle_reminder(at(second), &config, &mut rng);
+            }
+            if watchdogs.is_to_look(at(second), &config) {
+                looks.push(second);
+                watchdogs.handle_looked(at(second), &config, &mut rng);
+            }
+        }
+        let gaps: Vec<u64> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(looks.len() >= 6 && gaps.iter().all(|gap| (2_700..=3_600).contains(gap)), "{looks:?}");
+    }
+
+    #[test]
     fn acknowledgements_extend_the_promise_but_not_past_two_since_the_last_message() {
-        let (mut watchdogs, config, _) = started();
+        let (mut watchdogs, config, mut rng) = started();
         assert_eq!(watchdogs.promised_until(PROMISE), at(120));
-        watchdogs.handle_acknowledged(at(60), &config);
+        watchdogs.handle_acknowledged(at(60), &config, &mut rng);
         assert_eq!(watchdogs.promised_until(PROMISE), at(180));
-        watchdogs.handle_acknowledged(at(230), &config);
+        watchdogs.handle_acknowledged(at(230), &config, &mut rng);
         assert_eq!(watchdogs.promised_until(PROMISE), at(240));
     }
 
     #[test]
     fn a_peer_that_only_acknowledges_is_asked_for_an_answer_less_and_less_often() {
-        let (mut watchdogs, config, _) = started();
+        let (mut watchdogs, config, mut rng) = started();
         let mut asked = Vec::new();
         for second in 0..7_200 {
-            watchdogs.handle_acknowledged(at(second), &config);
-            if watchdogs.expired(at(second)).is_some() && watchdogs.handle_reminded(at(second), &config) {
+            watchdogs.handle_acknowledged(at(second), &config, &mut rng);
+            if watchdogs.expired(at(second)).is_some()
+                && watchdogs.handle_reminded(at(second), &config, &mut rng)
+            {
                 asked.push(second);
             }
         }

@@ -97,6 +97,16 @@ impl App {
         self.presence.is_hidden(user, self.now())
     }
 
+    /// Before `reader` reads what `users` show: of those of other servers of whom nothing is known it is asked (L8).
+    pub async fn enquire<'a>(&self, reader: &UserId, users: impl IntoIterator<Item = &'a OwnedUserId>) {
+        let Some(federation) = &self.federation else { return };
+        let elsewhere = users.into_iter().filter(|user| user.server_name() != self.server_name());
+        let seen: Vec<_> = elsewhere.filter(|user| self.sight.may_see(reader, user)).cloned().collect();
+        if !seen.is_empty() {
+            federation.presence.enquire(reader, seen.into_iter()).await;
+        }
+    }
+
     /// The content of the presence event of `user`, as `observer` (who may see it) gets it.
     pub fn presence_content(&self, observer: &UserId, user: &UserId) -> Vec<u8> {
         let now = self.now();

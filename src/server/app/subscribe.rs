@@ -99,7 +99,13 @@ impl Subscriber for Subscribers {
                     app.wakers
                         .wake_all(before.symmetric_difference(now).map(|other| &**other).chain([&**user]));
                 }
-                Change::PresenceDelivery { session, .. } => app.wakers.wake(&session.user),
+                Change::PresenceDelivery { session, wanted } => {
+                    // An explicit start counts as a stream that ends at once: others are asked for, for as long.
+                    if *wanted && let Some(federation) = &app.federation {
+                        drop(federation.presence.attach(&session.user));
+                    }
+                    app.wakers.wake(&session.user);
+                }
                 Change::Presence { user, change, position, status } => {
                     app.tell_presence(user, *change, *position, status);
                 }
@@ -133,7 +139,7 @@ impl App {
 
     /// Brings federation up to date with the list of `owner`, and with whom they share. Of one user this is
     /// called in the order of the changes: they are told in it.
-    fn refresh_across(&self, owner: &UserId) {
+    pub(super) fn refresh_across(&self, owner: &UserId) {
         if owner.server_name() != self.server_name() {
             return;
         }

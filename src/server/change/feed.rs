@@ -156,6 +156,8 @@ pub enum Change {
         user: OwnedUserId,
         /// What they show; `None`: it is not known.
         status: Option<Status>,
+        /// What they are called and look like, as far as is known.
+        profile: Arc<Profile>,
         /// Counts up from 1. Two of one user may be told in any order: the greater one counts.
         order: u64,
         /// The users of this server who observe them.

@@ -121,7 +121,7 @@ impl Federation {
         if let Err(error) = self.lists.resume().await {
             tracing::error!(%error, "messages about presence lists cannot be read");
         }
-        tokio::join!(self.presence.run(), self.delivery.run());
+        tokio::join!(self.presence.run(), self.presence.run_profiles(&self.client), self.delivery.run());
     }
 
     /// Before the end: sends what waits for servers that can be reached, within a second.

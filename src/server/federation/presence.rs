@@ -17,10 +17,11 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{
     across::Across,
+    profiles::{Profiles, Turn},
     queue::{Edu, Key, Queue},
     readers::Readers,
 };
@@ -39,6 +40,7 @@ use crate::{
         },
         clock::Clock,
         config::servers::Policy,
+        profile::Profile,
     },
 };
 
@@ -50,13 +52,17 @@ pub const PRESENCE: &str = "m.presence";
 /// Memory: the engine's, and the names of those who are on lists across servers.
 #[derive(Debug)]
 pub struct Presence {
-    clock: Clock,
+    pub(super) clock: Clock,
     feed: Arc<Feed>,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     queue: Arc<Queue>,
     inner: Mutex<Inner>,
     /// The next deadline came nearer.
     earlier: Notify,
+    /// There may be a profile to ask for.
+    pub(super) wanted: Notify,
+    /// Counts what was taken in, for those who wait for an answer to come.
+    pub(super) taken: watch::Sender<u64>,
     /// How long a reader stays one after their last stream ended.
     grace: Duration,
 }
@@ -69,15 +75,19 @@ pub struct Attached {
 }
 
 #[derive(Debug)]
-struct Inner {
-    role: Role,
+pub(super) struct Inner {
+    pub(super) role: Role,
     /// What the engine knows of the lists of this server's users.
-    lists: HashMap<OwnedUserId, Lists>,
+    pub(super) lists: HashMap<OwnedUserId, Lists>,
     /// The users of other servers who are observed here, and by whom.
     observers: HashMap<OwnedUserId, BTreeSet<OwnedUserId>>,
     readers: Readers,
     /// Those of whom the engine knows that they read: readers who observe somebody, or did.
     attached: BTreeSet<OwnedUserId>,
+    /// What the users of other servers are called.
+    pub(super) profiles: Profiles,
+    /// Those whose profile came, or is not waited for any longer: they are to be told of as they are.
+    pub(super) again: Vec<OwnedUserId>,
     /// Counts what became known of the users of other servers.
     told: u64,
     /// When the timers' task wakes up next.
@@ -85,8 +95,8 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct Lists {
-    across: Across,
+pub(super) struct Lists {
+    pub(super) across: Across,
     /// Of the status that the engine has, while there are servers that may see it.
     shown: LivePosition,
 }
@@ -107,10 +117,22 @@ impl Presence {
             observers: HashMap::new(),
             readers: Readers::default(),
             attached: BTreeSet::new(),
+            profiles: Profiles::default(),
+            again: Vec::new(),
             told: 0,
             armed: None,
         };
-        Self { clock, feed, policy, queue, inner: Mutex::new(inner), earlier: Notify::new(), grace }
+        Self {
+            clock,
+            feed,
+            policy,
+            queue,
+            inner: Mutex::new(inner),
+            earlier: Notify::new(),
+            wanted: Notify::new(),
+            taken: watch::Sender::new(0),
+            grace,
+        }
     }
 
     /// How it stands with every server with which presence is or was shared, by name.
@@ -232,12 +254,14 @@ impl Presence {
             for user in inner.readers.left(now) {
                 inner.detach(&user, now);
             }
+            let tired = inner.profiles.handle_timeout(now);
+            inner.again.extend(tired);
             inner.role.handle_timeout(now);
         });
     }
 
     /// Runs an input, and does what follows.
-    fn input<T>(&self, input: impl FnOnce(&mut Inner, Instant) -> T) -> T {
+    pub(super) fn input<T>(&self, input: impl FnOnce(&mut Inner, Instant) -> T) -> T {
         let (answer, told) = {
             let mut inner = self.lock();
             let now = self.clock.now();
@@ -247,6 +271,9 @@ impl Presence {
         if !told.is_empty() {
             told.iter().for_each(|change| self.feed.follow(change));
             self.feed.tell(&told);
+        }
+        if self.taken.receiver_count() > 0 {
+            self.taken.send_modify(|taken| *taken += 1);
         }
         answer
     }
@@ -264,11 +291,22 @@ impl Presence {
                 }
                 Event::RemoteChanged { user_id, status } => {
                     let Ok(user) = UserId::parse(user_id) else { continue };
-                    let observers = inner.observers.get(&user).into_iter().flatten().cloned().collect();
-                    inner.told += 1;
-                    told.push(Change::RemotePresence { user, status, order: inner.told, observers });
+                    let turn = match &status {
+                        Some(status) => inner.profiles.handle_change(&user, status.shown.profile, now),
+                        None => Turn::Tell(inner.profiles.handle_unknown(&user)),
+                    };
+                    if let Turn::Tell(profile) = turn {
+                        told.push(inner.told(user, status, profile));
+                    }
                 }
             }
+        }
+        for user in std::mem::take(&mut inner.again) {
+            let (status, profile) = (inner.role.status_of(user.as_str()), inner.profiles.profile(&user));
+            told.push(inner.told(user, status, profile));
+        }
+        if inner.profiles.busy() > 0 {
+            self.wanted.notify_one();
         }
         if inner.deadline().is_some_and(|next| inner.armed.is_none_or(|armed| next < armed)) {
             inner.armed = inner.deadline();
@@ -290,7 +328,7 @@ impl Presence {
         Ok(self.queue.push(&destination, edu)?)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 }
@@ -304,7 +342,15 @@ impl Drop for Attached {
 
 impl Inner {
     fn deadline(&self) -> Option<Instant> {
-        self.role.poll_timeout().into_iter().chain(self.readers.deadline()).min()
+        let deadlines = [self.role.poll_timeout(), self.readers.deadline(), self.profiles.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// What is to be told of a user of another server.
+    fn told(&mut self, user: OwnedUserId, status: Option<Status>, profile: Arc<Profile>) -> Change {
+        let observers = self.observers.get(&user).into_iter().flatten().cloned().collect();
+        self.told += 1;
+        Change::RemotePresence { user, status, profile, order: self.told, observers }
     }
 
     /// Takes a list; whether the first servers may see its owner from here on, who shows `status` since `position`.
@@ -359,6 +405,7 @@ impl Inner {
             observers.remove(observer);
             if observers.is_empty() {
                 self.observers.remove(observed);
+                self.profiles.forget(observed);
             }
         }
     }

@@ -6,8 +6,14 @@ use http::{Method, StatusCode};
 use ruma::UserId;
 use serde::Deserialize;
 
-use super::{client::RequestError, parts::Federation};
-use crate::server::profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME, Profile};
+use super::{
+    client::{Client, RequestError},
+    parts::Federation,
+};
+use crate::server::{
+    config::servers::Policy,
+    profile::{MAX_AVATAR_URL, MAX_DISPLAYNAME, Profile},
+};
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
@@ -31,28 +37,50 @@ struct Answer {
 }
 
 impl Federation {
-    /// Asks a user's server what the user is called and looks like.
-    /// A name or avatar that would be too long for a user of this server is left out.
+    /// Asks a user's server what the user is called and looks like. Where it cannot be asked, what was known of a user
+    /// whom somebody here observes will do.
     ///
     /// # Errors
     /// [`ProfileError`] says whether the operator, the peer or the way there was at fault.
     pub async fn profile(&self, user: &UserId) -> Result<Profile, ProfileError> {
-        let server = user.server_name();
-        if !self.policy.speaks_with(server) {
-            return Err(ProfileError::Refused);
+        match ask(&self.client, &self.policy, user).await {
+            Ok(profile) => {
+                self.presence.handle_profile_seen(user, &profile);
+                Ok(profile)
+            }
+            Err(ProfileError::Request(error)) => {
+                let known = self.presence.profile(user);
+                if *known == Profile::default() {
+                    return Err(ProfileError::Request(error));
+                }
+                Ok((*known).clone())
+            }
+            Err(error) => Err(error),
         }
-        let query = serde_html_form::to_string([("user_id", user.as_str())])
-            .map_err(|e| ProfileError::Request(RequestError::Answer(e.to_string())))?;
-        let path = format!("/_matrix/federation/v1/query/profile?{query}");
-        let answer = self.client.request(server, Method::GET, &path, None).await.map_err(|e| match e {
-            RequestError::Status(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => ProfileError::Unknown,
-            e => ProfileError::Request(e),
-        })?;
-        let Answer { displayname, avatar_url } = serde_json::from_str(answer.get())
-            .map_err(|e| ProfileError::Request(RequestError::Answer(e.to_string())))?;
-        Ok(Profile {
-            displayname: displayname.filter(|name| name.len() <= MAX_DISPLAYNAME),
-            avatar_url: avatar_url.filter(|url| url.len() <= MAX_AVATAR_URL),
-        })
     }
+}
+
+/// Asks a user's server what the user is called and looks like.
+/// A name or avatar that would be too long for a user of this server is left out.
+///
+/// # Errors
+/// [`ProfileError`] says whether the operator, the peer or the way there was at fault.
+pub(super) async fn ask(client: &Client, policy: &Policy, user: &UserId) -> Result<Profile, ProfileError> {
+    let server = user.server_name();
+    if !policy.speaks_with(server) {
+        return Err(ProfileError::Refused);
+    }
+    let query = serde_html_form::to_string([("user_id", user.as_str())])
+        .map_err(|e| ProfileError::Request(RequestError::Answer(e.to_string())))?;
+    let path = format!("/_matrix/federation/v1/query/profile?{query}");
+    let answer = client.request(server, Method::GET, &path, None).await.map_err(|e| match e {
+        RequestError::Status(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => ProfileError::Unknown,
+        e => ProfileError::Request(e),
+    })?;
+    let Answer { displayname, avatar_url } = serde_json::from_str(answer.get())
+        .map_err(|e| ProfileError::Request(RequestError::Answer(e.to_string())))?;
+    Ok(Profile {
+        displayname: displayname.filter(|name| name.len() <= MAX_DISPLAYNAME),
+        avatar_url: avatar_url.filter(|url| url.len() <= MAX_AVATAR_URL),
+    })
 }

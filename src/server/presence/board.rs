@@ -15,9 +15,12 @@ use ruma::{OwnedUserId, UserId};
 use super::{event::PresenceEvent, key::SharedId, shown};
 use crate::{
     core::federation::Status,
-    server::change::{
-        feed::Change,
-        position::{Live, LivePosition},
+    server::{
+        change::{
+            feed::Change,
+            position::{Live, LivePosition},
+        },
+        profile::Profile,
     },
 };
 
@@ -88,14 +91,14 @@ impl Board {
 
     /// Takes what is known of the users of other servers.
     pub fn follow(&self, change: &Change) {
-        if let Change::RemotePresence { user, status, order, .. } = change {
-            self.show_remote(user, status.as_ref(), *order);
+        if let Change::RemotePresence { user, status, profile, order, .. } = change {
+            self.show_remote(user, status.as_ref(), profile, *order);
         }
     }
 
     /// Puts up a user of another server, unless something later, by `order`, came before.
-    fn show_remote(&self, user: &UserId, status: Option<&Status>, order: u64) {
-        let event = shown::event(user, status);
+    fn show_remote(&self, user: &UserId, status: Option<&Status>, profile: &Profile, order: u64) {
+        let event = shown::event(user, status, profile);
         let mut inner = self.lock();
         let known = inner.users.get_key_value(user).map(|(key, entry)| (Arc::clone(&key.0), entry.order));
         let (user, last) = known.unwrap_or_else(|| (Arc::new(user.to_owned()), 0));
@@ -148,6 +151,7 @@ mod tests {
         Change::RemotePresence {
             user: user.to_owned(),
             status: status.map(Status::from),
+            profile: Arc::default(),
             order,
             observers: Vec::new(),
         }

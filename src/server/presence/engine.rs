@@ -194,8 +194,8 @@ impl Presence {
         let inner = self.lock();
         let Some(key) = inner.keys.get(user) else { return Default::default() };
         let now = self.clock.now();
-        let Entry { position, last_seen, .. } = inner.users[key.0 as usize];
-        (position, shown::status(inner.engine.view(*key, now), last_seen, now))
+        let Entry { position, last_seen, ref profile, .. } = inner.users[key.0 as usize];
+        (position, shown::status(inner.engine.view(*key, now), profile, last_seen, now))
     }
 
     /// Takes what changed of the devices that want to be told of presence.
@@ -388,8 +388,8 @@ impl Inner {
         view: View,
         now: Instant,
     ) -> feed::Change {
-        let Entry { user, last_seen, .. } = &self.users[key.0 as usize];
-        let status = shown::status(view, *last_seen, now);
+        let Entry { user, last_seen, profile, .. } = &self.users[key.0 as usize];
+        let status = shown::status(view, profile, *last_seen, now);
         feed::Change::Presence { user: Arc::clone(user), change, position, status }
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn for_own_devices(
 }
 
 /// What a user of this server shows to other servers.
-pub(super) fn status(view: View, last_seen: Option<Instant>, now: Instant) -> Status {
+pub(super) fn status(view: View, profile: &Profile, last_seen: Option<Instant>, now: Instant) -> Status {
     let availability = availability(view.state);
     Status {
         last_active: view.last_active_ago.map(|ago| now - ago),
@@ -73,12 +73,13 @@ pub(super) fn status(view: View, last_seen: Option<Instant>, now: Instant) -> St
             status_msg: view.status_msg,
             device_type: view.device_type.map(|device| device.as_str().into()),
             currently_active: view.currently_active,
+            profile: profile.mark(),
         },
     }
 }
 
 /// The event of a user of another server; `None`: it is not known what they show.
-pub(super) fn event(user: &UserId, status: Option<&Status>) -> PresenceEvent {
+pub(super) fn event(user: &UserId, status: Option<&Status>, profile: &Profile) -> PresenceEvent {
     let shown = status.map(|status| &status.shown);
     let away_since = status.and_then(|status| status.away_since);
     PresenceEvent::encode(&Facts {
@@ -86,8 +87,8 @@ pub(super) fn event(user: &UserId, status: Option<&Status>) -> PresenceEvent {
         state: shown.map_or(State::Unknown, |shown| state(shown.availability)),
         choice: None,
         status_msg: shown.and_then(|shown| shown.status_msg.as_deref()),
-        displayname: None,
-        avatar_url: None,
+        displayname: profile.displayname.as_deref(),
+        avatar_url: profile.avatar_url.as_deref(),
         device_type: shown.and_then(|shown| shown.device_type.as_deref()),
         last_active: status.and_then(|status| status.last_active),
         currently_active: shown.is_some_and(|shown| shown.currently_active),

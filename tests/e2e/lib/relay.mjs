@@ -82,7 +82,7 @@ export function presenceIn(transactions) {
     const size = (key) => (content[key]?.length ?? 0) + (ours[key]?.length ?? 0);
     return {
       push: size("push"), poll: size("poll"), unpoll: size("unpoll"), withdrawn: size("withdrawn"),
-      reminder: ours.digest !== undefined, answer: ours.answer === true,
+      once: size("once"), told: size("told"), reminder: ours.digest !== undefined, answer: ours.answer === true,
     };
   });
 }

@@ -1,5 +1,6 @@
 //! One homeserver's presence towards all its peers.
 
+mod enquire;
 mod local;
 mod output;
 mod receive;

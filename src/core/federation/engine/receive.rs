@@ -8,7 +8,7 @@ use super::state::Engine;
 use crate::core::federation::digest::Fingerprint;
 use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
 use crate::core::federation::peer::Speech;
-use crate::core::federation::status::{Server, Status, User};
+use crate::core::federation::status::{ProfileMark, Server, Shown, Status, User};
 use crate::core::time::Instant;
 
 /// Why a peer's message, or a part of it, was not accepted.
@@ -61,6 +61,9 @@ impl Engine {
             }
             None => self.become_stock(now, slot),
         }
+        if let Some(version) = edu.version.filter(|_| edu.link.is_some()) {
+            self.peers[slot as usize].version = version;
+        }
         self.handle_life(now, slot);
         let related = self.peers[slot as usize].related();
         self.expect_changes(&edu.push);
@@ -72,9 +75,17 @@ impl Engine {
                 self.forget(remote);
             }
         }
+        edu.told.into_iter().for_each(|told| self.take_told(now, slot, told));
+        if edu.poll_all && edu.reminder.is_some_and(|reminder| reminder.answer) {
+            // It looks at the state itself: what it tells and what it is answered is all there is.
+            let peer = &mut self.peers[slot as usize];
+            peer.watchdogs.handle_looked(now, &self.config, &mut self.rng);
+        }
         let result = self.take_polls(now, slot, edu.poll_all, &edu.poll, &edu.unpoll);
+        self.take_enquiries(now, slot, &edu.once);
         if edu.hello && edu.link.is_some() {
             let peer = &mut self.peers[slot as usize];
+            peer.announced = false;
             peer.remind = true;
             peer.flush_by(now);
         }
@@ -107,11 +118,12 @@ impl Engine {
 
     /// Who is not of `peer` is not spoken for, who is not of this server is not polled.
     fn check_names(&self, peer: Server, edu: &Edu) -> Result<(), Refused> {
-        let spoken_for = edu.push.iter().map(|push| push.user).chain(edu.withdrawn.iter().copied());
+        let pushed = edu.push.iter().chain(&edu.told).map(|push| push.user);
+        let spoken_for = pushed.chain(edu.withdrawn.iter().copied());
         if let Some(user) = spoken_for.into_iter().find(|user| user.server != peer) {
             return Err(Refused::NotItsUser(user));
         }
-        for asked in edu.poll.iter().chain(&edu.unpoll) {
+        for asked in edu.poll.iter().chain(&edu.unpoll).chain(&edu.once) {
             if let Asked::Known(user) = asked
                 && user.server != self.server
             {
@@ -124,6 +136,9 @@ impl Engine {
     /// The peer lives: what waits for the end of a backoff can go at once.
     fn handle_life(&mut self, now: Instant, slot: u32) {
         let peer = &mut self.peers[slot as usize];
+        if now.since(peer.watchdogs.heard()) > self.config.promise * 2 {
+            peer.backoff.handle_return();
+        }
         peer.watchdogs.handle_message(now, &self.config, &mut self.rng);
         peer.backoff.handle_traffic(now, self.config.backoff);
     }
@@ -141,6 +156,10 @@ impl Engine {
             Some(Ordering::Less | Ordering::Greater) => self.handle_peer_restarted(now, slot),
         }
         let peer = &mut self.peers[slot as usize];
+        if peer.epoch.is_some_and(|epoch| epoch != link.epoch) {
+            // Whatever runs there may be older or newer than what ran before, and was told nothing yet.
+            (peer.version, peer.announced) = (1, false);
+        }
         peer.spoke = now;
         peer.epoch = Some(link.epoch);
         peer.in_seq = link.seq;
@@ -161,9 +180,10 @@ impl Engine {
     fn handle_peer_restarted(&mut self, now: Instant, slot: u32) {
         self.forget_polls(slot);
         let peer = &mut self.peers[slot as usize];
+        peer.backoff.handle_return();
         for sub in 0..u32::try_from(peer.subs.len()).expect("fewer users than 2^32") {
             let user = self.locals[peer.subs[sub as usize].local as usize].user;
-            peer.set_sent(sub, user.fingerprint, Fingerprint::UNKNOWN);
+            peer.set_unsent(sub, user.fingerprint);
         }
         if peer.remotes.iter().any(|&remote| self.remotes[remote as usize].active > 0) {
             peer.poll_all = true;
@@ -206,26 +226,30 @@ impl Engine {
         // A push is a promise: who pushes need not be polled (F3).
         peer.set_asked(remote, true);
         remote.round = peer.round;
-        let before = |ago| now - ago;
-        let status = Status {
-            shown: push.shown,
-            last_active: push.last_active_ago.map(before),
-            away_since: push.away_ago.map(before),
-        };
+        let user = push.user;
+        let status = status_at(now, push, remote.profile());
         let fingerprint = status.shown.fingerprint();
-        let same =
-            remote.is_known() && remote.fingerprint() == fingerprint && remote.is_idle() == status.is_idle();
+        let same = if remote.is_known() {
+            remote.fingerprint() == fingerprint
+                && remote.profile() == status.shown.profile
+                && remote.is_idle() == status.is_idle()
+        } else {
+            peer.enquiries.told(index).is_some_and(|told| looks_like(told, &status))
+        };
+        peer.enquiries.forget(index);
         peer.set_held(remote, Some((&status, fingerprint)));
         if !same {
-            self.outputs.push_back(Output::RemoteChanged { user: push.user, status: Some(status) });
+            self.outputs.push_back(Output::RemoteChanged { user, status: Some(status) });
         }
     }
 
     /// What the user shows is unknown from here on.
     pub(super) fn forget(&mut self, index: u32) {
         let remote = &mut self.remotes[index as usize];
-        if remote.is_known() {
-            self.peers[remote.peer as usize].set_held(remote, None);
+        let peer = &mut self.peers[remote.peer as usize];
+        let was_told = peer.enquiries.forget(index);
+        if remote.is_known() || was_told {
+            peer.set_held(remote, None);
             self.outputs.push_back(Output::RemoteChanged { user: remote.user, status: None });
         }
     }
@@ -288,11 +312,11 @@ impl Engine {
             peer.set_promised(sub, user.fingerprint, false);
         }
         for user in std::mem::take(&mut peer.blind) {
-            peer.given.remove(user, Fingerprint::UNKNOWN);
+            peer.given.remove(user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD);
         }
     }
 
-    fn asked_sub(&self, slot: u32, asked: Asked) -> (Fingerprint, Option<u32>) {
+    pub(super) fn asked_sub(&self, slot: u32, asked: Asked) -> (Fingerprint, Option<u32>) {
         match asked {
             Asked::Stranger(fingerprint) => (fingerprint, None),
             Asked::Known(user) => {
@@ -312,6 +336,9 @@ impl Engine {
             peer.flush_by(now);
         }
         let seen = reminder.seen.and_then(|(epoch, seq)| (epoch == self.epoch).then_some(seq));
+        if seen == Some(peer.out_seq) && peer.in_flight.is_none() {
+            peer.backoff.handle_arrival(now, self.config.backoff);
+        }
         if peer.awaiting.is_some_and(|poll| seen.is_some_and(|seen| seen >= poll)) {
             peer.awaiting = None;
             self.sweep(slot);
@@ -323,13 +350,13 @@ impl Engine {
         if !(comparable || stranger) {
             return;
         }
-        let differs = reminder.mine != peer.held;
+        let differs = !peer.agrees(reminder.mine, &peer.held);
         if differs {
             peer.watchdogs.handle_difference(now);
         } else {
             peer.watchdogs.handle_agreement();
         }
-        if !differs && reminder.yours == peer.given {
+        if !differs && peer.agrees(reminder.yours, &peer.given) {
             peer.repair_pause = self.config.short_watchdog;
             return;
         }
@@ -353,4 +380,20 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a peer says that a user shows, on this server's clock; `profile` is what was known of theirs before.
+pub(super) fn status_at(now: Instant, push: Push, profile: ProfileMark) -> Status {
+    let before = |ago| now - ago;
+    let profile = if push.tells_profile { push.shown.profile } else { profile };
+    Status {
+        shown: Shown { profile, ..push.shown },
+        last_active: push.last_active_ago.map(before),
+        away_since: push.away_ago.map(before),
+    }
+}
+
+/// Whether readers have nothing to look at when the one comes in place of the other.
+pub(super) fn looks_like(one: &Status, other: &Status) -> bool {
+    one.shown == other.shown && one.is_idle() == other.is_idle()
 }

@@ -2,15 +2,21 @@
 
 use super::output::{Delivery, Output};
 use super::state::Engine;
+use crate::core::federation::config::Config;
 use crate::core::federation::digest::Fingerprint;
-use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
+use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder, VERSION};
 use crate::core::federation::peer::{InFlight, Speech};
-use crate::core::federation::status::{Availability, Server};
+use crate::core::federation::status::{Availability, ProfileMark, Server, Status, User};
 use crate::core::federation::watchdog::Watchdogs;
+use crate::core::federation::wire::text_len;
 use crate::core::time::{Instant, coarse};
 
-/// What a user costs in a message apart from the status message, in Matrix's own form.
-const BYTES_PER_USER: usize = 200;
+/// What a status costs in a message apart from the status message: in Matrix's own form, and in the short one.
+const BYTES_PER_MATRIX_PUSH: usize = 200;
+const BYTES_PER_SHORT_PUSH: usize = 60;
+
+/// What the name of a user costs.
+const BYTES_PER_NAME: usize = 60;
 
 /// How the sending of a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +47,8 @@ impl Engine {
     fn delivered(&mut self, now: Instant, slot: u32, flight: &InFlight) {
         let peer = &mut self.peers[slot as usize];
         peer.backoff.handle_success();
-        peer.watchdogs.handle_acknowledged(now, &self.config);
+        peer.announced |= flight.announces;
+        peer.watchdogs.handle_acknowledged(now, &self.config, &mut self.rng);
         if peer.speech == Speech::Unknown && flight.polls && peer.judge_at.is_none() {
             peer.judge_at = Some(now + self.config.poll_patience);
         }
@@ -62,6 +69,7 @@ impl Engine {
             remote.unsure = true;
             peer.mark_repoll(slot, remote);
         }
+        flight.once.iter().for_each(|&remote| peer.enquiries.handle_failed(remote));
         peer.poll_all |= flight.poll_all;
         // The peer may have been away and forgotten all: the digests will tell.
         peer.remind |= peer.speech == Speech::Extended;
@@ -84,18 +92,22 @@ impl Engine {
             since: now,
             subs: Vec::new(),
             remotes: Vec::new(),
+            once: Vec::new(),
             poll_all: false,
             polls: false,
+            announces: !peer.announced,
         };
         let mut edu = Edu::default();
-        let mut room = Room { users: self.config.max_users_per_edu, bytes: self.config.max_edu_bytes };
+        let mut room = Room::new(&self.config, peer.speech);
         self.gather_pushes(now, slot, &mut edu, &mut flight, &mut room);
         self.gather_polls(slot, &mut edu, &mut flight, &mut room);
+        self.gather_enquiries(now, slot, &mut edu, &mut flight, &mut room);
         let peer = &mut self.peers[slot as usize];
         if peer.related() && !related {
             peer.watchdogs = Watchdogs::new(now, &self.config, &mut self.rng);
         }
-        let complete = peer.dirty.is_empty() && peer.repoll.is_empty() && !peer.poll_all;
+        let enquiries = peer.enquiries.is_waiting() || !peer.enquiries.answers.is_empty();
+        let complete = peer.dirty.is_empty() && peer.repoll.is_empty() && !peer.poll_all && !enquiries;
         let remind = complete && peer.remind && peer.speech == Speech::Extended;
         if !complete {
             peer.flush_at = Some(now);
@@ -105,14 +117,16 @@ impl Engine {
             return;
         }
         if remind {
-            let answer = peer.watchdogs.handle_reminded(now, &self.config);
+            let answer = peer.watchdogs.handle_reminded(now, &self.config, &mut self.rng);
             let seen = peer.epoch.map(|epoch| (epoch, peer.in_seq));
-            edu.reminder = Some(Reminder { mine: peer.given, yours: peer.held, seen, answer });
+            let (mine, yours) = (peer.compared(&peer.given), peer.compared(&peer.held));
+            edu.reminder = Some(Reminder { mine, yours, seen, answer });
             peer.remind = false;
         }
         peer.out_seq = flight.seq;
         edu.link = Some(Link { epoch: self.epoch, seq: flight.seq, promise: Some(self.config.promise) });
         edu.hello = peer.speech != Speech::Extended;
+        edu.version = flight.announces.then_some(VERSION);
         let delivery = Delivery { peer: peer.server, seq: flight.seq, speech: peer.speech, edu };
         peer.in_flight = Some(flight);
         self.outputs.push_back(Output::Send(Box::new(delivery)));
@@ -132,6 +146,7 @@ impl Engine {
         let most = peer.dirty.len().min(room.users);
         edu.push.reserve_exact(most);
         flight.subs.reserve_exact(most);
+        let reads_second = peer.may_read_second();
         let mut taken = 0;
         while taken < peer.dirty.len() && room.is_left() {
             let sub = peer.dirty[taken];
@@ -150,31 +165,27 @@ impl Engine {
                         Speech::Unknown | Speech::Stock => edu.push.push(Push::offline(user)),
                     }
                     flight.subs.push(sub);
-                    room.take(0);
+                    room.take_push(None);
                 }
-                peer.set_sent(sub, user.fingerprint, Fingerprint::UNKNOWN);
-                continue;
-            }
-            let idle = entry.sent == Fingerprint::UNKNOWN
-                && !entry.promised
-                && local.status.shown.availability == Availability::Offline;
-            if !delivers || idle || (entry.sent == local.fingerprint && !resend) {
+                peer.set_unsent(sub, user.fingerprint);
                 continue;
             }
             let status = &local.status;
-            let ago = |then: Option<Instant>| then.map(|then| now.since(then));
-            // Of who is offline nobody is told a time but in coarse steps (P9), and a peer is somebody.
-            let offline = status.shown.availability == Availability::Offline;
-            let active_ago = |ago| if offline { coarse(ago) } else { ago };
-            room.take(status.shown.status_msg.as_ref().map_or(0, |text| text.len()));
-            edu.push.push(Push {
-                user,
-                shown: status.shown.clone(),
-                last_active_ago: ago(status.last_active).map(active_ago),
-                away_ago: ago(status.away_since).map(coarse),
-            });
+            let (sent, profile, promised) = (entry.sent, entry.profile, entry.promised);
+            let other_profile = profile != status.shown.profile && reads_second;
+            let idle = entry.sent == Fingerprint::UNKNOWN
+                && !entry.promised
+                && local.status.shown.availability == Availability::Offline;
+            if !delivers || idle || (sent == local.fingerprint && !other_profile && !resend) {
+                continue;
+            }
+            let is_new = sent == Fingerprint::UNKNOWN || !promised || resend;
+            let tells_profile = reads_second && (other_profile || is_new);
+            room.take_push(status.shown.status_msg.as_deref());
+            edu.push.push(push(now, user, status, tells_profile));
             flight.subs.push(sub);
-            peer.set_sent(sub, user.fingerprint, local.fingerprint);
+            let told = if tells_profile { status.shown.profile } else { profile };
+            peer.set_sent(sub, user.fingerprint, local.fingerprint, told);
             peer.set_promised(sub, user.fingerprint, true);
         }
         peer.dirty.drain(..taken);
@@ -229,26 +240,60 @@ impl Engine {
             let list = if wanted { &mut edu.poll } else { &mut edu.unpoll };
             list.push(Asked::Known(remote.user));
             flight.remotes.push(slot);
-            room.take(0);
+            room.take_name();
         }
         peer.repoll.drain(..taken);
         flight.polls = edu.poll_all || !edu.poll.is_empty();
     }
 }
 
+/// What `user` shows, as it is told to a peer; the mark of their profile only where it `tells_profile` and is known.
+pub(super) fn push(now: Instant, user: User, status: &Status, tells_profile: bool) -> Push {
+    let ago = |then: Option<Instant>| then.map(|then| now.since(then));
+    // Of who is offline nobody is told a time but in coarse steps (P9), and a peer is somebody.
+    let offline = status.shown.availability == Availability::Offline;
+    let active_ago = |ago| if offline { coarse(ago) } else { ago };
+    let tells_profile = tells_profile && status.shown.profile != ProfileMark::UNTOLD;
+    let mut shown = status.shown.clone();
+    if !tells_profile {
+        shown.profile = ProfileMark::UNTOLD;
+    }
+    Push {
+        user,
+        shown,
+        tells_profile,
+        last_active_ago: ago(status.last_active).map(active_ago),
+        away_ago: ago(status.away_since).map(coarse),
+    }
+}
+
 /// What is left of the bounds of one message.
-struct Room {
+pub(super) struct Room {
     users: usize,
     bytes: usize,
+    bytes_per_push: usize,
 }
 
 impl Room {
-    const fn is_left(&self) -> bool {
+    fn new(config: &Config, speech: Speech) -> Self {
+        let bytes_per_push = match speech {
+            Speech::Unknown | Speech::Stock => BYTES_PER_MATRIX_PUSH,
+            Speech::Extended => BYTES_PER_SHORT_PUSH,
+        };
+        Self { users: config.max_users_per_edu, bytes: config.max_edu_bytes, bytes_per_push }
+    }
+
+    pub(super) const fn is_left(&self) -> bool {
         self.users > 0 && self.bytes > 0
     }
 
-    const fn take(&mut self, text: usize) {
+    pub(super) fn take_push(&mut self, status_msg: Option<&str>) {
         self.users = self.users.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(BYTES_PER_USER + 2 * text);
+        self.bytes = self.bytes.saturating_sub(self.bytes_per_push + status_msg.map_or(0, text_len));
+    }
+
+    pub(super) const fn take_name(&mut self) {
+        self.users = self.users.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(BYTES_PER_NAME);
     }
 }

@@ -99,7 +99,10 @@ impl Engine {
 
     /// What a remote user shows, as far as is known.
     pub fn status_of(&self, user: User) -> Option<Status> {
-        self.remotes[self.find_remote(user)? as usize].status()
+        let index = self.find_remote(user)?;
+        let remote = &self.remotes[index as usize];
+        let told = || self.peers[remote.peer as usize].enquiries.told(index).cloned();
+        remote.status().or_else(told)
     }
 
     /// What `peer` is known to understand.
@@ -111,7 +114,7 @@ impl Engine {
     pub fn digests(&self, peer: Server) -> (Digest, Digest) {
         self.peer_of.get(&peer).map_or((Digest::EMPTY, Digest::EMPTY), |&slot| {
             let peer = &self.peers[slot as usize];
-            (peer.given, peer.held)
+            (peer.compared(&peer.given), peer.compared(&peer.held))
         })
     }
 

@@ -1,8 +1,10 @@
 //! What happens because time passes.
 
 use super::state::{Engine, Timer};
+use crate::core::federation::digest::Fingerprint;
+use crate::core::federation::digests::Digests;
 use crate::core::federation::peer::Speech;
-use crate::core::federation::status::Availability;
+use crate::core::federation::status::{Availability, ProfileMark};
 use crate::core::time::Instant;
 
 impl Engine {
@@ -29,6 +31,7 @@ impl Engine {
         if peer.held_count > 0 && peer.watchdogs.promised_until(peer.promise) <= now {
             self.lapse(now, slot);
         }
+        self.end_enquiries(now, slot);
         let peer = &mut self.peers[slot as usize];
         if peer.judge_at.take_if(|at| *at <= now).is_some() && peer.speech == Speech::Unknown {
             peer.speech = Speech::Stock;
@@ -38,13 +41,57 @@ impl Engine {
             self.refresh(now, slot);
         }
         let peer = &mut self.peers[slot as usize];
-        if peer.watches() && peer.in_flight.is_none() && peer.watchdogs.expired(now).is_some() {
-            peer.remind = true;
-            peer.flush_by(now);
+        if peer.watches() && peer.in_flight.is_none() {
+            if peer.watchdogs.is_to_look(now, &self.config) {
+                self.look_again(now, slot);
+            } else if peer.watchdogs.expired(now).is_some() {
+                peer.remind = true;
+                peer.flush_by(now);
+            }
         }
-        if peer.flush_at.is_some_and(|at| at <= now) {
+        if self.peers[slot as usize].flush_at.is_some_and(|at| at <= now) {
             self.flush(now, slot);
         }
+    }
+
+    /// Trusts nothing that was counted: tells the peer how everybody is whom it wants, asks it how everybody is who
+    /// is wanted here, and counts anew (F5). What a fault of ours lost is right again by it.
+    fn look_again(&mut self, now: Instant, slot: u32) {
+        self.count_anew(slot);
+        let peer = &mut self.peers[slot as usize];
+        peer.watchdogs.handle_looked(now, &self.config, &mut self.rng);
+        peer.watchdogs.want_answer(now);
+        peer.announced = false;
+        for sub in 0..u32::try_from(peer.subs.len()).expect("fewer users than 2^32") {
+            if peer.subs[sub as usize].promised {
+                peer.subs[sub as usize].resend = true;
+                peer.mark_dirty(sub);
+            }
+        }
+        peer.poll_all |= peer.remotes.iter().any(|&remote| self.remotes[remote as usize].active > 0);
+        peer.remind = true;
+        peer.flush_by(now);
+    }
+
+    /// Counts the users who are asked for and promised, and sums up the digests, from the users themselves.
+    fn count_anew(&mut self, slot: u32) {
+        let peer = &mut self.peers[slot as usize];
+        let (mut given, mut held) = (Digests::default(), Digests::default());
+        let promised = peer.subs.iter().filter(|sub| sub.promised);
+        for sub in promised.clone() {
+            let user = self.locals[sub.local as usize].user;
+            given.add(user.fingerprint, sub.sent, sub.profile);
+        }
+        peer.blind.iter().for_each(|&user| given.add(user, Fingerprint::UNKNOWN, ProfileMark::UNTOLD));
+        let count = |users: usize| u32::try_from(users).expect("fewer users than 2^32");
+        (peer.promised, peer.given) = (count(promised.count()), given);
+        let remotes = peer.remotes.iter().map(|&remote| &self.remotes[remote as usize]);
+        let asked = remotes.filter(|remote| remote.asked);
+        for remote in asked.clone() {
+            held.add(remote.user.fingerprint, remote.fingerprint(), remote.profile());
+        }
+        peer.held_count = count(asked.clone().filter(|remote| remote.is_known()).count());
+        (peer.asked, peer.held) = (count(asked.count()), held);
     }
 
     /// The peer's promise has run out: its users are unknown, and asked for again (F6).

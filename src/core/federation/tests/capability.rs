@@ -38,7 +38,7 @@ fn the_pushes_of_a_stock_server_are_believed_for_half_an_hour() {
     net.appear(user(0, 0));
     net.run(secs(120));
     let shown = Shown { availability: Availability::Online, currently_active: true, ..Shown::default() };
-    let push = Push { user: user(1, 0), shown, last_active_ago: None, away_ago: None };
+    let push = Push { shown, ..Push::offline(user(1, 0)) };
     let edu = Edu { push: vec![push], ..Edu::default() };
     net.tell(0, |engine, now| engine.handle_edu(now, server(1), edu).expect("taken"));
     net.run(secs(20 * 60));

@@ -9,7 +9,7 @@ use crate::core::time::Instant;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn push(who: User) -> Push {
-    Push { user: who, shown: online().shown, last_active_ago: None, away_ago: None }
+    Push { shown: online().shown, ..Push::offline(who) }
 }
 
 fn link(seq: u64) -> Option<Link> {

@@ -70,7 +70,9 @@ fn step_3_a_silent_pair_costs_one_reminder_a_minute() {
     net.run(secs(3_600));
     let reminders = &net.sent[mark..];
     assert!((50..=66).contains(&reminders.len()), "{}", reminders.len());
-    assert!(reminders.iter().all(|sent| sent.edu.users() == 0 && sent.edu.reminder.is_some()));
+    assert!(reminders.iter().all(|sent| sent.edu.reminder.is_some()));
+    let looks = reminders.iter().filter(|sent| sent.edu.users() > 0).count();
+    assert!(looks <= 4, "statuses themselves only at the long watchdog, and in the answer: {looks}");
     let from_one = net.sent_since(mark, 1, 0).len();
     assert!((20..=40).contains(&from_one), "they take turns: {from_one} of {}", reminders.len());
 }

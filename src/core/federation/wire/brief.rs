@@ -17,7 +17,7 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /// `edu` in the brief form; `None` if it is more than a reminder.
 pub fn encode_brief(edu: &Edu) -> Option<String> {
     let (link, reminder) = (edu.link?, edu.reminder?);
-    if edu.users() > 0 || edu.poll_all || edu.hello {
+    if edu.users() > 0 || edu.poll_all || edu.hello || edu.version.is_some() {
         return None;
     }
     let mut numbers = vec![link.epoch, link.seq, reminder.mine.bits(), reminder.yours.bits()];
@@ -116,6 +116,8 @@ mod tests {
             Edu { push: vec![Push::offline(user)], ..edu.clone() },
             Edu { poll_all: true, ..edu.clone() },
             Edu { hello: true, ..edu.clone() },
+            Edu { version: Some(2), ..edu.clone() },
+            Edu { told: vec![Push::offline(user)], ..edu.clone() },
             Edu { reminder: None, ..edu },
         ] {
             assert_eq!(encode_brief(&more), None, "{more:?}");

@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::numbers::MAX_INTEGER;
 use crate::core::federation::digest::Fingerprint;
 use crate::core::federation::edu::{Asked, Edu, Link, Push, Reminder};
 use crate::core::federation::names::{Names, split};
-use crate::core::federation::status::{Availability, Server, Shown, User};
+use crate::core::federation::status::{Availability, ProfileMark, Server, Shown, User};
 
 /// The most bytes of content that are read.
 const MAX_BYTES: usize = 256 * 1024;
@@ -92,6 +94,7 @@ struct OwnPush<'a> {
 struct Own<'a> {
     at: (u64, u64),
     promise_ms: Option<u64>,
+    version: Option<u32>,
     #[serde(default)]
     hello: bool,
     #[serde(borrow, default)]
@@ -103,6 +106,13 @@ struct Own<'a> {
     #[serde(default)]
     poll_all: bool,
     #[serde(borrow, default)]
+    once: Vec<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    told: Vec<ShortPush<'a>>,
+    /// Of those in `push`, in whichever form, and then of those in `told`.
+    #[serde(borrow, default)]
+    profiles: Vec<Text<'a>>,
+    #[serde(borrow, default)]
     unpoll: Vec<Cow<'a, str>>,
     #[serde(borrow)]
     digest: Option<(Cow<'a, str>, Cow<'a, str>)>,
@@ -111,18 +121,59 @@ struct Own<'a> {
     answer: bool,
 }
 
+impl Own<'_> {
+    /// How many users are named.
+    fn named(&self) -> usize {
+        let pushed = self.push.len() + self.told.len() + self.withdrawn.len();
+        pushed + self.poll.len() + self.once.len() + self.unpoll.len()
+    }
+}
+
 type Text<'a> = Option<Cow<'a, str>>;
 
+/// A status in the short form; what a later version has behind these is passed over.
+struct ShortPush<'a> {
+    localpart: Cow<'a, str>,
+    state: Cow<'a, str>,
+    active: u8,
+    active_ago: Option<u64>,
+    status_msg: Text<'a>,
+    device_type: Text<'a>,
+    away_ago: Option<u64>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ShortPush<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for Fields<'a> {
+            type Value = ShortPush<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of a localpart, a state, 0 or 1, and what follows")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let missing = |at| A::Error::invalid_length(at, &"a localpart, a state, and 0 or 1");
+                let push = ShortPush {
+                    localpart: list.next_element::<Word<'_>>()?.ok_or_else(|| missing(0))?.0,
+                    state: list.next_element::<Word<'_>>()?.ok_or_else(|| missing(1))?.0,
+                    active: list.next_element()?.ok_or_else(|| missing(2))?,
+                    active_ago: list.next_element::<Option<u64>>()?.flatten(),
+                    status_msg: list.next_element::<Option<Word<'_>>>()?.flatten().map(|word| word.0),
+                    device_type: list.next_element::<Option<Word<'_>>>()?.flatten().map(|word| word.0),
+                    away_ago: list.next_element::<Option<u64>>()?.flatten(),
+                };
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(push)
+            }
+        }
+        deserializer.deserialize_seq(Fields(PhantomData))
+    }
+}
+
+/// A text that is borrowed where it can be.
 #[derive(Deserialize)]
-struct ShortPush<'a>(
-    #[serde(borrow)] Cow<'a, str>,
-    #[serde(borrow)] Cow<'a, str>,
-    u8,
-    #[serde(default)] Option<u64>,
-    #[serde(borrow, default)] Text<'a>,
-    #[serde(borrow, default)] Text<'a>,
-    #[serde(default)] Option<u64>,
-);
+struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Reads the content of an `m.presence` EDU that `from` sent to `to`.
 ///
@@ -132,14 +183,16 @@ pub fn decode(names: &Names, from: Server, to: Server, content: &str) -> Result<
     if content.len() > MAX_BYTES {
         return Err(BadEdu::TooLarge(content.len()));
     }
-    let content: Content<'_> = serde_json::from_str(content).map_err(|e| BadEdu::Malformed(e.to_string()))?;
+    let mut content: Content<'_> =
+        serde_json::from_str(content).map_err(|e| BadEdu::Malformed(e.to_string()))?;
     let named = content.push.len() + content.poll.len() + content.unpoll.len();
-    let own_named = |own: &Own<'_>| own.push.len() + own.withdrawn.len() + own.poll.len() + own.unpoll.len();
-    let named = named + content.own.as_ref().map_or(0, own_named);
+    let named = named + content.own.as_ref().map_or(0, Own::named);
     if named > MAX_USERS {
         return Err(BadEdu::TooManyUsers(named));
     }
     let mut edu = Edu::default();
+    let mut profiles =
+        Profiles(content.own.as_mut().map(|own| std::mem::take(&mut own.profiles).into_iter()));
     for push in content.push {
         let user = sender_user(names, from, &push.user_id)?;
         let extra = push.own.unwrap_or_default();
@@ -147,31 +200,35 @@ pub fn decode(names: &Names, from: Server, to: Server, content: &str) -> Result<
         let known = word.parse().or_else(|()| push.presence.parse()).ok();
         let active = push.currently_active.unwrap_or(false);
         let agos = (push.last_active_ago, extra.last_seen_ago.or(extra.idle_ms));
-        edu.push.extend(entry(user, known, active, (push.status_msg, extra.device_type), agos)?);
+        let texts = (push.status_msg, extra.device_type, profiles.next()?);
+        edu.push.extend(entry(user, known, active, texts, agos)?);
     }
     edu.poll = content.poll.iter().map(|id| polled(names, to, id)).collect::<Result<_, _>>()?;
     edu.unpoll = content.unpoll.iter().map(|id| polled(names, to, id)).collect::<Result<_, _>>()?;
     if let Some(own) = content.own {
-        take_own(names, from, to, own, &mut edu)?;
+        take_own(names, from, to, own, profiles, &mut edu)?;
     }
     Ok(edu)
 }
 
-fn take_own(names: &Names, from: Server, to: Server, own: Own<'_>, edu: &mut Edu) -> Result<(), BadEdu> {
+fn take_own(
+    names: &Names,
+    from: Server,
+    to: Server,
+    own: Own<'_>,
+    mut profiles: Profiles<'_>,
+    edu: &mut Edu,
+) -> Result<(), BadEdu> {
     let (epoch, seq) = own.at;
     if epoch > MAX_INTEGER || seq > MAX_INTEGER || seq == 0 {
         return Err(BadEdu::Malformed("at: out of range".to_owned()));
     }
     edu.link = Some(Link { epoch, seq, promise: own.promise_ms.map(Duration::from_millis) });
-    for ShortPush(localpart, state, active, active_ago, text, device, away_ago) in own.push {
-        let user = names.find(from, &localpart);
-        edu.push.extend(entry(
-            user,
-            state.parse().ok(),
-            active == 1,
-            (text, device),
-            (active_ago, away_ago),
-        )?);
+    for push in own.push {
+        edu.push.extend(short_entry(names, from, push, profiles.next()?)?);
+    }
+    for told in own.told {
+        edu.told.extend(short_entry(names, from, told, profiles.next()?)?);
     }
     edu.withdrawn.extend(own.withdrawn.iter().filter_map(|localpart| names.find(from, localpart)));
     let asked = |localpart: &Cow<'_, str>| {
@@ -182,6 +239,8 @@ fn take_own(names: &Names, from: Server, to: Server, own: Own<'_>, edu: &mut Edu
     };
     edu.poll.extend(own.poll.iter().map(asked));
     edu.unpoll.extend(own.unpoll.iter().map(asked));
+    edu.once.extend(own.once.iter().map(asked));
+    edu.version = own.version;
     edu.hello = own.hello;
     edu.poll_all = own.poll_all;
     if let Some((mine, yours)) = own.digest {
@@ -208,11 +267,34 @@ fn polled(names: &Names, to: Server, user_id: &str) -> Result<Asked, BadEdu> {
     }
 }
 
+/// The marks of profiles that go with the statuses, in their order.
+struct Profiles<'a>(Option<std::vec::IntoIter<Text<'a>>>);
+
+impl Profiles<'_> {
+    /// That of the next status; `None`: it is not told.
+    fn next(&mut self) -> Result<Option<ProfileMark>, BadEdu> {
+        let Some(text) = self.0.as_mut().and_then(Iterator::next).flatten() else { return Ok(None) };
+        let bad = || BadEdu::Malformed("profiles: not eight hexadecimal digits".to_owned());
+        ProfileMark::parse(&text).ok_or_else(bad).map(Some)
+    }
+}
+
+fn short_entry(
+    names: &Names,
+    from: Server,
+    push: ShortPush<'_>,
+    profile: Option<ProfileMark>,
+) -> Result<Option<Push>, BadEdu> {
+    let user = names.find(from, &push.localpart);
+    let texts = (push.status_msg, push.device_type, profile);
+    entry(user, push.state.parse().ok(), push.active == 1, texts, (push.active_ago, push.away_ago))
+}
+
 fn entry(
     user: Option<User>,
     availability: Option<Availability>,
     currently_active: bool,
-    (status_msg, device_type): (Text<'_>, Text<'_>),
+    (status_msg, device_type, profile): (Text<'_>, Text<'_>, Option<ProfileMark>),
     (active_ago, away_ago): (Option<u64>, Option<u64>),
 ) -> Result<Option<Push>, BadEdu> {
     if [active_ago, away_ago].into_iter().flatten().any(|ago| ago > MAX_AGO_MS) {
@@ -225,8 +307,10 @@ fn entry(
             currently_active,
             status_msg: status_msg.map(Into::into),
             device_type: device_type.map(Into::into),
+            profile: profile.unwrap_or_default(),
         }
         .bounded(),
+        tells_profile: profile.is_some(),
         last_active_ago: active_ago.map(Duration::from_millis),
         away_ago: away_ago.map(Duration::from_millis),
     }))

@@ -26,9 +26,8 @@ pub fn encode(names: &Names, edu: &Edu, speech: Speech) -> String {
     let short = speech == Speech::Extended;
     let name = |asked: &Asked| -> Value {
         match asked {
-            Asked::Known(user) if short => names.localpart(*user).into(),
-            Asked::Known(user) => names.user_id(*user).into(),
-            Asked::Stranger(_) => panic!("only users with handles are polled"),
+            Asked::Known(user) if !short => names.user_id(*user).into(),
+            asked => localpart(names, asked).into(),
         }
     };
     let push: Value = match speech {
@@ -44,6 +43,20 @@ pub fn encode(names: &Names, edu: &Edu, speech: Speech) -> String {
     }
     if !edu.unpoll.is_empty() {
         lists.insert("unpoll".into(), edu.unpoll.iter().map(name).collect());
+    }
+    if let Some(version) = edu.version {
+        own.insert("version".into(), version.into());
+    }
+    if !edu.once.is_empty() {
+        let localpart = |asked: &Asked| -> Value { localpart(names, asked).into() };
+        own.insert("once".into(), edu.once.iter().map(localpart).collect());
+    }
+    if !edu.told.is_empty() {
+        own.insert("told".into(), edu.told.iter().map(|told| short_push(names, told)).collect());
+    }
+    let profiles = profiles(edu);
+    if !profiles.is_empty() {
+        own.insert("profiles".into(), profiles.into());
     }
     if edu.hello {
         own.insert("hello".into(), true.into());
@@ -67,6 +80,26 @@ pub fn encode(names: &Names, edu: &Edu, speech: Speech) -> String {
         content.insert("org.pilotlight".into(), own.into());
     }
     Value::Object(content).to_string()
+}
+
+fn localpart<'a>(names: &'a Names, asked: &Asked) -> &'a str {
+    match asked {
+        Asked::Known(user) => names.localpart(*user),
+        Asked::Stranger(_) => panic!("only users with handles are polled"),
+    }
+}
+
+/// The marks of the profiles of those pushed and told, in their order; null where it is not told, left out at the end.
+fn profiles(edu: &Edu) -> Vec<Option<String>> {
+    let all = || edu.push.iter().chain(&edu.told);
+    let told = |push: &Push| push.tells_profile.then(|| push.shown.profile.text());
+    all().take(profile_count(edu)).map(told).collect()
+}
+
+/// How long the list of profiles is.
+pub(super) fn profile_count(edu: &Edu) -> usize {
+    let last = |pushes: &[Push]| pushes.iter().rposition(|push| push.tells_profile).map(|last| last + 1);
+    last(&edu.told).map(|told| edu.push.len() + told).or_else(|| last(&edu.push)).unwrap_or_default()
 }
 
 /// Matrix's form, with the full state beside it where Matrix's words do not hold it.

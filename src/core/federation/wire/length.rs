@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::encode::away_key;
+use super::encode::{away_key, profile_count};
 use super::numbers::DEFAULT_PROMISE_MS;
 use crate::core::federation::edu::{Edu, Push};
 use crate::core::federation::peer::Speech;
@@ -34,17 +34,32 @@ pub fn encoded_len(edu: &Edu, speech: Speech, names: NameLengths) -> usize {
             own.entry("promise_ms", digits(promise));
         }
     }
+    let list = |count: usize, name: usize| array(count, count * (name + 2));
     let short = speech == Speech::Extended;
     let (lists, user) = if short { (&mut own, names.localpart) } else { (&mut content, names.user_id()) };
     if !edu.push.is_empty() || !short {
         let each = |push| if short { short_push(push, names) } else { matrix_push(push, names) };
         lists.entry("push", array(edu.push.len(), edu.push.iter().map(each).sum()));
     }
-    let list = |count: usize, name: usize| array(count, count * (name + 2));
     for (key, asked) in [("poll", &edu.poll), ("unpoll", &edu.unpoll)] {
         if !asked.is_empty() {
             lists.entry(key, list(asked.len(), user));
         }
+    }
+    if let Some(version) = edu.version {
+        own.entry("version", digits(version.into()));
+    }
+    if !edu.once.is_empty() {
+        own.entry("once", list(edu.once.len(), names.localpart));
+    }
+    if !edu.told.is_empty() {
+        own.entry("told", array(edu.told.len(), edu.told.iter().map(|told| short_push(told, names)).sum()));
+    }
+    let profiles = profile_count(edu);
+    if profiles > 0 {
+        let profile = |push: &Push| if push.tells_profile { push.shown.profile.text().len() + 2 } else { 4 };
+        let each = edu.push.iter().chain(&edu.told).take(profiles).map(profile);
+        own.entry("profiles", array(profiles, each.sum()));
     }
     if !edu.withdrawn.is_empty() {
         own.entry("withdrawn", list(edu.withdrawn.len(), names.localpart));
@@ -143,7 +158,7 @@ const fn digits(number: u64) -> usize {
 }
 
 /// The length of a string in JSON, with its quotes and escapes.
-fn text(text: &str) -> usize {
+pub fn text(text: &str) -> usize {
     let byte = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
         0..0x20 => 6,
@@ -158,7 +173,9 @@ mod tests {
 
     use super::super::encode;
     use super::*;
-    use crate::core::federation::{Asked, Availability, Digest, Link, Names, Reminder, Shown, User};
+    use crate::core::federation::{
+        Asked, Availability, Digest, Link, Names, ProfileMark, Reminder, Shown, User,
+    };
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -176,13 +193,21 @@ mod tests {
         prop::option::of(prop::collection::vec(any::<char>(), 1..12).prop_map(String::from_iter))
     }
 
-    type Pushed = (u8, usize, bool, (Option<String>, Option<String>), (Option<Duration>, Option<Duration>));
+    type Pushed = (
+        u8,
+        usize,
+        bool,
+        (Option<String>, Option<String>),
+        (Option<Duration>, Option<Duration>),
+        Option<Option<String>>,
+    );
 
     fn pushed() -> impl Strategy<Value = Pushed> {
-        (any::<u8>(), 0usize..5, any::<bool>(), (words(), words()), (ago(), ago()))
+        let profile = prop::option::of(words());
+        (any::<u8>(), 0usize..5, any::<bool>(), (words(), words()), (ago(), ago()), profile)
     }
 
-    fn push(names: &mut Names, (number, state, active, texts, agos): Pushed) -> Push {
+    fn push(names: &mut Names, (number, state, active, texts, agos, profile): Pushed) -> Push {
         Push {
             user: user(names, number, 'a'),
             shown: Shown {
@@ -190,7 +215,11 @@ mod tests {
                 status_msg: texts.0.map(Into::into),
                 device_type: texts.1.map(Into::into),
                 currently_active: active,
+                profile: profile
+                    .as_ref()
+                    .map_or(ProfileMark::UNTOLD, |name| ProfileMark::of(name.as_deref(), None)),
             },
+            tells_profile: profile.is_some(),
             last_active_ago: agos.0,
             away_ago: agos.1,
         }
@@ -221,17 +250,21 @@ mod tests {
         #[test]
         fn what_is_counted_is_what_is_written(
             pushes in prop::collection::vec(pushed(), 0..4),
-            users in prop::collection::vec((0u8..3, any::<u8>()), 0..6),
+            told in prop::collection::vec(pushed(), 0..3),
+            users in prop::collection::vec((0u8..4, any::<u8>()), 0..6),
+            version in prop::option::of(any::<u32>()),
             link in link(),
             reminder in reminder(),
             flags in any::<(bool, bool)>(),
         ) {
             let mut names = Names::default();
-            let mut edu = Edu { link, reminder, hello: flags.0, poll_all: flags.1, ..Edu::default() };
+            let mut edu = Edu { link, reminder, version, hello: flags.0, poll_all: flags.1, ..Edu::default() };
+            edu.told = told.into_iter().map(|told| push(&mut names, told)).collect();
             edu.push = pushes.into_iter().map(|pushed| push(&mut names, pushed)).collect();
             for (list, number) in users {
                 match list {
                     0 => edu.withdrawn.push(user(&mut names, number, 'a')),
+                    3 => edu.once.push(Asked::Known(user(&mut names, number, 'b'))),
                     1 => edu.poll.push(Asked::Known(user(&mut names, number, 'b'))),
                     _ => edu.unpoll.push(Asked::Known(user(&mut names, number, 'b'))),
                 }

@@ -13,7 +13,7 @@ mod numbers;
 pub use brief::{decode_brief, encode_brief};
 pub use decode::{BadEdu, decode};
 pub use encode::encode;
-pub use length::{NameLengths, encoded_len};
+pub use length::{NameLengths, encoded_len, text as text_len};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::federation::{
-    Asked, Availability, Digest, Edu, Fingerprint, Link, Names, Push, Reminder, Server, Shown, Speech, User,
+    Asked, Availability, Digest, Edu, Fingerprint, Link, Names, ProfileMark, Push, Reminder, Server, Shown,
+    Speech, User,
 };
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -17,6 +18,7 @@ fn push(user: User, availability: Availability) -> Push {
     Push {
         user,
         shown: Shown { availability, currently_active: true, ..Shown::default() },
+        tells_profile: false,
         last_active_ago: Some(Duration::from_millis(12_345)),
         away_ago: None,
     }
@@ -37,6 +39,11 @@ fn sample(names: &mut Names) -> (Server, Edu) {
     edu.push = ours[1..5].iter().zip(Availability::ALL).map(|(&user, a)| push(user, a)).collect();
     edu.push.push(full);
     edu.link = edu.link.map(|link| Link { promise: Some(Duration::from_secs(90)), ..link });
+    (edu.push[1].shown.profile, edu.push[1].tells_profile) = (ProfileMark::of(Some("Ann"), None), true);
+    edu.told = vec![edu.push[1].clone(), push(ours[5], Availability::Busy), edu.push[1].clone()];
+    (edu.told[2].shown.profile, edu.told[2].tells_profile) = (ProfileMark::EMPTY, true);
+    edu.once = vec![Asked::Known(theirs[3])];
+    edu.version = Some(2);
     edu.withdrawn = vec![ours[5]];
     edu.poll = vec![Asked::Known(theirs[0]), Asked::Known(theirs[1])];
     edu.unpoll = vec![Asked::Known(theirs[2])];
@@ -57,6 +64,20 @@ fn both_forms_come_back_as_they_went() {
         let json = encode(&names, &edu, speech);
         assert_eq!(decode(&names, from, Server(1), &json).as_ref(), Ok(&edu), "{json}");
     }
+}
+
+#[test]
+fn what_a_later_version_says_beyond_this_one_is_passed_over() {
+    let mut names = Names::default();
+    let bob = names.user("@bob:b.example").expect("an ID");
+    let json = r#"{"org.pilotlight":{"at":[1,1],"version":7,"moods":[["bob","glad"]],
+        "push":[["bob","busy",0,5,null,null,null,300000,{"x":[1]}],["carol","online",1]],
+        "profiles":[null,"0123abcd","ffffffff"]}}"#;
+    let edu = decode(&names, bob.server, Server(9), json).expect("understood");
+    assert_eq!(edu.version, Some(7));
+    let mut expected = push(bob, Availability::Busy);
+    (expected.shown.currently_active, expected.last_active_ago) = (false, Some(Duration::from_millis(5)));
+    assert_eq!(edu.push, [expected], "carol is not known here, and the profile is hers");
 }
 
 #[test]
@@ -162,6 +183,20 @@ fn hostile_input_is_refused_with_its_reason() {
     assert_eq!(read(r#"{"poll":["@bob:b.example"]}"#), Err(BadEdu::NotOurUser));
     assert!(matches!(read(r#"{"org.pilotlight":{"at":[1,0]}}"#), Err(BadEdu::Malformed(_))));
     assert!(matches!(read(r#"{"org.pilotlight":{"at":[9007199254740992,1]}}"#), Err(BadEdu::Malformed(_))));
+    let own = |rest: &str| format!(r#"{{"org.pilotlight":{{"at":[1,1],{rest}}}}}"#);
+    for bad in [
+        r#""push":[["bob","busy"]]"#,
+        r#""push":[["bob","busy",0,-1]]"#,
+        r#""push":["bob"]"#,
+        r#""push":[["bob","busy",0]],"profiles":["0123456"]"#,
+        r#""push":[["bob","busy",0]],"profiles":["+1234567"]"#,
+        r#""told":[["bob","busy",0]],"profiles":[7]"#,
+        r#""once":[7]"#,
+        r#""version":-1"#,
+    ] {
+        assert!(matches!(read(&own(bad)), Err(BadEdu::Malformed(_))), "{bad}");
+    }
+    assert_eq!(read(&own(r#""push":[["bob","busy",0]],"profiles":["a","b"]"#)).is_ok(), false);
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(matches!(read(&format!(r#"{{"push":{deep}}}"#)), Err(BadEdu::Malformed(_))));
     assert_eq!(read(&format!(r#"{{"x":{deep}}}"#)), Ok(0), "skipped without recursion");

@@ -53,9 +53,9 @@ async fn get_list(
     Path(user): Path<OwnedUserId>,
 ) -> ApiResult<Json<Vec<Value>>> {
     check_own(&session, &user)?;
-    Ok(Json(
-        app.contacts.entries(&user).iter().map(|(contact, kept)| entry(&app, &user, contact, kept)).collect(),
-    ))
+    let entries = app.contacts.entries(&user);
+    app.enquire(&user, entries.iter().map(|(contact, _)| contact)).await;
+    Ok(Json(entries.iter().map(|(contact, kept)| entry(&app, &user, contact, kept)).collect()))
 }
 
 fn entry(app: &App, owner: &UserId, contact: &UserId, kept: &Contact) -> Value {

@@ -48,6 +48,7 @@ async fn get_status(
     if !app.sight.may_see(&session.user, &user) {
         return Err(ApiError::forbidden("you may not see the presence of this user"));
     }
+    app.enquire(&session.user, [&user]).await;
     let body = app.presence_content(&session.user, &user);
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }

@@ -22,7 +22,7 @@ impl Subscriber for Told {
 
     fn tell(&self, changes: &[Change]) {
         for change in changes {
-            let Change::RemotePresence { user, status, order, observers } = change else {
+            let Change::RemotePresence { user, status, order, observers, .. } = change else {
                 panic!("nothing else is told here: {change:?}")
             };
             let state = status.as_ref().map(|status| status.shown.availability);
@@ -126,16 +126,20 @@ fn what_becomes_known_of_others_is_told_with_its_number_and_to_their_observers()
     let reading = world.presence.attach(alice);
     let observes = Across { observed: [bob.to_owned()].into(), ..Across::default() };
     world.presence.handle_lists(alice, observes, || panic!("no server may see her"));
-    for state in ["online", "unavailable"] {
+    let push = |state: &str| {
         let content =
             format!(r#"{{"push":[{{"user_id":"@bob:b","presence":"{state}","last_active_ago":1}}]}}"#);
         let content = RawValue::from_string(content).expect("is JSON");
         world.presence.handle_edu(server_name!("b"), &content);
-    }
+        std::mem::take(&mut *world.told.0.lock())
+    };
     let bob = || bob.to_string();
-    let told = std::mem::take(&mut *world.told.0.lock());
     let (online, away) = (Some(Availability::Online), Some(Availability::Unavailable));
-    assert_eq!(told, [(1, bob(), online, 1), (2, bob(), away, 1)]);
+    assert_eq!((push("online"), push("unavailable")), (vec![], vec![]), "what he is called is asked for");
+    world.presence.clock.advance(Duration::from_secs(2));
+    world.presence.handle_timeout();
+    assert_eq!(std::mem::take(&mut *world.told.0.lock()), [(1, bob(), away, 1)], "nobody said it");
+    assert_eq!(push("online"), [(2, bob(), online, 1)]);
     drop(reading);
     assert!(world.presence.lock().attached.contains(alice), "the next poll may come");
     world.presence.clock.advance(Duration::from_secs(30));
