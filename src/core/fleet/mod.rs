@@ -14,6 +14,6 @@ mod tally;
 mod world;
 
 pub use cost::{Cost, one_per_change, one_per_contact};
-pub use params::{BadParams, Outage, Params};
+pub use params::{BadParams, Faults, Params, Span};
 pub use tally::{Minute, Tally};
-pub use world::World;
+pub use world::{Agreement, World};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::core::federation::Config;
+use crate::core::time::Instant;
 
 /// The parameters of a simulation; the same ones give the same run.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +15,7 @@ pub struct Params {
     pub users: u32,
     /// How many contacts a user has on other servers, about; all mutual.
     pub contacts: u32,
-    /// Among how many other servers the contacts of a server's users are spread; even.
+    /// Among how many other servers the contacts of a server's users are spread; even, unless the number of servers is.
     pub peers: u32,
     /// How often a user changes their presence while online, on average. Independent of each other.
     pub changes_per_hour: f64,
@@ -24,21 +25,52 @@ pub struct Params {
     pub duration: Duration,
     /// How often two servers exchange something else, such as an event of a room; `None`: never.
     pub room_traffic: Option<Duration>,
-    /// A server that dies and returns.
-    pub outage: Option<Outage>,
+    /// Over which time those come, after midnight, who are always online.
+    pub arrivals: Duration,
+    /// What goes wrong.
+    pub faults: Faults,
     /// The times and bounds of the engines.
     pub config: Config,
     /// The seed of everything random.
     pub seed: u64,
 }
 
-/// The first server loses power.
+/// What goes wrong with the first server. Its first peer is the second server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// It loses power, and returns.
+    pub outage: Option<Span>,
+    /// It and its first peer do not reach each other.
+    pub cut: Option<Span>,
+    /// It does not reach its first peer, which reaches it.
+    pub one_way_cut: Option<Span>,
+    /// When it restarts, and has forgotten all but its lists.
+    pub restarts: Vec<Duration>,
+    /// How many of a thousand acknowledgements are lost, everywhere.
+    pub lost_acknowledgements: u64,
+}
+
+/// From when to when, after midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outage {
-    /// When.
+pub struct Span {
+    /// The beginning.
     pub begins: Duration,
-    /// When it is back.
+    /// The end.
     pub ends: Duration,
+}
+
+impl Faults {
+    /// Whether anything goes wrong.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl Span {
+    /// Whether `at` is in it.
+    pub(super) fn holds(&self, at: Instant) -> bool {
+        (Instant::ZERO + self.begins..Instant::ZERO + self.ends).contains(&at)
+    }
 }
 
 impl Default for Params {
@@ -53,7 +85,8 @@ impl Default for Params {
             online_hours: 8.0,
             duration: Duration::from_secs(24 * 3_600),
             room_traffic: None,
-            outage: None,
+            arrivals: Duration::from_secs(60),
+            faults: Faults::default(),
             config: Config::default(),
             seed: 1,
         }
@@ -67,8 +100,10 @@ pub enum BadParams {
     Empty,
     /// More users in all than 100 million.
     TooMany,
-    /// The number of peers is odd, zero, or not below the number of servers.
+    /// The number of peers is zero, not below the number of servers, or odd as that is.
     Peers,
+    /// A fault ends before it begins, or more acknowledgements are lost than there are.
+    Faults,
     /// A rate or a time is negative or no number, or the hours are more than a day's.
     Times,
 }
@@ -78,7 +113,12 @@ impl fmt::Display for BadParams {
         f.write_str(match self {
             Self::Empty => "there must be at least two servers, and users",
             Self::TooMany => "there are more than 100 million users",
-            Self::Peers => "the number of peers must be even, above zero and below the number of servers",
+            Self::Peers => {
+                "the number of peers must be above zero, below the number of servers, and even unless that is"
+            }
+            Self::Faults => {
+                "a fault must begin before it ends, and lose no more than a thousand of a thousand"
+            }
             Self::Times => "rates and times must be numbers that are not negative, and a day has 24 hours",
         })
     }
@@ -95,8 +135,15 @@ impl Params {
         if u64::from(self.servers) * u64::from(self.users) > 100_000_000 {
             return Err(BadParams::TooMany);
         }
-        if self.peers == 0 || !self.peers.is_multiple_of(2) || self.peers >= self.servers {
+        // Around a ring there is one server at the greatest distance where their number is even, else two.
+        let halves = self.peers.is_multiple_of(2) || self.servers.is_multiple_of(2);
+        if self.peers == 0 || !halves || self.peers >= self.servers {
             return Err(BadParams::Peers);
+        }
+        let Faults { outage, cut, one_way_cut, lost_acknowledgements, .. } = &self.faults;
+        let is_bad = |span: &Span| span.begins >= span.ends;
+        if [outage, cut, one_way_cut].into_iter().flatten().any(is_bad) || *lost_acknowledgements > 1_000 {
+            return Err(BadParams::Faults);
         }
         let rate = self.changes_per_hour.is_finite() && self.changes_per_hour >= 0.0;
         let hours = (0.0..=24.0).contains(&self.online_hours);

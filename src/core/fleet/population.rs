@@ -21,14 +21,14 @@ impl Population {
     /// picks half of their contacts at random there, and is picked for about as many.
     pub(super) fn new(params: &Params, rng: &mut Rng) -> Self {
         let (servers, users) = (u64::from(params.servers), u64::from(params.users));
-        let distances: Vec<u64> = (1..=u64::from(params.peers) / 2).collect();
+        let steps = steps(servers, u64::from(params.peers));
+        // There are no more people within reach.
+        let contacts_each = u64::from(params.contacts).min(steps.len() as u64 * users);
         let mut contacts: Vec<Vec<u32>> =
             vec![Vec::new(); usize::try_from(servers * users).expect("checked")];
         for user in 0..servers * users {
-            for _ in 0..params.contacts.div_ceil(2) {
-                let distance =
-                    distances[usize::try_from(rng.range(0..distances.len() as u64)).expect("small")];
-                let step = if rng.chance(1, 2) { distance } else { servers - distance };
+            for _ in 0..contacts_each.div_ceil(2) {
+                let step = steps[usize::try_from(rng.range(0..steps.len() as u64)).expect("small")];
                 let other = (user / users + step) % servers * users + rng.range(0..users);
                 let (one, other) =
                     (u32::try_from(user).expect("checked"), u32::try_from(other).expect("checked"));
@@ -65,8 +65,14 @@ impl Population {
     /// users first, then those of the peers around it.
     const fn first_handle(&self, server: u32, home: u32) -> u32 {
         let distance = (home + self.servers - server) % self.servers;
-        let place =
-            if distance <= self.peers / 2 { distance } else { self.peers + 1 + distance - self.servers };
+        let near = self.peers / 2;
+        let place = if distance <= near {
+            distance
+        } else if self.peers % 2 == 1 && distance * 2 == self.servers {
+            near + 1
+        } else {
+            self.peers + 1 + distance - self.servers
+        };
         place * self.users_per_server
     }
 
@@ -75,13 +81,13 @@ impl Population {
         let first = self.first_handle(delivery.peer.0, from);
         let edu = &mut delivery.edu;
         let local = |user: &User| user.index % self.users_per_server;
-        for push in &mut edu.push {
+        for push in edu.push.iter_mut().chain(&mut edu.told) {
             push.user.index = first + local(&push.user);
         }
         for user in &mut edu.withdrawn {
             user.index = first + local(user);
         }
-        for asked in edu.poll.iter_mut().chain(&mut edu.unpoll) {
+        for asked in edu.poll.iter_mut().chain(&mut edu.unpoll).chain(&mut edu.once) {
             if let Asked::Known(user) = asked {
                 user.index = local(user);
             }
@@ -96,6 +102,12 @@ impl Population {
     pub(super) const fn users_of(&self, server: u32) -> std::ops::Range<u32> {
         server * self.users_per_server..(server + 1) * self.users_per_server
     }
+}
+
+/// How far around a ring the peers of a server stand: half of them on either side, and one opposite if they are odd.
+fn steps(servers: u64, peers: u64) -> Vec<u64> {
+    let sides = (1..=peers / 2).flat_map(|distance| [distance, servers - distance]);
+    sides.chain((peers % 2 == 1).then_some(servers / 2)).collect()
 }
 
 fn unique(mut numbers: Vec<u32>) -> Box<[u32]> {

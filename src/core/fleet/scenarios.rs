@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::params::{BadParams, Outage, Params};
+use super::params::{BadParams, Faults, Params, Span};
 use super::tally::Minute;
 use super::world::World;
 use crate::core::time::Instant;
@@ -33,11 +33,34 @@ pub fn long_watchdogs(stagger: f64, seed: u64) -> Result<Vec<u64>, BadParams> {
     Ok(minutes)
 }
 
+/// Everybody on 61 servers logs in within a second, and nothing happens after it: how many reminders were sent in each
+/// second of four minutes.
+pub fn login_rush(seed: u64) -> Result<Vec<u64>, BadParams> {
+    let params = Params {
+        servers: 61,
+        users: 2,
+        contacts: 120,
+        peers: 60,
+        changes_per_hour: 0.0,
+        online_hours: 24.0,
+        arrivals: Duration::from_secs(1),
+        duration: Duration::from_secs(240),
+        seed,
+        ..Params::default()
+    };
+    let mut world = World::new(params)?;
+    world.run_until(Instant::MAX);
+    let mut seconds = world.tally().short_reminders.clone();
+    seconds.resize(240, 0);
+    Ok(seconds)
+}
+
 /// A server dies at noon and returns half an hour later: the minutes from 11:45 to 12:59.
 pub fn outage(seed: u64) -> Result<Vec<Minute>, BadParams> {
-    let outage = Some(Outage { begins: HOUR * 12, ends: HOUR * 25 / 2 });
+    let outage = Some(Span { begins: HOUR * 12, ends: HOUR * 25 / 2 });
+    let faults = Faults { outage, ..Faults::default() };
     let params =
-        Params { servers: 8, outage, duration: HOUR * 13, changes_per_hour: 6.0, seed, ..Params::default() };
+        Params { servers: 8, faults, duration: HOUR * 13, changes_per_hour: 6.0, seed, ..Params::default() };
     let mut world = World::new(params)?;
     world.run_until(Instant::MAX);
     Ok(world.tally().by_minute[705..779].to_vec())
@@ -142,6 +165,16 @@ mod tests {
         assert!(
             (next[0] - 1.0).abs() < 1e-9 && (next[1] - 40.0).abs() < 1e-9 && (next[2] - 1_200.0).abs() < 1e-6
         );
+    }
+
+    #[test]
+    fn f7_after_a_login_of_many_the_first_short_reminders_are_spread_over_half_a_minute() {
+        let seconds = login_rush(1).expect("good parameters");
+        // Those of the first seconds are answers.
+        let first = &seconds[30..120];
+        let (total, most) = (first.iter().sum::<u64>(), *first.iter().max().expect("some"));
+        assert!(total > 1_000, "{total}");
+        assert!(most * 12 < total, "{most} of {total} in one second: {first:?}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) enum Event {
     OutageBegins,
     /// The first server is back.
     OutageEnds,
+    /// The first server restarts.
+    Restart,
 }
 
 /// What is under way between servers.

@@ -46,6 +46,8 @@ pub(super) struct Site {
 #[derive(Clone, Copy, Debug)]
 struct Person {
     leaves: Instant,
+    /// Up to when their time online is counted.
+    counted: Instant,
     last_active: Instant,
     availability: Availability,
     /// The number of their contacts, and of the servers where these are.
@@ -65,6 +67,7 @@ impl Site {
     pub(super) fn new(server: u32, rng: Rng, params: &Params, population: &Population) -> Self {
         let person = |index: u32| Person {
             leaves: Instant::ZERO,
+            counted: Instant::ZERO,
             last_active: Instant::ZERO,
             availability: Availability::Offline,
             contacts: u32::try_from(population.contacts[index as usize].len()).expect("few"),
@@ -131,15 +134,19 @@ impl Site {
         people.min(letters).min(engine.poll_timeout().unwrap_or(Instant::MAX))
     }
 
+    /// What the user with this number, of this server, shows.
+    pub(super) fn availability(&self, index: u32, population: &Population) -> Availability {
+        self.people[(index - population.users_of(self.server).start) as usize].availability
+    }
+
     /// The numbers of those who are online.
-    #[cfg(test)]
     pub(super) fn online(&self, population: &Population) -> Vec<u32> {
         let people = population.users_of(self.server).zip(&self.people);
         people.filter(|(_, p)| p.availability != Availability::Offline).map(|(index, _)| index).collect()
     }
 
     /// Takes a message if it can wait, or answers it: one that asks for an answer cannot, nor can any where
-    /// servers die, for the first message of one that is back ends a backoff.
+    /// something goes wrong, for the first message of a server that is heard of again ends a backoff.
     pub(super) fn put_by(
         &mut self,
         now: Instant,
@@ -149,7 +156,7 @@ impl Site {
     ) -> Option<Box<Delivery>> {
         let edu = &delivery.edu;
         let pushes = edu.push.len() == edu.users() && !(edu.hello || edu.poll_all) && edu.reminder.is_none();
-        if !pushes || params.outage.is_some() {
+        if !pushes || params.faults.any() {
             return Some(delivery);
         }
         self.inbox.push_back((now, from, delivery));
@@ -228,7 +235,10 @@ impl Site {
             engine.handle_client_attached(now, user);
         }
         let then = next_change(now, params.changes_per_hour, &mut self.rng).min(leaves);
-        tally.online_ms += millis(then.since(now));
+        // Up to the end of the run, and once, though who is back after a restart comes anew.
+        let until = then.min(Instant::ZERO + params.duration);
+        tally.online_ms += millis(until.since(now.max(person.counted)));
+        person.counted = person.counted.max(until);
         Some(then)
     }
 
@@ -237,7 +247,7 @@ impl Site {
         let hours = params.online_hours;
         let midnight = Instant::from_millis(day * 24 * HOUR);
         let (comes, stays) = if hours >= 24.0 {
-            (self.rng.range(0..HOUR / 2), 24 * HOUR * 365)
+            (self.rng.range(0..millis(params.arrivals).max(1)), 24 * HOUR * 365)
         } else {
             let around =
                 7 * HOUR + HOUR / 2 + self.rng.range(0..3 * HOUR / 2) + self.rng.range(0..3 * HOUR / 2);

@@ -1,6 +1,7 @@
 //! What is counted.
 
 use super::cost::Cost;
+use crate::core::time::Instant;
 
 /// The counts of a run so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,10 @@ pub struct Tally {
     pub reminders: u64,
     /// Our reminders that asked for an answer, by the minute in which they were sent: the long watchdogs.
     pub long_reminders: Vec<u64>,
+    /// Our other reminders, by the second in which they were sent: the short watchdogs.
+    pub short_reminders: Vec<u64>,
+    /// Our messages that did not arrive, or whose acknowledgement did not.
+    pub failed: u64,
     /// Our messages by the minute.
     pub by_minute: Vec<Minute>,
     /// Events of the simulation.
@@ -51,6 +56,19 @@ impl Tally {
     /// The hours that users spent online, in all.
     pub fn user_hours(&self) -> f64 {
         self.online_ms as f64 / 3_600_000.0
+    }
+
+    /// Counts a reminder that was sent `at` that time; whether it asks for an answer.
+    pub(super) fn add_reminder(&mut self, at: Instant, answer: bool) {
+        let (counts, unit) = match answer {
+            true => (&mut self.long_reminders, 60_000),
+            false => (&mut self.short_reminders, 1_000),
+        };
+        let index = usize::try_from(at.as_millis() / unit).expect("a run has fewer seconds than that");
+        if counts.len() <= index {
+            counts.resize(index + 1, 0);
+        }
+        counts[index] += 1;
     }
 
     /// The counts of `minute`.

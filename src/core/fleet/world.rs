@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::params::{BadParams, Params};
+use super::params::{BadParams, Faults, Params, Span};
 use super::population::Population;
 use super::schedule::{Event, Next, Schedule, Transit};
 use super::site::{Site, Surroundings, patience};
@@ -29,6 +29,17 @@ pub struct World {
     tally: Tally,
     now: Instant,
     rng: Rng,
+}
+
+/// What people see of their contacts at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// Contacts who are seen as they are.
+    pub right: u64,
+    /// Contacts who are seen as they were: their change is on its way, or lost.
+    pub wrong: u64,
+    /// Contacts of whom it is said that nothing is known.
+    pub unknown: u64,
 }
 
 impl World {
@@ -75,7 +86,7 @@ impl World {
         while let Some((at, next)) = self.schedule.pop(until) {
             self.now = at;
             self.tally.events += 1;
-            if self.params.outage.is_some() && at.as_millis() / 60_000 != sample {
+            if self.params.faults.any() && at.as_millis() / 60_000 != sample {
                 self.sample(sample);
                 sample = at.as_millis() / 60_000;
             }
@@ -99,7 +110,7 @@ impl World {
             }
             Event::RoomTraffic(one, other) => {
                 for (at, from) in [(one, other), (other, one)] {
-                    if self.sites[from as usize].engine.is_some() {
+                    if self.sites[from as usize].engine.is_some() && !self.is_cut(from, at) {
                         self.tell(at, |engine, now| engine.handle_traffic(now, Server(from)));
                     }
                 }
@@ -112,7 +123,54 @@ impl World {
                 self.sites[0].engine = None;
             }
             Event::OutageEnds => self.start(0),
+            Event::Restart => {
+                self.tell(0, |_, _| {});
+                // One that is dead stays so.
+                if self.sites[0].engine.is_some() {
+                    self.start(0);
+                }
+            }
         }
+    }
+
+    /// Whether what one server sends does not arrive at another.
+    fn is_cut(&self, from: u32, to: u32) -> bool {
+        let Faults { cut, one_way_cut, .. } = &self.params.faults;
+        let holds = |span: &Option<Span>| span.is_some_and(|span| span.holds(self.now));
+        match (from, to) {
+            (0, 1) => holds(cut) || holds(one_way_cut),
+            (1, 0) => holds(cut),
+            _ => false,
+        }
+    }
+
+    /// What those who are online see of their contacts, compared with what these show.
+    pub fn agreement(&self) -> Agreement {
+        let mut agreement = Agreement::default();
+        for (server, site) in (0..).zip(&self.sites) {
+            let Some(engine) = &site.engine else { continue };
+            for index in site.online(&self.population) {
+                for &contact in &self.population.contacts[index as usize] {
+                    let user = self.population.user(server, contact);
+                    let home = &self.sites[user.server.0 as usize];
+                    let held = engine.status_of(user).map(|status| status.shown.availability);
+                    match held {
+                        None => agreement.unknown += 1,
+                        Some(held) if held == home.availability(contact, &self.population) => {
+                            agreement.right += 1;
+                        }
+                        Some(_) => agreement.wrong += 1,
+                    }
+                }
+            }
+        }
+        agreement
+    }
+
+    /// How many contacts a user has, on average.
+    pub fn contacts_each(&self) -> f64 {
+        let contacts: usize = self.population.contacts.iter().map(|contacts| contacts.len()).sum();
+        contacts as f64 / self.population.contacts.len() as f64
     }
 
     /// Gives a server an input, after what its people did before, and takes what comes of it; a dead one
@@ -148,22 +206,31 @@ impl World {
         match transit {
             Transit::Message { from, delivery } => {
                 let (to, seq) = (delivery.peer.0, delivery.seq);
-                let site = &mut self.sites[to as usize];
-                let up = site.engine.is_some();
-                match site.put_by(self.now, from, delivery, &self.params) {
-                    Some(delivery) => self.tell(to, |engine, now| {
-                        let result = engine.handle_edu(now, Server(from), delivery.edu);
-                        result.expect("the simulated servers behave");
-                    }),
-                    None => self.wake(to, self.now + patience(&self.params)),
+                let arrives = self.sites[to as usize].engine.is_some() && !self.is_cut(from, to);
+                if arrives {
+                    self.receive(from, to, delivery);
                 }
-                let outcome = if up { Outcome::Delivered } else { Outcome::Failed };
+                let lost = self.params.faults.lost_acknowledgements;
+                // What answers a request comes back the way that the request went.
+                let is_known = arrives && !(lost > 0 && self.rng.chance(lost, 1_000));
+                self.tally.failed += u64::from(!is_known);
+                let outcome = if is_known { Outcome::Delivered } else { Outcome::Failed };
                 let transit = Transit::Outcome { to: from, about: to, seq, outcome };
                 self.schedule.put_transit(self.now + LATENCY, transit);
             }
             Transit::Outcome { to, about, seq, outcome } => {
                 self.tell(to, |engine, now| engine.handle_outcome(now, Server(about), seq, outcome));
             }
+        }
+    }
+
+    fn receive(&mut self, from: u32, to: u32, delivery: Box<Delivery>) {
+        match self.sites[to as usize].put_by(self.now, from, delivery, &self.params) {
+            Some(delivery) => self.tell(to, |engine, now| {
+                let result = engine.handle_edu(now, Server(from), delivery.edu);
+                result.expect("the simulated servers behave");
+            }),
+            None => self.wake(to, self.now + patience(&self.params)),
         }
     }
 
@@ -175,14 +242,18 @@ impl World {
 
     /// Schedules what happens by itself.
     fn plan(&mut self) {
-        if let Some(outage) = self.params.outage {
+        if let Some(outage) = self.params.faults.outage {
             self.schedule.put(Instant::ZERO + outage.begins, Event::OutageBegins);
             self.schedule.put(Instant::ZERO + outage.ends, Event::OutageEnds);
         }
+        for &restart in &self.params.faults.restarts {
+            self.schedule.put(Instant::ZERO + restart, Event::Restart);
+        }
         if let Some(pause) = self.params.room_traffic {
-            let servers = self.params.servers;
+            let (servers, peers) = (self.params.servers, self.params.peers);
             for one in 0..servers {
-                for distance in 1..=self.params.peers / 2 {
+                let opposite = (peers % 2 == 1 && one < servers / 2).then_some(servers / 2);
+                for distance in (1..=peers / 2).chain(opposite) {
                     let first = Duration::from_millis(self.rng.range(0..millis(pause).max(1)));
                     let event = Event::RoomTraffic(one, (one + distance) % servers);
                     self.schedule.put(Instant::ZERO + first, event);
@@ -215,129 +286,13 @@ fn count(tally: &mut Tally, now: Instant, delivery: &Delivery) {
     tally.pushes += u64::from(!edu.push.is_empty());
     tally.pushed_users += edu.push.len() as u64;
     tally.polls += u64::from(!edu.poll.is_empty() || edu.poll_all);
-    tally.reminders += u64::from(edu.users() == 0 && delivery.speech == Speech::Extended);
-    if edu.reminder.is_some_and(|reminder| reminder.answer) {
-        let index = usize::try_from(minute).expect("a run has fewer minutes than that");
-        if tally.long_reminders.len() <= index {
-            tally.long_reminders.resize(index + 1, 0);
-        }
-        tally.long_reminders[index] += 1;
+    let alone = edu.users() == 0 && delivery.speech == Speech::Extended;
+    tally.reminders += u64::from(alone);
+    match edu.reminder {
+        Some(reminder) if reminder.answer || alone => tally.add_reminder(now, reminder.answer),
+        _ => {}
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Outage;
-    use super::*;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    fn small() -> Params {
-        let duration = Duration::from_secs(14 * 3_600);
-        Params { servers: 6, users: 20, contacts: 20, duration, changes_per_hour: 30.0, ..Params::default() }
-    }
-
-    fn run(params: Params) -> World {
-        let mut world = World::new(params).expect("good parameters");
-        world.run_until(Instant::MAX);
-        world
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_counts() {
-        let (one, other) = (run(small()), run(small()));
-        assert_eq!(one.tally(), other.tally());
-        let third = run(Params { seed: 2, ..small() });
-        assert_ne!(one.tally(), third.tally());
-    }
-
-    /// People act late, many in one go: what follows from it is as if they had not.
-    #[test]
-    fn a_run_in_many_steps_counts_the_same_as_in_one_go() {
-        let params = Params { duration: Duration::from_secs(10 * 3_600), ..small() };
-        let mut world = World::new(params.clone()).expect("good parameters");
-        for step in 0..Duration::as_millis(&params.duration) / 700 {
-            world.run_until(Instant::from_millis(u64::try_from(step * 700).expect("small")));
-        }
-        world.run_until(Instant::MAX);
-        let events = world.tally().events;
-        assert_eq!(*world.tally(), Tally { events, ..run(params).tally().clone() });
-    }
-
-    #[test]
-    fn at_every_moment_of_quiet_contacts_agree() {
-        let mut world = run(Params { changes_per_hour: 4.0, ..small() });
-        world.params.duration += Duration::from_secs(3_600);
-        world.run_until(Instant::MAX);
-        let mut watched = 0;
-        for (server, site) in (0..).zip(&world.sites) {
-            let engine = site.engine.as_ref().expect("up");
-            for index in site.online(&world.population) {
-                for &contact in &world.population.contacts[index as usize] {
-                    let held = engine.status_of(world.population.user(server, contact));
-                    watched += 1;
-                    assert!(held.is_some(), "{index} knows of {contact}");
-                }
-            }
-        }
-        assert!(watched > 100, "{watched}");
-    }
-
-    #[test]
-    fn batches_cost_far_less_than_a_message_for_each_contact() {
-        let world = run(small());
-        let tally = world.tally();
-        let (ours, per_change) = (tally.ours.messages, tally.per_change.messages);
-        assert!(ours * 10 < tally.per_contact.messages, "{ours} of {}", tally.per_contact.messages);
-        assert!(ours * 2 < per_change, "{ours} of {per_change}");
-        assert!(tally.user_hours() > 500.0, "{}", tally.user_hours());
-    }
-
-    #[test]
-    fn a_server_that_dies_is_unknown_after_its_promise_and_known_again_when_it_is_back() {
-        let minutes = |n: u64| Duration::from_secs(n * 60);
-        let outage = Some(Outage { begins: minutes(12 * 60), ends: minutes(12 * 60 + 30) });
-        let world = run(Params { outage, ..small() });
-        let known = |minute: usize| world.tally().by_minute[minute].known;
-        assert!(known(719) > 10);
-        assert_eq!((723..749).map(known).max(), Some(0), "the promise is of two minutes");
-        assert!(known(765) > 10, "{}", known(765));
-        let to_the_dead: u64 = world.tally().by_minute[723..749].iter().map(|minute| minute.to_first).sum();
-        assert!(to_the_dead < 4 * 26, "{to_the_dead}: backed off");
-    }
-
-    #[test]
-    fn long_watchdogs_do_not_expire_together() {
-        let params = Params {
-            servers: 31,
-            users: 2,
-            contacts: 60,
-            peers: 30,
-            changes_per_hour: 0.0,
-            online_hours: 24.0,
-            duration: Duration::from_secs(5 * 3_600),
-            room_traffic: Some(Duration::from_secs(25)),
-            ..Params::default()
-        };
-        let world = run(params);
-        let all = &world.tally().long_reminders[120..];
-        let (total, most) = (all.iter().sum::<u64>(), all.iter().copied().max().unwrap_or(0));
-        assert!(total > 1_000, "{total}");
-        assert!(most * 40 < total, "{most} of {total} in one minute of three hours");
-    }
-
-    #[test]
-    fn parameters_without_meaning_are_refused() {
-        for (params, error) in [
-            (Params { servers: 1, ..small() }, BadParams::Empty),
-            (Params { users: 0, ..small() }, BadParams::Empty),
-            (Params { peers: 3, ..small() }, BadParams::Peers),
-            (Params { peers: 10, ..small() }, BadParams::Peers),
-            (Params { online_hours: 25.0, ..small() }, BadParams::Times),
-            (Params { changes_per_hour: f64::NAN, ..small() }, BadParams::Times),
-            (Params { users: 1 << 30, ..small() }, BadParams::TooMany),
-        ] {
-            assert_eq!(World::new(params).err(), Some(error));
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::core::{
     fleet::{
-        Cost, Params, Tally, World,
+        Agreement, Cost, Faults, Params, Span, World,
         scenarios::{self, Grows, Growth},
     },
     time::Instant,
@@ -32,9 +32,9 @@ pub struct Simulate {
     /// Contacts of each user on other servers, about; all mutual.
     #[arg(long, default_value_t = 40)]
     contacts: u32,
-    /// Other servers among which these are spread; even.
-    #[arg(long, default_value_t = 4)]
-    peers: u32,
+    /// Other servers among which these are spread; even, unless the number of servers is. 4, if there are as many.
+    #[arg(long)]
+    peers: Option<u32>,
     /// Changes of presence that a user makes in each hour online, on average.
     #[arg(long, default_value_t = 60.0, value_name = "RATE")]
     changes_per_hour: f64,
@@ -47,6 +47,21 @@ pub struct Simulate {
     /// Seconds for which changes are collected before they are sent.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     batch_window: u64,
+    /// The first server is without power from and to these hours.
+    #[arg(long, value_name = "FROM-TO", value_parser = span)]
+    outage: Option<Span>,
+    /// The first and the second server do not reach each other from and to these hours.
+    #[arg(long, value_name = "FROM-TO", value_parser = span)]
+    cut: Option<Span>,
+    /// The first server does not reach the second, which reaches it, from and to these hours.
+    #[arg(long, value_name = "FROM-TO", value_parser = span)]
+    one_way_cut: Option<Span>,
+    /// The first server restarts at this hour; can be given again.
+    #[arg(long, value_name = "HOUR", value_parser = hour)]
+    restart: Vec<Duration>,
+    /// Of each thousand acknowledgements this many are lost.
+    #[arg(long, default_value_t = 0, value_name = "PER_THOUSAND")]
+    lose_acknowledgements: u64,
     /// The same seed gives the same run.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -58,6 +73,10 @@ pub struct Simulate {
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
 }
+
+/// What is said of a run in which nothing happened.
+const NOBODY: &str =
+    "Nobody was online: people come from half past seven on. Simulate more --hours, or --online 24.";
 
 /// Runs the simulation; the table goes to `out`, progress to `progress`.
 pub fn run(args: &Simulate, out: &mut dyn Write, progress: &mut dyn Write) -> Result<(), SimulateError> {
@@ -72,7 +91,7 @@ pub fn run(args: &Simulate, out: &mut dyn Write, progress: &mut dyn Write) -> Re
         progress.flush()?;
     }
     writeln!(progress, ", {:.1} s", began.elapsed().as_secs_f64())?;
-    out.write_all(table(&params, world.tally()).as_bytes())?;
+    out.write_all(table(&world).as_bytes())?;
     if args.growth {
         for grows in [Grows::Servers, Grows::Users, Grows::Contacts, Grows::Peers] {
             let runs = scenarios::growth(&small(&params, grows), grows)?;
@@ -97,7 +116,14 @@ impl Simulate {
             servers: self.servers,
             users: self.users,
             contacts: self.contacts,
-            peers: self.peers,
+            peers: self.peers.unwrap_or_else(|| usual_peers(self.servers)),
+            faults: Faults {
+                outage: self.outage,
+                cut: self.cut,
+                one_way_cut: self.one_way_cut,
+                restarts: self.restart.clone(),
+                lost_acknowledgements: self.lose_acknowledgements,
+            },
             changes_per_hour: self.changes_per_hour,
             online_hours: self.online,
             duration,
@@ -109,16 +135,37 @@ impl Simulate {
     }
 }
 
-fn table(params: &Params, tally: &Tally) -> String {
+/// Four, or as many as there are around a ring of so few servers.
+fn usual_peers(servers: u32) -> u32 {
+    match servers {
+        0..=4 => servers.saturating_sub(1),
+        _ => 4,
+    }
+}
+
+/// A time of the day, in hours.
+fn hour(text: &str) -> Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|_| format!("{text} is no number of hours"))?;
+    Duration::try_from_secs_f64(hours * 3_600.0).map_err(|e| e.to_string())
+}
+
+/// Two of them.
+fn span(text: &str) -> Result<Span, String> {
+    let (begins, ends) = text.split_once('-').ok_or("two hours with a dash between them, such as 12-12.5")?;
+    Ok(Span { begins: hour(begins)?, ends: hour(ends)? })
+}
+
+fn table(world: &World) -> String {
+    let (params, tally) = (world.params(), world.tally());
     let mut text = String::new();
     let hours = tally.user_hours().max(f64::MIN_POSITIVE);
     line(
         &mut text,
         format_args!(
-            "{} servers x {} users, about {} contacts each on {} other servers, {} changes an hour, {} s window, seed {}",
+            "{} servers x {} users, {:.1} contacts each on {} other servers, {} changes an hour, {} s window, seed {}",
             params.servers,
             params.users,
-            params.contacts,
+            world.contacts_each(),
             params.peers,
             params.changes_per_hour,
             params.config.batch_window.as_secs(),
@@ -141,6 +188,9 @@ fn table(params: &Params, tally: &Tally) -> String {
             "", "messages", "/user-hour", "B/user-hour", "x msgs", "x B"
         ),
     );
+    if tally.logins == 0 {
+        line(&mut text, format_args!("{NOBODY}\n"));
+    }
     let mut row = |name: &str, cost: Cost| {
         let times = |theirs: u64, ours: u64| theirs as f64 / (ours as f64).max(1.0);
         line(
@@ -168,6 +218,17 @@ fn table(params: &Params, tally: &Tally) -> String {
             tally.reminders
         ),
     );
+    if params.faults.any() {
+        let Agreement { right, wrong, unknown } = world.agreement();
+        line(
+            &mut text,
+            format_args!(
+                "{} messages failed. At the end {right} contacts are seen as they are, {wrong} as they were, and of \
+                 {unknown} it is said that nothing is known",
+                tally.failed
+            ),
+        );
+    }
     text
 }
 
@@ -232,9 +293,48 @@ mod tests {
     }
 
     #[test]
+    fn f11_two_servers_are_simulated_and_what_is_printed_is_what_was_simulated() {
+        let table = simulate(&["--servers=2", "--users=3", "--contacts=500", "--hours=10"]).expect("runs");
+        assert!(table.contains("on 1 other servers"), "{table}");
+        assert!(table.contains("x 3 users, 2.7 contacts each"), "three are within reach: {table}");
+        let table =
+            simulate(&["--servers=3", "--users=1", "--changes-per-hour=0", "--online=24"]).expect("runs");
+        assert!(table.contains("\n72 user-hours"), "{table}");
+    }
+
+    #[test]
+    fn f11_a_run_in_which_nobody_was_online_says_so() {
+        let small = ["--servers=6", "--users=4"];
+        let table = simulate(&[&small[..], &["--hours=2"]].concat()).expect("runs");
+        assert!(table.contains("Nobody was online"), "{table}");
+        let table = simulate(&[&small[..], &["--hours=2", "--online=24"]].concat()).expect("runs");
+        assert!(!table.contains("Nobody was online"), "{table}");
+    }
+
+    #[test]
+    fn f11_faults_are_options_and_what_they_left_is_printed() {
+        let small = ["--servers=2", "--users=5", "--contacts=4", "--hours=3", "--online=24"];
+        for (fault, fails) in [
+            ("--cut=1-1.5", true),
+            ("--one-way-cut=1-1.5", true),
+            ("--outage=1-1.5", true),
+            ("--restart=1", false),
+            ("--lose-acknowledgements=100", true),
+        ] {
+            let table = simulate(&[&small[..], &[fault]].concat()).expect("runs");
+            assert!(table.contains(" messages failed. At the end "), "{table}");
+            assert_eq!(!table.contains("\n0 messages failed"), fails, "{fault}: {table}");
+        }
+    }
+
+    #[test]
     fn parameters_without_meaning_are_refused_with_a_reason() {
-        let Err(SimulateError::Params(reason)) = simulate(&["--peers=3"]) else { panic!("refused") };
+        let Err(SimulateError::Params(reason)) = simulate(&["--servers=9", "--peers=3"]) else {
+            panic!("refused")
+        };
         assert!(reason.contains("even"), "{reason}");
+        let Err(SimulateError::Params(reason)) = simulate(&["--cut=13-12"]) else { panic!("refused") };
+        assert!(reason.contains("before it ends"), "{reason}");
         assert!(matches!(simulate(&["--hours=nan"]), Err(SimulateError::Params(_))));
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn all(dir: &Path, params: &Params, tally: &Tally) -> Result<(), Simu
     day(dir, tally)?;
     rates(dir, params)?;
     watchdogs(dir, params.seed)?;
+    rush(dir, params.seed)?;
     outage(dir, params.seed)
 }
 
@@ -99,6 +100,16 @@ fn watchdogs(dir: &Path, seed: u64) -> Result<(), SimulateError> {
     };
     let series = [("without stagger", &*together), ("shortened by 0 to 25 % at random", &*staggered)];
     save(dir, "watchdogs.svg", &bars(words, &series))
+}
+
+fn rush(dir: &Path, seed: u64) -> Result<(), SimulateError> {
+    let seconds = scenarios::login_rush(seed)?;
+    let words = Words {
+        title: "Reminders after everybody on 61 servers logged in within a second",
+        x: "seconds since the login",
+        y: "reminders in the second",
+    };
+    save(dir, "reminders.svg", &bars(words, &[("reminders", &*seconds)]))
 }
 
 fn outage(dir: &Path, seed: u64) -> Result<(), SimulateError> {
