@@ -38,6 +38,7 @@ pub fn start(settings: Log) {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic_message(panic.payload());
-        tracing::error!(place, message, "panic");
+        let backtrace = std::backtrace::Backtrace::force_capture();
+        tracing::error!(place, message, %backtrace, "panic");
     }));
 }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pilotlight::server::{Config, log};
 use serde_json::{Value, json};
 
 use crate::{
@@ -241,6 +242,31 @@ fn the_log_is_json_when_asked_and_never_has_a_secret_or_a_user() {
     for secret in [&token, PASSWORD, "dora", "Dora", "secret_in_query"] {
         assert!(!log.contains(secret), "{log}");
     }
+}
+
+/// Where [`panics`] does.
+const PANICS_AT: u32 = line!() + 4;
+
+#[inline(never)]
+fn panics() {
+    panic!("on purpose");
+}
+
+#[test]
+fn o4_a_panic_is_logged_with_the_lines_that_led_to_it() {
+    const INSIDE: &str = "PILOTLIGHT_TEST_PANICS";
+    if std::env::var_os(INSIDE).is_some() {
+        log::start(Config::default().log);
+        return panics();
+    }
+    let name = "cli::o4_a_panic_is_logged_with_the_lines_that_led_to_it";
+    let mut inside = Command::new(std::env::current_exe().expect("is a file"));
+    let output = inside.args(["--exact", name, "--nocapture"]).env(INSIDE, "1").output().expect("starts");
+    let log = text(&output.stderr);
+    let place = format!("tests/integration/cli.rs:{PANICS_AT}");
+    assert!(log.contains("on purpose"), "{log}");
+    assert!(log.matches(&place).count() >= 2, "as the place, and in the backtrace: {log}");
+    assert!(log.contains("cli::panics"), "{log}");
 }
 
 #[test]

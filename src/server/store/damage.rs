@@ -178,13 +178,19 @@ async fn an_older_note_which_a_power_cut_leaves_is_no_reason_to_refuse() {
     }
     let copy = folder.copy();
     fs::write(copy.file("-mark"), &early).expect("writes");
-    drop(copy.open().expect("opens"));
+    let again = copy.open().expect("opens");
+    assert!(again.profile(&user(4)).await.expect("reads").is_some());
+    drop(again);
     // And the log's end as the power cut can leave it: with a commit that nobody was told of.
     let copy = folder.copy();
     fs::write(copy.file("-mark"), early).expect("writes");
     let log = fs::File::options().write(true).open(copy.file("-wal")).expect("opens");
     log.set_len(log.metadata().expect("is there").len() - 3000).expect("is cut");
-    drop(copy.open().expect("opens"));
+    let again = copy.open().expect("opens");
+    let all =
+        [again.profile(&user(3)).await, again.profile(&user(4)).await].map(|found| found.expect("reads"));
+    assert_eq!(all.map(|found| found.is_some()), [true, false]);
+    drop(again);
     store.close().await;
 }
 
