@@ -7,17 +7,16 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: wasm ## build everything and serve the homeserver with its web client
-	cargo build --release
-	$(TARGET)/release/pilotlight serve $(ARGS)
+run: ## build everything and serve the homeserver with its web client
+	@scripts/run.sh $(ARGS)
 
 federation-demo: wasm ## two homeservers that speak with each other, each with a user, to open in two windows
 	@scripts/need.sh openssl
-	cargo build --release
+	cargo build --profile quick
 	@scripts/federation-demo.sh
 
 wasm: ## build the npm package's wasm and glue into pkg/wasm
-	@scripts/need.sh cc wasm-target wasm-bindgen npm
+	@scripts/need.sh cc wasm-target glue npm
 	scripts/build-wasm.sh
 
 test: ## format, lints, unit tests natively, in Node and in Chromium, and everything end to end

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the npm package's wasm and its glue into pkg/wasm: cargo, wasm-bindgen, wasm-opt. Prints the
-# sizes; quick when nothing has changed. Needs what `scripts/need.sh cc wasm-target wasm-bindgen npm` brings.
+# sizes; quick when nothing has changed. Needs what `scripts/need.sh cc wasm-target glue npm` brings;
+# with --compile-only, which is the first part, no more than `cc wasm-target`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,12 +13,13 @@ limit=${WASM_SIZE_LIMIT:-140000}
 
 cargo rustc --quiet --lib --crate-type cdylib --profile wasm --target wasm32-unknown-unknown \
   --no-default-features
+[ "${1:-}" != --compile-only ] || exit 0
 
 stamp=$(sha256sum "$built" "$0" scripts/strip-comments.mjs | sha256sum)
 if [ ! -f "$out/.stamp" ] || [ "$(cat "$out/.stamp")" != "$stamp" ]; then
   fresh=$(mktemp -d "$target/pkg-wasm.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
-  .tools/bin/wasm-bindgen "$built" --target web --out-dir "$fresh" --out-name pilotlight --no-typescript
+  .tools/bin/glue "$built" "$fresh" pilotlight
   tests/e2e/node_modules/.bin/wasm-opt -Oz "$fresh/pilotlight_bg.wasm" -o "$fresh/pilotlight_bg.wasm"
   node scripts/strip-comments.mjs "$fresh/pilotlight.js"
   { printf 'export default "'; gzip -9nc "$fresh/pilotlight_bg.wasm" | base64 -w0; printf '";\n'; } >"$fresh/bytes.js"

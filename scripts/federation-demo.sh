@@ -2,13 +2,13 @@
 # Two homeservers on loopback that speak with each other over TLS, with a certification authority of their own,
 # and a user on each. Ctrl-C ends both; the next run goes on with the same data.
 #
-#   scripts/federation-demo.sh        PILOTLIGHT_BIN: the program (default target/release/pilotlight)
+#   scripts/federation-demo.sh        PILOTLIGHT_BIN: the program (default target/quick/pilotlight)
 #                                     DEMO_DIR: where the data is kept (default target/federation-demo)
 #                                     DEMO_PORT: the first of four ports (default 8108)
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$here/target}
-bin=${PILOTLIGHT_BIN:-$target/release/pilotlight}
+bin=${PILOTLIGHT_BIN:-$target/quick/pilotlight}
 dir=${DEMO_DIR:-$target/federation-demo}
 port=${DEMO_PORT:-8108}
 [ -x "$bin" ] || { echo "federation-demo: there is no $bin: run \`make federation-demo\`" >&2; exit 1; }

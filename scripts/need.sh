@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the named tools available, each once: quick and silent when it is there already.
 #
-#   scripts/need.sh TOOL...      cc  openssl  wasm-target  wasm-bindgen  npm  chromium  python  synapse  cargo-fuzz
-#                                cargo-mutants
+#   scripts/need.sh TOOL...      cc  openssl  wasm-target  glue  wasm-bindgen  npm  chromium  python  synapse
+#                                cargo-fuzz  cargo-mutants
 #
 # Everything lands in .tools/, tests/e2e/node_modules or (chromium, a missing venv module) the system.
 # What took minutes to build is also kept in ~/.cache/pilotlight-tools, so that another clone on the
@@ -60,12 +60,18 @@ wasm_target() {
   rustup target add wasm32-unknown-unknown
 }
 
+wasm_bindgen_version() {
+  local version
+  version=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)
+  [ -n "$version" ] || die "Cargo.toml pins no wasm-bindgen version"
+  echo "$version"
+}
+
 # The CLI must equal the crate's version. Not `--locked`: its lock names crate versions that registries
 # do not serve everywhere.
 wasm_bindgen() {
   local version kept
-  version=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)
-  [ -n "$version" ] || die "Cargo.toml pins no wasm-bindgen version"
+  version=$(wasm_bindgen_version)
   has_version() { [ "$("$1/wasm-bindgen" --version 2>/dev/null)" = "wasm-bindgen $version" ] && [ -x "$1/wasm-bindgen-test-runner" ]; }
   has_version .tools/bin && return
   kept=$cache/wasm-bindgen-$version
@@ -104,6 +110,28 @@ cargo_fuzz() {
   rustup toolchain install nightly --profile minimal
 }
 
+# What `make wasm` needs of wasm-bindgen: its library, in half of the time that its command line takes to compile.
+glue() {
+  local version stamp kept
+  version=$(wasm_bindgen_version)
+  grep -q "^wasm-bindgen-cli-support = \"=$version\"$" scripts/glue/Cargo.toml || die "scripts/glue has another wasm-bindgen than Cargo.toml"
+  stamp=$(cat scripts/glue/Cargo.toml scripts/glue/src/main.rs | sha256sum | cut -c 1-16)
+  kept=$cache/glue-$stamp
+  mkdir -p .tools/bin
+  [ -x ".tools/bin/glue" ] && [ "$(cat .tools/glue-stamp 2>/dev/null)" = "$stamp" ] && return
+  if [ ! -x "$kept/glue" ]; then
+    say "building the wasm's glue with wasm-bindgen $version (once, half a minute)"
+    CARGO_TARGET_DIR=$root/.tools/build-glue cargo build --quiet --manifest-path scripts/glue/Cargo.toml
+    mkdir -p "$kept.$$"
+    cp .tools/build-glue/debug/glue "$kept.$$/"
+    rm -rf .tools/build-glue
+    mv -T "$kept.$$" "$kept" 2>/dev/null || rm -rf "$kept.$$"
+  fi
+  cp "$kept/glue" .tools/bin/glue.new
+  mv .tools/bin/glue.new .tools/bin/glue
+  echo "$stamp" >.tools/glue-stamp
+}
+
 npm_packages() {
   command -v node >/dev/null || die "node is missing: Node.js 20 or newer is needed"
   cmp -s tests/e2e/package-lock.json .tools/npm-installed.json && [ -d tests/e2e/node_modules ] && return
@@ -139,6 +167,7 @@ for tool in "$@"; do
     cc) c_compiler ;;
     openssl) openssl_program ;;
     wasm-target) wasm_target ;;
+    glue) glue ;;
     wasm-bindgen) wasm_bindgen ;;
     npm) npm_packages ;;
     chromium) chromium ;;

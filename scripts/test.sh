@@ -58,7 +58,7 @@ for name in "${wanted[@]}"; do
   case $name in
     wasm-node) fetch_tools wasm-bindgen ;;
     wasm-chromium) fetch_tools wasm-bindgen chromium ;;
-    wasm-build) fetch_tools wasm-bindgen npm ;;
+    wasm-build) fetch_tools glue npm ;;
     types) fetch_tools npm ;;
     e2e) fetch_tools npm chromium synapse openssl ;;
     nio) fetch_tools python ;;
@@ -75,7 +75,7 @@ for name in "${wanted[@]}"; do
     native) step native - native ;;
     wasm-node) step wasm-node wasm-bindgen cargo test "${wasm[@]}" --lib ;;
     wasm-chromium) step wasm-chromium wasm-bindgen,chromium wasm_in_chromium ;;
-    wasm-build) step wasm-build wasm-bindgen,npm scripts/build-wasm.sh ;;
+    wasm-build) step wasm-build glue,npm scripts/build-wasm.sh ;;
     types) step types npm types ;;
     e2e) step e2e npm,chromium,synapse,openssl e2e ;;
     nio) step nio python nio ;;
