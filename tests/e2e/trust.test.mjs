@@ -85,7 +85,8 @@ test("nobody but a person keeps one online: no busy room, no focused field, no s
   }
   await scrolled;
   await bob.sees(alice, "unavailable");
-  await alice.screenshot("idle-in-a-busy-room");
+  await bob.person(alice).getByText(/· idle \d+ min/).waitFor();
+  await bob.screenshot("idle-in-a-busy-room");
 });
 
 for (const [what, act] of [
