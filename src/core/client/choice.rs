@@ -5,6 +5,7 @@
 //! waits, with the words of both. Only a refusal takes a choice back.
 
 use super::backoff;
+use super::choice_report::{ChoiceReport, Wish};
 use super::output::{Failure, Output, Ticket};
 use super::pending::{Awaited, Then};
 use super::role::{Client, Dialect};
@@ -14,45 +15,6 @@ use crate::core::time::Instant;
 use crate::core::wire::path::path;
 use crate::core::wire::read::Object;
 use crate::core::wire::write;
-
-/// A choice that the server has not taken.
-#[derive(Debug)]
-struct Wish {
-    choice: Choice,
-    words: StatusMsg,
-    /// Whose promise ends with the server's answer; none after a restart.
-    ticket: Option<Ticket>,
-}
-
-/// Where the telling of the choice stands.
-#[derive(Debug, Default)]
-pub(super) struct ChoiceReport {
-    waiting: Option<Wish>,
-    under_way: Option<Wish>,
-    /// What the server knows, while something else is shown.
-    taken: Option<(Choice, Option<String>)>,
-    resume_at: Option<Instant>,
-    failures: u32,
-}
-
-impl ChoiceReport {
-    /// Whether the server does not know yet what the user chose.
-    pub(super) fn is_open(&self) -> bool {
-        self.waiting.is_some() || self.under_way.is_some()
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.resume_at.filter(|_| self.under_way.is_none())
-    }
-
-    pub(super) fn resume_at_once(&mut self) {
-        self.resume_at = None;
-    }
-
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.resume_at = self.resume_at.filter(|&at| at > now);
-    }
-}
 
 impl Client {
     /// Chooses a state and, unless kept, a status message (P2, P3). Shown at once; the answer comes when the

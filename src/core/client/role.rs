@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::choice::ChoiceReport;
+use super::choice_report::ChoiceReport;
 use super::contact_book::ContactBook;
+use super::entered::Entered;
 use super::idle_report::IdleReport;
 use super::member::{Member, MemberList};
 use super::output::{Change, Connection, Failure, Output, Request, RequestId, Ticket};
 use super::pending::{Awaited, Pending};
 use super::presence::{Me, Presence, PresenceBook};
 use super::room::{Room, RoomSummary};
-use super::send_gate::Entered;
 use super::session::Session;
 use super::sync_loop::SyncLoop;
 use super::timeline::TimelineItem;

@@ -1,8 +1,6 @@
 //! What may be sent into a room: nothing into one that the user is not in, and no plain text into an encrypted
 //! one, which this client cannot write for.
 
-use std::collections::VecDeque;
-
 use super::output::Failure;
 use super::role::Client;
 use super::room::Membership;
@@ -13,32 +11,6 @@ use crate::core::action::ids::ActionId;
 pub const ENCRYPTED_ROOM: &str = "ENCRYPTED_ROOM";
 /// The code of a refusal to send into a room that the user is not known to be in.
 pub const NOT_IN_ROOM: &str = "NOT_IN_ROOM";
-/// The most rooms that are remembered as entered before the stream has brought them; older ones are forgotten.
-const MAX_ENTERED: usize = 64;
-
-/// Rooms that a command has created or joined, and that the stream has not brought yet. What is sent there waits
-/// until it has: only then is it known whether the room is encrypted.
-#[derive(Debug, Default)]
-pub(super) struct Entered(VecDeque<String>);
-
-impl Entered {
-    pub(super) fn awaits(&self, room: &str) -> bool {
-        self.0.iter().any(|known| known == room)
-    }
-
-    pub(super) fn handle_answer(&mut self, room: &str) {
-        self.handle_streamed(room);
-        self.0.push_back(room.to_owned());
-        if self.0.len() > MAX_ENTERED {
-            self.0.pop_front();
-        }
-    }
-
-    pub(super) fn handle_streamed(&mut self, room: &str) {
-        self.0.retain(|known| known != room);
-    }
-}
-
 /// The types that go into an encrypted room as they are: what is encrypted already, and what Matrix leaves in
 /// the clear.
 const SENT_IN_THE_CLEAR: [&str; 2] = ["m.room.encrypted", "m.reaction"];
