@@ -107,7 +107,7 @@ enum Queued {
 
 /// The presence of all users of this server.
 ///
-/// Memory: about 190 bytes for a user with one device and 130 for one with none, some 70 more while a
+/// Memory: about 210 bytes for a user with one device and 140 for one with none, some 70 more while a
 /// grace runs (`tests/bench/engine.rs` measures it), and one queue entry for each user that changed since the
 /// outputs were drained.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use ruma::{OwnedDeviceId, UserId};
+
 use crate::server::session::{Session, TokenHash};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -31,6 +33,11 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     session: Session,
+    /// When it was used first since it is kept here.
+    first_ms: u64,
+    /// When it was used last.
+    used_ms: u64,
+    /// When "last seen" was due last.
     seen_ms: u64,
 }
 
@@ -52,6 +59,7 @@ impl SessionCache {
             state.put(*hash, entry);
         }
         let entry = state.new.get_mut(hash)?;
+        entry.used_ms = now_ms;
         let seen_long_ago = now_ms.abs_diff(entry.seen_ms) >= SEEN_EVERY_MS;
         if seen_long_ago {
             entry.seen_ms = now_ms;
@@ -68,8 +76,22 @@ impl SessionCache {
     pub(super) fn insert(&self, hash: TokenHash, session: &Session, now_ms: u64, epoch: u64) {
         let mut state = self.lock();
         if state.epoch == epoch {
-            state.put(hash, Entry { session: session.clone(), seen_ms: now_ms });
+            let session = session.clone();
+            state.put(hash, Entry { session, first_ms: now_ms, used_ms: now_ms, seen_ms: now_ms });
         }
+    }
+
+    /// The devices of `user` that were used at or after `from_ms`, those that have been in use for longest first.
+    /// Looks at everything that is kept: to be asked seldom.
+    pub(super) fn in_use(&self, user: &UserId, from_ms: u64) -> Vec<OwnedDeviceId> {
+        let state = self.lock();
+        #[expect(clippy::disallowed_methods, reason = "put in order below")]
+        let entries = state.new.values().chain(state.old.values());
+        let in_use = entries.filter(|entry| entry.session.user == user && entry.used_ms >= from_ms);
+        let mut devices: Vec<_> =
+            in_use.map(|entry| (entry.first_ms, entry.session.device.clone())).collect();
+        devices.sort_unstable();
+        devices.into_iter().map(|(_, device)| device).collect()
     }
 
     /// Forgets sessions that ended. Called after the store has.
@@ -129,6 +151,29 @@ mod tests {
         assert!(cache.find(&hash(1), 0).is_none(), "what was not used is gone");
         let state = cache.lock();
         assert!(state.new.len() + state.old.len() <= 2 * GENERATION);
+    }
+
+    #[test]
+    fn who_is_in_use_stands_in_the_order_in_which_they_came() {
+        let cache = SessionCache::default();
+        let of = |user: &str, device: &str| Session {
+            user: UserId::parse(user).expect("a user"),
+            device: device.into(),
+        };
+        for (n, (user, device, at)) in [
+            ("@a:test", "Z", 1000),
+            ("@a:test", "GONE", 1000),
+            ("@b:test", "B", 1000),
+            ("@a:test", "A", 2000),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            cache.insert(hash(n), &of(user, device), at, cache.epoch());
+        }
+        cache.find(&hash(0), 5000);
+        let in_use = cache.in_use(user_id!("@a:test"), 1500);
+        assert_eq!(in_use.iter().map(|device| device.as_str()).collect::<Vec<_>>(), ["Z", "A"]);
     }
 
     #[test]

@@ -10,11 +10,14 @@ use crate::server::{
     clock::Clock,
     profile::{MAX_DISPLAYNAME, check_length},
     session::{Session, Token, TokenHash, random_device_id},
-    store::{NewDevice, NotProven, Proof, Store, StoreError},
+    store::{MAX_DEVICES, NewDevice, NotProven, Proof, Store, StoreError},
 };
 
 /// The longest device identifier, in bytes.
 const MAX_DEVICE_ID: usize = 255;
+
+/// How long after a request a device counts as in use, in milliseconds: longer than any poll takes.
+const IN_USE_MS: u64 = 5 * 60 * 1000;
 
 /// Who may come in, with which device. Bounded by its cache of sessions.
 #[derive(Debug)]
@@ -106,7 +109,12 @@ impl Accounts {
     ) -> Result<LoggedIn, Refusal> {
         let (device, token) = self.new_device(device, display_name)?;
         let logged_in = LoggedIn { device: device.id.clone(), token };
-        self.store.add_device(proof, device).await?;
+        let in_use = if self.store.devices(&proof.user).await?.len() < MAX_DEVICES as usize {
+            Vec::new()
+        } else {
+            self.sessions.in_use(&proof.user, self.clock.unix_ms().saturating_sub(IN_USE_MS))
+        };
+        self.store.add_device(proof, device, in_use).await?;
         Ok(logged_in)
     }
 
@@ -166,4 +174,48 @@ pub fn check_device(id: Option<&DeviceId>, display_name: Option<&str>) -> Result
         return Err(Refusal::InvalidParam(error.into()));
     }
     Ok(check_length("initial_device_display_name", display_name, MAX_DISPLAYNAME)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{server_name, user_id};
+
+    use super::*;
+    use crate::{
+        core::time::UnixMillis,
+        server::store::{Access, NewUser},
+    };
+
+    #[tokio::test]
+    async fn a_device_that_syncs_is_never_logged_out_by_new_logins_and_of_the_others_the_oldest_goes() {
+        let folder = std::env::temp_dir().join(format!("pilotlight-logins-{}", std::process::id()));
+        let store = Store::open(&folder, server_name!("x"), Access::Sole, Default::default()).expect("opens");
+        let (store, clock) = (Arc::new(store), Clock::driven(UnixMillis(1_000_000)));
+        let accounts = Accounts::new(Arc::clone(&store), clock.clone());
+        let user = user_id!("@a:x").to_owned();
+        let new = NewUser { id: user.clone(), password_hash: None, created_ms: 1, device: None };
+        store.create_user(new).await.expect("is new");
+        let log_in = async |device: &str| {
+            let proof = Proof { user: user.clone(), password_hash: None };
+            let token = accounts.log_in(proof, Some(device.into()), None).await.expect("is let in").token;
+            accounts.session(token.as_str()).await.expect("reads").expect("is known");
+            token
+        };
+        log_in("OLD").await;
+        let syncs = log_in("SYNCS").await;
+        for n in 0..MAX_DEVICES * 2 {
+            if n % 100 == 0 {
+                // One long poll after the other.
+                clock.advance(std::time::Duration::from_secs(120));
+                assert!(accounts.session(syncs.as_str()).await.expect("reads").is_some(), "{n}");
+            }
+            log_in(&format!("NEW{n}")).await;
+        }
+        let devices = store.devices(&user).await.expect("reads");
+        assert_eq!(devices.len(), MAX_DEVICES as usize);
+        let has = |id: &str| devices.iter().any(|device| device.id == id);
+        assert!(has("SYNCS") && !has("OLD"), "{devices:?}");
+        store.close().await;
+        std::fs::remove_dir_all(folder).expect("can be removed");
+    }
 }

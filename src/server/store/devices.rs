@@ -16,7 +16,7 @@ use crate::server::{
     session::{Session, TokenHash},
 };
 
-/// Devices of one user at most; one more displaces the one that was seen longest ago.
+/// Devices of one user at most; one more displaces the one that was seen longest ago, but for those in use.
 pub const MAX_DEVICES: u32 = 200;
 
 /// A device to be stored.
@@ -60,12 +60,18 @@ impl Store {
         .transpose()
     }
 
-    /// Stores a device that logged in, of the user who proved to be it. One of the same identifier keeps its name and gets the new token; of too
-    /// many, the one that was seen longest ago goes.
+    /// Stores a device that logged in, of the user who proved to be it. One of the same identifier keeps its name and gets
+    /// the new token; of too many, the one that was seen longest ago goes. Those `in_use` stay, but for the last of them
+    /// when they are too many themselves: what a device did that came before, many logins cannot undo.
     ///
     /// # Errors
     /// [`NotProven::Outdated`] when the user has another password by now, or is gone.
-    pub async fn add_device(&self, proof: Proof, device: NewDevice) -> Result<(), NotProven> {
+    pub async fn add_device(
+        &self,
+        proof: Proof,
+        device: NewDevice,
+        in_use: Vec<OwnedDeviceId>,
+    ) -> Result<(), NotProven> {
         self.write(move |c| {
             proof.check(c)?;
             let user = proof.user;
@@ -78,7 +84,7 @@ impl Store {
                 Some(token) => end(c, &user, vec![token], Vec::new())?,
                 None => {
                     note_change(c, &user)?;
-                    let removed = displace(c, &user, &device.id)?;
+                    let removed = displace(c, &user, &device.id, &in_use)?;
                     gone(c, &user, removed)?;
                 }
             }
@@ -201,16 +207,27 @@ pub(super) fn remove_all(c: &Tx<'_>, user: &UserId, keep: Option<&DeviceId>) -> 
     Ok(count)
 }
 
-/// Removes the devices seen longest ago, until `user` has no more than allowed.
-fn displace(c: &Connection, user: &UserId, newest: &DeviceId) -> rusqlite::Result<Vec<Removed>> {
-    c.prepare_cached(
-        "DELETE FROM devices WHERE user_id = ?1 AND device_id IN (
-             SELECT device_id FROM devices WHERE user_id = ?1 AND device_id != ?2
-             ORDER BY last_seen_ms DESC, device_id LIMIT -1 OFFSET ?3
-         ) RETURNING device_id, token_hash",
-    )?
-    .query_map(params![user.as_str(), newest.as_str(), MAX_DEVICES - 1], removed_device)?
-    .collect()
+/// Removes the devices seen longest ago, until `user` has no more than allowed; those `in_use` last, from their end.
+fn displace(
+    c: &Connection,
+    user: &UserId,
+    newest: &DeviceId,
+    in_use: &[OwnedDeviceId],
+) -> rusqlite::Result<Vec<Removed>> {
+    let mut others: Vec<OwnedDeviceId> = c
+        .prepare_cached(
+            "SELECT device_id FROM devices WHERE user_id = ?1 AND device_id != ?2
+             ORDER BY last_seen_ms DESC, device_id",
+        )?
+        .query_map([user.as_str(), newest.as_str()], |row| Ok(row.get::<_, String>(0)?.into()))?
+        .collect::<rusqlite::Result<_>>()?;
+    let rank = |device: &OwnedDeviceId| in_use.iter().position(|used| used == device).unwrap_or(usize::MAX);
+    others.sort_by_cached_key(rank);
+    let mut removed = Vec::new();
+    for device in others.iter().skip(MAX_DEVICES as usize - 1) {
+        removed.extend(remove(c, user, device)?);
+    }
+    Ok(removed)
 }
 
 fn remove(c: &Connection, user: &UserId, id: &DeviceId) -> rusqlite::Result<Option<Removed>> {

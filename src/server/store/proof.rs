@@ -76,7 +76,7 @@ mod tests {
             device: Some(device("KEPT")),
         };
         store.create_user(new).await.expect("is new");
-        store.add_device(proof("one"), device("GONE")).await.expect("holds");
+        store.add_device(proof("one"), device("GONE"), Vec::new()).await.expect("holds");
         store.set_password(proof("one"), "two".into(), Some("KEPT".into())).await.expect("holds");
         let devices = async || {
             let devices = store.devices(&user).await.expect("reads");
@@ -86,7 +86,7 @@ mod tests {
         let refused_all = async || {
             let keys = vec![("master", "{}".to_owned())];
             [
-                store.add_device(proof("one"), device("LATE")).await.is_err(),
+                store.add_device(proof("one"), device("LATE"), Vec::new()).await.is_err(),
                 store.set_password(proof("one"), "three".into(), None).await.is_err(),
                 store.remove_devices(user.clone(), vec!["KEPT".into()], Some(proof("one"))).await.is_err(),
                 store.set_cross_signing_keys(user.clone(), keys, Some(proof("one"))).await.is_err(),
@@ -99,9 +99,12 @@ mod tests {
         store.check_proof(proof("two")).await.expect("holds");
         store.deactivate(user.clone()).await.expect("is written");
         assert!(devices().await.is_empty(), "an account that ended has no device");
-        assert!(store.add_device(proof("two"), device("LATE")).await.is_err());
+        assert!(store.add_device(proof("two"), device("LATE"), Vec::new()).await.is_err());
         let without = Proof { user: user.clone(), password_hash: None };
-        assert!(store.add_device(without, device("LATE")).await.is_err(), "nor without a password");
+        assert!(
+            store.add_device(without, device("LATE"), Vec::new()).await.is_err(),
+            "nor without a password"
+        );
         store.close().await;
         std::fs::remove_dir_all(folder).expect("can be removed");
     }
