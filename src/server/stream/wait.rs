@@ -39,10 +39,18 @@ pub struct Told {
     pub place: Option<Place>,
 }
 
+/// What came of a look.
+enum Looked {
+    /// There is something, or it is time.
+    Told(Told),
+    /// There is nothing up to here: the next look, which may be much less to look through, begins here.
+    NothingUpTo(Token),
+}
+
 /// A request to be told what is new, once.
 #[derive(Debug)]
 pub struct Poll {
-    /// Where the client is; `None`: at the very beginning.
+    /// Where the client is; `None`: at the very beginning. Moves on while there is nothing.
     pub since: Option<Token>,
     /// What it wants to know of.
     pub filter: Arc<Filter>,
@@ -62,11 +70,11 @@ impl Poll {
     ///
     /// # Errors
     /// [`Refusal::Store`]; [`Refusal::LoggedOut`] when the device is logged out while it waits.
-    pub async fn answer(&self, sources: &Sources, session: &Session) -> Result<Told, Refusal> {
+    pub async fn answer(&mut self, sources: &Sources, session: &Session) -> Result<Told, Refusal> {
         let deadline = sources.parts().clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
         let mut listener = Listener::begin(sources, session, &self.filter, says).await?;
-        listener.news(self.since.as_ref(), self.full_state, deadline).await
+        listener.news(&mut self.since, self.full_state, deadline).await
     }
 }
 
@@ -139,7 +147,7 @@ impl<'a> Listener<'a> {
     /// the very beginning, or asks for all state, is answered at once.
     async fn news(
         &mut self,
-        since: Option<&Token>,
+        since: &mut Option<Token>,
         full_state: bool,
         deadline: Instant,
     ) -> Result<Told, Refusal> {
@@ -169,10 +177,10 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    /// One look; when there is nothing new, waits until there may be. `None`: look again.
+    /// One look; when there is nothing new, waits until there may be. `None`: look again, from where this look ended.
     async fn look_or_wait(
         &self,
-        since: Option<&Token>,
+        since: &mut Option<Token>,
         full_state: bool,
         deadline: Instant,
     ) -> Result<Option<Told>, Refusal> {
@@ -181,8 +189,9 @@ impl<'a> Listener<'a> {
         let mut woken = pin!(self.wakes.notified());
         woken.as_mut().enable();
         // Boxed, and gone before the waiting begins: what it takes to look is not kept meanwhile.
-        if let Some(told) = Box::pin(self.look(since, full_state, deadline)).await? {
-            return Ok(Some(told));
+        match Box::pin(self.look(since.as_ref(), full_state, deadline)).await? {
+            Looked::Told(told) => return Ok(Some(told)),
+            Looked::NothingUpTo(token) => *since = Some(token),
         }
         let _waiting = parts.metrics.open_polls.enter();
         tokio::select! {
@@ -192,13 +201,13 @@ impl<'a> Listener<'a> {
         Ok(None)
     }
 
-    /// What is new after `since`; `None`: nothing that cannot wait.
+    /// What is new after `since`, if it cannot wait.
     async fn look(
         &self,
         since: Option<&Token>,
         full_state: bool,
         deadline: Instant,
-    ) -> Result<Option<Told>, Refusal> {
+    ) -> Result<Looked, Refusal> {
         let parts = self.sources.parts();
         let reader = self.reader(since, full_state);
         let told = match reader.quick_outline().await? {
@@ -212,7 +221,8 @@ impl<'a> Listener<'a> {
             }
         };
         let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
-        Ok((told.news.has_news() || since.is_none() || full_state || is_last).then_some(told))
+        let is_told = told.news.has_news() || since.is_none() || full_state || is_last;
+        Ok(if is_told { Looked::Told(told) } else { Looked::NothingUpTo(told.news.upto) })
     }
 
     /// A reader who was told everything up to `since`, and is told everything that there is.
@@ -294,7 +304,7 @@ mod tests {
         /// A poll from here on, which waits for news when this returns.
         async fn poll(&self, timeout: Duration) -> JoinHandle<Result<Told, Refusal>> {
             let (sources, session) = (Sources::new(Arc::clone(&self.app.stream)), self.session.clone());
-            let poll = Poll {
+            let mut poll = Poll {
                 since: Some(Token::new(self.app.store.log_position(), self.app.live.position())),
                 filter: Arc::default(),
                 full_state: false,
@@ -354,6 +364,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_poll_that_found_nothing_looks_on_from_where_it_looked() {
+        let world = World::new("onwards").await;
+        let (sources, session) = (Sources::new(Arc::clone(&world.app.stream)), world.session.clone());
+        let mut poll = Poll {
+            // What lives is of another run: everything is looked through, in a place for large answers.
+            since: Some(Token::at(world.app.store.log_position())),
+            filter: Arc::new(Filter::parse(r#"{"presence":{"types":[]}}"#).expect("is a filter")),
+            full_state: false,
+            timeout: Duration::from_secs(30),
+            set_presence: None,
+            device_type: None,
+        };
+        let answer = tokio::spawn(async move { poll.answer(&sources, &session).await });
+        while world.app.metrics.open_polls.value() == 0 {
+            yield_now().await;
+        }
+        let place = || world.app.answers.place(world.session.user.as_str(), Size::Whole);
+        let _held = [place().await, place().await];
+        let key = AccountDataKey { user: world.session.user.clone(), room: None, kind: "x".to_owned() };
+        world.app.own_data.set(key, "{}".to_owned()).await.expect("is written");
+        let told = tokio::time::timeout(Duration::from_secs(10), answer).await.expect("needs no place");
+        let told = told.expect("no panic").expect("is answered");
+        assert_eq!((told.news.own_data.changed.len(), told.place.is_none()), (1, true));
+        world.end().await;
+    }
+
+    #[tokio::test]
     async fn who_is_logged_out_while_waiting_is_told_so() {
         let world = World::new("logout").await;
         let answer = world.poll(Duration::from_secs(30)).await;
@@ -373,7 +410,7 @@ mod tests {
     /// Tens of thousands wait at once. What it takes to look has a box of its own while it looks.
     #[test]
     fn what_waits_is_small() {
-        fn size<'a, F: Future>(_: impl FnOnce(&'a Poll, &'a Sources, &'a Session) -> F) -> usize {
+        fn size<'a, F: Future>(_: impl FnOnce(&'a mut Poll, &'a Sources, &'a Session) -> F) -> usize {
             size_of::<F>()
         }
         let size = size(Poll::answer);

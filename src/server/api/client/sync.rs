@@ -47,7 +47,7 @@ async fn sync(
     session: Session,
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Response> {
-    let poll = parse(&app, &session, parameters).await?;
+    let mut poll = parse(&app, &session, parameters).await?;
     let sources = Sources::new(Arc::clone(&app.stream));
     let Told { news, place } = poll.answer(&sources, &session).await?;
     let (events, now) = (poll.filter.format(), sources.parts().clock.now());
