@@ -382,3 +382,6 @@ impl Queue {
         Moved::Out(out, action)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -344,6 +344,9 @@ mod tests {
         pair.roles[1].handle_flush(now);
         pair.deliver();
         assert_eq!(pair.seen(), Some(Availability::Busy));
+        pair.pass(2 * 3_600);
+        let told = |availability| (BOB.to_owned(), Some(availability));
+        assert_eq!(pair.told, [told(Availability::Online), told(Availability::Busy)], "each change once");
     }
 
     #[test]

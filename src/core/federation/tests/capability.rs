@@ -1,6 +1,6 @@
 //! What a peer is found to understand, and what it is then sent (F10).
 
-use super::net::{Net, secs, server, user};
+use super::net::{Net, online, secs, server, user};
 use crate::core::federation::{Availability, Edu, Push, Shown, Speech};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -30,6 +30,22 @@ fn a_stock_server_is_polled_once_and_pushed_to_ever_after() {
     assert!((18..=21).contains(&sent.len()), "and every 25 minutes, lest it forget: {}", sent.len());
     let polls = net.sent.iter().filter(|sent| !sent.edu.poll.is_empty()).count();
     assert_eq!(polls, 1);
+}
+
+#[test]
+fn a_message_in_matrixs_own_form_is_that_of_a_stock_server() {
+    let mut net = Net::new(2, 1);
+    net.befriend(user(0, 0), user(1, 0));
+    net.appear(user(0, 0));
+    let push = Push { user: user(1, 0), shown: online().shown, last_active_ago: None, away_ago: None };
+    net.cuts.insert((0, 1));
+    net.tell(0, |e, now| {
+        let edu = Edu { push: vec![push], ..Edu::default() };
+        assert_eq!(e.handle_edu(now, server(1), edu), Ok(()));
+    });
+    let views = net.engines[0].as_ref().expect("is up").peers();
+    assert_eq!((views[0].speech, views[0].held), (Speech::Stock, 1));
+    assert_eq!(views[0].held_until, Some(net.now + net.config.stock_promise), "it promises nothing itself");
 }
 
 #[test]

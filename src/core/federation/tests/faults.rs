@@ -310,6 +310,29 @@ fn a_restart_is_noticed_by_the_next_reminder_at_the_latest() {
 }
 
 #[test]
+fn after_a_restart_a_peer_is_told_of_nobody_whom_it_has_not_asked_for_again() {
+    let mut net = Net::new(2, 1);
+    net.befriend(user(0, 0), user(1, 0));
+    net.befriend(user(0, 1), user(1, 0));
+    [user(0, 0), user(0, 1), user(1, 0)].into_iter().for_each(|who| net.appear(who));
+    net.run(secs(30));
+    assert_eq!(net.seen(1, user(0, 0)), Some(Availability::Online));
+    net.crash(1);
+    net.start(1);
+    // What was watched is watched no longer, but for one user.
+    net.tell(1, |e, now| e.handle_interest_added(now, user(1, 0), user(0, 1)));
+    net.appear(user(1, 0));
+    net.run(secs(30));
+    let mark = net.sent.len();
+    net.change(user(0, 0), Availability::Busy);
+    net.change(user(0, 1), Availability::Busy);
+    net.run(secs(30));
+    let sent = net.sent_since(mark, 0, 1);
+    let pushed: Vec<_> = sent.iter().flat_map(|sent| &sent.edu.push).map(|push| push.user).collect();
+    assert_eq!(pushed, [user(0, 1)]);
+}
+
+#[test]
 fn a_message_from_before_a_restart_does_not_undo_it() {
     let mut net = Net::new(2, 1);
     net.befriend(user(0, 0), user(1, 0));

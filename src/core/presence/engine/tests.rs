@@ -594,6 +594,36 @@ fn p12_one_of_two_devices_that_drops_leaves_the_other_to_speak_after_the_grace()
 }
 
 #[test]
+fn p12_each_of_two_devices_has_the_whole_grace() {
+    let mut w = World::online();
+    w.connect(LAPTOP);
+    w.disconnect(PHONE);
+    w.pass(20);
+    w.disconnect(LAPTOP);
+    w.changes();
+    w.pass(29);
+    assert_eq!(
+        (w.state(), w.changes()),
+        (State::Online, vec![]),
+        "the phone's grace is over, the laptop's is not"
+    );
+    w.pass(1);
+    assert_eq!((w.state(), w.changes()), (State::Offline, vec![Change::Visible]));
+}
+
+#[test]
+fn p8_who_comes_back_from_offline_has_done_nothing_yet() {
+    let mut w = World::online();
+    w.send_message();
+    assert!(w.view().currently_active);
+    w.engine.handle_device_removed(w.user, PHONE, w.now);
+    assert_eq!(w.state(), State::Offline);
+    w.pass(1);
+    w.connect(LAPTOP);
+    assert_eq!((w.state(), w.view().currently_active), (State::Online, false));
+}
+
+#[test]
 fn overlapping_polls_of_one_device_are_counted() {
     let mut w = World::online();
     w.connect(PHONE);
