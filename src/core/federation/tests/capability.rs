@@ -37,7 +37,7 @@ fn a_message_in_matrixs_own_form_is_that_of_a_stock_server() {
     let mut net = Net::new(2, 1);
     net.befriend(user(0, 0), user(1, 0));
     net.appear(user(0, 0));
-    let push = Push { user: user(1, 0), shown: online().shown, last_active_ago: None, away_ago: None };
+    let push = Push { shown: online().shown, ..Push::offline(user(1, 0)) };
     net.cuts.insert((0, 1));
     net.tell(0, |e, now| {
         let edu = Edu { push: vec![push], ..Edu::default() };

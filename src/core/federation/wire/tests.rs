@@ -212,3 +212,60 @@ fn a_status_message_that_is_too_long_is_cut_where_a_character_ends() {
     let edu = decode(&names, bob.server, Server(9), &json).expect("understood");
     assert_eq!(edu.push[0].shown.status_msg.as_deref(), Some("ä".repeat(512).as_str()));
 }
+
+#[test]
+fn the_bounds_of_a_message_are_exact() {
+    let mut names = Names::default();
+    let bob = names.user("@bob:b.example").expect("an ID");
+    let alice = names.user("@alice:a.example").expect("an ID");
+    let read = |json: &str| decode(&names, bob.server, alice.server, json).map(|_| ());
+    let most = 256 * 1024;
+    assert_eq!(read(&format!("{{}}{}", " ".repeat(most - 2))), Ok(()));
+    assert_eq!(read(&format!("{{}}{}", " ".repeat(most - 1))), Err(BadEdu::TooLarge(most + 1)));
+
+    // Whichever list they are in, all who are named count.
+    let named = |counts: [usize; 7]| {
+        let list = |count: usize, one: &str| format!("[{}]", vec![one; count].join(","));
+        let matrix = r#"{"user_id":"@bob:b.example","presence":"online"}"#;
+        let [push, poll, unpoll, own_push, withdrawn, own_poll, own_unpoll] = counts;
+        format!(
+            r#"{{"push":{},"poll":{},"unpoll":{},"org.pilotlight":{{"at":[1,1],"push":{},"withdrawn":{},"poll":{},"unpoll":{}}}}}"#,
+            list(push, matrix),
+            list(poll, r#""@alice:a.example""#),
+            list(unpoll, r#""@alice:a.example""#),
+            list(own_push, r#"["bob","online",1]"#),
+            list(withdrawn, r#""bob""#),
+            list(own_poll, r#""alice""#),
+            list(own_unpoll, r#""alice""#),
+        )
+    };
+    for one in 0..7 {
+        let mut counts = [700; 7];
+        counts[one] = 800;
+        assert_eq!(read(&named(counts)), Ok(()), "{counts:?}");
+        counts[one] = 801;
+        assert_eq!(read(&named(counts)), Err(BadEdu::TooManyUsers(5_001)), "{counts:?}");
+    }
+
+    let greatest = (1_u64 << 53) - 1;
+    for (epoch, seq, taken) in [
+        (greatest, greatest, true),
+        (greatest + 1, 1, false),
+        (1, greatest + 1, false),
+        (0, 1, true),
+        (1, 0, false),
+    ] {
+        let json = format!(r#"{{"org.pilotlight":{{"at":[{epoch},{seq}]}}}}"#);
+        assert_eq!(read(&json).is_ok(), taken, "{json}");
+        let edu = Edu { link: Some(Link { epoch, seq, promise: None }), ..Edu::default() };
+        let reminder = Reminder { mine: Digest::EMPTY, yours: Digest::EMPTY, seen: None, answer: false };
+        let brief = encode_brief(&Edu { reminder: Some(reminder), ..edu }).expect("is brief");
+        assert_eq!(decode_brief(&brief).is_ok(), taken, "{brief}");
+    }
+
+    let century: u64 = 100 * 366 * 24 * 3_600 * 1_000;
+    for (ago, outcome) in [(century, Ok(())), (century + 1, Err(BadEdu::AbsurdTime))] {
+        let json = format!(r#"{{"org.pilotlight":{{"at":[1,1],"push":[["bob","online",1,{ago}]]}}}}"#);
+        assert_eq!(read(&json), outcome, "{json}");
+    }
+}
