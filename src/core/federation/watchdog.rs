@@ -88,9 +88,7 @@ impl Watchdogs {
     /// The statuses themselves were told and asked for again, by either side.
     pub(super) fn handle_looked(&mut self, now: Instant, config: &Config, rng: &mut Rng) {
         self.looked = now;
-        // However short the long watchdog is set: reminders are to be what silence costs.
-        let period = config.long_watchdog.max(config.short_watchdog * 20);
-        self.look = now + staggered(period, config, rng);
+        self.look = now + staggered(look_period(config), config, rng);
     }
 
     /// The next reminder asks for an answer.
@@ -102,7 +100,7 @@ impl Watchdogs {
     /// (20 short ones, if that is more) after the last time, be there reminders or not; and when the long watchdog
     /// expires, unless that was just done.
     pub(super) fn is_to_look(&self, now: Instant, config: &Config) -> bool {
-        self.look <= now || (self.long <= now && now.since(self.looked) > config.long_watchdog / 2)
+        self.look <= now || (self.long <= now && now.since(self.looked) > look_period(config) / 2)
     }
 
     /// The peer and we were found to differ.
@@ -175,6 +173,12 @@ impl Watchdogs {
     pub(super) const fn long_deadline(&self) -> Instant {
         self.long
     }
+}
+
+/// How long the state itself is not looked at again. However short the long watchdog is set, reminders are to be what
+/// silence costs.
+fn look_period(config: &Config) -> Duration {
+    config.long_watchdog.max(config.short_watchdog * 20)
 }
 
 /// A long time, shortened so that those of many peers do not end together (F7).
