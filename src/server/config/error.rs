@@ -34,6 +34,15 @@ pub enum ConfigError {
         /// The key that was perhaps meant.
         meant: Option<&'static str>,
     },
+    /// There is no such section.
+    UnknownSection {
+        /// Where it was given.
+        source: Source,
+        /// The section.
+        section: String,
+        /// The section that was perhaps meant.
+        meant: Option<&'static str>,
+    },
     /// The key cannot have this value.
     BadValue {
         /// Where it was given.
@@ -72,6 +81,13 @@ impl fmt::Display for ConfigError {
                 write!(f, "{source}: there is no key {key}")?;
                 match meant {
                     Some(meant) => write!(f, "; did you mean {meant}?"),
+                    None => write!(f, "; `pilotlight config` lists them all"),
+                }
+            }
+            Self::UnknownSection { source, section, meant } => {
+                write!(f, "{source}: there is no section [{section}]")?;
+                match meant {
+                    Some(meant) => write!(f, "; did you mean [{meant}]?"),
                     None => write!(f, "; `pilotlight config` lists them all"),
                 }
             }

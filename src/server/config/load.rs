@@ -10,7 +10,7 @@ use toml::{
 use super::{
     error::{ConfigError, Source},
     keys::{self, LISTS},
-    nearest::nearest,
+    nearest::{nearest, nearest_section},
     settings::{Config, Registration},
 };
 
@@ -92,6 +92,10 @@ impl Loader {
             match value.get_ref() {
                 DeValue::Table(inner) if prefix.is_empty() && is_section(&name) => {
                     self.table(path, text, &format!("{name}."), inner)?;
+                }
+                DeValue::Table(_) if prefix.is_empty() && keys::find(&name).is_none() => {
+                    let meant = nearest_section(&name);
+                    return Err(ConfigError::UnknownSection { source, section: name, meant });
                 }
                 _ if LISTS.contains(&name.as_str()) => {
                     self.set(source, &name, &listed(value).unwrap_or(NO_LIST.to_owned()))?;

@@ -44,6 +44,29 @@ fn lists_are_arrays_in_a_file_and_have_commas_elsewhere() {
 }
 
 #[test]
+fn a_mistyped_section_is_told_with_its_line_and_the_one_that_was_meant() {
+    for (text, told) in [
+        (
+            "\n[presnce]\nidle_timeout = \"2m\"\n",
+            "p.toml:2: there is no section [presnce]; did you mean [presence]?",
+        ),
+        (
+            "[metric]\nlisten = \"127.0.0.1:1\"\n",
+            "p.toml:1: there is no section [metric]; did you mean [metrics]?",
+        ),
+        ("[storage]\n", "p.toml:1: there is no section [storage]; `pilotlight config` lists them all"),
+        (
+            "metric.listen = \"127.0.0.1:1\"\n",
+            "p.toml:1: there is no section [metric]; did you mean [metrics]?",
+        ),
+    ] {
+        assert_eq!(from_file(text).expect_err(text).to_string(), told);
+    }
+    let told = from_flags(&["metric.listen=127.0.0.1:1"]).expect_err("no key").to_string();
+    assert_eq!(told, "--set: there is no key metric.listen; did you mean metrics.listen?");
+}
+
+#[test]
 fn nothing_given_runs_on_loopback() {
     let config = from_flags(&[]).expect("loads");
     assert_eq!(config, Config::default());
@@ -112,7 +135,7 @@ fn a_mistake_in_a_file_is_named_with_line_key_and_what_is_allowed() {
         ),
         ("[presence]\noffline_grace = \"-1s\"", "p.toml:2: presence.offline_grace must be"),
         ("[presence]\noffline_grace = \"61m\"", "p.toml:2: presence.offline_grace must be"),
-        ("[zzz]\nx = 1", "p.toml:1: there is no key zzz; `pilotlight config` lists them all"),
+        ("[zzz]\nx = 1", "p.toml:1: there is no section [zzz]; `pilotlight config` lists them all"),
         ("presence = 3", "p.toml:1: there is no key presence"),
         ("[rooms.default_version]\nx = 1", "p.toml:1: rooms.default_version must be 10, 11 or 12"),
         ("[rooms]\ndefault_version = 9", "p.toml:2: rooms.default_version must be 10, 11 or 12"),
