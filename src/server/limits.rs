@@ -12,14 +12,13 @@ use std::{
     time::Duration,
 };
 
-use axum::http::HeaderMap;
 use parking_lot::Mutex;
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
 use crate::server::config;
 
-/// Buckets of one kind, at most; when there would be more, those that are full again are dropped, and
-/// if that does not help, all.
+/// Buckets of one kind, at most. When there would be more, those that are full again are dropped, and if there are
+/// too few of these, the fuller half: who has asked often is not forgotten for others who ask once.
 const MAX_BUCKETS: usize = 100_000;
 
 /// One request too many: come again after this time.
@@ -129,17 +128,9 @@ impl RateLimits {
 }
 
 impl Origin {
-    /// Where a request came from that `peer` handed in, with these headers.
-    pub fn of(peer: Option<IpAddr>, headers: &HeaderMap) -> Self {
-        let peer = peer.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_canonical();
-        // Only a proxy on this machine is believed, and only what it wrote itself: the last entry.
-        let forwarded = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .next_back()
-            .filter(|_| peer.is_loopback())
-            .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
-        match forwarded.unwrap_or(peer).to_canonical() {
+    /// That of this address.
+    pub fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
             IpAddr::V4(address) => Self(IpAddr::V4(address)),
             // One household or server has a /64.
             IpAddr::V6(address) => Self(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))),
@@ -179,10 +170,7 @@ impl<K: Eq + Hash> Buckets<K> {
     fn take(&self, key: K, rate: Rate, now_ms: u64) -> Result<(), Duration> {
         let mut buckets = self.0.lock();
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| bucket.full_at_ms > now_ms);
-            if buckets.len() >= MAX_BUCKETS {
-                buckets.clear();
-            }
+            make_room(&mut buckets, now_ms);
         }
         let (share, full) = (u64::from(rate.per_minute.max(1)), u64::from(rate.burst.max(1)) * ONE);
         let bucket = buckets.entry(key).or_insert(Bucket { left: full, at_ms: now_ms, full_at_ms: now_ms });
@@ -206,6 +194,28 @@ impl<K: Eq + Hash> Buckets<K> {
             bucket.left += ONE;
         }
     }
+}
+
+/// Drops the buckets that are full, or else the half of them that will be so first. Either way there is room for so
+/// many more that looking through all of them costs each newcomer little.
+fn make_room<K>(buckets: &mut HashMap<K, Bucket>, now_ms: u64) {
+    let mut times = Vec::new();
+    buckets.retain(|_, bucket| {
+        let stays = bucket.full_at_ms > now_ms;
+        times.extend(stays.then_some(bucket.full_at_ms));
+        stays
+    });
+    if times.len() <= MAX_BUCKETS / 2 {
+        return;
+    }
+    let half = times.len() / 2;
+    let (_, &mut median, _) = times.select_nth_unstable(half);
+    let mut may_go = half;
+    buckets.retain(|_, bucket| {
+        let goes = may_go > 0 && bucket.full_at_ms <= median;
+        may_go -= usize::from(goes);
+        !goes
+    });
 }
 
 #[cfg(test)]
@@ -251,27 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_proxy_on_this_machine_is_believed() {
-        let table: &[(&str, &[&str], &str)] = &[
-            ("192.0.2.1", &[], "192.0.2.1"),
-            ("192.0.2.1", &["198.51.100.7"], "192.0.2.1"),
-            ("127.0.0.1", &[], "127.0.0.1"),
-            ("127.0.0.1", &["198.51.100.7"], "198.51.100.7"),
-            ("127.0.0.1", &["10.0.0.1, 198.51.100.7"], "198.51.100.7"),
-            ("127.0.0.1", &["10.0.0.1", "198.51.100.7"], "198.51.100.7"),
-            ("127.0.0.1", &["nonsense"], "127.0.0.1"),
-            ("::1", &["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::"),
-            ("2001:db8:1:2:3:4:5:6", &[], "2001:db8:1:2::"),
-            ("::ffff:192.0.2.1", &[], "192.0.2.1"),
-        ];
-        for (peer, forwarded, expected) in table {
-            let mut headers = HeaderMap::new();
-            for value in *forwarded {
-                headers.append("x-forwarded-for", value.parse().expect("a header"));
-            }
-            let origin = Origin::of(peer.parse().ok(), &headers);
-            assert_eq!(origin.0, expected.parse::<IpAddr>().expect("an address"), "{peer} {forwarded:?}");
+    fn whoever_asked_too_often_is_remembered_however_many_others_ask_once() {
+        let buckets = Buckets::default();
+        for _ in 0..3 {
+            assert_eq!(buckets.take(usize::MAX, RATE, 0), Ok(()));
         }
+        for n in 0..3 * MAX_BUCKETS {
+            assert_eq!(buckets.take(n, RATE, 0), Ok(()), "others are let in");
+            assert!(n % 1_000 > 0 || buckets.take(usize::MAX, RATE, 0).is_err(), "after {n} others");
+        }
+        assert!(buckets.0.lock().len() <= MAX_BUCKETS);
     }
 
     proptest! {

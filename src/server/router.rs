@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    http::{HeaderName, Method, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{Any, CorsLayer},
+    set_header::SetResponseHeaderLayer,
 };
 
 use crate::server::{
@@ -34,6 +34,11 @@ pub fn federation_router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(counted)
         .layer(CatchPanicLayer::custom(panicked))
+        // There is nothing to store in what has no content; reminders are answered with it, and every byte of theirs
+        // counts.
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, |answer: &Response| {
+            (answer.status() != StatusCode::NO_CONTENT).then(no_store)
+        }))
         .with_state(app)
 }
 
@@ -53,9 +58,14 @@ fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
         .fallback(web::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(DefaultBodyLimit::max(api::extract::MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, no_store()))
         .layer(cors)
+}
+
+/// What an answer says that does not say otherwise: it is for who asked, and for this moment.
+fn no_store() -> HeaderValue {
+    HeaderValue::from_static("no-store")
 }
 
 /// A handler panicked, and the panic was logged: the client is told, the server goes on.
@@ -83,6 +93,7 @@ mod tests {
             let response = router.clone().oneshot(request).await.expect("an answer");
             assert_eq!(response.status(), 500);
             assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
             let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
             assert_eq!(&body[..], br#"{"errcode":"M_UNKNOWN","error":"internal server error"}"#);
         }

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     api::control,
@@ -11,7 +10,8 @@ use super::{
     clock::Clock,
     config::{self, Config},
     federation::tls,
-    http, router,
+    http::{Connections, Door, Places, proxies::Proxies},
+    router,
 };
 
 /// A homeserver that is listening, but does not answer yet.
@@ -97,25 +97,31 @@ impl Server {
             }
         };
         let requests = || Arc::clone(&self.app.metrics.requests);
-        let clients = http::serve(
-            self.listener,
-            None,
-            router::router(Arc::clone(&self.app)),
-            requests(),
-            until_stopped(),
-        );
+        let allowed = Connections::allowed();
+        let for_one = usize::try_from(self.app.config.connections.per_address).unwrap_or(usize::MAX);
+        let proxies = Proxies::new(self.app.config.trusted_proxies.clone());
+        let door = |listener, tls, places| Door {
+            listener,
+            tls,
+            places: Places::new(places, for_one),
+            proxies: proxies.clone(),
+            requests: requests(),
+        };
+        let clients = door(self.listener, None, allowed.clients)
+            .serve(router::router(Arc::clone(&self.app)), until_stopped());
         let servers = async {
             if let Some((listener, tls)) = self.federation {
                 let router = router::federation_router(Arc::clone(&self.app));
-                let tls = Some(TlsAcceptor::from(tls));
-                http::serve(listener, tls, router, requests(), until_stopped()).await;
+                let door = door(listener, Some(tls), allowed.servers);
+                door.serve(router, until_stopped()).await;
             }
         };
         let metrics = async {
             if let Some(listener) = self.metrics {
                 // Counted apart: what is read here is not changed by the reading.
                 let router = control::metrics::router(Arc::clone(&self.app));
-                http::serve(listener, None, router, Arc::default(), until_stopped()).await;
+                let door = Door { requests: Arc::default(), ..door(listener, None, allowed.operator) };
+                door.serve(router, until_stopped()).await;
             }
         };
         let control = async {

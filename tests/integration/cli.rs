@@ -45,7 +45,21 @@ impl Serve {
         let data = setting(data);
         let mut args = vec!["serve", "--set", "listen=127.0.0.1:0", "--set", &data];
         args.extend(more);
-        let mut child = pilotlight(&args).spawn().expect("starts");
+        Self::spawn(&mut pilotlight(&args))
+    }
+
+    /// The same, allowed so many open files.
+    pub fn start_with_files(data: &Path, more: &[&str], files: u32) -> Self {
+        let (data, limit) = (setting(data), format!("ulimit -n {files}; exec \"$0\" \"$@\""));
+        let mut args = vec!["-c", &limit, env!("CARGO_BIN_EXE_pilotlight")];
+        args.extend(["serve", "--set", "listen=127.0.0.1:0", "--set", &data]);
+        args.extend(more);
+        let mut command = Command::new("sh");
+        Self::spawn(command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("starts");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
         let url = line.strip_prefix("listening on ").expect("says where").trim().to_owned();

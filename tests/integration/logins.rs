@@ -1,10 +1,17 @@
 //! Who comes in while the door is being shut, and what a session of authentication is good for.
 
-use std::{sync::Barrier, time::Duration};
+use std::{
+    io::{Read, Write},
+    sync::Barrier,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, PASSWORD, TestServer};
+use crate::{
+    poll::connect,
+    support::{Client, PASSWORD, TestServer},
+};
 
 const REGISTER: &str = "/_matrix/client/v3/register";
 const LOGIN: &str = "/_matrix/client/v3/login";
@@ -215,4 +222,48 @@ fn a_registration_that_is_finished_twice_at_once_makes_one_account() {
         requests.into_iter().map(|request| request.join().expect("is answered")).collect()
     });
     assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
+}
+
+#[test]
+fn a_request_whose_body_comes_after_the_logout_is_not_let_in() {
+    let server = server();
+    let ann = server.register("ann");
+    let other = server.log_in("ann");
+    let body = json!({ "displayname": "Mallory" }).to_string();
+    let head = format!(
+        "PUT /_matrix/client/v3/profile/{}/displayname HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        ann.user,
+        ann.token.as_deref().expect("a token"),
+        body.len()
+    );
+    let late = |out: &dyn Fn()| {
+        let mut stream = connect(&ann);
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(&body.as_bytes()[..5]))
+            .expect("is sent");
+        // Another request after it: the head has been read by then, or is read together with the rest.
+        other.get(WHOAMI).ok();
+        out();
+        stream.write_all(&body.as_bytes()[5..]).expect("is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("is answered");
+        answer
+    };
+    assert!(late(&|| ()).starts_with("HTTP/1.1 200"), "as long as the session lasts");
+    let answer = late(&|| drop(ann.post("/_matrix/client/v3/logout", json!({})).ok()));
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("M_UNKNOWN_TOKEN"), "{answer}");
+}
+
+#[test]
+fn a_password_is_as_long_as_the_operator_asks_for() {
+    let server = TestServer::start_with(|config| config.min_password_length = 8);
+    let ann = server.register("ann");
+    let auth = json!({ "type": "m.login.dummy" });
+    let short = json!({ "username": "ben", "password": "1234567", "auth": auth });
+    server.anonymous().post(REGISTER, short).refused(400, "M_WEAK_PASSWORD");
+    let change = |to: &str| ann.post(CHANGE, json!({ "new_password": to, "auth": login("ann", PASSWORD) }));
+    change("1234567").refused(400, "M_WEAK_PASSWORD");
+    change("12345678").ok();
 }

@@ -8,6 +8,7 @@ mod cli;
 mod clock_steps;
 mod contacts;
 mod disk;
+mod door;
 mod driven;
 mod federation_cost;
 mod federation_lists;

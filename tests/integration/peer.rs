@@ -208,9 +208,13 @@ fn answer(
 
 fn read_answer(stream: &mut Stream) -> Option<Answer> {
     let (head, body) = read_message(stream)?;
+    let headers = head.lines().skip(1).filter_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        Some((name.parse::<http::HeaderName>().ok()?, value.parse().ok()?))
+    });
     Some(Answer {
         status: head.split(' ').nth(1)?.parse().ok()?,
-        headers: http::HeaderMap::new(),
+        headers: headers.collect(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
         text: String::from_utf8_lossy(&body).into_owned(),
     })

@@ -42,12 +42,12 @@ pub struct LoggedIn {
 
 impl Accounts {
     /// Nobody was seen lately.
-    pub fn new(store: Arc<Store>, clock: Clock) -> Self {
+    pub fn new(store: Arc<Store>, clock: Clock, passwords: Passwords) -> Self {
         Self {
             store,
             clock,
             sessions: SessionCache::default(),
-            passwords: Passwords::default(),
+            passwords,
             interactions: Interactions::default(),
         }
     }
@@ -191,7 +191,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("pilotlight-logins-{}", std::process::id()));
         let store = Store::open(&folder, server_name!("x"), Access::Sole, Default::default()).expect("opens");
         let (store, clock) = (Arc::new(store), Clock::driven(UnixMillis(1_000_000)));
-        let accounts = Accounts::new(Arc::clone(&store), clock.clone());
+        let accounts = Accounts::new(Arc::clone(&store), clock.clone(), Passwords::new(1));
         let user = user_id!("@a:x").to_owned();
         let new = NewUser { id: user.clone(), password_hash: None, created_ms: 1, device: None };
         store.create_user(new).await.expect("is new");

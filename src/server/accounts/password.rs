@@ -34,10 +34,13 @@ pub struct Passwords {
     admitted: Arc<Semaphore>,
     most_admitted: usize,
     memories: Arc<Mutex<Vec<Memory>>>,
+    /// Characters that a new password has at least.
+    least: u32,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
+impl Passwords {
+    /// New passwords have at least `least` characters.
+    pub fn new(least: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let running = cores.min(AT_ONCE);
         let most_admitted = running + WAITING;
@@ -46,32 +49,33 @@ impl Default for Passwords {
             admitted: Arc::new(Semaphore::new(most_admitted)),
             most_admitted,
             memories: Arc::default(),
+            least,
         }
     }
-}
 
-/// Whether this may be a password.
-///
-/// # Errors
-/// [`Refusal::WeakPassword`] when it is empty, [`Refusal::InvalidParam`] when it is too long.
-pub fn check_password(password: &str) -> Result<(), Refusal> {
-    if password.is_empty() {
-        return Err(Refusal::WeakPassword("the password is empty"));
+    /// Whether this may be a new password.
+    ///
+    /// # Errors
+    /// [`Refusal::WeakPassword`] when it is empty or too short, [`Refusal::InvalidParam`] when it is too long.
+    pub fn check(&self, password: &str) -> Result<(), Refusal> {
+        let least = usize::try_from(self.least).unwrap_or(usize::MAX).max(1);
+        if password.chars().count() < least {
+            let error = format!("a password has at least {least} characters");
+            return Err(Refusal::WeakPassword(error.into()));
+        }
+        if password.len() > MAX_PASSWORD {
+            let error = format!("the password is longer than {MAX_PASSWORD} bytes");
+            return Err(Refusal::InvalidParam(error.into()));
+        }
+        Ok(())
     }
-    if password.len() > MAX_PASSWORD {
-        let error = format!("the password is longer than {MAX_PASSWORD} bytes");
-        return Err(Refusal::InvalidParam(error.into()));
-    }
-    Ok(())
-}
 
-impl Passwords {
     /// Hashes a new password, with a salt of its own, into a PHC string.
     ///
     /// # Errors
-    /// `M_WEAK_PASSWORD` when it is empty, `M_INVALID_PARAM` when it is too long, 429 when too many wait.
+    /// Those of [`Self::check`], and [`Refusal::Busy`] when too many wait.
     pub async fn hash(&self, password: String) -> Result<String, Refusal> {
-        check_password(&password)?;
+        self.check(&password)?;
         self.run(move |memory| memory.hash(&password)).await?.map_err(internal)
     }
 
@@ -182,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_alone() {
-        let passwords = Passwords::default();
+        let passwords = Passwords::new(1);
         let stored = passwords.hash("correct horse".into()).await.expect("hashes");
         assert!(stored.starts_with("$argon2id$") && !stored.contains("horse"));
         assert!(passwords.verify("correct horse".into(), Some(stored.clone())).await.expect("verifies"));
@@ -192,9 +196,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_or_endless_password_is_refused() {
-        let passwords = Passwords::default();
+        let passwords = Passwords::new(1);
         let refused = passwords.hash(String::new()).await.expect_err("empty");
         assert!(matches!(refused, Refusal::WeakPassword(_)), "{refused:?}");
+        let eight = Passwords::new(8);
+        for (password, is_long_enough) in [("pässwö7", false), ("pässwö78", true)] {
+            assert_eq!(eight.hash(password.into()).await.is_ok(), is_long_enough, "{password}");
+        }
         let refused = passwords.hash("x".repeat(MAX_PASSWORD + 1)).await.expect_err("long");
         assert!(matches!(refused, Refusal::InvalidParam(_)), "{refused:?}");
     }
@@ -223,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_shared_by_those_who_wait_and_given_back_by_the_last() {
-        let passwords = Arc::new(Passwords::default());
+        let passwords = Arc::new(Passwords::new(1));
         let mut all = tokio::task::JoinSet::new();
         for _ in 0..12 {
             let passwords = Arc::clone(&passwords);

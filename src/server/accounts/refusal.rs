@@ -19,7 +19,7 @@ pub enum Refusal {
     InvalidUsername(Cow<'static, str>),
     /// The password is no password.
     #[error("{0}")]
-    WeakPassword(&'static str),
+    WeakPassword(Cow<'static, str>),
     /// A piece of account data is larger than allowed, or there is too much of it.
     #[error("{0}")]
     TooLarge(&'static str),

@@ -10,8 +10,9 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use crate::server::{
-    accounts, app, contacts, federation,
+    accounts, app, contacts,
     finish::Interrupted,
+    http::bodies::BodyError,
     limits::TooMany,
     presence,
     profile::TooLong,
@@ -236,14 +237,13 @@ impl From<stream::Refusal> for ApiError {
     }
 }
 
-impl From<federation::Refusal> for ApiError {
-    fn from(refusal: federation::Refusal) -> Self {
-        use federation::Refusal;
-        match refusal {
-            Refusal::TooLarge(_) => Self::too_large(refusal.to_string()),
-            Refusal::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", refusal.to_string()),
-            Refusal::Busy(wait) => Self::limit_exceeded(wait),
-            Refusal::Unreadable(_) => Self::unknown(refusal.to_string()),
+impl From<BodyError> for ApiError {
+    fn from(e: BodyError) -> Self {
+        match e {
+            BodyError::TooLarge(_) => Self::too_large(e.to_string()),
+            BodyError::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", e.to_string()),
+            BodyError::Busy(wait) => Self::limit_exceeded(wait),
+            BodyError::Unreadable(_) => Self::unknown(e.to_string()),
         }
     }
 }

@@ -1,22 +1,25 @@
 //! How a request becomes types: the session of its token, ruma's request types, and our own bodies.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, RawPathParams, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, request::Parts},
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::{HeaderMap, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
-use ruma::api::{
-    IncomingRequest, IncomingRequestExt, OutgoingResponse, OutgoingResponseExt,
-    error::{DeserializationError, FromHttpRequestError},
+use ruma::{
+    OwnedUserId,
+    api::{
+        IncomingRequest, IncomingRequestExt, OutgoingResponse, OutgoingResponseExt,
+        error::{DeserializationError, FromHttpRequestError},
+    },
 };
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use crate::server::{app::App, json::json_depth, limits::Origin, session::Session};
+use crate::server::{app::App, http::bodies, json::json_depth, limits::Origin, session::Session};
 
 /// What became of the access token; in the extensions of every request to the API.
 #[derive(Clone, Debug)]
@@ -35,9 +38,7 @@ impl FromRequestParts<Arc<App>> for Session {
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
         match parts.extensions.get::<Credentials>() {
             Some(Credentials::Known(session)) => Ok(session.clone()),
-            Some(Credentials::Unknown) => {
-                Err(ApiError::unknown_token("this access token is not valid").with("soft_logout", false))
-            }
+            Some(Credentials::Unknown) => Err(invalid_token()),
             Some(Credentials::None) => Err(ApiError::missing_token("this endpoint needs an access token")),
             None => Err(ApiError::internal("a route outside the API asks who sends the request")),
         }
@@ -56,7 +57,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
 /// The token from the `Authorization` header or, as older clients send it, from the query.
 pub fn access_token(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     if let Some(value) = headers.get(axum::http::header::AUTHORIZATION) {
-        return value.to_str().ok()?.strip_prefix("Bearer ").map(|token| token.trim().to_owned());
+        // The name of a scheme is the same in upper and lower case, by HTTP.
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
     }
     let pairs: Vec<(String, String)> = serde_html_form::from_str(query?).ok()?;
     pairs.into_iter().find(|(key, _)| key == "access_token").map(|(_, token)| token)
@@ -77,10 +80,11 @@ impl<T: IncomingRequest + Send> FromRequest<Arc<App>> for Ruma<T> {
             .await
             .map_err(|_| ApiError::invalid_param("the path is not valid UTF-8"))?;
         let path_args: Vec<&str> = path_args.iter().map(|(_, value)| value).collect();
-        let body = read_body(Request::from_parts(parts.clone(), body), app).await?;
+        let received = read_body(Request::from_parts(parts.clone(), body), app).await?;
+        let body = &received.bytes;
         // Old clients send an empty body where an empty object is meant.
         let body: &[u8] =
-            if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { &body };
+            if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { body };
         let request = axum::http::Request::from_parts(parts.clone(), body);
         check_depth(request.body())?;
         T::try_from_http_request(request, &path_args).map(Ruma).map_err(request_error)
@@ -100,12 +104,13 @@ impl<T: OutgoingResponse> IntoResponse for Ruma<T> {
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = read_body(request, state).await?;
-        let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let received = read_body(request, app).await?;
+        let body = &received.bytes;
+        let body: &[u8] = if body.is_empty() { b"{}" } else { body };
         check_depth(body)?;
         serde_json::from_slice(body).map(Json).map_err(json_error)
     }
@@ -169,20 +174,45 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// The largest request body that is read, in bytes. Larger ones are refused with `M_TOO_LARGE`.
-pub const MAX_BODY: usize = 1 << 20;
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-        Ok(body) => body.map_err(body_error),
-        Err(_) => {
-            let error = "the body did not come in time";
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", error))
+/// The body of a request, read within what there is for bodies of its sender's kind.
+///
+/// Who is logged out while it comes is not let in with it.
+pub(super) async fn read_body(request: Request, app: &Arc<App>) -> Result<Received, ApiError> {
+    let (head, body) = request.into_parts();
+    let ended = app.accounts.sessions_ended();
+    let origin = head.extensions.get::<Origin>().copied();
+    let received = match head.extensions.get::<Credentials>() {
+        Some(Credentials::Known(session)) => {
+            let (bytes, share) = app.bodies.known.read(body, Some(session.user.clone())).await?;
+            if app.accounts.sessions_ended() != ended {
+                let token = access_token(&head.headers, head.uri.query()).unwrap_or_default();
+                app.accounts.session(&token).await?.ok_or_else(invalid_token)?;
+            }
+            Received { bytes, _share: Share::Known(share) }
         }
-    }
+        _ => {
+            let (bytes, share) = app.bodies.strangers.read(body, origin).await?;
+            Received { bytes, _share: Share::Stranger(share) }
+        }
+    };
+    Ok(received)
+}
+
+/// A body, and what it holds of the memory for bodies.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    _share: Share,
+}
+
+/// Held while the body is in use.
+#[expect(dead_code, reason = "what is in it is given back when it is dropped")]
+enum Share {
+    Known(bodies::Share<OwnedUserId>),
+    Stranger(bodies::Share<Origin>),
+}
+
+fn invalid_token() -> ApiError {
+    ApiError::unknown_token("this access token is not valid").with("soft_logout", false)
 }
 
 /// Objects and lists within each other in a body, at most.
@@ -193,15 +223,6 @@ fn check_depth(body: &[u8]) -> Result<(), ApiError> {
         return Err(ApiError::bad_json(format!("the body is more than {MAX_DEPTH} objects or lists deep")));
     }
     Ok(())
-}
-
-/// The Matrix error of a body that could not be read.
-fn body_error(rejection: BytesRejection) -> ApiError {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        ApiError::too_large(format!("the body is larger than {} bytes", MAX_BODY))
-    } else {
-        ApiError::unknown("the body could not be read")
-    }
 }
 
 /// The Matrix error of a body that is not the JSON it should be.

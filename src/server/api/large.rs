@@ -56,7 +56,8 @@ pub(super) async fn run(
 ) -> Result<Response, ApiError> {
     // All of the request first: who sends it slowly must not hold a place meanwhile.
     let (head, body) = request.into_parts();
-    let body = read_body(Request::from_parts(head.clone(), body), &app).await?;
+    let received = read_body(Request::from_parts(head.clone(), body), &app).await?;
+    let body = received.bytes.clone();
     let place = app.answers.place(&client, size).await;
     let (head, body) = place
         .make(async {

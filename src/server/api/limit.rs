@@ -1,6 +1,6 @@
 //! Around every route: who sends the request, and whether they may ask as often.
 
-use std::{pin::Pin, sync::Arc};
+use std::{net::Ipv6Addr, pin::Pin, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -14,7 +14,7 @@ use super::{
     extract::{Credentials, access_token},
     large,
 };
-use crate::server::{app::App, http::PeerAddress, limits::Origin};
+use crate::server::{app::App, limits::Origin};
 
 /// Finds out who sends the request, and counts it. Around every route of the API.
 ///
@@ -50,8 +50,7 @@ fn pass(
     next: Next,
     credentials: Credentials,
 ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
-    let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
-    let origin = Origin::of(peer, request.headers());
+    let origin = origin(&request);
     let now_ms = app.now().as_millis();
     let counted = match &credentials {
         Credentials::Known(_) if is_counted_elsewhere(&request) => Ok(()),
@@ -62,7 +61,6 @@ fn pass(
         Ok(()) => {
             let client = large::size(&request).map(|size| (size, client_of(&credentials, origin)));
             request.extensions_mut().insert(credentials);
-            request.extensions_mut().insert(origin);
             match client {
                 None => Box::pin(next.run(request)),
                 Some((size, client)) => {
@@ -75,6 +73,12 @@ fn pass(
     }
 }
 
+/// Where the request came from, as the door found out.
+fn origin(request: &Request) -> Origin {
+    let unknown = || Origin::new(Ipv6Addr::UNSPECIFIED.into());
+    request.extensions().get::<Origin>().copied().unwrap_or_else(unknown)
+}
+
 /// For whom a large answer counts: the user, or where a stranger's request came from.
 fn client_of(credentials: &Credentials, origin: Origin) -> String {
     match credentials {
@@ -85,14 +89,9 @@ fn client_of(credentials: &Credentials, origin: Origin) -> String {
 
 /// Counts the request for its address, until it proves to be of another server. Around every route of the
 /// server-server API.
-pub async fn count_stranger(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
-    let origin = Origin::of(peer, request.headers());
-    match app.limits.address(origin, app.now().as_millis()) {
-        Ok(()) => {
-            request.extensions_mut().insert(origin);
-            next.run(request).await
-        }
+pub async fn count_stranger(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.limits.address(origin(&request), app.now().as_millis()) {
+        Ok(()) => next.run(request).await,
         Err(e) => ApiError::from(e).into_response(),
     }
 }

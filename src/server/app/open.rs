@@ -5,9 +5,13 @@ use std::sync::Arc;
 use ruma::UserId;
 use tokio::runtime::Handle;
 
-use super::{error::ServeError, parts::App, subscribe::Subscribers};
+use super::{
+    error::ServeError,
+    parts::{App, ClientBodies},
+    subscribe::Subscribers,
+};
 use crate::server::{
-    accounts::{data::OwnData, login::Accounts},
+    accounts::{data::OwnData, login::Accounts, password::Passwords},
     change::{feed::Feed, position::Live, wakers::Wakers},
     clock::Clock,
     config::Config,
@@ -92,7 +96,11 @@ impl App {
             clock: clock.clone(),
             live: Arc::clone(&live),
             wakers: Arc::new(Wakers::of(Handle::current())),
-            accounts: Arc::new(Accounts::new(Arc::clone(&store), clock.clone())),
+            accounts: Arc::new(Accounts::new(
+                Arc::clone(&store),
+                clock.clone(),
+                Passwords::new(config.min_password_length),
+            )),
             keys: Arc::new(Keys::load(Arc::clone(&store)).await.map_err(damaged)?),
             inboxes: Arc::new(Inboxes::load(Arc::clone(&store)).await.map_err(damaged)?),
             rooms: Arc::clone(&rooms),
@@ -115,6 +123,7 @@ impl App {
             own_data,
         });
         let app = Arc::new(Self {
+            bodies: ClientBodies::default(),
             accounts: Arc::clone(&stream.accounts),
             answers: Arc::clone(&stream.answers),
             limits,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::{OwnedServerName, ServerName};
+use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
 use crate::{
     core::time::Instant,
@@ -15,7 +15,8 @@ use crate::{
         contacts::lists::Contacts,
         devices::{keys::Keys, to_device::Inboxes},
         federation::Federation,
-        limits::RateLimits,
+        http::bodies::{Bodies, BodyLimits},
+        limits::{Origin, RateLimits},
         metrics::Metrics,
         presence::{Board, Presence},
         rooms::{Rooms, receipts::Receipts, typing::Typing},
@@ -24,6 +25,34 @@ use crate::{
         stream,
     },
 };
+
+/// Bodies of users' requests.
+const KNOWN: BodyLimits = BodyLimits {
+    largest: 1 << 20,
+    small: 16 << 10,
+    shared: 64 << 20,
+    for_one: 8 << 20,
+    timeout: Duration::from_secs(60),
+};
+
+/// Those of requests without a valid access token: a name and a password do not take much.
+const STRANGERS: BodyLimits = BodyLimits { largest: 64 << 10, shared: 8 << 20, for_one: 1 << 20, ..KNOWN };
+
+/// What bodies of clients' requests may take.
+#[derive(Debug)]
+pub struct ClientBodies {
+    /// Of users.
+    pub known: Bodies<OwnedUserId>,
+    /// Of everybody else.
+    pub strangers: Bodies<Origin>,
+}
+
+impl Default for ClientBodies {
+    /// Nothing is read yet.
+    fn default() -> Self {
+        Self { known: Bodies::new(KNOWN), strangers: Bodies::new(STRANGERS) }
+    }
+}
 
 /// The running homeserver. Shared by all connections; lives until the last of them ends.
 #[derive(Debug)]
@@ -38,6 +67,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// Sessions and password hashing.
     pub accounts: Arc<Accounts>,
+    /// What bodies of requests may take.
+    pub bodies: ClientBodies,
     /// How often somebody may ask.
     pub limits: Arc<RateLimits>,
     /// Where large answers are made.

@@ -10,7 +10,10 @@ use super::{
     settings::{Settings, print, runtime},
 };
 use crate::server::{
-    accounts::{password::hash as hash_password, username::username},
+    accounts::{
+        password::{Passwords, hash as hash_password},
+        username::username,
+    },
     clock::unix_ms,
     config::Config,
     session::Token,
@@ -52,6 +55,9 @@ fn add(config: &Config, name: &str, password_stdin: bool) -> Result<(), Failure>
     } else {
         Token::random().as_str().trim_start_matches(Token::PREFIX).to_owned()
     };
+    Passwords::new(config.min_password_length)
+        .check(&password)
+        .map_err(|e| Failure::Refused(e.to_string()))?;
     let hash = hash_password(&password).map_err(|e| Failure::Refused(e.to_string()))?;
     let store = Store::open(&config.data_dir, &config.server_name, Access::Beside, Arc::default())
         .map_err(|e| Failure::Serve(e.into()))?;

@@ -26,7 +26,8 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 }
 
 /// The keys that take lists, for which a file has an array.
-pub(super) const LISTS: [&str; 6] = [
+pub(super) const LISTS: [&str; 7] = [
+    "trusted_proxies",
     "federation.trusted_ca",
     "federation.allow_addresses",
     "federation.allow_servers",
@@ -112,6 +113,13 @@ const MAIN: &[Key] = &[
         show: |c| c.public_url.clone().map_or(Shown::Unset, Shown::Text),
     },
     Key {
+        name: "trusted_proxies",
+        help: "Networks of reverse proxies, which are believed when they say in X-Forwarded-For for whom a request is.\nA proxy in another container or on another machine belongs here.",
+        allowed: "networks, such as 10.0.0.0/8 or ::1/128",
+        set: |c, v| list(v, |v| v.parse().ok()).map(|networks| c.trusted_proxies = networks),
+        show: |c| Shown::List(c.trusted_proxies.iter().map(ToString::to_string).collect()),
+    },
+    Key {
         name: "registration",
         help: "Who may create an account: anybody (open), who knows registration_token (token), or nobody\n(closed: use `pilotlight user add`). When not given: open on a loopback address, else closed.",
         allowed: "open, token or closed",
@@ -145,6 +153,16 @@ const MAIN: &[Key] = &[
             valid.then(|| c.registration_token = Some(Secret::new(v)))
         },
         show: |c| c.registration_token.as_ref().map_or(Shown::Unset, |t| Shown::Text(t.as_str().into())),
+    },
+    Key {
+        name: "min_password_length",
+        help: "How many characters a new password has at least. The web client asks for 8 in any case.",
+        allowed: "a whole number from 1 to 128",
+        set: |c, v| {
+            let length: u32 = v.parse().ok()?;
+            (1..=128).contains(&length).then(|| c.min_password_length = length)
+        },
+        show: |c| Shown::Bare(c.min_password_length.to_string()),
     },
     Key {
         name: "rooms.default_version",

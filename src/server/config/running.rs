@@ -14,6 +14,13 @@ fn count(text: &str) -> Option<u32> {
 
 pub(super) const KEYS: &[Key] = &[
     Key {
+        name: "connections.per_address",
+        help: "Connections from one address (IPv6: from one /64 network) at once, at each listener, and no more than half\nof all that the system allows. Of trusted_proxies there are as many as they like; there, requests under\nway count for the address in X-Forwarded-For.",
+        allowed: COUNT,
+        set: |c, v| count(v).map(|n| c.connections.per_address = n),
+        show: |c| Shown::Bare(c.connections.per_address.to_string()),
+    },
+    Key {
         name: "rate_limits.enabled",
         help: "Whether requests are limited per user and per address; docs/LIMITS.md has the figures.",
         allowed: "true or false",

@@ -1,12 +1,12 @@
 //! The effective configuration, with its defaults.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ruma::{OwnedServerName, RoomVersionId, owned_server_name};
 
 use crate::core::visibility::RoomLimit;
@@ -22,10 +22,15 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where clients reach this server, for `/.well-known/matrix/client`. Default: not told.
     pub public_url: Option<String>,
+    /// The networks of proxies, which are believed when they say in `X-Forwarded-For` for whom a request is. Default:
+    /// loopback.
+    pub trusted_proxies: Vec<IpNet>,
     /// Who may create accounts. Default: open when `listen` is a loopback address, else closed.
     pub registration: Registration,
     /// What a new user must know when `registration` is `token`. Default: none.
     pub registration_token: Option<Secret>,
+    /// How many characters a new password has at least. Default: 1.
+    pub min_password_length: u32,
     /// Settings of rooms.
     pub rooms: Rooms,
     /// Settings of presence.
@@ -34,6 +39,8 @@ pub struct Config {
     pub federation: Federation,
     /// Settings of what is told to Prometheus.
     pub metrics: Metrics,
+    /// Settings of connections.
+    pub connections: Connections,
     /// Settings of rate limits.
     pub rate_limits: RateLimits,
     /// Settings of the log.
@@ -119,6 +126,13 @@ pub struct Metrics {
     pub listen: Option<SocketAddr>,
 }
 
+/// Settings of connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Connections {
+    /// Connections from one address at once, at each listener. Default: 1000.
+    pub per_address: u32,
+}
+
 /// Settings of rate limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RateLimits {
@@ -193,12 +207,18 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8008)),
             public_url: None,
+            trusted_proxies: vec![
+                IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::from(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+            ],
             registration: Registration::Open,
             registration_token: None,
+            min_password_length: 1,
             rooms: Rooms { default_version: RoomVersionId::V12 },
             presence: Presence::default(),
             federation: Federation::default(),
             metrics: Metrics::default(),
+            connections: Connections { per_address: 1000 },
             rate_limits: RateLimits::default(),
             log: Log::default(),
         }

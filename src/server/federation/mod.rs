@@ -6,7 +6,6 @@
 pub mod across;
 pub mod addresses;
 pub mod answered;
-pub mod body;
 pub mod check;
 pub mod client;
 mod connect;
@@ -23,8 +22,7 @@ pub mod profile;
 mod profiles;
 pub mod queue;
 mod readers;
-pub mod refusal;
 pub mod resolve;
 pub mod tls;
 
-pub use self::{parts::Federation, refusal::Refusal, tls::TlsError};
+pub use self::{parts::Federation, tls::TlsError};

@@ -1,13 +1,12 @@
 //! The parts with which this server speaks to others.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::ServerName;
 
 use super::{
     addresses::Allowed,
     answered::Answered,
-    body::Bodies,
     client::Client,
     deliver::{Delivery, TransactionIds},
     fetch::Fetch,
@@ -22,9 +21,21 @@ use crate::server::{
     change::feed::Feed,
     clock::Clock,
     config::{Config, servers::Policy},
+    http::bodies::{Bodies, BodyLimits},
     keys::Signer,
+    limits::Origin,
     metrics::Metrics,
     store::Store,
+};
+
+/// What is read of requests before anything is proven. The largest is a full transaction of 50 events and 100 EDUs; a
+/// small one, a full transaction of presence.
+const BODIES: BodyLimits = BodyLimits {
+    largest: 10 << 20,
+    small: 64 << 10,
+    shared: 64 << 20,
+    for_one: 24 << 20,
+    timeout: Duration::from_secs(30),
 };
 
 /// The parts with which this server speaks to others.
@@ -47,7 +58,7 @@ pub struct Federation {
     /// The transactions that were answered.
     pub answered: Answered,
     /// What bodies of requests may take.
-    pub bodies: Bodies,
+    pub bodies: Bodies<Origin>,
     delivery: Arc<Delivery>,
     clock: Clock,
 }
@@ -103,7 +114,7 @@ impl Federation {
             presence,
             lists,
             answered: Answered::default(),
-            bodies: Bodies::default(),
+            bodies: Bodies::new(BODIES),
             delivery: Arc::new(delivery),
             clock,
         })

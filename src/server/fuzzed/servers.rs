@@ -12,14 +12,14 @@ use crate::{
     core::federation::Names,
     server::{
         api::extract::access_token,
-        config::{Federation, servers::Policy},
+        config::{self, Federation, servers::Policy},
         federation::{
             addresses::Allowed,
             fetch::{max_age, redirect},
             keyring::verified,
             resolve::{delegated, direct},
         },
-        limits::Origin,
+        http::proxies::Proxies,
     },
 };
 
@@ -114,9 +114,10 @@ pub(super) fn request_head(data: &[u8]) {
     }
     // Only who is on this machine is believed about others.
     let stranger = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
-    assert_eq!(Origin::of(Some(stranger), &headers), Origin::of(Some(stranger), &HeaderMap::new()));
-    let forwarded = Origin::of(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), &headers);
-    assert_eq!(forwarded, Origin::of(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), &headers));
+    let proxies = Proxies::new(config::Config::default().trusted_proxies);
+    assert_eq!(proxies.forwarded(stranger, &headers), None);
+    let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    assert_eq!(proxies.origin(Some(proxy), &headers), proxies.origin(Some(proxy), &headers));
     if let Ok(signature) = XMatrix::extract_from_http_headers(&headers) {
         let again = XMatrix::parse(HeaderValue::from(&signature).to_str().expect("is text")).expect("is one");
         assert_eq!((&again.origin, &again.destination), (&signature.origin, &signature.destination));

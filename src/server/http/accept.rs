@@ -1,4 +1,4 @@
-//! The accept loop: small buffers per connection, and an orderly end.
+//! The accept loop: small buffers per connection, a place for each, and an orderly end.
 
 use std::{
     net::SocketAddr,
@@ -7,16 +7,28 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{Request, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_rustls::TlsAcceptor;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tower::{Service, service_fn};
 
-use super::open_files::most_connections;
+use super::{
+    patience::{Patient, Phase},
+    places::{Guest, Places},
+    proxies::Proxies,
+};
 use crate::server::metrics::{Class, Requests};
 
 /// How long requests in flight may take to end after the shutdown began.
@@ -25,84 +37,137 @@ const DRAIN: Duration = Duration::from_millis(2500);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send its request head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client's connection may be silent between two requests: longer than those who keep connections for
+/// themselves, as proxies and clients do, so that it is they who end one, and none is ended while a request begins.
+const CLIENT_SILENCE: Duration = Duration::from_secs(120);
 
 /// How long another server's connection may be silent: longer than [`crate::server::federation::client`] lets
 /// it be, and longer than the time between two reminders.
 const SERVER_SILENCE: Duration = Duration::from_secs(210);
 
-/// Where a request came from; in the extensions of every request.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerAddress(pub SocketAddr);
+/// What somebody is told who has too many connections or requests under way, and when to come again.
+const TOO_MANY: &str = r#"{"errcode":"M_LIMIT_EXCEEDED","error":"too many connections from one address","retry_after_ms":10000}"#;
+const RETRY_AFTER_S: u64 = 10;
+
+/// One listener's door.
+#[derive(Debug)]
+pub struct Door {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// With it, as between servers, each connection begins with a handshake, and is kept open longer; and answers
+    /// have no `Date`, which nobody there reads.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// How many there may be.
+    pub places: Places,
+    /// Who is believed about others' addresses.
+    pub proxies: Proxies,
+    /// Counts the answers.
+    pub requests: Arc<Requests>,
+}
 
 /// All that happens on one connection.
 type Connection = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
 
-/// Serves `router` on `listener` until `shutdown` completes, then lets requests in flight end.
-///
-/// With `tls`, as between servers, each connection begins with a handshake, and is kept open longer; and
-/// answers have no `Date`, which nobody there reads. Answers are counted in `requests`.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    requests: Arc<Requests>,
-    shutdown: impl Future<Output = ()>,
-) {
-    let mut http = http1::Builder::new();
-    // A long poll holds its connection for minutes: its memory is these buffers.
-    http.max_buf_size(8192).timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    if tls.is_some() {
-        http.header_read_timeout(SERVER_SILENCE).auto_date_header(false);
-    }
-    let connections = GracefulShutdown::new();
-    let free = Arc::new(Semaphore::new(most_connections()));
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = async {
-            // A place first: who finds none waits in the system's queue, and the files the database needs
-            // are not taken.
-            let place = Arc::clone(&free).acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let ((stream, peer), place) = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = accepted => match accepted {
-                (Ok(accepted), place) => (accepted, place),
-                (Err(e), _) => {
-                    // Out of file descriptors, or a connection gone before it was accepted: go on, slowly.
-                    tracing::warn!(error = %e, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-        };
-        if let Err(e) = stream.set_nodelay(true) {
-            tracing::debug!(error = %e, "cannot set TCP_NODELAY");
-        }
-        let (mut router, requests) = (router.clone(), Arc::clone(&requests));
-        let service = TowerToHyperService::new(service_fn(move |request: http::Request<Incoming>| {
-            let class = Class::of(request.uri().path());
-            let mut request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(PeerAddress(peer));
-            let (answer, requests) = (router.call(request), Arc::clone(&requests));
-            async move {
-                let answer = answer.await;
-                if let Ok(answer) = &answer {
-                    requests.count(class, answer.status());
-                }
-                answer
+impl Door {
+    /// Serves `router` until `shutdown` completes, then lets requests in flight end.
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) {
+        let connections = GracefulShutdown::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = async {
+                // A place first: who finds none waits in the system's queue, and the files the database needs
+                // are not taken.
+                let place = self.places.free().await;
+                (self.listener.accept().await, place)
+            };
+            let ((stream, peer), place) = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = accepted => match accepted {
+                    (Ok(accepted), place) => (accepted, place),
+                    (Err(e), _) => {
+                        // Out of file descriptors, or a connection gone before it was accepted: go on, slowly.
+                        tracing::warn!(error = %e, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+            };
+            let Some(guest) = self.admit(peer) else {
+                tracing::debug!("too many connections from one address");
+                self.turn_away(&stream);
+                continue;
+            };
+            if let Err(e) = stream.set_nodelay(true) {
+                tracing::debug!(error = %e, "cannot set TCP_NODELAY");
             }
-        }));
-        let (http, watcher) = (http.clone(), connections.watcher());
-        // Boxed, each by itself: a task would hold what it is given twice, and room for TLS with it.
-        let connection: Connection = match tls.clone() {
-            None => Box::pin(watcher.watch(http.serve_connection(TokioIo::new(stream), service))),
+            let connection = self.connection(stream, peer, router.clone(), &connections);
+            tokio::spawn(async move {
+                if let Err(e) = connection.await {
+                    tracing::trace!(error = %e, "connection ended early");
+                }
+                drop((place, guest));
+            });
+        }
+        drop(self.listener);
+        tokio::select! {
+            () = connections.shutdown() => {}
+            () = tokio::time::sleep(DRAIN) => tracing::warn!("requests were still in flight at the end"),
+        }
+    }
+
+    /// Lets a connection in, unless there are enough of its address. A proxy's are as many as it likes: what it
+    /// hands in counts for others.
+    fn admit(&self, peer: SocketAddr) -> Option<Option<Guest>> {
+        if self.proxies.contain(peer.ip()) {
+            return Some(None);
+        }
+        self.places.admit(self.proxies.origin(Some(peer.ip()), &http::HeaderMap::new())).map(Some)
+    }
+
+    /// Tells a client why it is not let in, if that can be done at once.
+    fn turn_away(&self, stream: &TcpStream) {
+        if self.tls.is_some() {
+            return;
+        }
+        let length = TOO_MANY.len();
+        let answer = format!(
+            "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+             access-control-allow-origin: *\r\nretry-after: {RETRY_AFTER_S}\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{TOO_MANY}"
+        );
+        if let Err(e) = stream.try_write(answer.as_bytes()) {
+            tracing::trace!(error = %e, "who is not let in is not told");
+        }
+    }
+
+    /// What is done with a connection. Boxed, each kind by itself: a task would hold what it is given twice, and
+    /// room for TLS with it.
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        router: Router,
+        connections: &GracefulShutdown,
+    ) -> Connection {
+        let phase = Phase::new();
+        let serve = Serve {
+            router,
+            peer,
+            phase: Arc::clone(&phase),
+            places: self.places.clone(),
+            proxies: self.proxies.clone(),
+            requests: Arc::clone(&self.requests),
+            watcher: connections.watcher(),
+        };
+        match self.tls.clone() {
+            None => Box::pin(serve.http(http(), Patient::new(stream, phase, CLIENT_SILENCE))),
             Some(tls) => Box::pin(async move {
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                let handshake = TlsAcceptor::from(tls).accept(stream);
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => {
-                        watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
+                        let mut http = http();
+                        http.auto_date_header(false);
+                        serve.http(http, Patient::new(stream, phase, SERVER_SILENCE)).await
                     }
                     Ok(Err(e)) => {
                         tracing::debug!(error = %e, "TLS handshake failed");
@@ -114,17 +179,70 @@ pub async fn serve(
                     }
                 }
             }),
-        };
-        tokio::spawn(async move {
-            if let Err(e) = connection.await {
-                tracing::trace!(error = %e, "connection ended early");
+        }
+    }
+}
+
+/// What one connection needs to be served.
+struct Serve {
+    router: Router,
+    peer: SocketAddr,
+    phase: Arc<Phase>,
+    places: Places,
+    proxies: Proxies,
+    requests: Arc<Requests>,
+    watcher: hyper_util::server::graceful::Watcher,
+}
+
+impl Serve {
+    fn http(
+        self,
+        http: http1::Builder,
+        stream: Patient<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    ) -> impl Future<Output = Result<(), hyper::Error>> + Send {
+        let Self { mut router, peer, phase, places, proxies, requests, watcher } = self;
+        let service = TowerToHyperService::new(service_fn(move |request: Request<Incoming>| {
+            phase.begin_answer();
+            let class = Class::of(request.uri().path());
+            let mut request = request.map(Body::new);
+            let origin = proxies.origin(Some(peer.ip()), request.headers());
+            let forwarded = proxies.forwarded(peer.ip(), request.headers()).is_some();
+            request.extensions_mut().insert(origin);
+            let guest = if forwarded { places.admit(origin).map(Some) } else { Some(None) };
+            let answer = guest.map(|guest| (router.call(request), guest));
+            let (phase, requests) = (Arc::clone(&phase), Arc::clone(&requests));
+            async move {
+                let answer = match answer {
+                    Some((answer, _guest)) => answer.await,
+                    None => Ok(too_many()),
+                };
+                if let Ok(answer) = &answer {
+                    requests.count(class, answer.status());
+                }
+                phase.end_answer();
+                answer
             }
-            drop(place);
-        });
+        }));
+        watcher.watch(http.serve_connection(TokioIo::new(stream), service))
     }
-    drop(listener);
-    tokio::select! {
-        () = connections.shutdown() => {}
-        () = tokio::time::sleep(DRAIN) => tracing::warn!("requests were still in flight at the end"),
-    }
+}
+
+/// How connections speak. A long poll holds one for minutes: its memory is these buffers. The times are
+/// [`Patient`]'s.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(8192).timer(TokioTimer::new()).header_read_timeout(None);
+    http
+}
+
+/// The answer to a request that a proxy handed in for somebody who has enough of them under way.
+fn too_many() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    let mut answer = (StatusCode::TOO_MANY_REQUESTS, headers, TOO_MANY).into_response();
+    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+    answer
 }

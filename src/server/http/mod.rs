@@ -1,9 +1,14 @@
-//! HTTP: sockets only; the accept loop and what the system gives to it.
+//! HTTP: connections and what comes in on them, before anybody knows what it means.
 
 mod accept;
+pub mod bodies;
 mod open_files;
+mod patience;
+mod places;
+pub mod proxies;
 
 pub use self::{
-    accept::{PeerAddress, serve},
-    open_files::raise as raise_open_files,
+    accept::Door,
+    open_files::{Connections, raise as raise_open_files},
+    places::Places,
 };

@@ -2,14 +2,32 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files that are kept for the database, the log and connections to other servers.
+/// Open files that are kept for the database, the log and the operator, beside those for each core.
 const RESERVED: u64 = 128;
 
+/// Those for each core, which may have a connection of its own to the database.
+const RESERVED_PER_CORE: u64 = 4;
+
 /// Connections that are allowed, however few files the system does.
-const LEAST: usize = 64;
+const LEAST: u64 = 64;
 
 /// Connections that are allowed, however many files the system does.
-const MOST: usize = 1_000_000;
+const MOST: u64 = 1_000_000;
+
+/// Connections at the operator's listener, out of those reserved.
+const OPERATOR: usize = 16;
+
+/// How many connections of each kind there may be at once. All of them together leave the files that are reserved, and
+/// some for connections to other servers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Connections {
+    /// From clients.
+    pub clients: usize,
+    /// From other servers.
+    pub servers: usize,
+    /// Of the operator.
+    pub operator: usize,
+}
 
 /// Asks the system for as many open files as it gives without further rights. Many systems begin with
 /// 1024, which a server of long polls reaches soon.
@@ -23,8 +41,35 @@ pub fn raise() {
     }
 }
 
-/// Connections that one listener serves at once; further ones wait in the system's queue.
-pub(super) fn most_connections() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(MOST).clamp(LEAST, MOST)
+impl Connections {
+    /// What the system allows.
+    pub fn allowed() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::of(files, u64::try_from(cores).unwrap_or(1))
+    }
+
+    fn of(files: u64, cores: u64) -> Self {
+        let reserved = RESERVED + RESERVED_PER_CORE * cores;
+        let all = files.saturating_sub(reserved).clamp(LEAST, MOST);
+        let share = |eighths: u64| usize::try_from(all / 8 * eighths).unwrap_or(usize::MAX);
+        Self { clients: share(5), servers: share(2), operator: OPERATOR }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_every_kind_together_leave_what_is_reserved() {
+        for (files, cores) in [(256, 2), (1_024, 2), (1_024, 16), (65_536, 64), (524_288, 4)] {
+            let Connections { clients, servers, operator } = Connections::of(files, cores);
+            let taken = u64::try_from(clients + servers + operator).expect("a few");
+            assert!(files - taken >= 96 + 4 * cores, "{taken} of {files}");
+            assert!(clients >= 2 * servers && servers >= 16, "of {files}");
+        }
+        assert_eq!(Connections::of(0, 1), Connections::of(64, 1), "some, however few");
+        assert!(Connections::of(u64::MAX, 1).clients <= 1_000_000);
+    }
 }

@@ -15,7 +15,6 @@ use crate::server::{
     accounts::{
         interaction::{Progress, Registered, Wanted},
         login::check_device,
-        password::check_password,
         username::{random_username, username},
     },
     api::{
@@ -91,7 +90,7 @@ async fn register(
     };
     check_device(wanted.device_id.as_deref(), wanted.initial_device_display_name.as_deref())?;
     if let Some(password) = &wanted.password {
-        check_password(password)?;
+        app.accounts.passwords.check(password)?;
     }
     let user = match &wanted.username {
         Some(name) => free_username(&app, name).await?,

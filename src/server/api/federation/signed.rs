@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::server::{
     api::{error::ApiError, extract::json_error},
     app::App,
-    federation::{body::Share, keyring::KeyError},
+    federation::keyring::KeyError,
+    http::bodies::Share,
     limits::Origin,
 };
 
@@ -29,7 +30,7 @@ pub struct Signed {
     pub origin: OwnedServerName,
     /// The body as it came.
     pub body: Bytes,
-    _share: Share,
+    _share: Share<Origin>,
 }
 
 impl Signed {
@@ -56,25 +57,23 @@ impl FromRequest<Arc<App>> for Signed {
             return Err(unauthorized("the request is signed for another server"));
         }
         let (mut parts, body) = request.into_parts();
+        let origin = parts.extensions.get::<Origin>().copied();
         // The signature covers the path as it was sent, before any routing.
         if let Some(OriginalUri(uri)) = parts.extensions.get::<OriginalUri>() {
             parts.uri = uri.clone();
         }
-        let keys = federation
-            .keyring
-            .keys(&signature.origin, signature.key.as_str(), parts.extensions.get::<Origin>().copied())
-            .await
-            .map_err(|e| match &*e {
+        let keys = federation.keyring.keys(&signature.origin, signature.key.as_str(), origin).await.map_err(
+            |e| match &*e {
                 KeyError::Busy => ApiError::limit_exceeded(BUSY),
                 e => unauthorized(e.to_string()),
-            })?;
-        let (body, share) = federation.bodies.read(body).await?;
+            },
+        )?;
+        let (body, share) = federation.bodies.read(body, origin).await?;
         let request = axum::http::Request::from_parts(parts, &body[..]);
         signature
             .verify_http_request(&request, app.server_name(), &keys)
             .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
         federation.handle_life_sign(&signature.origin);
-        let origin = request.extensions().get::<Origin>().copied();
         app.limits.server(&signature.origin, origin, app.now().as_millis())?;
         Ok(Self { origin: signature.origin, body, _share: share })
     }
