@@ -205,7 +205,12 @@ impl Store {
                 c.prepare_cached("INSERT OR REPLACE INTO cross_signing_keys VALUES (?1, ?2, ?3)")?
                     .execute(params![user.as_str(), usage, key])?;
             }
-            Ok(if is_seen_by_others { note_change(c, &user)? } else { note_own_view(c, &user)? })
+            if is_seen_by_others {
+                note_change(c, &user)?;
+            } else {
+                note_own_view(c, &user)?;
+            }
+            Ok(())
         })
         .await
     }

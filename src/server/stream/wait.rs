@@ -40,6 +40,7 @@ pub struct Told {
 }
 
 /// What came of a look.
+#[expect(clippy::large_enum_variant, reason = "lives for a moment, in the box of the look")]
 enum Looked {
     /// There is something, or it is time.
     Told(Told),
