@@ -81,6 +81,9 @@ impl Scene {
         let mut fresh = Reader { since: String::new(), ..Reader::new(&self.bob) }.now();
         for answer in [&mut news, &mut fresh] {
             answer["next_batch"].take();
+            // Room IDs are random, and so is their order.
+            let join = answer["rooms"]["join"].take();
+            answer["rooms"]["join"] = json!([join[&self.room], join[&self.other_room]]);
         }
         let status = self.bob.get(&status_path(&self.alice.user)).ok();
         self.log.extend([format!("{when}: {news}"), format!("{when}, anew: {fresh}"), status.to_string()]);
@@ -196,8 +199,18 @@ impl Scene {
             Value::Null => content["org.pilotlight"]["push"].clone(),
             matrix => matrix.clone(),
         });
-        let pushes =
-            pushes.filter(|push| !push.is_null()).map(|push| format!("told the other server: {push}"));
+        let mut pushes: Vec<_> = pushes.filter(|push| !push.is_null()).collect();
+        // When it is told again, in hours, is drawn at random.
+        for push in &mut pushes {
+            let offline = push[0][1] == "offline";
+            for at in [3, 6] {
+                let ago = push.get_mut(0).and_then(|push| push.get_mut(at)).map(Value::take);
+                let coarse = ago.and_then(|ago| ago.as_u64()).is_none_or(|ago| ago % 60_000 == 0);
+                assert!(coarse || !offline, "{push}");
+            }
+        }
+        pushes.dedup();
+        let pushes = pushes.into_iter().map(|push| format!("told the other server: {push}"));
         let mut names = HashMap::new();
         let lines: Vec<_> = self.log.iter().cloned().chain(pushes).collect();
         let own = self.server.app().server_name().as_str().to_owned();
