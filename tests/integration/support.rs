@@ -18,6 +18,7 @@
 
 use std::{
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -54,7 +55,12 @@ impl TempDir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("pilotlight-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a temporary folder can be made");
+        // As a server makes its own: of one that others can enter it warns.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .expect("a temporary folder can be made");
         Self(path)
     }
 
