@@ -173,7 +173,7 @@ function unseen(markdown, tests) {
   table("a test that is not there", row(["X", "part", "", "`no_such_test`"]));
   table("a test that is not in the file", row(["X", "part", "", "`integration::cli::no_such_test`"]));
   table("an end-to-end test that is not there", row(["X", "part", "", "`e2e/nowhere`"]));
-  table("a module without a test", row(["X", "part", "", "`browser`"]));
+  table("a module without a test", row(["X", "part", "", "`core::client::output`"]));
 
   const known = proofsOf(markdown, tests);
   table("a row that is not in the list of proofs", row(["X", "part", "", "`core::pres{ence::merge,ence::state}`"]), known);
@@ -266,6 +266,10 @@ class Planted(unittest.TestCase):
   source("a test that was ignored", (text) => text.replace("fn what", '#[ignore = "slow"]\n fn what'), 0, 2);
   source("an ignored property", (text) => text.replace("fn x1_two", "#[ignore] fn x1_two"), 1, 2);
   source("a skipped test of JavaScript", (text) => text.replace('test("what is', 'test.skip("what is'), 3, 5);
+  source("options on lines of their own", (text) => text.replace("more\", async () => {", "more\", {\n  timeout: 5,\n}, async () => {"));
+  source("a skip on a line of its own", (text) => text.replace("more\", async () => {", "more\", {\n  skip: \"slow\",\n}, async () => {"), 3, 5);
+  source("a skip by a name for it", (text) => text.replace('stock && "not there"', "slow").replace("test(\"what comes", 'const slow = "too slow";\n$&'), 4, 5);
+  source("a condition by a name for it", (text) => text.replace('stock && "not there"', "missing").replace("test(\"what comes", 'const missing = stock && "not there";\n$&'));
   source("a skipped one called it", (text) => text.replace('test("what is', 'it.skip("what is'), 3, 5);
   source("a skipped group", (text) => text.replace('test("what is planted', 'describe.skip("all", () => {\n  test("what is planted').replace("  assert.equal(one(), 1);\n});", "    assert.equal(one(), 1);\n  });\n});"), 3, 5);
   source("a group that is skipped for ever", (text) => text.replace('test("what is planted', 'describe("all", { skip: "slow" }, () => {\n  test("what is planted').replace("  assert.equal(one(), 1);\n});", "    assert.equal(one(), 1);\n  });\n});"), 3, 5);

@@ -208,17 +208,21 @@ const javascript = {
       if (test) {
         const [, mode, plain, template, variable, rest] = test;
         const title = plain ?? template?.replace(/\$\{[^}]*\}/g, "*") ?? `*${variable}*`;
-        const skip = /\{[^}]*\b(?:skip|todo)(?::\s*([^,}]*))?/.exec(rest);
-        const value = skip && (skip[1]?.trim() ?? constants.get("skip") ?? "");
+        // Options may take lines of their own, before those of the function.
+        const opening = /\{$/.test(rest) && !/=> \{$/.test(rest) ? block(lines, i) : "";
+        const skip = /\{[^}]*\b(?:skip|todo)(?::\s*([^,}]*))?/.exec(opening || rest);
+        const said = skip?.[1]?.trim();
+        const value = skip && (constants.get(said ?? "skip") ?? said ?? "");
         // What depends on the server under test is no more than a condition; a word or `true` is for ever.
         const forEver = mode === ".skip" || mode === ".todo" || (skip && !/&&|\?|^\w*stock/.test(value));
-        const whole = block(lines, i);
+        const at = i + Math.max(opening.split("\n").length - 1, 0);
+        const whole = block(lines, at);
         const body = untilReturn(whole, /(?:=>|\)) \{$/);
         const first = whole.split("\n").slice(1).find((line) => line.trim() !== "") ?? "";
         const byItself = new RegExp(`^ {${Math.max(indent(first), 0)}}\\w+\\.(?:skip|todo)\\(`, "m").test(body);
         return [{ name: title, body, isTest: true, skipped: Boolean(forEver || byItself || inSkipped(i)) }];
       }
-      const helper = /^\s*(?:export )?(?:async )?function\*? (\w+)|^\s*const (\w+) = (?:async )?(?:\([^)]*\)|\w+) =>|^  (?:static )?(?:async )?(#?\w+)\([^)]*\) \{$/.exec(line);
+      const helper = /^\s*(?:export )?(?:async )?function\*? (\w+)|^\s*const (\w+) = (?:async )?(?:\([^)]*\)|\w+) =>|^  (?:static )?(?:async )?(#?\w+)\((?:[^()]|\([^()]*\))*\) \{$/.exec(line);
       return helper ? [{ name: (helper[1] ?? helper[2] ?? helper[3]).replace("#", ""), body: untilReturn(block(lines, i), /(?:=>|\)) \{$/).replace(/^.*?\(/, ""), isTest: false }] : [];
     });
   },
