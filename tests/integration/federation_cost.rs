@@ -16,6 +16,7 @@ use serde_json::json;
 use super::{
     authority::{Authority, free_address},
     driven::Time,
+    poll::Poll,
     presence::TICK,
     support::{Client, TestServer},
     watching::{Pair, SHORT_WATCHDOG, WINDOW, Watcher, observe, quiet, sent, sync},
@@ -64,6 +65,29 @@ fn f8_changes_within_a_window_are_one_transaction_and_one_undone_is_none() {
     time.pass(WINDOW * 2);
     assert_eq!(spent(), (1, 1), "it was undone");
     bob.sees(&users[0].client.user, "busy");
+}
+
+#[test]
+fn f8_what_arrives_together_is_told_together() {
+    let pair = Pair::with(patient);
+    let Pair { time, a, b, .. } = &pair;
+    let users: Vec<_> = ["u1", "u2", "u3", "u4", "u5"].iter().map(|name| a.register(name)).collect();
+    let bob = b.register("bob");
+    for user in &users {
+        observe(b, &bob.user, a, &user.user);
+    }
+    let users: Vec<_> = users.iter().map(Watcher::new).collect();
+    let watching = Watcher::new(&bob);
+    time.pass(WINDOW);
+    users.iter().for_each(|user| watching.sees(&user.client.user, "online"));
+    pair.quiet();
+    let since = sync(&bob)["next_batch"].as_str().expect("a token").to_owned();
+    let poll = Poll::open(&bob, &since);
+    users.iter().for_each(|user| user.choose("busy"));
+    time.pass(WINDOW * 2);
+    let answer = poll.answer();
+    let told = answer["presence"]["events"].as_array().expect("events").len();
+    assert_eq!(told, users.len(), "one answer for all who changed: {answer}");
 }
 
 /// Makes accounts, ten at a time.
