@@ -24,6 +24,10 @@ fn comes_back(config: Result<Config, ConfigError>) {
 /// A key in the first line and a value in the rest: by flag and by environment they say the same.
 pub(super) fn config_value(data: &[u8]) {
     let Some((key, value)) = str::from_utf8(data).ok().and_then(|text| text.split_once('\n')) else { return };
+    if key.contains('=') {
+        // Of a flag the first one ends the key.
+        return;
+    }
     let flags = load(&Sources { flags: vec![format!("{key}={value}")], ..Sources::default() });
     let variable = format!("PILOTLIGHT_{}", key.to_uppercase().replace('.', "__"));
     let environment =
