@@ -7,7 +7,9 @@ use ruma::UserId;
 /// Answers whether the first user may begin a private chat with the second (L7). What it takes to know is kept by
 /// others.
 #[derive(Clone)]
-pub struct MayBegin(Arc<dyn Fn(&UserId, &UserId) -> bool + Send + Sync>);
+pub struct MayBegin(Arc<Question>);
+
+type Question = dyn Fn(&UserId, &UserId) -> bool + Send + Sync;
 
 impl MayBegin {
     /// Asks this function.

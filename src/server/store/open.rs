@@ -396,6 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn o3_data_of_every_earlier_version_is_brought_up_to_date() {
+        for version in 1..KNOWN {
+            let folder = Folder::new(&format!("version-{version}"));
+            let earlier = Connection::open(folder.file()).expect("opens");
+            for sql in MIGRATIONS.iter().take(version as usize).copied().flatten() {
+                earlier.execute_batch(sql).expect("is SQL");
+            }
+            earlier.execute("INSERT INTO server VALUES ('a')", []).expect("writes");
+            earlier.pragma_update(None, "application_id", APPLICATION_ID).expect("writes");
+            earlier.pragma_update(None, "user_version", version).expect("writes");
+            drop(earlier);
+            for _ in 0..2 {
+                let Prepared { connection, .. } =
+                    folder.open(server_name!("a"), Access::Sole).expect("opens");
+                let shapes = (shape(&connection), shape_of_version(KNOWN));
+                assert_eq!(shapes.0.expect("can be read"), shapes.1.expect("is SQL"), "{version}");
+            }
+        }
+    }
+
+    #[test]
     fn damaged_data_is_refused_and_left_alone() {
         let folder = Folder::new("damaged");
         drop(folder.open(server_name!("a"), Access::Sole).expect("opens"));

@@ -63,6 +63,17 @@ fn a_refusal_reaches_the_one_who_asked_with_the_servers_words() {
 }
 
 #[test]
+fn a_message_ends_the_own_typing_notice_which_it_does_not_do_by_itself() {
+    let mut f = Fixture::online();
+    f.client.set_typing(f.now, ROOM, true);
+    f.drain();
+    f.take("PUT typing");
+    f.client.send(f.now, ROOM, "m.room.message", r#"{"msgtype":"m.text","body":"x"}"#).expect("is taken");
+    f.drain();
+    assert_eq!(body(&f.take("PUT typing")), json!({"typing": false}));
+}
+
+#[test]
 fn typing_is_told_once_while_it_lasts() {
     let mut f = Fixture::online();
     for _ in 0..5 {

@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Router, extract::State};
 use ruma::{OwnedUserId, api::client::user_directory::search_users};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::server::{
     accounts::username::username,
@@ -32,13 +31,29 @@ struct Search {
     limit: Option<usize>,
 }
 
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Found>,
+    limited: bool,
+}
+
+/// Somebody; what they have none of is absent.
+#[derive(Serialize)]
+struct Found {
+    user_id: OwnedUserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+}
+
 /// `POST /_matrix/client/v3/user_directory/search`: among those who share a room with the user, the user, and
 /// whoever's whole name the user knows.
 async fn search(
     State(app): State<Arc<App>>,
     session: Session,
     Json(request): Json<Search>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<Results>> {
     let term = request.search_term.trim().to_lowercase();
     let limit = request.limit.unwrap_or(10).clamp(1, MAX_RESULTS);
     let mut found = Vec::new();
@@ -57,14 +72,13 @@ async fn search(
         }
     }
     let limited = found.len() > limit;
-    let results: Vec<Value> = found
-        .into_iter()
-        .take(limit)
-        .map(|(user, profile)| {
-            json!({ "user_id": user, "display_name": profile.displayname, "avatar_url": profile.avatar_url })
-        })
-        .collect();
-    Ok(Json(json!({ "results": results, "limited": limited })))
+    let found = found.into_iter().take(limit);
+    let results = found.map(|(user_id, Profile { displayname, avatar_url })| Found {
+        user_id,
+        display_name: displayname,
+        avatar_url,
+    });
+    Ok(Json(Results { results: results.collect(), limited }))
 }
 
 fn candidates(app: &App, session: &Session, term: &str) -> BTreeSet<OwnedUserId> {
