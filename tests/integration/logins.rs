@@ -100,8 +100,7 @@ fn of_two_changes_of_a_password_at_once_one_holds() {
     };
     let statuses = std::thread::scope(|scope| {
         let other = scope.spawn(|| change("one one"));
-        let statuses = [change("two two"), other.join().expect("is answered")];
-        statuses
+        [change("two two"), other.join().expect("is answered")]
     });
     let log_in = |password| server.anonymous().post(LOGIN, login("ann", password)).status;
     let let_in = [log_in("two two"), log_in("one one")];

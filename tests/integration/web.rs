@@ -72,7 +72,7 @@ fn what_the_page_names_is_kept_for_ever_below_a_hash_and_the_page_itself_is_aske
     for file in ["/assets/0123456789abcdef/app.js", "/app.js", "/favicon.svg"] {
         let answer = get(&format!("{}{file}", server.url()), None);
         assert_eq!(
-            (answer.status(), &*answer.headers()["cache-control"].to_str().expect("text")),
+            (answer.status(), answer.headers()["cache-control"].to_str().expect("text")),
             (StatusCode::OK, "no-cache"),
             "{file}"
         );

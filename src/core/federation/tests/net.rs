@@ -48,7 +48,7 @@ pub(super) struct Sent {
 }
 
 enum Transit {
-    Edu { from: usize, to: usize, edu: Edu, seq: u64, again: bool },
+    Edu { from: usize, to: usize, edu: Box<Edu>, seq: u64, again: bool },
     Outcome { from: usize, to: usize, seq: u64, outcome: Outcome, incarnation: u64 },
 }
 
@@ -213,6 +213,7 @@ impl Net {
 
     fn dispatch(&mut self, from: usize, to: usize, seq: u64, edu: Edu) {
         self.sent.push(Sent { at: self.now, from, to, edu: edu.clone() });
+        let edu = Box::new(edu);
         let lost = self.cuts.contains(&(from, to)) || self.rng.chance(self.weather.loss, 1_000);
         let late = self.rng.chance(self.weather.lateness, 1_000);
         let latency = self.rng.range(1..self.weather.max_latency_ms + 1);
@@ -243,7 +244,7 @@ impl Net {
                 let up = self.engines[to].is_some();
                 if up && !self.stock.contains(&to) {
                     self.tell(to, |engine, now| {
-                        let result = engine.handle_edu(now, server(from), edu);
+                        let result = engine.handle_edu(now, server(from), *edu);
                         assert!(
                             matches!(result, Ok(()) | Err(Refused::Unrelated)),
                             "peers behave: {result:?}"
