@@ -50,6 +50,7 @@ fn run(name: &str, target: Target, input: &[u8]) {
 }
 
 /// Holds a target to its word over its corpus, mutations of it, and some large inputs of the same kind.
+#[expect(clippy::print_stdout, reason = "a figure of the long run, which shows what tests print")]
 fn holds(name: &str) {
     let (target, entries) = (target(name), corpus(name));
     entries.iter().for_each(|entry| run(name, target, entry));
