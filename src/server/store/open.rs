@@ -399,7 +399,7 @@ mod tests {
     fn o3_data_of_every_earlier_version_is_brought_up_to_date() {
         for version in 1..KNOWN {
             let folder = Folder::new(&format!("version-{version}"));
-            let earlier = Connection::open(folder.file()).expect("opens");
+            let earlier = checked_file::open_new(&folder.file()).expect("opens");
             for sql in MIGRATIONS.iter().take(version as usize).copied().flatten() {
                 earlier.execute_batch(sql).expect("is SQL");
             }
