@@ -1,6 +1,5 @@
 //! Mutations of a small corpus, for about a second of computing a target: what libFuzzer does for hours, and without
 //! its eyes. `TEST_TIMES` multiplies the time, `FUZZ_SEED` makes others of them.
-#![expect(clippy::print_stdout, reason = "what was done is counted on standard output")]
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
