@@ -17,6 +17,8 @@ const AHEAD_PX = 240;
 export class Timeline {
   #stuck = true;
   #unseen = 0;
+  /** Where the last scroll event found the scroller. */
+  #seen = { scrollTop: 0, scrollHeight: 0 };
   #loading = false;
 
   /** @param {import("./shell.js").Context} context @param {string} roomId */
@@ -154,7 +156,10 @@ export class Timeline {
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
     // The observer of the top says nothing when one leaves it and is back before the next frame.
     if (scrollTop < AHEAD_PX) void this.#scrollBack();
-    const stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    // An event can come late, when more has been added below meanwhile: only who goes upwards leaves the bottom.
+    const wentUp = scrollTop < this.#seen.scrollTop && scrollHeight >= this.#seen.scrollHeight;
+    const stuck = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX || (this.#stuck && !wentUp);
+    this.#seen = { scrollTop, scrollHeight };
     // The observer is not told of a top that came back within one frame.
     if (this.#isTopNear()) void this.#scrollBack();
     if (stuck === this.#stuck) return;
