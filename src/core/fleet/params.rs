@@ -64,6 +64,20 @@ impl Faults {
     pub fn any(&self) -> bool {
         *self != Self::default()
     }
+
+    /// Refuses what means nothing in a run that takes this long.
+    fn check(&self, duration: Duration) -> Result<(), BadParams> {
+        let Self { outage, cut, one_way_cut, restarts, lost_acknowledgements } = self;
+        let spans = || [outage, cut, one_way_cut].into_iter().flatten();
+        if spans().any(|span| span.begins >= span.ends) || *lost_acknowledgements > 1_000 {
+            return Err(BadParams::Faults);
+        }
+        if spans().any(|span| span.ends > duration) || restarts.iter().any(|&at| at >= duration) {
+            return Err(BadParams::LateFault);
+        }
+        let is_dead = |at: &Duration| outage.is_some_and(|span| (span.begins..span.ends).contains(at));
+        if restarts.iter().any(is_dead) { Err(BadParams::DeadRestart) } else { Ok(()) }
+    }
 }
 
 impl Span {
@@ -104,8 +118,16 @@ pub enum BadParams {
     Peers,
     /// A fault ends before it begins, or more acknowledgements are lost than there are.
     Faults,
-    /// A rate or a time is negative or no number, or the hours are more than a day's.
+    /// A fault begins or ends after the end of the run, so that not all of it happens.
+    LateFault,
+    /// A server without power is to restart.
+    DeadRestart,
+    /// The rate of changes, or the hours of a day online, are no number or out of range.
     Times,
+    /// The simulated time is too short for anything to happen, or too long to end.
+    Duration,
+    /// Changes are collected for a time that no server allows.
+    Window,
 }
 
 impl fmt::Display for BadParams {
@@ -119,12 +141,21 @@ impl fmt::Display for BadParams {
             Self::Faults => {
                 "a fault must begin before it ends, and lose no more than a thousand of a thousand"
             }
-            Self::Times => "rates and times must be numbers that are not negative, and a day has 24 hours",
+            Self::LateFault => "a fault must begin and end within the simulated hours",
+            Self::DeadRestart => "the first server cannot restart during its outage",
+            Self::Times => {
+                "the changes an hour must be a number from 0 to 3600, and the hours online a day one from 0.1 to 24"
+            }
+            Self::Duration => "the simulated time must be from one minute to 8760 hours, which is a year",
+            Self::Window => "changes must be collected for one second to 60",
         })
     }
 }
 
 impl std::error::Error for BadParams {}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 impl Params {
     /// Refuses parameters that mean nothing.
@@ -140,13 +171,16 @@ impl Params {
         if self.peers == 0 || !halves || self.peers >= self.servers {
             return Err(BadParams::Peers);
         }
-        let Faults { outage, cut, one_way_cut, lost_acknowledgements, .. } = &self.faults;
-        let is_bad = |span: &Span| span.begins >= span.ends;
-        if [outage, cut, one_way_cut].into_iter().flatten().any(is_bad) || *lost_acknowledgements > 1_000 {
-            return Err(BadParams::Faults);
+        if !(0.0..=3_600.0).contains(&self.changes_per_hour) || !(0.1..=24.0).contains(&self.online_hours) {
+            return Err(BadParams::Times);
         }
-        let rate = self.changes_per_hour.is_finite() && self.changes_per_hour >= 0.0;
-        let hours = (0.0..=24.0).contains(&self.online_hours);
-        if rate && hours { Ok(()) } else { Err(BadParams::Times) }
+        if !(MINUTE..=YEAR).contains(&self.duration) {
+            return Err(BadParams::Duration);
+        }
+        // Who collects nothing speaks at once, which nobody may while messages to them are put by.
+        if !(Duration::from_secs(1)..=MINUTE).contains(&self.config.batch_window) {
+            return Err(BadParams::Window);
+        }
+        self.faults.check(self.duration)
     }
 }

@@ -119,10 +119,10 @@ pub struct Growth {
 }
 
 /// How messages grow from `base`: three doublings that are run, over two hours of a morning, and one by a
-/// factor of ten that is extrapolated.
+/// factor of ten that is extrapolated. Nothing goes wrong in them.
 pub fn growth(base: &Params, grows: Grows) -> Result<Vec<Growth>, BadParams> {
     let sized = |factor: u32| {
-        let mut params = Params { duration: HOUR * 12, ..base.clone() };
+        let mut params = Params { duration: HOUR * 12, faults: Faults::default(), ..base.clone() };
         match grows {
             Grows::Servers => params.servers *= factor,
             Grows::Users => params.users *= factor,
@@ -147,6 +147,10 @@ pub fn growth(base: &Params, grows: Grows) -> Result<Vec<Growth>, BadParams> {
 /// Continues a doubling by a factor of ten, along the straight line that it is on logarithmic axes.
 fn power_law(before: &Growth, last: &Growth) -> [f64; 3] {
     std::array::from_fn(|index| {
+        // Where there are none there is no line.
+        if before.messages[index] == 0.0 || last.messages[index] == 0.0 {
+            return last.messages[index];
+        }
         let exponent = (last.messages[index] / before.messages[index]).log2();
         last.messages[index] * 10f64.powf(exponent)
     })
@@ -162,6 +166,8 @@ mod tests {
     fn a_power_law_goes_on_as_it_was() {
         let growth = |messages| Growth { params: Params::default(), messages, extrapolated: false };
         let next = power_law(&growth([1.0, 2.0, 3.0]), &growth([1.0, 4.0, 12.0]));
+        let none = power_law(&growth([0.0; 3]), &growth([0.0; 3]));
+        assert!(none.iter().all(|messages| *messages == 0.0), "{none:?}");
         assert!(
             (next[0] - 1.0).abs() < 1e-9 && (next[1] - 40.0).abs() < 1e-9 && (next[2] - 1_200.0).abs() < 1e-6
         );

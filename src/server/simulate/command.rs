@@ -44,7 +44,7 @@ pub struct Simulate {
     /// Hours to simulate, from midnight.
     #[arg(long, default_value_t = 24.0)]
     hours: f64,
-    /// Seconds for which changes are collected before they are sent.
+    /// Seconds for which changes are collected before they are sent, up to 60.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     batch_window: u64,
     /// The first server is without power from and to these hours.
@@ -77,6 +77,10 @@ pub struct Simulate {
 /// What is said of a run in which nothing happened.
 const NOBODY: &str =
     "Nobody was online: people come from half past seven on. Simulate more --hours, or --online 24.";
+
+/// What is said where nobody is left in whom it could be seen what the faults did.
+const NOBODY_LEFT: &str = "At the end nobody is online who has contacts, so that nobody sees anybody: end the run \
+                           in the day (--hours 14), or leave them online (--online 24)";
 
 /// Runs the simulation; the table goes to `out`, progress to `progress`.
 pub fn run(args: &Simulate, out: &mut dyn Write, progress: &mut dyn Write) -> Result<(), SimulateError> {
@@ -220,14 +224,14 @@ fn table(world: &World) -> String {
     );
     if params.faults.any() {
         let Agreement { right, wrong, unknown } = world.agreement();
-        line(
-            &mut text,
-            format_args!(
-                "{} messages failed. At the end {right} contacts are seen as they are, {wrong} as they were, and of \
-                 {unknown} it is said that nothing is known",
-                tally.failed
+        let at_the_end = match right + wrong + unknown {
+            0 => NOBODY_LEFT.to_owned(),
+            _ => format!(
+                "At the end {right} contacts are seen as they are, {wrong} as they were, and of {unknown} it is said \
+                 that nothing is known"
             ),
-        );
+        };
+        line(&mut text, format_args!("{} messages failed. {at_the_end}", tally.failed));
     }
     text
 }
@@ -335,6 +339,27 @@ mod tests {
         assert!(reason.contains("even"), "{reason}");
         let Err(SimulateError::Params(reason)) = simulate(&["--cut=13-12"]) else { panic!("refused") };
         assert!(reason.contains("before it ends"), "{reason}");
-        assert!(matches!(simulate(&["--hours=nan"]), Err(SimulateError::Params(_))));
+        for flags in [
+            &["--hours=nan"][..],
+            &["--hours=0"],
+            &["--hours=1e9"],
+            &["--batch-window=0"],
+            &["--batch-window=18446744073709551615"],
+            &["--changes-per-hour=1e300"],
+            &["--online=0"],
+            &["--hours=12", "--restart=30"],
+            &["--hours=12", "--outage=1-30"],
+            &["--hours=12", "--cut=13-14"],
+            &["--hours=12", "--one-way-cut=11-13"],
+            &["--outage=9-10", "--restart=9.5"],
+        ] {
+            assert!(matches!(simulate(flags), Err(SimulateError::Params(_))), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn where_nobody_is_left_at_the_end_it_is_said_instead_of_counted() {
+        let table = simulate(&["--servers=2", "--users=3", "--contacts=4", "--cut=9-10"]).expect("runs");
+        assert!(table.contains("messages failed. At the end nobody is online"), "{table}");
     }
 }

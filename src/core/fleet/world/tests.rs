@@ -4,6 +4,8 @@ use super::*;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 fn small() -> Params {
     let duration = Duration::from_secs(14 * 3_600);
     Params { servers: 6, users: 20, contacts: 20, duration, changes_per_hour: 30.0, ..Params::default() }
@@ -196,15 +198,32 @@ fn contacts_beyond_the_people_within_reach_are_those_within_reach() {
 #[test]
 fn parameters_without_meaning_are_refused() {
     let backwards = Span { begins: Duration::from_secs(2), ends: Duration::from_secs(1) };
+    let (early, late) = (Span { begins: HOUR, ends: HOUR * 2 }, Span { begins: HOUR, ends: HOUR * 30 });
+    let none = Faults::default;
     let faults = |faults: Faults| Params { faults, ..small() };
+    let window = |batch_window| {
+        let config = crate::core::federation::Config { batch_window, ..Default::default() };
+        Params { config, ..small() }
+    };
     for (params, error) in [
-        (faults(Faults { cut: Some(backwards), ..Faults::default() }), BadParams::Faults),
-        (faults(Faults { lost_acknowledgements: 1_001, ..Faults::default() }), BadParams::Faults),
+        (faults(Faults { cut: Some(backwards), ..none() }), BadParams::Faults),
+        (faults(Faults { lost_acknowledgements: 1_001, ..none() }), BadParams::Faults),
         (Params { servers: 7, peers: 5, ..small() }, BadParams::Peers),
         (Params { servers: 1, ..small() }, BadParams::Empty),
         (Params { users: 0, ..small() }, BadParams::Empty),
         (Params { peers: 0, ..small() }, BadParams::Peers),
         (Params { peers: 10, ..small() }, BadParams::Peers),
+        (faults(Faults { cut: Some(late), ..none() }), BadParams::LateFault),
+        (faults(Faults { outage: Some(late), ..none() }), BadParams::LateFault),
+        (faults(Faults { one_way_cut: Some(late), ..none() }), BadParams::LateFault),
+        (faults(Faults { restarts: vec![HOUR, HOUR * 14], ..none() }), BadParams::LateFault),
+        (faults(Faults { outage: Some(early), restarts: vec![HOUR], ..none() }), BadParams::DeadRestart),
+        (window(Duration::ZERO), BadParams::Window),
+        (window(Duration::MAX), BadParams::Window),
+        (Params { duration: Duration::ZERO, ..small() }, BadParams::Duration),
+        (Params { duration: Duration::MAX, ..small() }, BadParams::Duration),
+        (Params { online_hours: 0.0, ..small() }, BadParams::Times),
+        (Params { changes_per_hour: 1e300, ..small() }, BadParams::Times),
         (Params { online_hours: 25.0, ..small() }, BadParams::Times),
         (Params { changes_per_hour: f64::NAN, ..small() }, BadParams::Times),
         (Params { users: 1 << 30, ..small() }, BadParams::TooMany),
