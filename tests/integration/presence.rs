@@ -128,7 +128,8 @@ fn nonsense_is_refused_and_changes_nothing() {
         (&own, json!({ "presence": 3 }), "M_BAD_JSON"),
         (&own, json!({}), "M_MISSING_PARAM"),
         (&own, json!({ "presence": "online", "status_msg": 3 }), "M_BAD_JSON"),
-        (&own, json!({ "presence": "online", "status_msg": long }), "M_BAD_JSON"),
+        (&own, json!({ "presence": "online", "status_msg": long }), "M_INVALID_PARAM"),
+        (&own, json!({ "presence": "online", "status_msg": "x".repeat(513) }), "M_INVALID_PARAM"),
         (&device, json!({}), "M_MISSING_PARAM"),
         (&device, json!({ "idle_ms": -1 }), "M_BAD_JSON"),
         (&device, json!({ "device_type": "A Toaster" }), "M_INVALID_PARAM"),
@@ -137,6 +138,8 @@ fn nonsense_is_refused_and_changes_nothing() {
         let answer = alice.put(path, body.clone());
         assert_eq!((answer.status, &answer.body["errcode"]), (400, &json!(errcode)), "{body}");
     }
+    let refused = alice.put(&own, json!({ "presence": "online", "status_msg": long }));
+    assert_eq!(refused.body["error"], "a status message holds at most 512 bytes, not 10000");
     bob.put(&own, json!({ "presence": "online" })).refused(403, "M_FORBIDDEN");
     bob.put(&device, json!({ "idle_ms": 0 })).refused(403, "M_FORBIDDEN");
     alice.get("/_matrix/client/v3/presence/nobody/status").refused(400, "M_INVALID_PARAM");

@@ -10,7 +10,7 @@ use axum::{
     routing::{get, put},
 };
 use ruma::{OwnedUserId, UInt, UserId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -56,8 +56,14 @@ async fn get_status(
 #[derive(Deserialize)]
 struct Status {
     presence: Option<String>,
-    #[serde(default)]
-    status_msg: StatusMsg,
+    /// `None`: absent.
+    #[serde(default, deserialize_with = "present")]
+    status_msg: Option<Option<String>>,
+}
+
+/// A field that is there, be it `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// `PUT /_matrix/client/v3/presence/{userId}/status`
@@ -70,7 +76,9 @@ async fn put_status(
     check_own(&session, &user)?;
     let word = status.presence.ok_or_else(|| ApiError::missing_param("presence is missing"))?;
     let choice: Choice = word.parse().map_err(|e| ApiError::invalid_param(format!("presence: {e}")))?;
-    app.presence.handle_put(&session, choice, status.status_msg).await?;
+    let status_msg = status.status_msg.map_or(Ok(StatusMsg::Keep), StatusMsg::from_nullable);
+    let status_msg = status_msg.map_err(|e| ApiError::invalid_param(e.to_string()))?;
+    app.presence.handle_put(&session, choice, status_msg).await?;
     Ok(Json(json!({})))
 }
 
