@@ -60,7 +60,10 @@ impl Passwords {
     pub fn check(&self, password: &str) -> Result<(), Refusal> {
         let least = usize::try_from(self.least).unwrap_or(usize::MAX).max(1);
         if password.chars().count() < least {
-            let error = format!("a password has at least {least} characters");
+            let error = match least {
+                1 => "a password must not be empty".to_owned(),
+                _ => format!("a password has at least {least} characters"),
+            };
             return Err(Refusal::WeakPassword(error.into()));
         }
         if password.len() > MAX_PASSWORD {
@@ -198,7 +201,7 @@ mod tests {
     async fn an_empty_or_endless_password_is_refused() {
         let passwords = Passwords::new(1);
         let refused = passwords.hash(String::new()).await.expect_err("empty");
-        assert!(matches!(refused, Refusal::WeakPassword(_)), "{refused:?}");
+        assert!(matches!(&refused, Refusal::WeakPassword(why) if why.contains("empty")), "{refused:?}");
         let eight = Passwords::new(8);
         for (password, is_long_enough) in [("pässwö7", false), ("pässwö78", true)] {
             assert_eq!(eight.hash(password.into()).await.is_ok(), is_long_enough, "{password}");
