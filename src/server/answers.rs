@@ -7,13 +7,13 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::{Body, Bytes};
@@ -23,6 +23,7 @@ use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::block_in_place,
+    time::Instant,
 };
 
 /// Answers whose size depends on all that a client has (all rooms, a whole room) that are made at once.
@@ -39,6 +40,13 @@ const PAGES_OF_ONE: usize = 3;
 
 /// Bytes of all large answers that wait to be taken, about: one more waits until there is room, however large.
 const WAITING_BYTES: usize = 32 << 20;
+
+/// Of them for one client: an answer beyond it takes all of it, and the client's next waits until it was taken.
+const WAITING_BYTES_OF_ONE: usize = WAITING_BYTES / 4;
+
+/// How long taking an answer may last, whatever its size; and for each of its bytes, at this many a second.
+const TAKING: Duration = Duration::from_secs(60);
+const TAKING_PER_SECOND: usize = 32 << 10;
 
 /// What the budget is counted in.
 const UNIT: usize = 1 << 10;
@@ -73,7 +81,14 @@ struct Desk {
     places: Arc<Semaphore>,
     of_one: usize,
     /// Bounded by the number of clients with a request that waits, is made or is taken.
-    clients: Mutex<HashMap<Box<str>, Arc<Semaphore>>>,
+    clients: Mutex<HashMap<Box<str>, Arc<Share>>>,
+}
+
+/// What one client may have at one desk.
+#[derive(Debug)]
+struct Share {
+    answers: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
 }
 
 /// A place to make one answer at.
@@ -81,6 +96,7 @@ struct Desk {
 pub struct Place {
     making: OwnedSemaphorePermit,
     of_client: OwnedSemaphorePermit,
+    share: Arc<Share>,
     waiting: Arc<Semaphore>,
 }
 
@@ -105,9 +121,10 @@ impl Answers {
         };
         let _asking = Asking::begin(&self.asking);
         // The client's own first: however many requests one has waiting, only a few of them wait for the places of all.
-        let of_client = acquire(desk.of(client), 1).await;
+        let share = desk.of(client);
+        let of_client = acquire(Arc::clone(&share.answers), 1).await;
         let making = acquire(Arc::clone(&desk.places), 1).await;
-        Place { making, of_client, waiting: Arc::clone(&self.waiting) }
+        Place { making, of_client, share, waiting: Arc::clone(&self.waiting) }
     }
 
     /// How many requests wait for a place.
@@ -137,7 +154,7 @@ impl Desk {
         Self { places: Arc::new(Semaphore::new(places)), of_one, clients: Mutex::default() }
     }
 
-    fn of(&self, client: &str) -> Arc<Semaphore> {
+    fn of(&self, client: &str) -> Arc<Share> {
         let mut clients = self.clients.lock();
         if let Some(own) = clients.get(client) {
             return Arc::clone(own);
@@ -146,7 +163,10 @@ impl Desk {
         if clients.len() == clients.capacity() {
             clients.retain(|_, own| Arc::strong_count(own) > 1);
         }
-        let own = Arc::new(Semaphore::new(self.of_one));
+        let own = Arc::new(Share {
+            answers: Arc::new(Semaphore::new(self.of_one)),
+            bytes: Arc::new(Semaphore::new(WAITING_BYTES_OF_ONE / UNIT)),
+        });
         clients.insert(client.into(), Arc::clone(&own));
         own
     }
@@ -168,17 +188,27 @@ impl Place {
     }
 
     /// What is to be sent of `answer`. Resolves when there is room for it among those that wait to be taken; its client has a
-    /// place again when it was taken, or the connection is gone.
+    /// place again when it was taken, or the connection is gone. Whoever waits for what they have not taken themselves
+    /// waits without the place.
     pub async fn body(self, answer: impl Into<Bytes>) -> Body {
+        let Self { making, of_client, share, waiting } = self;
         let answer = answer.into();
         if answer.len() <= SMALL {
             return Body::from(answer);
         }
-        let units = answer.len().min(WAITING_BYTES).div_ceil(UNIT);
+        let units = answer.len().min(WAITING_BYTES_OF_ONE).div_ceil(UNIT);
         let units = u32::try_from(units).expect("the budget is small");
-        let bytes = acquire(self.waiting, units).await;
-        drop(self.making);
-        Body::new(Pieces { rest: answer, _counted: (bytes, self.of_client) })
+        let (own, making) = match Arc::clone(&share.bytes).try_acquire_many_owned(units) {
+            Ok(own) => (own, Some(making)),
+            Err(_) => {
+                drop(making);
+                (acquire(Arc::clone(&share.bytes), units).await, None)
+            }
+        };
+        let bytes = acquire(waiting, units).await;
+        drop(making);
+        let until = Instant::now() + TAKING + Duration::from_secs((answer.len() / TAKING_PER_SECOND) as u64);
+        Body::new(Pieces { rest: answer, until, _counted: [bytes, own, of_client], _share: share })
     }
 }
 
@@ -186,17 +216,30 @@ impl Place {
 #[derive(Debug)]
 struct Pieces {
     rest: Bytes,
-    _counted: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    /// When a client that still takes it takes too long.
+    until: Instant,
+    _counted: [OwnedSemaphorePermit; 3],
+    /// So that the client is known as long as something of theirs is counted.
+    _share: Arc<Share>,
 }
+
+/// A client took longer for an answer than is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the client takes too long for this answer")]
+pub struct TooSlow;
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = TooSlow;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TooSlow>>> {
+        if !self.rest.is_empty() && Instant::now() > self.until {
+            self.rest.clear();
+            return Poll::Ready(Some(Err(TooSlow)));
+        }
         let piece = self.rest.len().min(PIECE);
         let piece = self.rest.split_to(piece);
         Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
@@ -262,24 +305,59 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_until_it_was_taken_and_others_wait_meanwhile() {
         let answers = Answers::default();
-        let half = || vec![b'x'; WAITING_BYTES / 2 + UNIT];
-        let first = answers.place("@a:x", Size::Whole).await.body(half()).await;
+        let share = || vec![b'x'; WAITING_BYTES_OF_ONE];
+        let mut others = Vec::new();
+        for user in ["@d:x", "@e:x", "@f:x"] {
+            others.push(answers.place(user, Size::Whole).await.body(share()).await);
+        }
+        let first = answers.place("@a:x", Size::Whole).await.body(share()).await;
         let place = answers.place("@b:x", Size::Whole).await;
-        let mut second = Box::pin(place.body(half()));
+        let mut second = Box::pin(place.body(share()));
         assert!(timeout(Duration::from_millis(1), &mut second).await.is_err(), "there is no room");
         let small = answers.place("@c:x", Size::Page).await.body(vec![b'x'; SMALL]);
         drop(timeout(Duration::ZERO, small).await.expect("a small one needs none"));
         let taken = first.collect().await.expect("is whole").to_bytes();
-        assert_eq!(taken.len(), half().len());
+        assert_eq!(taken.len(), share().len());
         drop(second.await);
+        drop(others);
         assert_eq!(
             answers.waiting.available_permits(),
             WAITING_BYTES / UNIT,
             "gone untaken counts no longer"
         );
         let huge = answers.place("@a:x", Size::Whole).await.body(vec![b'x'; WAITING_BYTES * 2]).await;
-        assert_eq!(answers.waiting.available_permits(), 0);
+        let left = (WAITING_BYTES - WAITING_BYTES_OF_ONE) / UNIT;
+        assert_eq!(answers.waiting.available_permits(), left, "one client has its share only");
         drop(huge);
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_keeps_neither_places_nor_the_bytes_of_others() {
+        let answers = Answers::default();
+        let huge = || vec![b'x'; WAITING_BYTES * 2];
+        let untaken = answers.place("@a:x", Size::Whole).await.body(huge()).await;
+        let place = answers.place("@a:x", Size::Whole).await;
+        let mut next = Box::pin(place.body(huge()));
+        assert!(timeout(Duration::from_millis(1), &mut next).await.is_err(), "its own share is used up");
+        assert_eq!(answers.whole.places.available_permits(), WHOLE_AT_ONCE, "nothing is being made");
+        for user in ["@b:x", "@c:x", "@d:x"] {
+            let body = answers.place(user, Size::Whole).await.body(vec![b'x'; WAITING_BYTES_OF_ONE]);
+            drop(timeout(Duration::from_secs(1), body).await.expect("there is room for others"));
+        }
+        drop(untaken);
+        drop(timeout(Duration::from_secs(1), next).await.expect("there is room again"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_too_slowly_ends() {
+        let answers = Answers::default();
+        let mut body = answers.place("@a:x", Size::Whole).await.body(vec![b'x'; WAITING_BYTES / 8]).await;
+        let allowed = TAKING + Duration::from_secs((WAITING_BYTES / 8 / TAKING_PER_SECOND) as u64);
+        tokio::time::advance(allowed).await;
+        assert!(body.frame().await.expect("there is more").is_ok());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(body.frame().await.expect("says so").is_err());
+        assert!(body.frame().await.is_none());
     }
 
     #[tokio::test]
