@@ -323,6 +323,42 @@ fn keys_are_shown_and_replaced_only_while_no_server_runs() {
 }
 
 #[test]
+fn a_server_does_not_start_without_the_key_that_it_has_signed_with() {
+    let (data, place) = (TempDir::new(), TempDir::new());
+    let (folder, key) = (setting(data.path()), data.path().join("signing.key"));
+    let keys = |what: &str| run(&["keys", what, "--set", &folder]);
+    assert_eq!(keys("new").status.code(), Some(1));
+    assert!(std::fs::read_dir(data.path()).expect("a folder").next().is_none(), "nothing was made");
+    // An account that is made before the first start is no reason.
+    assert_eq!(run(&["user", "add", "carl", "--set", &folder]).status.code(), Some(0));
+    let server = Serve::start(data.path(), &[]);
+    let copy = place.path().join("copy");
+    assert!(run(&["backup", &copy.display().to_string(), "--set", &folder]).status.success());
+    server.end("-TERM");
+    let before = keys("show").stdout;
+    assert_eq!(keys("new").status.code(), Some(1), "there is one");
+
+    std::fs::remove_file(&key).expect("is there");
+    for _ in 0..2 {
+        let refused = run(&["serve", "--set", "listen=127.0.0.1:0", "--set", &folder]);
+        let why = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(3), "{why}");
+        assert!(why.contains("backup") && why.contains("pilotlight keys new"), "{why}");
+        assert!(!key.exists(), "no other is made");
+    }
+    std::fs::copy(copy.join("signing.key"), &key).expect("a backup has the key");
+    assert_eq!(Serve::start(data.path(), &[]).end("-TERM").0, Some(0));
+    assert_eq!(keys("show").stdout, before);
+
+    std::fs::remove_file(&key).expect("is there");
+    let new = keys("new");
+    assert_eq!(new.status.code(), Some(0), "{}", text(&new.stderr));
+    assert_ne!(new.stdout, before);
+    assert_eq!(Serve::start(data.path(), &[]).end("-TERM").0, Some(0));
+    assert_eq!(keys("show").stdout, new.stdout);
+}
+
+#[test]
 fn o3_a_backup_of_a_busy_server_is_one_moment_of_it_and_can_be_served() {
     let (data, place) = (TempDir::new(), TempDir::new());
     let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);

@@ -255,6 +255,24 @@ fn l4_a_group_is_invited_but_for_those_who_cannot_be() {
 }
 
 #[test]
+fn a_group_is_invited_but_for_those_who_have_no_room_for_another_invitation() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let (alice, bob, carol) = (server.register("alice"), server.register("bob"), server.register("carol"));
+    let rooms = "/_matrix/client/v3/createRoom";
+    for _ in 0..50 {
+        alice.post(rooms, json!({ "invite": [bob.user] })).ok();
+    }
+    let refused = alice.post(rooms, json!({ "invite": [bob.user] })).refused(403, "M_FORBIDDEN");
+    assert!(!refused.to_string().contains("50"), "{refused}");
+    alice.post(&list_path(&alice), json!({ "invite": [bob.user, carol.user] })).ok();
+    for member in [&bob.user, &carol.user] {
+        alice.put(&format!("{OURS}/groups/{}/all/members/{member}", alice.user), json!({})).ok();
+    }
+    let answer = alice.post(&format!("{OURS}/groups/{}/all/invite", alice.user), json!({})).ok();
+    assert_eq!((&answer["invited"], &answer["not_invited"]), (&json!([carol.user]), &json!([bob.user])));
+}
+
+#[test]
 fn l6_l7_all_devices_are_told_of_changed_settings_once() {
     let server = TestServer::start();
     let alice = server.register("alice");

@@ -32,27 +32,26 @@ impl App {
     ///
     /// # Errors
     /// [`ServeError::Store`] when the database is in use, damaged, newer than this binary, or not accessible;
-    /// [`ServeError::Tls`] when a certificate file cannot be used.
+    /// [`ServeError::Keys`] when the signing key cannot be used, or is gone; [`ServeError::Tls`] when a certificate file cannot be used.
     pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>, ServeError> {
         let feed = Arc::new(Feed::default());
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::clone(&feed))?;
         let store = Arc::new(store);
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
-        let signer = Arc::new(Signer::open(&config.data_dir, &config.server_name)?);
+        let signer = Arc::new(signer(&config, &store).await?);
+        // Taken also by who speaks with no other server: from here on, this data has signed with a key.
+        let epoch = store.next_epoch(clock.unix()).await.map_err(damaged)?;
         let metrics = Arc::default();
         let federation = match config.federation.listen {
-            Some(_) => {
-                let epoch = store.next_epoch(clock.unix()).await.map_err(damaged)?;
-                Some(Arc::new(Federation::new(
-                    &config,
-                    epoch,
-                    Arc::clone(&signer),
-                    Arc::clone(&store),
-                    clock.clone(),
-                    Arc::clone(&feed),
-                    Arc::clone(&metrics),
-                )?))
-            }
+            Some(_) => Some(Arc::new(Federation::new(
+                &config,
+                epoch,
+                Arc::clone(&signer),
+                Arc::clone(&store),
+                clock.clone(),
+                Arc::clone(&feed),
+                Arc::clone(&metrics),
+            )?)),
             None => None,
         };
         let live = Arc::new(Live::new(clock.unix_ms() * 1000));
@@ -78,6 +77,10 @@ impl App {
                 contacts.may_invite(inviter, target, presence.choice(target))
             }
         };
+        let is_contact = {
+            let contacts = Arc::clone(&contacts);
+            move |inviter: &UserId, target: &UserId| contacts.has_on_list(target, inviter)
+        };
         let rooms = Rooms::load(
             Arc::clone(&store),
             clock.clone(),
@@ -85,7 +88,7 @@ impl App {
             &config.server_name,
             config.rooms.default_version.clone(),
             config.presence.room_limit(),
-            MayBegin::new(may_begin),
+            MayBegin::new(may_begin, is_contact),
         );
         let rooms = rooms.await.map_err(damaged)?;
         let sight = Sight::new(Arc::clone(&contacts), Arc::clone(&rooms.members), ours, Arc::clone(&live));
@@ -152,4 +155,16 @@ impl App {
         app.load_across();
         Ok(app)
     }
+}
+
+/// The key to sign with: made for data that no server has run on yet, and never in place of one that is gone.
+async fn signer(config: &Config, store: &Store) -> Result<Signer, ServeError> {
+    if let Some(signer) = Signer::existing(&config.data_dir, &config.server_name)? {
+        return Ok(signer);
+    }
+    let served = store.was_served().await;
+    if served.map_err(|e| OpenError::Damaged(config.data_dir.clone(), e.to_string()))? {
+        return Err(Signer::lost(&config.data_dir).into());
+    }
+    Ok(Signer::open(&config.data_dir, &config.server_name)?)
 }

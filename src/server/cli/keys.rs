@@ -11,7 +11,7 @@ use crate::server::{
     clock::unix_ms,
     config::Config,
     keys::Signer,
-    store::{Access, OpenError, Store},
+    store::{Access, OpenError, Store, has_database},
 };
 
 #[derive(Subcommand)]
@@ -23,6 +23,12 @@ pub(super) enum Keys {
     /// The former key signs nothing from here on. It stays published, so that others can verify what it
     /// signed. Other servers fetch the new one when they first meet it, which can take them a minute.
     Rotate(Settings),
+    /// Make a signing key in place of one that is lost for good. The server must not be running.
+    ///
+    /// A server does not start without the key that it has signed with. Rather than to make another, restore the
+    /// file signing.key from a backup: other servers cannot verify any more what the lost one has signed, unless
+    /// they fetched it before.
+    New(Settings),
 }
 
 impl Keys {
@@ -30,6 +36,7 @@ impl Keys {
         match self {
             Self::Show(settings) => settings.load().and_then(|config| show(&existing(&config)?)),
             Self::Rotate(settings) => settings.load().and_then(|config| rotate(&config)),
+            Self::New(settings) => settings.load().and_then(|config| replace_lost(&config)),
         }
     }
 }
@@ -38,7 +45,10 @@ pub(super) fn existing(config: &Config) -> Result<Signer, Failure> {
     let signer = Signer::existing(&config.data_dir, &config.server_name);
     signer.map_err(|e| Failure::Serve(e.into()))?.ok_or_else(|| {
         let folder = config.data_dir.display();
-        Failure::Refused(format!("there is no signing key in {folder}: it is made at the first start"))
+        Failure::Refused(format!(
+            "there is no signing key in {folder}: it is made at the first start; one that is lost is restored from \
+             a backup"
+        ))
     })
 }
 
@@ -61,4 +71,26 @@ fn rotate(config: &Config) -> Result<(), Failure> {
         .and_then(|former| former.rotate(&config.data_dir, unix_ms()).map_err(|e| Failure::Serve(e.into())));
     runtime()?.block_on(store.close());
     show(&new?)
+}
+
+fn replace_lost(config: &Config) -> Result<(), Failure> {
+    let folder = config.data_dir.display();
+    if !has_database(&config.data_dir) {
+        let why = format!("there is no server's data in {folder}: its key is made at the first start");
+        return Err(Failure::Refused(why));
+    }
+    // Held until the end: no server starts meanwhile.
+    let store = Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::default())
+        .map_err(|e| Failure::Serve(e.into()))?;
+    let new = Signer::existing(&config.data_dir, &config.server_name).and_then(|found| match found {
+        Some(_) => Ok(None),
+        None => Signer::open(&config.data_dir, &config.server_name).map(Some),
+    });
+    runtime()?.block_on(store.close());
+    match new.map_err(|e| Failure::Serve(e.into()))? {
+        Some(signer) => show(&signer),
+        None => Err(Failure::Refused(format!(
+            "there is a signing key in {folder}: `pilotlight keys rotate` replaces it"
+        ))),
+    }
 }

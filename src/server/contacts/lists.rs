@@ -195,6 +195,13 @@ impl Contacts {
         self.lock().users.get(owner).map(|of_user| of_user.settings.clone()).unwrap_or_default()
     }
 
+    /// Whether `owner` has `user` on their list, and not only as somebody who asked.
+    pub fn has_on_list(&self, owner: &UserId, user: &UserId) -> bool {
+        let inner = self.lock();
+        let contact = inner.users.get(owner).and_then(|of_user| of_user.list.contact(user.as_str()));
+        contact.is_some_and(|contact| contact.relation.observing() != Observing::No)
+    }
+
     /// Whether `inviter` may begin a private chat with `target`, whose choice of state is `chosen` (L7).
     pub fn may_invite(&self, inviter: &UserId, target: &UserId, chosen: Choice) -> bool {
         let inner = self.lock();

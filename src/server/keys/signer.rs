@@ -97,6 +97,14 @@ impl Signer {
         Ok(())
     }
 
+    /// Why the server in `data_dir` does not start when the key with which it has signed is not there. Another in its
+    /// place is for the operator to decide: others cannot verify with it what the lost one signed.
+    pub fn lost(data_dir: &Path) -> KeyFileError {
+        let why = "it is gone, and this server has signed with it: put it back from a backup, with \
+                   signing.key.retired if there is one; or, if it is lost for good, `pilotlight keys new` makes another";
+        KeyFileError(data_dir.join(FILE), why.to_owned())
+    }
+
     /// Makes a key; it is on the disk, whole, before anything is signed with it.
     fn make(data_dir: &Path, server_name: &ServerName) -> Result<Self, KeyFileError> {
         let (path, line) = (data_dir.join(FILE), new_line());

@@ -14,7 +14,10 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    bounds::{MAX_AWAITED_ROOMS, MAX_JOINED_ROOMS, MAX_PDU_BYTES},
+    bounds::{
+        MAX_AWAITED_ROOMS, MAX_AWAITED_ROOMS_WITH_CONTACTS, MAX_INVITES_BY_ONE, MAX_JOINED_ROOMS,
+        MAX_PDU_BYTES,
+    },
     draft::Draft,
     invite::check_invite,
     judge::{Evidence, State, Verdict, judge},
@@ -191,7 +194,8 @@ impl Proposal<'_> {
         match (becomes, self.rooms.members.membership(user, &room.room_id)) {
             (becomes, Some(is)) if becomes == is => Ok(()),
             (Membership::Join, _) => self.rooms.check_can_join(user),
-            (Membership::Invite | Membership::Knock, None) => self.rooms.check_can_await(user),
+            (Membership::Invite, None) => self.rooms.check_can_invite(&self.author.sender, user),
+            (Membership::Knock, None) => self.rooms.check_can_knock(user),
             (Membership::Invite | Membership::Knock, Some(_)) | (Membership::Leave | Membership::Ban, _) => {
                 Ok(())
             }
@@ -224,9 +228,21 @@ impl Rooms {
         Err(Refusal::Forbidden(format!("{user} is in {MAX_JOINED_ROOMS} rooms and has to leave one").into()))
     }
 
-    /// Whether `user` may be on the way into one room more. Counted apart: who invites somebody often keeps them out of
-    /// nothing that they want to join.
-    fn check_can_await(&self, user: &UserId) -> Result<(), Refusal> {
+    /// Whether `inviter` may invite `user` to one room more. Counted apart from what is joined: who invites somebody often
+    /// keeps them out of nothing that they want to join. How many invitations there are of others is nobody's business.
+    pub(super) fn check_can_invite(&self, inviter: &UserId, user: &UserId) -> Result<(), Refusal> {
+        if self.members.invites_by(inviter, user) >= MAX_INVITES_BY_ONE {
+            return Err(Refusal::Forbidden("this user has too many invitations from you".into()));
+        }
+        let most = match self.may_begin.is_contact(inviter, user) {
+            true => MAX_AWAITED_ROOMS_WITH_CONTACTS,
+            false => MAX_AWAITED_ROOMS,
+        };
+        if self.members.rooms_of(user).1 < most { Ok(()) } else { Err(Refusal::Unwanted) }
+    }
+
+    /// Whether `user` may knock at one room more.
+    fn check_can_knock(&self, user: &UserId) -> Result<(), Refusal> {
         if self.members.rooms_of(user).1 < MAX_AWAITED_ROOMS {
             return Ok(());
         }

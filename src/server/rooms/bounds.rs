@@ -21,3 +21,10 @@ pub const MAX_JOINED_ROOMS: usize = 5_000;
 
 /// Rooms that a user can be invited to, or knock at, and not be in.
 pub const MAX_AWAITED_ROOMS: usize = 1_000;
+
+/// The same, of a user whom somebody on their presence list invites: strangers cannot keep out who is wanted.
+pub const MAX_AWAITED_ROOMS_WITH_CONTACTS: usize = 2 * MAX_AWAITED_ROOMS;
+
+/// Rooms that one user can invite another to who has answered none of it: to fill up somebody's invitations takes many
+/// accounts.
+pub const MAX_INVITES_BY_ONE: usize = 50;

@@ -40,6 +40,8 @@ struct OfUser {
     /// The numbers of those that the user is joined to, in order: so that what two users share is found by
     /// comparing numbers, for every presence change that is or is not delivered.
     joined: Vec<u32>,
+    /// By whom the user is invited, for each room that they are invited to.
+    invited_by: BTreeMap<OwnedRoomId, OwnedUserId>,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,7 @@ struct Present {
 impl Members {
     pub(super) async fn load(store: &Store, limit: RoomLimit) -> Result<Self, StoreError> {
         let mut index = Index::default();
-        store.present_members(|user, room, membership| index.set(&user, &room, membership)).await?;
+        store.present_members(|user, room, membership, by| index.set(&user, &room, membership, &by)).await?;
         Ok(Self { index: RwLock::new(index), limit })
     }
 
@@ -126,6 +128,13 @@ impl Members {
         of_user.map_or((0, 0), |of| (of.joined.len(), of.all.len() - of.joined.len()))
     }
 
+    /// To how many rooms `user` is invited by `inviter`. Looks at every invite of the user.
+    pub fn invites_by(&self, inviter: &UserId, user: &UserId) -> usize {
+        let index = self.read();
+        let invited_by = index.users.get(user).map(|of| of.invited_by.values());
+        invited_by.map_or(0, |by| by.filter(|by| *by == inviter).count())
+    }
+
     /// What `user` is in `room`, if joined, invited or knocking.
     pub fn membership(&self, user: &UserId, room: &RoomId) -> Option<Membership> {
         self.read().users.get(user)?.all.get(room).copied()
@@ -173,7 +182,7 @@ impl Members {
         {
             let mut index = self.index.write();
             let before = index.size(&event.room_id);
-            index.set(user, &event.room_id, membership);
+            index.set(user, &event.room_id, membership, &event.sender);
             let after = index.size(&event.room_id);
             if self.limit.counts(before) != self.limit.counts(after)
                 && let Some(present) = index.rooms.get_mut(&event.room_id)
@@ -218,7 +227,7 @@ impl Index {
         })
     }
 
-    fn set(&mut self, user: &UserId, room: &RoomId, membership: Membership) {
+    fn set(&mut self, user: &UserId, room: &RoomId, membership: Membership, by: &UserId) {
         let Self { users, rooms, sizes, free } = self;
         let present = rooms.entry(room.to_owned()).or_insert_with(|| Present::new(sizes, free));
         let of_user = users.entry(user.to_owned()).or_default();
@@ -230,9 +239,11 @@ impl Index {
         };
         if before == Some(Membership::Invite) {
             present.invited -= 1;
+            of_user.invited_by.remove(room);
         }
         if membership == Membership::Invite {
             present.invited += 1;
+            of_user.invited_by.insert(room.to_owned(), by.to_owned());
         }
         match (of_user.joined.binary_search(&present.number), membership == Membership::Join) {
             (Err(at), true) => {
@@ -279,7 +290,7 @@ mod tests {
         let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
         let (small, large) = (room_id!("!small:x"), room_id!("!large:x"));
         let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
-        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m);
+        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m, user);
         let mates = |of: &UserId| {
             let mut mates = BTreeSet::new();
             members.each_room_mate(of, |mate| {
@@ -306,7 +317,7 @@ mod tests {
         let (alice, bob) = (user_id!("@alice:x"), user_id!("@bob:x"));
         let (one, two) = (room_id!("!one:x"), room_id!("!two:x"));
         let members = Members::default();
-        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m);
+        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m, user);
         set(alice, one, Membership::Join);
         set(bob, one, Membership::Invite);
         assert_eq!(members.counts(one), (1, 1));
@@ -347,7 +358,7 @@ mod tests {
             let mut expected: BTreeMap<(usize, usize), Membership> = BTreeMap::new();
             for (user, room, membership) in steps {
                 let membership = all[membership];
-                members.index.write().set(users[user], &rooms[room], membership);
+                members.index.write().set(users[user], &rooms[room], membership, users[user]);
                 expected.insert((user, room), membership);
                 let joined = |user, room| expected.get(&(user, room)) == Some(&Membership::Join);
                 let size = |room| (0..3).filter(|user| joined(*user, room)).count();

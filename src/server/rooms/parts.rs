@@ -72,4 +72,9 @@ impl Rooms {
     pub fn may_begin_chat(&self, inviter: &UserId, target: &UserId) -> bool {
         self.may_begin.ask(inviter, target)
     }
+
+    /// Whether `target` takes an invite of `inviter` to a private chat, and has room for it.
+    pub fn takes_invite(&self, inviter: &UserId, target: &UserId) -> bool {
+        self.may_begin_chat(inviter, target) && self.check_can_invite(inviter, target).is_ok()
+    }
 }

@@ -11,14 +11,15 @@ use std::{
 use ruma::{
     OwnedRoomAliasId, OwnedRoomId, RoomVersionId, UserId,
     api::client::room::create_room::v3::{Request, RoomPreset},
-    server_name,
+    server_name, user_id,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    bounds::{MAX_AWAITED_ROOMS, MAX_JOINED_ROOMS},
+    bounds::{MAX_AWAITED_ROOMS, MAX_INVITES_BY_ONE, MAX_JOINED_ROOMS},
     may_begin::MayBegin,
+    members::Members,
     parts::Rooms,
     proposal::Proposal,
     refusal::Refusal,
@@ -71,7 +72,8 @@ impl House {
         let store = Store::open(&folder, name, Access::Sole, Arc::clone(&feed)).expect("opens");
         let (store, signer) = (Arc::new(store), Arc::new(Signer::open(&folder, name).expect("a key")));
         let (clock, version) = (Clock::system(), RoomVersionId::V11);
-        let (limit, anybody) = (RoomLimit::default(), MayBegin::new(|_, _| true));
+        let (limit, anybody) =
+            (RoomLimit::default(), MayBegin::new(|_, _| true, |by, _| by.localpart() == "friend"));
         let rooms = Rooms::load(Arc::clone(&store), clock, signer, name, version, limit, anybody).await;
         let rooms = Arc::new(rooms.expect("loads"));
         followers.0.set(Arc::clone(&rooms)).expect("is empty");
@@ -138,8 +140,8 @@ impl House {
     }
 }
 
-/// What memory is told when `user` becomes something in the `n`th of many rooms.
-fn in_one_of_many(user: &Session, n: usize, membership: &str) -> Change {
+/// What memory is told when `user` becomes something in the `n`th of many rooms, and who made it so.
+fn in_one_of_many(user: &Session, n: usize, membership: &str, by: &UserId) -> Change {
     let position = LogPosition::START;
     let content = json!({ "membership": membership });
     Change::Appended(Arc::new(StoredEvent::from(Columns {
@@ -149,7 +151,7 @@ fn in_one_of_many(user: &Session, n: usize, membership: &str) -> Change {
         room_id: OwnedRoomId::try_from(format!("!many{n}:x")).expect("an ID"),
         kind: "m.room.member".to_owned(),
         state_key: Some(user.user.to_string()),
-        sender: user.user.clone(),
+        sender: by.to_owned(),
         origin_server_ts: 0,
         depth: 1,
         pdu: json!({ "type": "m.room.member", "content": content }).to_string().into(),
@@ -165,7 +167,7 @@ async fn who_is_in_as_many_rooms_as_one_can_be_joins_another_after_leaving_one()
     let (ann, ben) = (house.user("ann").await, house.user("ben").await);
     let room = house.public_room(&ben, None).await.expect("is made");
     for n in 1..MAX_JOINED_ROOMS {
-        house.rooms.members.follow(&in_one_of_many(&ann, n, "join"));
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "join", &ann.user));
     }
     let own = house.public_room(&ann, None).await.expect("is the last one");
     let refused = house.join(&ann, &room).await.expect("ends").expect_err("is one too many");
@@ -182,15 +184,43 @@ async fn invitations_that_nobody_answers_end_and_keep_nobody_out() {
     let (ann, ben) = (house.user("ann").await, house.user("ben").await);
     let room = house.public_room(&ben, None).await.expect("is made");
     for n in 0..MAX_AWAITED_ROOMS {
-        house.rooms.members.follow(&in_one_of_many(&ann, n, "invite"));
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "invite", user_id!("@stranger:x")));
     }
     let invite = || house.rooms.invite(&ben, &room, &ann.user, None);
     let refused = invite().await.expect_err("is one too many");
-    assert!(matches!(&refused, Refusal::Forbidden(why) if why.contains("1000")), "{refused:?}");
+    assert!(matches!(refused, Refusal::Unwanted), "tells nothing of how many there are: {refused:?}");
+    assert!(!house.rooms.takes_invite(&ben.user, &ann.user));
+    let friend = house.user("friend").await;
+    let of_friend = house.public_room(&friend, None).await.expect("is made");
+    house.rooms.invite(&friend, &of_friend, &ann.user, None).await.expect("is a contact of hers");
+    house.rooms.leave(&ann, &of_friend, None).await.expect("can always be done");
     house.join(&ann, &room).await.expect("ends").expect("needs no invitation");
     house.rooms.leave(&ann, &room, None).await.expect("can always be done");
-    house.rooms.members.follow(&in_one_of_many(&ann, 0, "leave"));
+    house.rooms.members.follow(&in_one_of_many(&ann, 0, "leave", &ann.user));
     invite().await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn one_user_fills_only_a_share_of_the_invitations_of_another_also_after_a_restart() {
+    let house = House::open().await;
+    let (ann, ben, eve) = (house.user("ann").await, house.user("ben").await, house.user("eve").await);
+    let (first, of_ben) = (house.public_room(&eve, None).await, house.public_room(&ben, None).await);
+    let (first, of_ben) = (first.expect("is made"), of_ben.expect("is made"));
+    house.rooms.invite(&eve, &first, &ann.user, None).await.expect("is the first one");
+    for n in 1..MAX_INVITES_BY_ONE {
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "invite", &eve.user));
+    }
+    let last = house.public_room(&eve, None).await.expect("is made");
+    let refused = house.rooms.invite(&eve, &last, &ann.user, None).await.expect_err("is one too many");
+    assert!(matches!(&refused, Refusal::Forbidden(why) if why.contains("from you")), "{refused:?}");
+    assert!(!house.rooms.takes_invite(&eve.user, &ann.user));
+    house.rooms.invite(&ben, &of_ben, &ann.user, None).await.expect("is somebody else's");
+    house.rooms.leave(&ann, &first, None).await.expect("declines");
+    house.rooms.invite(&eve, &last, &ann.user, None).await.expect("there is room again");
+
+    let again = Members::load(&house.store, RoomLimit::default()).await.expect("loads");
+    let invites = |by: &Session| again.invites_by(&by.user, &ann.user);
+    assert_eq!((invites(&eve), invites(&ben)), (1, 1));
 }
 
 impl Drop for House {

@@ -4,6 +4,18 @@ use super::{database::Store, error::StoreError};
 use crate::core::time::UnixMillis;
 
 impl Store {
+    /// Whether a server has run on this data, and so has signed with its key.
+    pub async fn was_served(&self) -> Result<bool, StoreError> {
+        self.read(|c| {
+            c.query_row(
+                "SELECT EXISTS (SELECT 1 FROM federation_epoch WHERE epoch > 0) OR EXISTS (SELECT 1 FROM events)",
+                [],
+                |row| row.get(0),
+            )
+        })
+        .await
+    }
+
     /// A number greater than at every earlier start: the time in milliseconds, or, when the clock was
     /// set back, one more than the last.
     pub async fn next_epoch(&self, now: UnixMillis) -> Result<u64, StoreError> {

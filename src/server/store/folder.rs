@@ -18,6 +18,11 @@ const LOCK: &str = "pilotlight.lock";
 /// beside it, the lock, the signing keys.
 const OURS: [&str; 3] = [FILE, LOCK, "signing.key"];
 
+/// Whether there is a database in the data folder, whatever its state.
+pub fn has_database(data_dir: &Path) -> bool {
+    data_dir.join(FILE).exists()
+}
+
 /// `path` with `suffix` after its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

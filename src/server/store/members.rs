@@ -82,21 +82,22 @@ impl Store {
         .await
     }
 
-    /// Everybody who is in a room or on the way in, for filling the memory at start.
+    /// Everybody who is in a room or on the way in, and by whom, for filling the memory at start.
     pub async fn present_members(
         &self,
-        mut each: impl FnMut(OwnedUserId, OwnedRoomId, Membership),
+        mut each: impl FnMut(OwnedUserId, OwnedRoomId, Membership, OwnedUserId),
     ) -> Result<(), StoreError> {
         self.read(|c| {
             let mut statement = c.prepare(
-                "SELECT m.user_id, r.room_id, m.membership FROM memberships m JOIN rooms r ON r.room = m.room \
-                 WHERE m.membership IN ('join', 'invite', 'knock')",
+                "SELECT m.user_id, r.room_id, m.membership, e.sender FROM memberships m \
+                 JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event WHERE m.membership IN ('join', 'invite', 'knock')",
             )?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let user = events::parse(0, row.get_ref(0)?.as_str()?)?;
                 let room = events::parse(1, row.get_ref(1)?.as_str()?)?;
-                each(user, room, word(row, 2)?);
+                let by = events::parse(3, row.get_ref(3)?.as_str()?)?;
+                each(user, room, word(row, 2)?, by);
             }
             Ok(())
         }).await

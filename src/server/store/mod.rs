@@ -62,6 +62,7 @@ pub use self::{
     error::StoreError,
     events::Order,
     filters::{AddFilterError, MAX_FILTERS},
+    folder::has_database,
     members::MembershipRow,
     open::Access,
     proof::{NotProven, Proof},

@@ -219,7 +219,7 @@ struct GroupRoom {
 }
 
 /// `POST …/presence/groups/{userId}/{group}/invite`: a new room with everybody of the group (L4). Those who
-/// cannot be invited, because of their policy or of where they are, are named in the answer.
+/// cannot be invited, because of their policy, of where they are or of how many invitations they have, are named in the answer.
 async fn invite_group(
     State(app): State<Arc<App>>,
     session: Session,
@@ -232,9 +232,13 @@ async fn invite_group(
     if members.is_empty() {
         return Err(ApiError::not_found("there is nobody in this group"));
     }
-    let members = members.into_iter().filter_map(|member| UserId::parse(member).ok());
-    let (mut invited, mut not_invited): (Vec<OwnedUserId>, Vec<OwnedUserId>) = members
-        .partition(|m| m.server_name() == app.server_name() && app.rooms.may_begin_chat(&session.user, m));
+    let (mut invited, mut not_invited): (Vec<OwnedUserId>, Vec<OwnedUserId>) = (Vec::new(), Vec::new());
+    for member in members.into_iter().filter_map(|member| UserId::parse(member).ok()) {
+        let can_be = member.server_name() == app.server_name()
+            && app.rooms.takes_invite(&session.user, &member)
+            && app.store.profile(&member).await?.is_some();
+        if can_be { invited.push(member) } else { not_invited.push(member) }
+    }
     if invited.is_empty() {
         return Err(ApiError::forbidden("nobody of this group takes an invite of yours"));
     }
