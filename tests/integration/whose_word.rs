@@ -38,12 +38,12 @@ fn p3_a_stock_device_ends_no_choice_that_it_has_no_word_for_and_its_offline_is_t
         ("free_for_chat", "offline", "offline", "offline"),
         ("hidden", "online", "hidden", "offline"),
         ("hidden", "unavailable", "hidden", "offline"),
-        ("hidden", "offline", "offline", "offline"),
-        ("offline", "online", "online", "online"),
-        ("offline", "unavailable", "online", "unavailable"),
+        ("hidden", "offline", "hidden", "offline"),
+        ("offline", "online", "offline", "offline"),
+        ("offline", "unavailable", "offline", "offline"),
         ("online", "unavailable", "online", "unavailable"),
         ("online", "online", "online", "online"),
-        ("unavailable", "online", "online", "online"),
+        ("unavailable", "online", "unavailable", "unavailable"),
         ("unavailable", "unavailable", "unavailable", "unavailable"),
     ] {
         let server = server();
@@ -60,6 +60,56 @@ fn p3_a_stock_device_ends_no_choice_that_it_has_no_word_for_and_its_offline_is_t
         assert_eq!(state(&seen(&bob, &alice)), shown, "{what}");
         put(&alice, json!({ "presence": "online" }));
         assert_eq!(own(&stock).0, "online", "{what}: the device that uses our words chooses again");
+    }
+}
+
+#[test]
+fn what_was_chosen_comes_back_after_a_stock_devices_offline_and_what_was_hidden_is_never_shown() {
+    for (chosen, signed_off) in [
+        ("offline", "offline"),
+        ("hidden", "hidden"),
+        ("unavailable", "offline"),
+        ("busy", "offline"),
+        ("online", "offline"),
+        ("free_for_chat", "offline"),
+    ] {
+        let mut server = server();
+        let (mut alice, mut bob, _) = pair(&server);
+        let mut stock = server.log_in("alice");
+        put(&alice, json!({ "presence": "busy" }));
+        put(&alice, json!({ "presence": chosen, "status_msg": "at the doctor" }));
+        let shown = |choice: &str| if choice == "hidden" { "offline" } else { choice }.to_owned();
+        let hides = shown(chosen) == "offline";
+        // A `PUT` of the stock device, and what is chosen then.
+        for (word, holds) in [
+            ("offline", signed_off),
+            ("offline", signed_off),
+            ("online", chosen),
+            ("online", chosen),
+            ("offline", signed_off),
+            ("unavailable", chosen),
+        ] {
+            put(&stock, json!({ "presence": word }));
+            for restarted in [false, true] {
+                let what = format!("{chosen}, then a stock device says {word}, restarted: {restarted}");
+                poll(&alice, "&set_presence=online");
+                assert_eq!(own(&stock).0, holds, "{what}");
+                let content = seen(&bob, &alice);
+                assert_eq!(state(&content), shown(holds), "{what}");
+                assert_eq!(content["status_msg"] == json!("at the doctor"), !hides, "{what}");
+                if !restarted {
+                    server = server.restart();
+                    (alice, bob, stock) = (same(&server, &alice), same(&server, &bob), same(&server, &stock));
+                }
+            }
+        }
+        put(&stock, json!({ "presence": "offline" }));
+        put(&alice, json!({ "presence": "online" }));
+        assert_eq!(
+            own(&stock),
+            ("online".to_owned(), "online".to_owned()),
+            "{chosen}: our words replace both"
+        );
     }
 }
 

@@ -25,7 +25,7 @@ use super::state::Choice;
 use super::status::StatusMsg;
 use super::user::{Cause, Change, User};
 use super::view::{OwnView, Record, View};
-use super::wish::Ends;
+use super::wish::Decision;
 use crate::core::time::Instant;
 use crate::core::timers::Timers;
 
@@ -206,24 +206,20 @@ impl Engine {
 
     /// The user chose a state and, perhaps, a status message (P2, P3).
     pub fn handle_choice(&mut self, user: UserKey, choice: Choice, status_msg: StatusMsg, now: Instant) {
-        self.choose(user, |_| choice, status_msg, now);
+        self.handle_decision(user, Decision::chosen(choice), status_msg, now);
     }
 
-    /// A device that knows only Matrix's words shows its user, perhaps with a status message: what that ends is
-    /// over, any other choice stands (P3).
-    pub fn handle_shown(&mut self, user: UserKey, ends: Ends, status_msg: StatusMsg, now: Instant) {
-        self.choose(user, |choice| ends.applied_to(choice), status_msg, now);
-    }
-
-    fn choose(
+    /// Something was said of the user's choice, perhaps with a status message: by the user, or by a device that
+    /// knows only Matrix's words, which ends nothing that the user chose (P3).
+    pub fn handle_decision(
         &mut self,
         user: UserKey,
-        choice: impl FnOnce(Choice) -> Choice,
+        decision: Decision,
         status_msg: StatusMsg,
         now: Instant,
     ) {
         let u = &mut self.users[user.index()];
-        let mut persist = u.choose(choice(u.choice()));
+        let mut persist = u.decide(decision);
         persist |= match status_msg {
             StatusMsg::Keep => false,
             StatusMsg::Set(text) => u.set_status(Some(Arc::from(text))),

@@ -23,4 +23,4 @@ pub use state::{Choice, MatrixState, State};
 pub use status::StatusMsg;
 pub use user::Change;
 pub use view::{OwnView, Record, View};
-pub use wish::{Attended, Ends, Wish, Words};
+pub use wish::{Attended, Chosen, Decision, Wish, Words};

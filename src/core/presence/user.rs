@@ -9,6 +9,7 @@ use super::device_type::DeviceType;
 use super::merge::{Attention, Idleness, state};
 use super::state::{Choice, State};
 use super::view::{OwnView, Record, View};
+use super::wish::{Chosen, Decision};
 use crate::core::time::Instant;
 
 /// What observers and own devices were told last; a change is a difference from it.
@@ -74,7 +75,7 @@ pub(super) struct User {
     shown_status: Option<Arc<str>>,
     pub(super) activity: Activity,
     last_seen: Instant,
-    choice: Choice,
+    chosen: Chosen,
     /// What others see now.
     outward: State,
     /// Until the restart's grace is over: what stands for the devices that are yet to come back.
@@ -88,13 +89,14 @@ pub(super) struct User {
 impl User {
     /// A user as the record has them. If others saw them connected then, they are held to be so.
     pub(super) fn restored(record: Record) -> Self {
+        let chosen = Chosen { choice: record.choice, signed_off: record.signed_off };
         let last_seen = record.last_seen.map_or(Instant::ZERO, Instant::from_unix);
         let idle = record.idle.iter().map(|&(device, since)| (device, Instant::from_unix(since)));
         let devices: Vec<_> = idle.map(|(device, since)| Device::idle_and_gone(device, since)).collect();
         let idle_since = devices.iter().filter_map(Device::kept_idle).max();
         let held = match record.shown.outward() {
             State::Offline | State::Unknown | State::Hidden => None,
-            State::Unavailable if record.choice != Choice::Unavailable => {
+            State::Unavailable if chosen.effective() != Choice::Unavailable => {
                 Some(Idleness::Idle { since: idle_since.unwrap_or(last_seen) })
             }
             State::Unavailable | State::Busy | State::Online | State::FreeForChat => {
@@ -107,13 +109,13 @@ impl User {
             shown_status: record.shown_status_msg,
             activity: Activity::restored(record.last_active.map(Instant::from_unix)),
             last_seen,
-            choice: record.choice,
+            chosen,
             outward: State::Offline,
             held,
             announced: Announced {
                 outward: State::Offline,
                 own: State::Offline,
-                choice: record.choice,
+                choice: chosen.effective(),
                 device_type: None,
                 currently_active: false,
                 idle_since: Instant::ZERO,
@@ -131,7 +133,8 @@ impl User {
 
     pub(super) fn record(&self) -> Record {
         Record {
-            choice: self.choice,
+            choice: self.chosen.choice,
+            signed_off: self.chosen.signed_off,
             status_msg: self.status_msg.clone(),
             shown: self.outward,
             shown_status_msg: self.shown_status.clone(),
@@ -182,14 +185,10 @@ impl User {
         self.outward == State::Offline
     }
 
-    /// What the user chose.
-    pub(super) fn choice(&self) -> Choice {
-        self.choice
-    }
-
-    /// Takes a choice; answers whether it is another one.
-    pub(super) fn choose(&mut self, choice: Choice) -> bool {
-        std::mem::replace(&mut self.choice, choice) != choice
+    /// Takes what is said of the choice; answers whether that makes it another one.
+    pub(super) fn decide(&mut self, decision: Decision) -> bool {
+        let chosen = decision.applied_to(self.chosen);
+        std::mem::replace(&mut self.chosen, chosen) != chosen
     }
 
     /// Takes a status message; answers whether it is another one. Others see it when the user settles, unless
@@ -253,7 +252,7 @@ impl User {
         let current = Announced {
             outward: self.outward,
             own: self.own_state(),
-            choice: self.choice,
+            choice: self.chosen.effective(),
             device_type: if self.is_outwardly_offline() { None } else { attention.device_type() },
             currently_active: self.activity.is_current(self.outward, now),
             idle_since: self.idle_since().unwrap_or_default(),
@@ -293,7 +292,7 @@ impl User {
     pub(super) fn own_view(&self, now: Instant) -> OwnView {
         let attention = self.attention();
         OwnView {
-            choice: self.choice,
+            choice: self.chosen.effective(),
             state: self.own_state(),
             status_msg: self.status_msg.clone(),
             last_active_ago: self.activity.last_active_ago(now),
@@ -329,6 +328,6 @@ impl User {
     }
 
     fn own_state(&self) -> State {
-        state(self.choice, self.attention())
+        state(self.chosen.effective(), self.attention())
     }
 }

@@ -39,7 +39,7 @@ impl View {
 /// A user as their own devices see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnView {
-    /// What the user chose.
+    /// What the user chose; `offline` while a device that knows only Matrix's words says that over it.
     pub choice: Choice,
     /// What choice and devices make of it; `hidden` shows.
     pub state: State,
@@ -67,6 +67,9 @@ impl OwnView {
 pub struct Record {
     /// What the user chose.
     pub choice: Choice,
+    /// Whether a device that knows only Matrix's words says `offline` over that.
+    #[serde(default)]
+    pub signed_off: bool,
     /// The status message as it was set last.
     pub status_msg: Option<Arc<str>>,
     /// The state others saw when this was written.
@@ -87,6 +90,7 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             choice: Choice::default(),
+            signed_off: false,
             status_msg: None,
             shown: State::Offline,
             shown_status_msg: None,

@@ -31,7 +31,7 @@ impl World {
             let reference = &self.reference[user];
             assert_eq!(
                 (own.state, own.choice, &own.status_msg),
-                (reference.own_state(), reference.choice, &reference.status_msg),
+                (reference.own_state(), reference.choice(), &reference.status_msg),
                 "seed {seed}, after {step:?}: what {user} sees"
             );
             self.check_devices(user);

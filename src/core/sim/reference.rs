@@ -48,7 +48,9 @@ pub(super) struct Shown {
 
 #[derive(Clone, Debug)]
 pub(super) struct User {
-    pub choice: Choice,
+    chosen: Choice,
+    /// Whether a device that knows only Matrix's words said `offline` after that, and none said otherwise since.
+    signed_off: bool,
     pub status_msg: Option<Arc<str>>,
     shown_status: Option<Arc<str>>,
     pub devices: BTreeMap<u64, Device>,
@@ -91,11 +93,13 @@ impl User {
             })
             .collect();
         let idle_since = away.values().filter_map(Device::kept).max().or(last_seen);
-        let idle = record.shown == State::Unavailable && record.choice != Choice::Unavailable;
+        let idle =
+            record.shown == State::Unavailable && (record.signed_off || record.choice != Choice::Unavailable);
         let held =
             (record.shown != State::Offline).then_some((now + RESTART_GRACE, idle_since.filter(|_| idle)));
         Self {
-            choice: record.choice,
+            chosen: record.choice,
+            signed_off: record.signed_off,
             status_msg: record.status_msg.clone(),
             shown_status: record.shown_status_msg.clone(),
             devices: BTreeMap::new(),
@@ -115,7 +119,7 @@ impl User {
             devices.filter_map(|(&key, device)| Some((key, device.kept()?))).collect();
         let idle = record.idle.iter().map(|&(key, since)| (key.0, Instant::from_unix(since)));
         kept == idle.collect()
-            && record.choice == self.choice
+            && (record.choice, record.signed_off) == (self.chosen, self.signed_off)
             && record.status_msg == self.status_msg
             && record.shown == self.outward
             && record.shown_status_msg == self.shown_status
@@ -123,15 +127,20 @@ impl User {
             && record.last_seen.map(Instant::from_unix) <= self.last_seen
     }
 
+    /// What the own devices are told to be chosen.
+    pub fn choice(&self) -> Choice {
+        if self.signed_off && self.chosen != Choice::Hidden { Choice::Offline } else { self.chosen }
+    }
+
     /// The state as the own devices see it.
     pub fn own_state(&self) -> State {
         let held_active = self.held.is_some_and(|(_, idle)| idle.is_none());
         let any = !self.devices.is_empty() || self.held.is_some();
         let active = held_active || self.devices.values().any(|device| device.idle().is_err());
-        match (any, active, self.choice) {
+        match (any, active, self.choice()) {
             (false, ..) => State::Offline,
             (true, false, Choice::Online | Choice::FreeForChat) => State::Unavailable,
-            (true, ..) => self.choice.state(),
+            (true, ..) => self.choice().state(),
         }
     }
 
@@ -211,7 +220,13 @@ impl User {
     }
 
     pub fn choose(&mut self, choice: Choice, status_msg: Option<Option<Arc<str>>>, now: Instant) {
-        self.choice = choice;
+        self.chosen = choice;
+        self.sign_off(false, status_msg, now);
+    }
+
+    /// A device that knows only Matrix's words says `offline`, or another of them.
+    pub fn sign_off(&mut self, off: bool, status_msg: Option<Option<Arc<str>>>, now: Instant) {
+        self.signed_off = off;
         if let Some(status_msg) = status_msg {
             self.status_msg = status_msg;
         }

@@ -43,6 +43,8 @@ pub(super) enum Act {
     Wake,
     /// Chooses a state; keeps, clears or sets the message.
     Choose(Choice, Option<Option<Arc<str>>>),
+    /// A device that knows only Matrix's words hides the user, or shows them; with a message as above.
+    SignOff(bool, Option<Option<Arc<str>>>),
     /// Sends a message.
     Send,
     /// Logs the device out, and in again as another.
@@ -102,7 +104,10 @@ fn act(rng: &mut Rng) -> Act {
                 1 => Some(Some(Arc::from(format!("message {}", rng.range(0..3))))),
                 _ => None,
             };
-            Act::Choose(Choice::ALL[below(rng, Choice::ALL.len())], status)
+            match rng.range(0..3) {
+                0 => Act::SignOff(rng.range(0..2) == 0, status),
+                _ => Act::Choose(Choice::ALL[below(rng, Choice::ALL.len())], status),
+            }
         }
         17 => Act::Send,
         18 => Act::LogOut,

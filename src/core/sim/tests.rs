@@ -41,6 +41,7 @@ fn p4_a_hidden_users_trace_is_that_of_an_offline_user() {
                 Step::Act(0, device, act) => {
                     let act = match act {
                         Act::Choose(_, status) => Act::Choose(Choice::Hidden, status.clone()),
+                        // A device that knows only Matrix's words says what it likes: the user stays hidden.
                         act => act.clone(),
                     };
                     hidden.step(&Step::Act(0, *device, act));

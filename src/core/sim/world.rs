@@ -9,8 +9,8 @@ use super::script::{Act, DEVICES, ROOMS, Step, Tie, USERS};
 use crate::core::idle::{self, IdleTimeout, IdleTimer};
 use crate::core::list::{AutoAccept, Effect, List, Observed, Output as ListOutput};
 use crate::core::presence::{
-    Change, DeviceKey, DeviceType, Engine, Output, Record, SetPresence, Settings, State, StatusMsg, UserKey,
-    View,
+    Change, Decision, DeviceKey, DeviceType, Engine, Output, Record, SetPresence, Settings, State, StatusMsg,
+    UserKey, View,
 };
 use crate::core::time::Instant;
 use crate::core::visibility::{RoomLimit, Share, Ties, may_see};
@@ -150,13 +150,13 @@ impl World {
                 self.report(user, device);
             }
             Act::Choose(choice, status) => {
-                let status_msg = match status {
-                    None => StatusMsg::Keep,
-                    Some(None) => StatusMsg::Clear,
-                    Some(Some(text)) => StatusMsg::set(text.to_string()).expect("short"),
-                };
-                self.engine.handle_choice(key(user), *choice, status_msg, now);
+                self.engine.handle_choice(key(user), *choice, status_msg(status.as_ref()), now);
                 self.reference[user].choose(*choice, status.clone(), now);
+            }
+            Act::SignOff(off, status) => {
+                let decision = Decision { choice: None, signed_off: Some(*off) };
+                self.engine.handle_decision(key(user), decision, status_msg(status.as_ref()), now);
+                self.reference[user].sign_off(*off, status.clone(), now);
             }
             Act::Send => {
                 self.engine.handle_pro_active(key(user), now);
@@ -354,5 +354,13 @@ impl World {
     pub(super) fn shared_rooms(&self, a: usize, b: usize) -> impl Iterator<Item = usize> {
         let shared = self.rooms.iter().filter(move |room| room[a] && room[b]);
         shared.map(|room| room.iter().filter(|&&joined| joined).count())
+    }
+}
+
+fn status_msg(status: Option<&Option<Arc<str>>>) -> StatusMsg {
+    match status {
+        None => StatusMsg::Keep,
+        Some(None) => StatusMsg::Clear,
+        Some(Some(text)) => StatusMsg::set(text.to_string()).expect("short"),
     }
 }

@@ -6,7 +6,7 @@ use ruma::{DeviceId, OwnedDeviceId};
 
 use crate::core::{
     federation::Fingerprint,
-    presence::{Attended, Choice, DeviceKey, DeviceType, Ends, Engine, StatusMsg, UserKey, Wish, Words},
+    presence::{Attended, Choice, Decision, DeviceKey, DeviceType, Engine, StatusMsg, UserKey, Wish, Words},
     time::Instant,
 };
 
@@ -22,10 +22,10 @@ pub enum Attendance {
 /// What was said, by any of a user's devices, and is to be taken together.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// What the user chose last, and on which device (P3).
-    pub(super) choice: Option<(OwnedDeviceId, Choice)>,
-    /// Of what was chosen before and is not in `choice`, what is over.
-    ends: Ends,
+    /// What was said of the user's choice (P3).
+    pub(super) decision: Decision,
+    /// The device on which the user chose last.
+    chose_on: Option<OwnedDeviceId>,
     pub(super) status_msg: StatusMsg,
     /// What each device reported last. Bounded by the devices of a user.
     devices: BTreeMap<OwnedDeviceId, Report>,
@@ -46,16 +46,17 @@ impl Said {
         status_msg: StatusMsg,
         now: Instant,
     ) -> Self {
-        match Wish::new(words, word) {
-            Wish::Chosen(choice) => Self { choice: Some((device, choice)), status_msg, ..Self::default() },
-            Wish::Attended(attended, ends) => {
-                let attendance = match attended {
-                    Attended::Active => Attendance::Active,
-                    Attended::Idle => Attendance::IdleSince(now),
-                };
-                Self { ends, status_msg, ..Self::report(device, Some(attendance), None) }
+        let wish = Wish::new(words, word);
+        let decision = wish.decision();
+        let attendance = match wish {
+            Wish::Chosen(_) => {
+                return Self { decision, chose_on: Some(device), status_msg, ..Self::default() };
             }
-        }
+            Wish::SignedOff => None,
+            Wish::Attended(Attended::Active) => Some(Attendance::Active),
+            Wish::Attended(Attended::Idle) => Some(Attendance::IdleSince(now)),
+        };
+        Self { decision, status_msg, ..Self::report(device, attendance, None) }
     }
 
     /// A device reported whether somebody is there (P6), or what kind it is (P7).
@@ -70,19 +71,16 @@ impl Said {
 
     /// Adds what was said after this.
     pub(super) fn then(&mut self, later: Self) {
-        if let Some((device, choice)) = later.choice {
-            if is_attended(choice)
+        if let Some(device) = later.chose_on {
+            if later.decision.choice.is_some_and(is_attended)
                 && let Some(report) = self.devices.get_mut(&device)
             {
                 // Who chooses to be there is at this device, whatever it said before.
                 report.attendance = None;
             }
-            self.choice = Some((device, choice));
+            self.chose_on = Some(device);
         }
-        match &mut self.choice {
-            Some((_, choice)) => *choice = later.ends.applied_to(*choice),
-            None => self.ends = self.ends.max(later.ends),
-        }
+        self.decision = self.decision.then(later.decision);
         if !later.status_msg.is_keep() {
             self.status_msg = later.status_msg;
         }
@@ -95,20 +93,21 @@ impl Said {
 
     /// Whether the user wants to look offline (P4).
     pub(super) fn hides(&self) -> bool {
-        matches!(self.choice, Some((_, Choice::Hidden | Choice::Offline)))
+        self.decision.signed_off == Some(true)
+            || matches!(self.decision.choice, Some(Choice::Hidden | Choice::Offline))
     }
 
     /// Tells the engine.
     pub(super) fn apply(self, engine: &mut Engine, user: UserKey, now: Instant) {
-        if let Some((device, choice)) = self.choice {
+        if let Some(device) = self.chose_on {
             let device = device_key(&device);
             engine.handle_touch(user, device, now);
-            if is_attended(choice) {
+            if self.decision.choice.is_some_and(is_attended) {
                 engine.handle_active(user, device, None, now);
             }
-            engine.handle_choice(user, choice, self.status_msg, now);
-        } else if self.ends != Ends::Nothing || !self.status_msg.is_keep() {
-            engine.handle_shown(user, self.ends, self.status_msg, now);
+        }
+        if self.decision != Decision::default() || !self.status_msg.is_keep() {
+            engine.handle_decision(user, self.decision, self.status_msg, now);
         }
         for (device, report) in self.devices {
             let device = device_key(&device);

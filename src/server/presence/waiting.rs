@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::core::{
-        presence::{Choice, StatusMsg, Words},
+        presence::{Choice, Decision, StatusMsg, Words},
         time::Instant,
     };
 
@@ -91,7 +91,7 @@ mod tests {
         let last = Said::put(device(1), Words::Ours, Choice::Online, message, Instant::ZERO);
         assert!(matches!(waiting.turn(&user, last, || panic!("not asked")), Turn::Later(_, None)));
         let held = waiting.take(&user).expect("is held");
-        assert_eq!(held.said.choice, Some((device(1), Choice::Online)));
+        assert_eq!(held.said.decision, Decision::chosen(Choice::Online));
         assert_eq!(held.said.status_msg, StatusMsg::Set("x".into()));
         assert!(waiting.take(&user).is_none());
     }

@@ -14,7 +14,8 @@ use crate::{
     server::{change::feed::Change, session::Session},
 };
 
-type Row = (String, String, Option<String>, String, Option<String>, Option<i64>, Option<i64>, Option<String>);
+type Row =
+    (String, String, bool, Option<String>, String, Option<String>, Option<i64>, Option<i64>, Option<String>);
 
 impl Store {
     /// Keeps the presence of some users.
@@ -80,14 +81,26 @@ impl Store {
         let rows: Vec<Row> = self
             .read(|c| {
                 c.prepare_cached(
-                "SELECT user_id, choice, status_msg, shown, shown_status_msg, last_active_ms, last_seen_ms, idle
+                    "SELECT user_id, choice, signed_off, status_msg, shown, shown_status_msg, last_active_ms,
+                        last_seen_ms, idle
                  FROM presence",
-            )?
-            .query_map([], |r| {
-                let (user, choice, message, shown) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
-                Ok((user, choice, message, shown, r.get(4)?, r.get(5)?, r.get(6)?, r.get(7)?))
-            })?
-            .collect()
+                )?
+                .query_map([], |r| {
+                    let (user, choice, signed_off, message) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
+                    let (shown, shown_message) = (r.get(4)?, r.get(5)?);
+                    Ok((
+                        user,
+                        choice,
+                        signed_off,
+                        message,
+                        shown,
+                        shown_message,
+                        r.get(6)?,
+                        r.get(7)?,
+                        r.get(8)?,
+                    ))
+                })?
+                .collect()
             })
             .await?;
         rows.into_iter().map(record).collect()
@@ -98,23 +111,23 @@ fn put(c: &Connection, user: &OwnedUserId, record: &Record) -> Result<(), StoreE
     let ms = |at: Option<UnixMillis>| at.map(|at| at.0.cast_signed());
     let idle = (!record.idle.is_empty()).then(|| serde_json::to_string(&record.idle)).transpose();
     let idle = idle.map_err(|e| StoreError::Corrupt(format!("presence: idle: {e}")))?;
-    c.prepare_cached("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
-        params![
+    c.prepare_cached("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .execute(params![
             user.as_str(),
             record.choice.state().as_str(),
+            record.signed_off,
             record.status_msg.as_deref(),
             record.shown.as_str(),
             record.shown_status_msg.as_deref(),
             ms(record.last_active),
             ms(record.last_seen),
             idle,
-        ],
-    )?;
+        ])?;
     Ok(())
 }
 
 fn record(
-    (user, choice, status_msg, shown, shown_status_msg, last_active, last_seen, idle): Row,
+    (user, choice, signed_off, status_msg, shown, shown_status_msg, last_active, last_seen, idle): Row,
 ) -> Result<(OwnedUserId, Record), StoreError> {
     fn word<T: FromStr<Err: std::fmt::Display>>(word: &str) -> Result<T, StoreError> {
         word.parse().map_err(|e| StoreError::Corrupt(format!("presence: {e}")))
@@ -123,6 +136,7 @@ fn record(
     let ms = |at: Option<i64>| at.map(|at| UnixMillis(at.cast_unsigned()));
     let record = Record {
         choice: word::<Choice>(&choice)?,
+        signed_off,
         status_msg: status_msg.map(Arc::from),
         shown: word::<State>(&shown)?,
         shown_status_msg: shown_status_msg.map(Arc::from),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::presence::{MatrixState, State};
+use crate::core::presence::{MatrixState, State, Wish, Words};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -424,21 +424,34 @@ fn p4_the_message_in_the_request_that_hides_is_not_shown() {
 
 #[test]
 fn p3_what_a_device_with_matrixs_words_shows_ends_only_what_it_can_have_chosen() {
-    for (before, ends, after) in [
-        (Choice::Busy, Ends::Away, Choice::Busy),
-        (Choice::Hidden, Ends::Away, Choice::Hidden),
-        (Choice::FreeForChat, Ends::Away, Choice::FreeForChat),
-        (Choice::Offline, Ends::Offline, Choice::Online),
-        (Choice::Unavailable, Ends::Offline, Choice::Unavailable),
-        (Choice::Unavailable, Ends::Away, Choice::Online),
-    ] {
+    for chosen in Choice::ALL {
         let mut w = World::online();
-        w.choose(before);
+        w.choose_saying(Choice::Online, set("hello"));
         w.changes();
-        w.engine.handle_shown(w.user, ends, set("hi"), w.now);
+        w.choose_saying(chosen, set("said with it"));
         w.changes();
-        assert_eq!((w.own().choice, w.record.choice), (after, after));
-        assert_eq!(w.own().status_msg.as_deref(), Some("hi"));
+        let shown = w.view();
+        for (word, signs_off) in [
+            (Choice::Offline, true),
+            (Choice::Offline, true),
+            (Choice::Online, false),
+            (Choice::Unavailable, false),
+            (Choice::Offline, true),
+            (Choice::Unavailable, false),
+        ] {
+            let decision = Wish::new(Words::Matrix, word).decision();
+            w.engine.handle_decision(w.user, decision, StatusMsg::Keep, w.now);
+            w.changes();
+            for _ in 0..2 {
+                let holds = if signs_off && chosen != Choice::Hidden { Choice::Offline } else { chosen };
+                assert_eq!((w.own().choice, w.record.choice), (holds, chosen), "{chosen}, then {word}");
+                assert_eq!(w.view().state, holds.state().outward(), "{chosen}, then {word}");
+                assert_eq!(w.view().status_msg, shown.status_msg, "{chosen}, then {word}");
+                w = w.restart(1);
+                w.connect(PHONE);
+                w.changes();
+            }
+        }
     }
 }
 

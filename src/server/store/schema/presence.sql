@@ -2,6 +2,7 @@
 CREATE TABLE presence (
     user_id          TEXT PRIMARY KEY,
     choice           TEXT NOT NULL,   -- the state the user chose
+    signed_off       INTEGER NOT NULL, -- 1: a device that knows only Matrix's words says "offline" over that
     status_msg       TEXT,
     shown            TEXT NOT NULL,   -- the state others saw
     shown_status_msg TEXT,
