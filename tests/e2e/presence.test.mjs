@@ -70,11 +70,14 @@ test("online and unavailable from a device with Matrix's words end no busy and n
       assert.equal(full(await alice.presenceOf(alice.userId)), chosen);
     }
   }
-  await alice.setPresence("offline");
-  await other.sync({ setPresence: "online" });
-  assert.equal((await bob.presenceOf(alice.userId)).presence, "offline");
-  await alice.setPresence("online");
-  assert.equal((await bob.presenceOf(alice.userId)).presence, "online");
+  for (const [chosen, shown] of [["hidden", "offline"], ["busy", "unavailable"], ["online", "online"]]) {
+    await other.setPresence(chosen);
+    await alice.setPresence("offline");
+    await other.sync({ setPresence: "online" });
+    assert.equal((await bob.presenceOf(alice.userId)).presence, "offline");
+    await alice.setPresence("online");
+    assert.equal((await bob.presenceOf(alice.userId)).presence, shown, `${chosen} is back`);
+  }
   await other.ok("POST", "/_matrix/client/v3/logout", {});
 });
 

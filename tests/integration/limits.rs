@@ -101,7 +101,7 @@ fn presence_beyond_the_rate_is_delayed_and_the_last_state_is_never_dropped() {
     for state in ["busy", "online"] {
         ann.put(&status, json!({ "presence": state })).ok();
     }
-    let chosen = |state: &str| format!("(\"{}\", {state})", ann.device);
+    let chosen = |state: &str| format!("choice: Some({state})");
     let said = [
         (&status, json!({ "presence": "busy", "status_msg": "first" }), chosen("Busy")),
         (&status, json!({ "presence": "free_for_chat", "status_msg": "last" }), chosen("FreeForChat")),
