@@ -242,6 +242,8 @@ export class Client {
 
   readonly session: Session;
   readonly connection: Connection;
+  /** How many messages the server is not known to have: those that wait, and those that failed. */
+  readonly waiting: number;
   readonly idle: boolean;
   readonly me: Me;
 
@@ -252,7 +254,11 @@ export class Client {
   start(): void;
   /** Gives up all requests. What is queued stays queued; everybody's presence is unknown. */
   stop(): Promise<void>;
-  /** Ends the session, here and on the server. */
+  /**
+   * Ends the session, here and on the server. What is stored of it (messages that wait, the choice) is deleted at once,
+   * but for the last action ID. Fails with `NETWORK`, `TIMEOUT` or the server's error where the server could not be told:
+   * then it is over here all the same, and the device stays in the user's list until it is removed there.
+   */
   logout(): Promise<void>;
   /** Stops, and gives the memory back. Once is enough; every other call fails with `FREED` from then on. */
   free(): void;

@@ -14,6 +14,9 @@ import { createSignIn } from "./views/sign-in.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 
+const NOT_TOLD =
+  "Signed out here. The server could not be told: this device stays in its list until you remove it there.";
+
 /** @param {string} [notice] why the person has to sign in again */
 function showSignIn(notice) {
   document.title = "Pilotlight";
@@ -48,14 +51,15 @@ async function enter(session) {
     onSignOut() {
       forgetSession();
       forgetDrafts(session.userId);
-      void leave(() => client.logout(), showSignIn);
+      void leave(() => client.logout().catch(() => Promise.reject(new Error(NOT_TOLD))), showSignIn);
     },
     onRestart() {
       void leave(() => client.stop(), () => root.replaceChildren()).then(() => enter(session));
     },
   });
   client.on("connection", (state) => {
-    if (state !== "logged_out") return;
+    // After signing out here there may be a new session already, which is not to be forgotten.
+    if (state !== "logged_out" || left) return;
     forgetSession();
     void leave(() => client.stop(), () => showSignIn("You were signed out. Please log in again."));
   });

@@ -50,6 +50,12 @@ impl JsClient {
         self.shell.read(|role| JsValue::from_str(role.connection().as_str()))
     }
 
+    /// How many actions the server is not known to have.
+    #[wasm_bindgen(getter)]
+    pub fn waiting(&self) -> usize {
+        self.shell.read(|role| role.waiting())
+    }
+
     /// Whether the user is idle at this device.
     #[wasm_bindgen(getter)]
     pub fn idle(&self) -> bool {

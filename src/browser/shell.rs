@@ -179,6 +179,7 @@ impl Shell {
                 Output::Cancel(id) => self.cancel(id),
                 Output::Changed(change) => self.show(&change),
                 Output::Store { key, value } => self.keep(&key, value.as_deref()),
+                Output::Forget => self.forget(),
                 Output::Answer { ticket, result } => self.answer(ticket, result),
             }
         }
@@ -217,6 +218,12 @@ impl Shell {
     fn keep(&self, key: &str, value: Option<&str>) {
         if let Some(Err(cause)) = self.store.as_ref().map(|store| store.set(key, value)) {
             console_error(&cause);
+        }
+    }
+
+    fn forget(&self) {
+        for (key, _) in self.store.iter().flat_map(Store::all).filter(|(key, _)| key != LAST_ID_KEY) {
+            self.keep(&key, None);
         }
     }
 

@@ -5,11 +5,16 @@ import { errorText } from "./errors.js";
 
 const SHOWN_MS = 6000;
 
-/** @param {string} text @param {"info" | "error"} [kind] */
-export function toast(text, kind = "info") {
+/**
+ * @param {string} text
+ * @param {"info" | "error"} [kind]
+ * @param {{ label: string, testid: string, act: () => unknown }} [offer] what to do about it
+ */
+export function toast(text, kind = "info", offer) {
   const region = document.getElementById("toasts");
   if (!region) return;
   const node = el("p.toast", { class: kind, testid: "toast", dir: "auto" }, text);
+  if (offer) node.append(" ", el("button.quiet.small", { type: "button", testid: offer.testid, onclick: offer.act }, offer.label));
   node.addEventListener("click", () => node.remove());
   region.append(node);
   setTimeout(() => node.remove(), SHOWN_MS);

@@ -2,7 +2,7 @@
 
 import { avatar } from "../lib/avatar.js";
 import { el, icon, setText } from "../lib/dom.js";
-import { orToast } from "../lib/toast.js";
+import { orToast, toast } from "../lib/toast.js";
 
 /** @param {import("./shell.js").Context} context */
 export function createRequests(context) {
@@ -38,9 +38,15 @@ export function createRequests(context) {
 }
 
 /** @param {import("./shell.js").Context} context @param {string} userId */
-function createRequest({ client, people }, userId) {
+function createRequest({ client, people, contacts }, userId) {
   const name = people.name(userId);
-  const accept = () => orToast(() => client.answerRequest(userId, "accept"));
+  const accept = async () => {
+    if (!(await orToast(() => client.answerRequest(userId, "accept"))) || contacts.entry(userId)) return;
+    // To be seen is not to see: who accepts may expect the other on the own list.
+    toast(`${name} may see when you are there, but is not on your own list.`, "info", {
+      label: "Add them too", testid: "toast-add", act: () => orToast(() => client.addContact(userId)),
+    });
+  };
   const deny = () => orToast(() => client.answerRequest(userId, "deny"));
   return el(
     "li.invite",

@@ -85,13 +85,15 @@ async function saveRules(client, values) {
 }
 
 /** @param {import("./shell.js").Context} context */
-export function openSignOut({ onSignOut }) {
+export function openSignOut({ client, onSignOut }) {
+  const { waiting } = client;
+  const lost = waiting === 0 ? "" : `${counted(waiting, "message that waits", "messages that wait")} to be sent on this device will be lost. `;
   openForm({
     title: "Sign out?",
     testid: "sign-out",
     submitLabel: "Sign out",
     danger: true,
-    fields: [el("p", {}, "Messages that wait to be sent on this device are lost. Your rooms stay as they are.")],
+    fields: [el("p", {}, `${lost}Your rooms stay as they are.`)],
     submit: async () => onSignOut(),
   });
 }

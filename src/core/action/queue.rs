@@ -134,6 +134,14 @@ impl Queue {
         self.len
     }
 
+    /// How many of them the server is not known to have.
+    pub fn unsent(&self) -> usize {
+        let unsent = |action: &&Action| {
+            matches!(action.state, EchoState::Queued | EchoState::Sending | EchoState::Failed)
+        };
+        self.lanes.iter().flat_map(|lane| &lane.actions).filter(unsent).count()
+    }
+
     /// Whether no action is held.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -334,6 +342,12 @@ impl Queue {
         let lane = self.lanes.remove(at);
         self.len -= lane.actions.len();
         lane.actions.into()
+    }
+
+    /// Takes all actions.
+    pub fn forget_all(&mut self) -> Vec<Action> {
+        self.len = 0;
+        std::mem::take(&mut self.lanes).into_iter().flat_map(|lane| lane.actions).collect()
     }
 
     fn insert(&mut self, action: Action) -> &Action {

@@ -36,6 +36,11 @@ impl Client {
         Ok(id)
     }
 
+    /// How many actions the server is not known to have.
+    pub fn waiting(&self) -> usize {
+        self.queue.unsent()
+    }
+
     /// Tries a failed action again, or one that waits for its next attempt at once.
     pub fn retry(&mut self, now: Instant, id: ActionId) {
         if let Moved::To(action) = self.queue.retry(id) {

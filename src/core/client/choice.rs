@@ -100,8 +100,11 @@ impl Client {
 
     /// The session has ended: nothing is to be told any more.
     pub(super) fn forget_choice(&mut self) {
-        self.choice = ChoiceReport::default();
-        self.store_wish();
+        if self.choice.is_open() {
+            self.interrupt_choice(&Failure::local("STOPPED", "the client was stopped"));
+            self.choice = ChoiceReport::default();
+            self.store_wish();
+        }
     }
 
     /// Takes back a choice that an earlier run could not tell.

@@ -164,9 +164,14 @@ impl Client {
         self.command(now, Then::DisplayName(name.to_owned()), "PUT", path, Some(body))
     }
 
-    /// Ends the session on the server and here.
+    /// Ends the session on the server and here. What is kept of it goes at once, and with the answer it is
+    /// over here, whether the server could be told or not.
     pub fn log_out(&mut self, now: Instant) -> Ticket {
-        self.command(now, Then::LogOut, "POST", path(V3, &["logout"]), Some(String::from("{}")))
+        self.forget_unsent();
+        self.outputs.push_back(Output::Forget);
+        let ticket = self.command(now, Then::LogOut, "POST", path(V3, &["logout"]), Some(String::from("{}")));
+        self.settle(now);
+        ticket
     }
 
     /// Tells a room that the user is typing, or is not any more. May be called at every key press.

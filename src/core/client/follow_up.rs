@@ -59,24 +59,28 @@ impl Client {
 
     fn follow_failure(&mut self, now: Instant, then: Then, failure: Failure) -> Result<String, Failure> {
         match then {
-            // A server that is gone or has forgotten the session leaves nothing to end.
-            Then::LogOut if !failure.is_transient() => {
+            Then::LogOut => {
                 self.handle_logged_out(now);
-                Ok(String::from("null"))
+                // A server that has forgotten the session leaves nothing to end; one that could not be told
+                // goes on listing the device.
+                if failure.is_transient() { Err(failure) } else { Ok(String::from("null")) }
             }
             _ => Err(failure),
         }
     }
 
     fn handle_logged_out(&mut self, now: Instant) {
-        for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-            for action in self.queue.forget_room(&room) {
-                self.drop_echo(&action);
-            }
-        }
         self.abandon(now);
-        self.forget_choice();
+        self.forget_unsent();
         self.show_connection(Connection::LoggedOut, None);
+    }
+
+    /// Only what is this client's own: the same user may have a new session with a queue already.
+    pub(super) fn forget_unsent(&mut self) {
+        for action in self.queue.forget_all() {
+            self.drop_echo(&action);
+        }
+        self.forget_choice();
     }
 
     fn apply_older(&mut self, room_id: &str, from: &str, body: &str) -> Result<String, Failure> {

@@ -34,6 +34,9 @@ pub enum Output {
         /// What to keep; `None` deletes.
         value: Option<String>,
     },
+    /// Delete all that is kept of this user, by other tabs too, but the last action ID: a device that is taken
+    /// up again must not use one twice.
+    Forget,
     /// A command has ended.
     Answer {
         /// Which command.

@@ -67,6 +67,7 @@ impl Run {
                 Output::Cancel(id) => self.requests.retain(|request| request.id != id),
                 Output::Changed(change) => self.show(&change),
                 Output::Store { value, .. } => assert!(value.is_none_or(|value| !value.is_empty())),
+                Output::Forget => (),
                 Output::Answer { result, .. } => {
                     assert!(result.is_err() || result.is_ok_and(|json| is_json(&json)))
                 }

@@ -119,6 +119,65 @@ fn logging_out_leaves_nothing_to_send_and_is_done_even_if_the_server_forgot() {
 }
 
 #[test]
+fn logging_out_forgets_what_is_kept_at_once_and_says_so_when_the_server_could_not_be_told() {
+    for end in ["NETWORK", "TIMEOUT", "502"] {
+        let mut f = Fixture::online();
+        f.send("unsent");
+        f.client.set_presence(f.now, Choice::Busy, StatusMsg::Set("at home".into()));
+        f.drain();
+        assert_eq!(f.client.waiting(), 1);
+        f.stored.insert("choice".into(), "busy".into());
+        f.stored.insert("action.99".into(), "of another tab".into());
+        f.client.log_out(f.now);
+        f.drain();
+        assert_eq!(f.client.waiting(), 0);
+        assert_eq!(f.stored.keys().collect::<Vec<_>>(), ["last"], "before any answer");
+        match end {
+            "NETWORK" => f.lose("POST logout"),
+            "502" => f.respond("POST logout", 502, json!({})),
+            _ => {
+                f.now = f.now + Duration::from_secs(600);
+                f.client.handle_timeout(f.now);
+                f.drain();
+            }
+        }
+        let refused = f.answers.pop().unwrap().unwrap_err();
+        assert_eq!(refused.code, if end == "502" { "M_UNKNOWN" } else { end });
+        assert_eq!(f.client.connection(), Connection::LoggedOut);
+        assert!(f.requests.is_empty(), "{:?}", f.requests);
+        assert_eq!(f.stored.keys().collect::<Vec<_>>(), ["last"]);
+        assert!(f.client.timeline(ROOM).is_empty());
+    }
+}
+
+#[test]
+fn logging_out_forgets_what_an_earlier_run_left_in_rooms_that_are_not_known_yet() {
+    let mut before = Fixture::online();
+    before.send("unsent");
+    let mut f = Fixture::with_storage("D", before.stored, before.now);
+    assert_eq!(f.client.waiting(), 1);
+    f.start();
+    f.lose("versions");
+    f.client.log_out(f.now);
+    f.drain();
+    f.lose("POST logout");
+    assert_eq!(f.stored.keys().collect::<Vec<_>>(), ["last"]);
+    assert_eq!((f.client.waiting(), f.client.connection()), (0, Connection::LoggedOut));
+}
+
+#[test]
+fn a_logging_out_that_ends_late_leaves_alone_what_a_new_session_keeps() {
+    let mut f = Fixture::online();
+    f.client.log_out(f.now);
+    f.drain();
+    for key in ["action.7", "wish", "choice"] {
+        f.stored.insert(key.into(), "new".into());
+    }
+    f.lose("POST logout");
+    assert_eq!(f.stored.len(), 3, "{:?}", f.stored);
+}
+
+#[test]
 fn a_forgotten_room_is_gone() {
     let mut f = Fixture::online();
     f.client.forget_room(f.now, ROOM);

@@ -101,6 +101,7 @@ impl Fixture {
                 Output::Cancel(id) => self.requests.retain(|request| request.id != id),
                 Output::Store { key, value: Some(value) } => drop(self.stored.insert(key, value)),
                 Output::Store { key, value: None } => drop(self.stored.remove(&key)),
+                Output::Forget => self.stored.retain(|key, _| key == "last"),
                 Output::Answer { result, .. } => self.answers.push(result),
                 Output::Changed(change) => {
                     if let Change::Timeline { room_id, ops } = &change
