@@ -90,6 +90,38 @@ for (const end of ["stop", "logout", "free"]) {
   });
 }
 
+/** A `Storage` that lasts as long as the test. */
+function memory() {
+  const kept = new Map();
+  return {
+    get length() {
+      return kept.size;
+    },
+    key: (at) => [...kept.keys()][at] ?? null,
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => kept.set(key, value),
+    removeItem: (key) => kept.delete(key),
+    keys: () => [...kept.keys()],
+  };
+}
+
+test("logging out while the server is away forgets all that waits, and says that the server was not told", async () => {
+  const own = await Homeserver.start();
+  const storage = memory();
+  const uma = await arrive("uma", { storage }, own);
+  const roomId = await uma.createRoom({ name: "Mine" });
+  await until("the room", () => uma.rooms().some((room) => room.roomId === roomId));
+  await own.stop();
+  uma.sendText(roomId, "nobody else's business");
+  assert.ok(storage.keys().some((key) => /action\./.test(key)));
+  assert.equal(uma.waiting, 1);
+  const out = uma.logout();
+  const left = () => storage.keys().filter((key) => !key.endsWith("/last"));
+  assert.deepEqual(left(), [], "before the server is known to be away");
+  await assert.rejects(out, coded(pilotlight.PilotlightError, "NETWORK"));
+  assert.deepEqual([uma.connection, uma.waiting, left()], ["logged_out", 0, []]);
+});
+
 test("every misuse has a code, and nothing is sent", async () => {
   const { PilotlightError, Client } = pilotlight;
   const eve = await arrive("eve");

@@ -7,6 +7,7 @@ const WORDS = {
   M_UNKNOWN_TOKEN: "You were signed out.",
   M_USER_IN_USE: "That name is taken.",
   M_INVALID_USERNAME: "That name cannot be used: small letters, digits and . _ = - / are fine.",
+  M_WEAK_PASSWORD: "That password is too weak.",
   M_USER_DEACTIVATED: "That account was closed.",
   M_NOT_FOUND: "That could not be found.",
   M_ROOM_IN_USE: "That address is taken by another room.",
@@ -14,7 +15,6 @@ const WORDS = {
   M_UNRECOGNIZED: "The server does not offer that.",
   TIMEOUT: "The server did not answer in time.",
   STOPPED: "That was interrupted.",
-  TOKEN_NEEDED: "This server asks new people for a registration token. Whoever runs it gives it out.",
   UNSUPPORTED: "This server does not offer that.",
   ENCRYPTED_ROOM: "The room is encrypted, and this client writes plain text only.",
   BAD_USER_ID: "That is not a user ID; they look like @name:server.",
@@ -33,6 +33,7 @@ export function errorText(error, words = {}) {
     const wait = retryAfterMs ? ` in ${Math.ceil(retryAfterMs / 1000)} s` : " in a moment";
     return `Too many attempts. Try again${wait}.`;
   }
-  if (code === "M_FORBIDDEN" && !Object.hasOwn(words, code) && error.message) return `${WORDS[code]} (${error.message})`;
+  const isExplained = code === "M_FORBIDDEN" || code === "M_WEAK_PASSWORD";
+  if (isExplained && !Object.hasOwn(words, code) && error.message) return `${WORDS[code]} (${error.message})`;
   return words[code] ?? (Object.hasOwn(WORDS, code) ? WORDS[code] : error.message || code);
 }

@@ -56,7 +56,7 @@ export function createSignIn({ onSession, notice }) {
     try {
       await onSession(await signIn(mode, new FormData(form)));
     } catch (error) {
-      fill(problem, icon("alert"), errorText(error, wordsFor(mode)));
+      fill(problem, icon("alert"), errorText(error, wordsFor(mode, error)));
       problem.hidden = false;
       submit.disabled = false;
       setText(submit, WORDS[mode].submit);
@@ -167,9 +167,17 @@ async function signIn(mode, values) {
     : register(baseUrl, { username: user.toLowerCase(), password, deviceName: DEVICE_NAME });
 }
 
-/** @param {Mode} mode @returns {Record<string, string>} */
-function wordsFor(mode) {
+/** @param {Mode} mode @param {unknown} error @returns {Record<string, string>} */
+function wordsFor(mode, error) {
   return mode === "login"
     ? { M_FORBIDDEN: "User name or password is wrong.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." }
-    : { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." };
+    : { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: noWayIn(error) };
+}
+
+/** A homeserver that refuses how accounts are made here is one all the same. @param {unknown} error */
+function noWayIn(error) {
+  const { status } = /** @type {import("/pkg/index.js").PilotlightError} */ (error);
+  return status === 401
+    ? "This server wants more of new people than a name and a password, such as a registration token: ask whoever runs it for an account."
+    : "There is no Matrix homeserver at that address.";
 }
