@@ -197,3 +197,37 @@ test("what peers send is shown as text, edits in their place, and deletions as s
   assert.deepEqual(person.problems, []);
   await person.context.close();
 });
+
+test("signing out while the server is away leaves nothing of what waited, and says what the server does not know", async () => {
+  const own = await Homeserver.start();
+  const person = await Person.arrive(browser, own.baseUrl, "leaver");
+  await person.register();
+  await person.createRoom("Mine", "mine");
+  const signOut = async () => {
+    await person.by("my-presence").click();
+    await person.by("sign-out").click();
+    return person.by("sign-out-dialog").innerText();
+  };
+  assert.doesNotMatch(await signOut(), /wait/);
+  await person.page.keyboard.press("Escape");
+  await own.stop();
+  await person.say("nobody else's business");
+  await person.message("nobody else's business").waitFor();
+  assert.match(await signOut(), /1 message that waits/);
+  await person.by("sign-out-submit").click();
+  await person.by("toast").getByText("this device stays in its list").waitFor();
+  assert.doesNotMatch(await person.page.evaluate(() => JSON.stringify(localStorage)), /business|action|accessToken/);
+  await person.context.close();
+});
+
+test("a server that asks for a registration token is not taken for none at all", async () => {
+  const guarded = await Homeserver.start({ registration: "token", registration_token: "sesame" });
+  const person = await Person.arrive(browser, guarded.baseUrl, "vic");
+  await person.by("mode-register").click();
+  await person.by("login-user").fill("vic");
+  for (const field of ["login-password", "login-password-again"]) await person.by(field).fill("correct horse battery");
+  await person.by("register-submit").click();
+  await person.by("login-error").getByText("registration token").waitFor();
+  await person.context.close();
+  await guarded.stop();
+});

@@ -102,8 +102,13 @@ impl PresenceEvent {
     /// another one is doing is unknown.
     pub fn unheard(user: &UserId, own: &ServerName) -> Self {
         let state = if user.server_name() == own { State::Offline } else { State::Unknown };
+        Self::bare(user.as_str(), state)
+    }
+
+    /// Of somebody of whom nothing but the state is known.
+    pub(in crate::server) fn bare(user: &str, state: State) -> Self {
         Self::encode(&Facts {
-            user: user.as_str(),
+            user,
             state,
             choice: None,
             status_msg: None,
@@ -158,26 +163,6 @@ fn is_offline(state: State) -> bool {
     match state {
         State::Unknown | State::Offline => true,
         State::Hidden | State::Unavailable | State::Busy | State::Online | State::FreeForChat => false,
-    }
-}
-
-#[cfg(test)]
-impl PresenceEvent {
-    /// Of somebody of whom nothing but the state is known; for the tests of readers.
-    pub fn bare(user: &str, state: State) -> Self {
-        Self::encode(&Facts {
-            user,
-            state,
-            choice: None,
-            status_msg: None,
-            displayname: None,
-            avatar_url: None,
-            device_type: None,
-            last_active: None,
-            currently_active: false,
-            last_seen: None,
-            idle_since: None,
-        })
     }
 }
 
