@@ -13,6 +13,10 @@ use crate::server::{
     event::stored::{Membership, StoredEvent},
 };
 
+/// Parts of a timeline that [`Rooms::parts_seen`] tells apart, at most: who came and went more often is told less of
+/// what is gathered.
+const MAX_PARTS: usize = 32;
+
 /// How far somebody may look into a room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
@@ -90,32 +94,61 @@ impl Rooms {
         let Some((first, last)) = positions.clone().min().zip(positions.max()) else { return Ok(events) };
         // The value before the first event counts as well.
         let range = (first.before(), last);
-        let visibilities: Vec<(TimelinePosition, Visibility)> = self
-            .store
-            .state_event_between(room, "m.room.history_visibility", "", range)
-            .await?
-            .iter()
-            .map(|event| (event.timeline, Visibility::of(event)))
-            .collect();
-        let memberships: Vec<(TimelinePosition, Membership)> = self
-            .store
-            .state_event_between(room, "m.room.member", user.as_str(), range)
-            .await?
-            .iter()
-            .filter_map(|event| Some((event.timeline, event.membership()?.1)))
-            .collect();
-        let last_join = self.store.last_join(user, room).await?;
-        // Before an event and after it, so that an event that changes either is seen from both sides.
-        let around = |position: TimelinePosition| {
-            [position.before(), position].map(|at| {
-                (at_position(&visibilities, at).unwrap_or(Visibility::Shared), at_position(&memberships, at))
-            })
-        };
+        let visibilities = self.visibilities(room, range).await?;
+        let parts = self.visible_parts(user, room, &visibilities, range).await?;
         events.retain(|event| {
-            let joined_later = last_join.is_some_and(|join| join > event.timeline);
-            around(event.timeline).into_iter().any(|(v, m)| may_see(v, m, joined_later))
+            let before = parts.partition_point(|(_, to)| *to < event.timeline);
+            parts.get(before).is_some_and(|(after, _)| *after < event.timeline)
         });
         Ok(events)
+    }
+
+    /// The parts of a room's timeline up to `until` that `user` may see, in order: each after one place, up to and
+    /// including another. Of more than [`MAX_PARTS`] the last.
+    ///
+    /// Asks the store once for somebody who is in a room that showed its members everything at all times, else three
+    /// times.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub(super) async fn parts_seen(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        until: TimelinePosition,
+    ) -> Result<Vec<(TimelinePosition, TimelinePosition)>, Refusal> {
+        let range = (TimelinePosition::START, until);
+        let visibilities = self.visibilities(room, range).await?;
+        let shows_all = |v: &Visibility| matches!(v, Visibility::WorldReadable | Visibility::Shared);
+        if self.members.is_joined(user, room) && visibilities.iter().all(|(_, v)| shows_all(v)) {
+            return Ok(vec![range]);
+        }
+        let mut parts = self.visible_parts(user, room, &visibilities, range).await?;
+        parts.drain(..parts.len().saturating_sub(MAX_PARTS));
+        Ok(parts)
+    }
+
+    /// What a room's history visibility was set to at the first place or later, up to the second.
+    async fn visibilities(
+        &self,
+        room: &RoomId,
+        range: (TimelinePosition, TimelinePosition),
+    ) -> Result<Vec<(TimelinePosition, Visibility)>, Refusal> {
+        let events = self.store.state_event_between(room, "m.room.history_visibility", "", range).await?;
+        Ok(events.iter().map(|event| (event.timeline, Visibility::of(event))).collect())
+    }
+
+    async fn visible_parts(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        visibilities: &[(TimelinePosition, Visibility)],
+        range: (TimelinePosition, TimelinePosition),
+    ) -> Result<Vec<(TimelinePosition, TimelinePosition)>, Refusal> {
+        let own = self.store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
+        let own = own.iter().filter_map(|event| Some((event.timeline, event.membership()?.1)));
+        let last_join = self.store.last_join(user, room).await?;
+        Ok(visible_parts(visibilities, &own.collect::<Vec<_>>(), last_join, range))
     }
 
     /// Whether `user` may see one event of a room.
@@ -135,6 +168,45 @@ fn may_see(visibility: Visibility, membership: Option<Membership>, joined_later:
         (Visibility::Invited, Some(Membership::Invite)) => true,
         (Visibility::Invited | Visibility::Joined, _) => false,
     }
+}
+
+/// The parts of a range of a timeline that somebody may see, in order and apart from each other, by the values of the
+/// setting and of their membership that were set in it (and the last ones before it).
+///
+/// An event that changes either is seen from both sides: it belongs to the part before it and to the one after it.
+fn visible_parts(
+    visibilities: &[(TimelinePosition, Visibility)],
+    memberships: &[(TimelinePosition, Membership)],
+    last_join: Option<TimelinePosition>,
+    (low, high): (TimelinePosition, TimelinePosition),
+) -> Vec<(TimelinePosition, TimelinePosition)> {
+    let mut changes: Vec<TimelinePosition> =
+        visibilities.iter().map(|(at, _)| *at).chain(memberships.iter().map(|(at, _)| *at)).collect();
+    changes.sort_unstable();
+    changes.dedup();
+    let begins = std::iter::once(TimelinePosition::START).chain(changes.iter().copied());
+    let ends = changes.iter().copied().chain([high]);
+    let mut parts: Vec<(TimelinePosition, TimelinePosition)> = Vec::new();
+    for (begin, end) in begins.zip(ends) {
+        let visibility = at_position(visibilities, begin).unwrap_or(Visibility::Shared);
+        let membership = at_position(memberships, begin);
+        let end = if may_see(visibility, membership, false) {
+            end
+        } else if let Some(join) = last_join.filter(|_| may_see(visibility, membership, true)) {
+            end.min(join)
+        } else {
+            continue;
+        };
+        let (after, to) = (begin.before().max(low), end.min(high));
+        if after >= to {
+            continue;
+        }
+        match parts.last_mut() {
+            Some((_, before)) if *before >= after => *before = to.max(*before),
+            _ => parts.push((after, to)),
+        }
+    }
+    parts
 }
 
 /// The last value that was set at or before a position.
@@ -165,6 +237,36 @@ mod tests {
                 assert_eq!(may_see(visibility, membership, false), alone, "{visibility:?} {membership:?}");
                 assert_eq!(may_see(visibility, membership, true), later, "{visibility:?} {membership:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_seen_of_a_timeline_are_the_parts_in_which_the_rule_holds() {
+        use Membership::{Invite, Join, Leave};
+        use Visibility::{Invited, Joined, Shared, WorldReadable};
+        let at = TimelinePosition::new;
+        let (start, end) = (TimelinePosition::START, at(99));
+        let was_there = [(10, Join), (20, Leave), (30, Join)];
+        let came_once = [(10, Invite), (20, Join), (30, Leave)];
+        let rows: [(&[_], &[_], Option<i64>, &[_]); 8] = [
+            // Who never joins later sees what is sent while they are in the room, and how they came and went.
+            (&[(1, Joined)], &was_there, Some(30), &[(start, at(1)), (at(9), at(20)), (at(29), end)]),
+            (&[(1, Shared)], &was_there, Some(30), &[(start, end)]),
+            (&[], &was_there, Some(30), &[(start, end)]),
+            (&[(1, Shared)], &came_once, Some(20), &[(start, at(30))]),
+            (&[(1, Invited)], &came_once, Some(20), &[(start, at(1)), (at(9), at(30))]),
+            (&[(1, WorldReadable), (25, Joined)], &came_once, Some(20), &[(start, at(30))]),
+            (&[(1, Joined), (40, WorldReadable)], &[], None, &[(at(39), end)]),
+            (&[(1, Shared)], &[], None, &[]),
+        ];
+        for (visibilities, memberships, last_join, parts) in rows {
+            let visibilities: Vec<_> = visibilities.iter().map(|(p, v)| (at(*p), *v)).collect();
+            let memberships: Vec<_> = memberships.iter().map(|(p, m)| (at(*p), *m)).collect();
+            let found = visible_parts(&visibilities, &memberships, last_join.map(at), (start, end));
+            assert_eq!(found, parts, "{visibilities:?} {memberships:?}");
+            let some = visible_parts(&visibilities, &memberships, last_join.map(at), (at(15), at(35)));
+            let clipped: Vec<_> = parts.iter().map(|(a, b)| ((*a).max(at(15)), (*b).min(at(35)))).collect();
+            assert_eq!(some, clipped.into_iter().filter(|(a, b)| a < b).collect::<Vec<_>>());
         }
     }
 

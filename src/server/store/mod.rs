@@ -68,7 +68,7 @@ pub use self::{
     proof::{NotProven, Proof},
     receipts::Receipt,
     refusal::OpenError,
-    relations::Annotation,
+    relations::{Annotation, Seen},
     rooms::{Extremity, RoomRow},
     steps::{NewEvent, NotCommitted, Placed, RoomChange},
     to_device::{ToDevice, WaitingMessages},

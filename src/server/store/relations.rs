@@ -12,6 +12,15 @@ use crate::server::{change::position::TimelinePosition, event::stored::StoredEve
 const GATHERED: &str =
     "standing = 0 AND redacted_by IS NULL AND rel_type IN ('m.replace', 'm.thread', 'm.reference')";
 
+/// The events that relate to one, `?1`, of a room, `?2`, in the parts of its timeline that a reader sees, `?3`.
+/// In front stands what is selected of them, behind which relation.
+const SEEN: &str = "FROM parts CROSS JOIN events INDEXED BY events_aggregated ON timeline > low AND timeline <= high \
+    WHERE relates_to = ?1 AND room = (SELECT room FROM rooms WHERE room_id = ?2)";
+
+/// Before a query with [`SEEN`].
+const PARTS: &str = "WITH parts (low, high) AS MATERIALIZED (\
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?3))";
+
 /// Somebody's annotation of an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Annotation {
@@ -23,6 +32,17 @@ pub struct Annotation {
     pub sender: OwnedUserId,
     /// With what.
     pub key: String,
+}
+
+/// Whose eyes something is gathered for.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Who reads.
+    pub reader: &'a UserId,
+    /// Whom they ignore.
+    pub ignored: &'a BTreeSet<OwnedUserId>,
+    /// The parts of the timeline that they may see: each after its first place, up to and including its second.
+    pub parts: &'a [(TimelinePosition, TimelinePosition)],
 }
 
 /// What is gathered of a thread.
@@ -64,45 +84,38 @@ impl Store {
     pub async fn edits(
         &self,
         original: &StoredEvent,
-        until: TimelinePosition,
+        seen: Seen<'_>,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
-            "{} WHERE e.event IN (SELECT event FROM events INDEXED BY events_aggregated WHERE {GATHERED} \
-               AND relates_to = ?1 AND rel_type = 'm.replace' AND sender = ?3 AND timeline <= ?4 \
-               AND room = (SELECT room FROM rooms WHERE room_id = ?2) \
+            "{} WHERE e.event IN ({PARTS} SELECT event {SEEN} AND {GATHERED} \
+               AND rel_type = 'm.replace' AND sender = ?4 \
                ORDER BY origin_server_ts DESC, event_id DESC LIMIT ?5) \
              ORDER BY e.origin_server_ts DESC, e.event_id DESC",
             events::SELECT
         );
         let StoredEvent { event_id, room_id, sender, .. } = original;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let bound = (event_id.as_str(), room_id.as_str(), sender.as_str(), until, limit);
+        let bound = (event_id.as_str(), room_id.as_str(), parts(seen), sender.as_str(), limit);
         self.read(|c| c.prepare_cached(&sql)?.query_map(bound, events::event)?.collect()).await
     }
 
-    /// The thread below an event, without what `ignored` say; `None`: there is none.
+    /// The thread below an event; `None`: the reader sees nothing of one.
     pub async fn thread(
         &self,
         room: &RoomId,
         root: &EventId,
-        reader: &UserId,
-        ignored: &BTreeSet<OwnedUserId>,
-        until: TimelinePosition,
+        seen: Seen<'_>,
     ) -> Result<Option<ThreadRow>, StoreError> {
         let count = format!(
-            "SELECT count(*), coalesce(max(timeline), 0), coalesce(max(sender = ?3), 0) \
-             FROM events INDEXED BY events_aggregated WHERE {GATHERED} \
-             AND relates_to = ?1 AND rel_type = 'm.thread' AND timeline <= ?4 \
-             AND room = (SELECT room FROM rooms WHERE room_id = ?2) \
-             AND sender NOT IN (SELECT value FROM json_each(?5))"
+            "{PARTS} SELECT count(*), coalesce(max(timeline), 0), coalesce(max(sender = ?4), 0) {SEEN} \
+             AND {GATHERED} AND rel_type = 'm.thread' AND sender NOT IN (SELECT value FROM json_each(?5))"
         );
         let latest = format!(
             "{} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 AND e.timeline = ?2",
             events::SELECT
         );
-        let ignored = json_list(ignored.iter().map(|user| user.as_str()));
-        let bound = (root.as_str(), room.as_str(), reader.as_str(), until, &ignored);
+        let bound = (root.as_str(), room.as_str(), parts(seen), seen.reader.as_str(), ignored(seen));
         self.read(|c| {
             let (count, last, has_reader): (i64, TimelinePosition, bool) = c
                 .prepare_cached(&count)?
@@ -115,24 +128,20 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` events that refer to one, oldest first, without those of `ignored`.
+    /// Up to `limit` events that refer to one, oldest first.
     pub async fn references(
         &self,
         room: &RoomId,
         event: &EventId,
-        ignored: &BTreeSet<OwnedUserId>,
-        until: TimelinePosition,
+        seen: Seen<'_>,
         limit: usize,
     ) -> Result<Vec<OwnedEventId>, StoreError> {
         let sql = format!(
-            "SELECT event_id FROM events INDEXED BY events_aggregated WHERE {GATHERED} \
-             AND relates_to = ?1 AND rel_type = 'm.reference' AND timeline <= ?3 \
-             AND room = (SELECT room FROM rooms WHERE room_id = ?2) \
+            "{PARTS} SELECT event_id {SEEN} AND {GATHERED} AND rel_type = 'm.reference' \
              AND sender NOT IN (SELECT value FROM json_each(?4)) ORDER BY timeline LIMIT ?5"
         );
-        let ignored = json_list(ignored.iter().map(|user| user.as_str()));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let bound = (event.as_str(), room.as_str(), until, &ignored, limit);
+        let bound = (event.as_str(), room.as_str(), parts(seen), ignored(seen), limit);
         self.read(|c| {
             c.prepare_cached(&sql)?
                 .query_map(bound, |row| events::parse(0, row.get_ref(0)?.as_str()?))?
@@ -158,6 +167,15 @@ pub(super) fn is_annotated(c: &Connection, annotation: &Annotation) -> rusqlite:
     .query_row((target.as_str(), sender.as_str(), kind, key), |_| Ok(()))
     .optional()
     .map(|found| found.is_some())
+}
+
+fn parts(seen: Seen<'_>) -> String {
+    let parts: Vec<_> = seen.parts.iter().map(|(after, to)| (after.get(), to.get())).collect();
+    serde_json::to_string(&parts).expect("numbers are JSON")
+}
+
+fn ignored(seen: Seen<'_>) -> String {
+    json_list(seen.ignored.iter().map(|user| user.as_str()))
 }
 
 /// Texts as SQLite's `json_each` takes them.
