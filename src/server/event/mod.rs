@@ -2,5 +2,6 @@
 
 pub mod aggregation;
 pub mod client;
+pub mod fields;
 pub mod prefix;
 pub mod stored;

@@ -33,6 +33,16 @@ pub(super) fn filter(data: &[u8]) {
         event("org.example.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", json),
     ] {
         let kept = [filter.timeline(room, seen), filter.state(room, seen)];
+        if let Some(fields) = filter.fields() {
+            let (mut some, mut once_more) = (Vec::new(), Vec::new());
+            fields.append(&mut some, seen.json.as_bytes());
+            assert!(
+                serde_json::from_slice::<serde_json::Map<_, _>>(&some).is_ok(),
+                "an event stays an object"
+            );
+            fields.append(&mut once_more, &some);
+            assert_eq!(some, once_more);
+        }
         // A second look says the same.
         assert_eq!(kept, [filter.timeline(room, seen), filter.state(room, seen)]);
         assert_eq!(filter.account_data(seen.kind), filter.account_data(seen.kind));

@@ -6,7 +6,7 @@ use ruma::api::client::filter::{
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::value::RawValue;
 
-use crate::server::event::client::ClientFormat;
+use crate::server::event::{client::ClientFormat, fields::Fields};
 
 /// Events of a timeline that a response holds at most, whatever the filter asks for.
 const MAX_TIMELINE: usize = 100;
@@ -16,7 +16,11 @@ const DEFAULT_TIMELINE: usize = 10;
 
 /// A filter, parsed once and shared by the requests that name it.
 #[derive(Clone, Debug, Default)]
-pub struct Filter(FilterDefinition);
+pub struct Filter {
+    wire: FilterDefinition,
+    /// `None`: events are told whole.
+    fields: Option<Fields>,
+}
 
 /// The parts of an event that a filter of room events looks at.
 #[derive(Clone, Copy, Debug)]
@@ -35,81 +39,91 @@ impl Filter {
 
     /// Reads a filter from its JSON text.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json).map(Self)
+        let wire: FilterDefinition = serde_json::from_str(json)?;
+        // An empty list asks for nothing at all, and clients mean everything by it.
+        let paths = wire.event_fields.as_deref().filter(|paths| !paths.is_empty());
+        let fields = paths.map(Fields::parse).transpose().map_err(serde::de::Error::custom)?;
+        Ok(Self { wire, fields })
     }
 
     /// Whether presence of `sender` is wanted.
     pub fn presence(&self, sender: &UserId) -> bool {
-        let f = &self.0.presence;
+        let f = &self.wire.presence;
         wants_type(f.types.as_deref(), &f.not_types, "m.presence")
             && wants_sender(f.senders.as_deref(), &f.not_senders, sender.as_str())
     }
 
     /// Whether any presence at all is wanted: spares the look.
     pub fn any_presence(&self) -> bool {
-        let f = &self.0.presence;
+        let f = &self.wire.presence;
         wants_type(f.types.as_deref(), &f.not_types, "m.presence")
             && f.senders.as_ref().is_none_or(|s| !s.is_empty())
     }
 
     /// Whether the user's own global account data of this type is wanted.
     pub fn account_data(&self, kind: &str) -> bool {
-        let f: &wire::Filter = &self.0.account_data;
+        let f: &wire::Filter = &self.wire.account_data;
         wants_type(f.types.as_deref(), &f.not_types, kind)
     }
 
     /// Whether anything of `room` is wanted.
     pub fn room(&self, room: &RoomId) -> bool {
-        wants_room(self.0.room.rooms.as_deref(), &self.0.room.not_rooms, room)
+        wants_room(self.wire.room.rooms.as_deref(), &self.wire.room.not_rooms, room)
     }
 
     /// Whether rooms that the user has left come with the first sync.
     pub fn include_leave(&self) -> bool {
-        self.0.room.include_leave
+        self.wire.room.include_leave
     }
 
     /// Whether the timeline of `room` holds this event.
     pub fn timeline(&self, room: &RoomId, event: Seen<'_>) -> bool {
-        wants_event(&self.0.room.timeline, room, event)
+        wants_event(&self.wire.room.timeline, room, event)
     }
 
     /// Whether the state of `room` holds this event.
     pub fn state(&self, room: &RoomId, event: Seen<'_>) -> bool {
-        wants_event(&self.0.room.state, room, event)
+        wants_event(&self.wire.room.state, room, event)
     }
 
     /// Whether an ephemeral event of this type is wanted for `room`.
     pub fn ephemeral(&self, room: &RoomId, kind: &str) -> bool {
-        wants_kind(&self.0.room.ephemeral, room, kind)
+        wants_kind(&self.wire.room.ephemeral, room, kind)
     }
 
     /// Whether the user's account data of this type is wanted for `room`.
     pub fn room_account_data(&self, room: &RoomId, kind: &str) -> bool {
-        wants_kind(&self.0.room.account_data, room, kind)
+        wants_kind(&self.wire.room.account_data, room, kind)
     }
 
     /// In which form events of rooms are told.
     pub fn format(&self) -> ClientFormat {
-        match self.0.event_format {
+        match self.wire.event_format {
             EventFormat::Federation => ClientFormat::Federation,
             _ => ClientFormat::InRoom,
         }
     }
 
+    /// Which of their fields are told, when not all; of the form that [`Self::format`] gives them.
+    pub fn fields(&self) -> Option<&Fields> {
+        self.fields.as_ref()
+    }
+
     /// How many events of a room's timeline one response holds: at most 100, default 10.
     pub fn timeline_limit(&self) -> usize {
-        let asked = self.0.room.timeline.limit.map(|n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
+        let asked =
+            self.wire.room.timeline.limit.map(|n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
         asked.unwrap_or(DEFAULT_TIMELINE).min(MAX_TIMELINE)
     }
 
     /// Whether member events come only for those whose events are in the timeline.
     pub fn lazy_members(&self) -> bool {
-        !matches!(self.0.room.state.lazy_load_options, LazyLoadOptions::Disabled)
+        !matches!(self.wire.room.state.lazy_load_options, LazyLoadOptions::Disabled)
     }
 
     /// Whether those come each time, though the client was told of them.
     pub fn redundant_members(&self) -> bool {
-        let options = &self.0.room.state.lazy_load_options;
+        let options = &self.wire.room.state.lazy_load_options;
         matches!(options, LazyLoadOptions::Enabled { include_redundant_members: true })
     }
 }
@@ -234,5 +248,12 @@ mod tests {
         assert_eq!(filter(r#"{"room":{"timeline":{"limit":9999999}}}"#).timeline_limit(), 100);
         assert!(Filter::parse(r#"{"room":{"timeline":{"limit":-1}}}"#).is_err());
         assert!(Filter::parse(&"[".repeat(500)).is_err());
+        assert!(filter(r#"{"event_fields":[]}"#).fields().is_none() && filter("{}").fields().is_none());
+        assert!(filter(r#"{"event_fields":["type"]}"#).fields().is_some());
+        let many = serde_json::json!({ "event_fields": vec!["x"; 101] }).to_string();
+        for bad in [r#"{"event_fields":"type"}"#, r#"{"event_fields":[1]}"#, r#"{"event_fields":{}}"#, &many]
+        {
+            assert!(Filter::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State};
 use ruma::{
     OwnedUserId,
-    api::client::filter::{FilterDefinition, create_filter, get_filter},
+    api::client::filter::{create_filter, get_filter},
 };
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -54,7 +54,7 @@ async fn create(
     if json_depth(text.as_bytes()) > Filter::MAX_DEPTH {
         return Err(ApiError::bad_json(format!("a filter is at most {} objects deep", Filter::MAX_DEPTH)));
     }
-    if let Err(e) = serde_json::from_str::<FilterDefinition>(&text) {
+    if let Err(e) = Filter::parse(&text) {
         return Err(ApiError::bad_json(format!("not a filter: {e}")));
     }
     let id = app.store.add_filter(user, text).await?;

@@ -51,7 +51,7 @@ async fn sync(
     let sources = Sources::new(Arc::clone(&app.stream));
     let Told { news, place } = poll.answer(&sources, &session).await?;
     let (events, now) = (poll.filter.format(), sources.parts().clock.now());
-    let form = Form { viewer: &session, events, now };
+    let form = Form { viewer: &session, events, fields: poll.filter.fields(), now };
     let body = match place {
         None => stream::sync::answer(news, form).into(),
         Some(place) => {

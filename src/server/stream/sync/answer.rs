@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn written(news: News) -> String {
-        let form = Form { viewer: &viewer(), events: ClientFormat::InRoom, now: NOW };
+        let form = Form { viewer: &viewer(), events: ClientFormat::InRoom, fields: None, now: NOW };
         String::from_utf8(answer(news, form)).expect("is UTF-8")
     }
 

@@ -2,7 +2,10 @@
 
 use crate::{
     core::time::Instant,
-    server::{event::client::ClientFormat, session::Session},
+    server::{
+        event::{client::ClientFormat, fields::Fields},
+        session::Session,
+    },
 };
 
 /// How an answer reads.
@@ -12,6 +15,8 @@ pub struct Form<'a> {
     pub viewer: &'a Session,
     /// How events of rooms are written.
     pub events: ClientFormat,
+    /// Which of their fields; `None`: all.
+    pub fields: Option<&'a Fields>,
     /// When.
     pub now: Instant,
 }

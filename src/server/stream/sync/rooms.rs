@@ -110,7 +110,18 @@ fn write_events(out: &mut Writer, events: &[Arc<StoredEvent>], form: Form<'_>) {
 }
 
 fn write_event(out: &mut Vec<u8>, event: &StoredEvent, form: Form<'_>, relations: Option<&RawValue>) {
-    append_client_event(out, event, form.viewer, form.now.as_millis(), form.events, None, relations);
+    let Form { viewer, events, fields, now } = form;
+    let append = |out: &mut Vec<u8>| {
+        append_client_event(out, event, viewer, now.as_millis(), events, None, relations);
+    };
+    match fields {
+        None => append(out),
+        Some(fields) => {
+            let mut whole = Vec::new();
+            append(&mut whole);
+            fields.append(out, &whole);
+        }
+    }
 }
 
 fn write_ephemeral(out: &mut Writer, room: &JoinedRoom) {
