@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 
 use super::{parts::App, refusal::Refusal};
 use crate::server::{
@@ -34,13 +34,56 @@ impl App {
     ///
     /// # Errors
     /// As for [`rooms::Rooms::join`].
-    pub async fn join(&self, session: &Session, room: &RoomId, own: &str) -> Result<(), rooms::Refusal> {
-        let was_there = self.rooms.members.is_joined(&session.user, room);
-        self.rooms.join(session, room, own).await?;
-        if !was_there {
-            self.take_own_data_over(&session.user, room).await?;
+    pub async fn join(
+        self: &Arc<Self>,
+        session: &Session,
+        room: &RoomId,
+        own: &str,
+    ) -> Result<(), rooms::Refusal> {
+        let (app, session, room, own) = (Arc::clone(self), session.clone(), room.to_owned(), own.to_owned());
+        finish(async move {
+            let act = app.rooms.join(&session, &room, &own);
+            app.entering(&session.user, &room, act).await
+        })
+        .await
+    }
+
+    /// Sets state of a room; what brings the session's user into it is a join like any other, see [`Self::join`].
+    ///
+    /// # Errors
+    /// As for [`rooms::Rooms::send_state`].
+    pub async fn set_state(
+        self: &Arc<Self>,
+        session: &Session,
+        room: &RoomId,
+        (kind, key): (&str, &str),
+        content: &str,
+    ) -> Result<OwnedEventId, rooms::Refusal> {
+        if kind != "m.room.member" || key != session.user {
+            return self.rooms.send_state(session, room, kind, key, content).await;
         }
-        Ok(())
+        let (app, session, room) = (Arc::clone(self), session.clone(), room.to_owned());
+        let (kind, key, content) = (kind.to_owned(), key.to_owned(), content.to_owned());
+        finish(async move {
+            let act = app.rooms.send_state(&session, &room, &kind, &key, &content);
+            app.entering(&session.user, &room, act).await
+        })
+        .await
+    }
+
+    /// Does what may bring `user` into a room, with all that comes of it.
+    async fn entering<T>(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        act: impl Future<Output = Result<T, rooms::Refusal>>,
+    ) -> Result<T, rooms::Refusal> {
+        let was_there = self.rooms.members.is_joined(user, room);
+        let answer = act.await?;
+        if !was_there && self.rooms.members.is_joined(user, room) {
+            self.take_own_data_over(user, room).await?;
+        }
+        Ok(answer)
     }
 
     /// Replaces a room with a new one; see [`rooms::Rooms::upgrade`].

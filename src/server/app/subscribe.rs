@@ -12,7 +12,7 @@ use crate::{
             feed::{Change, Subscriber},
             position::LivePosition,
         },
-        event::stored::StoredEvent,
+        event::stored::{Membership, StoredEvent},
         list::ListRow,
     },
 };
@@ -65,6 +65,7 @@ impl Subscriber for Subscribers {
             match change {
                 Change::Appended(event) => {
                     app.note_activity(event);
+                    app.note_end(event);
                     app.wake_for(event);
                 }
                 Change::Receipt { room, shown: true, .. } | Change::Typing { room } => app.wake_room(room),
@@ -183,6 +184,15 @@ impl App {
         let is_message = event.state_key.is_none() && event.kind != "m.room.redaction";
         if is_message && event.sender.server_name() == self.server_name() {
             self.presence.handle_pro_active(&event.sender);
+        }
+    }
+
+    /// Who is no longer in a room types there no longer.
+    fn note_end(&self, event: &StoredEvent) {
+        if let Some((user, Membership::Leave | Membership::Ban)) = event.membership()
+            && let Ok(user) = <&UserId>::try_from(user)
+        {
+            self.typing.stop(&event.room_id, user);
         }
     }
 

@@ -4,15 +4,17 @@
 
 use std::sync::Arc;
 
-use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, UserId,
-    room_version_rules::AuthorizationRules,
-};
-use serde::Deserialize;
+use ruma::{CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use super::{
-    append::rules, content, draft::Draft, invite::invite_in, parts::Rooms, power::PowerLevels,
-    proposal::Proposal, refusal::Refusal, write::Act,
+    content,
+    draft::Draft,
+    invite::invite_in,
+    join::{Join, existing},
+    parts::Rooms,
+    proposal::Proposal,
+    refusal::Refusal,
+    write::Act,
 };
 use crate::server::{event::stored::Membership, profile::Profile, session::Session, store::RoomRow};
 
@@ -29,20 +31,7 @@ impl Rooms {
         room_id: &RoomId,
         own: &str,
     ) -> Result<(), Refusal> {
-        let mut own = content::parse(own)?;
-        // What the server says of a join is not for the client to say.
-        for key in ["membership", "join_authorised_via_users_server", "third_party_signed"] {
-            own.remove(key);
-        }
-        for key in ["displayname", "avatar_url"] {
-            if own.get(key).is_some_and(|value| value.as_str().is_none()) {
-                own.remove(key);
-            }
-        }
-        if own.get("reason").is_some_and(|reason| reason.as_str().is_none()) {
-            return Err(Refusal::BadJson("reason: must be a string".into()));
-        }
-        self.perform(session, Join { room: room_id.to_owned(), own }).await
+        self.perform(session, Join::new(room_id, content::parse(own)?)?).await
     }
 
     /// Asks to be let in.
@@ -155,41 +144,6 @@ impl Rooms {
     }
 }
 
-struct Join {
-    room: OwnedRoomId,
-    own: CanonicalJsonObject,
-}
-
-impl Act for Join {
-    type Answer = ();
-
-    fn room(&self) -> Option<OwnedRoomId> {
-        Some(self.room.clone())
-    }
-
-    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
-        let room = existing(proposal, &self.room).await?;
-        let user = proposal.author.sender.clone();
-        let before = proposal.membership(&room, &user).await?;
-        if before == Some(Membership::Join) {
-            return Ok(());
-        }
-        let mut content = self.own.clone();
-        let join = CanonicalJsonValue::String(Membership::Join.as_str().to_owned());
-        content.insert("membership".to_owned(), join);
-        content::add_profile(proposal, &user, &mut content).await?;
-        let rules = rules(&room.version)?;
-        if before != Some(Membership::Invite)
-            && let Some(authoriser) = authoriser(proposal, &room, &rules.authorization, &user).await?
-        {
-            let id = CanonicalJsonValue::String(authoriser.to_string());
-            content.insert("join_authorised_via_users_server".to_owned(), id);
-        }
-        proposal.append(&room, &Draft::state("m.room.member", user.as_str(), content)).await?;
-        Ok(())
-    }
-}
-
 struct Knock {
     room: OwnedRoomId,
     reason: Option<String>,
@@ -243,6 +197,17 @@ enum Deed {
 }
 
 impl Deed {
+    /// What a member event that `author` drafts for `target` would do to them, unless it is to join, invite or knock.
+    fn of(author: &UserId, target: &UserId, before: Option<Membership>, becomes: Membership) -> Option<Self> {
+        match becomes {
+            Membership::Leave if target == author => Some(Self::Leave),
+            Membership::Leave if before == Some(Membership::Ban) => Some(Self::Unban),
+            Membership::Leave => Some(Self::Kick),
+            Membership::Ban => Some(Self::Ban),
+            Membership::Invite | Membership::Join | Membership::Knock => None,
+        }
+    }
+
     fn membership(self) -> Membership {
         match self {
             Self::Leave | Self::Kick | Self::Unban => Membership::Leave,
@@ -290,48 +255,18 @@ impl Act for SetMembership {
     }
 }
 
-/// A room, to somebody who comes from outside.
-async fn existing(proposal: &mut Proposal<'_>, room: &RoomId) -> Result<RoomRow, Refusal> {
-    let room = proposal.room(room).await?;
-    room.ok_or_else(|| Refusal::NotFound("this server knows no such room".into()))
-}
-
-/// For a restricted room that lets `user` in because of another room: the member here whose server
-/// vouches for it. Restricted rooms: client-server API, "Restricted rooms".
-async fn authoriser(
-    proposal: &mut Proposal<'_>,
+/// Refuses a member event that a client wrote itself and that does what an endpoint of its own refuses.
+pub(super) async fn check_member(
+    proposal: &Proposal<'_>,
     room: &RoomRow,
-    rules: &AuthorizationRules,
-    user: &UserId,
-) -> Result<Option<OwnedUserId>, Refusal> {
-    #[derive(Deserialize)]
-    struct JoinRules {
-        join_rule: String,
-        #[serde(default)]
-        allow: Vec<Allow>,
+    target: &UserId,
+    draft: &Draft,
+) -> Result<(), Refusal> {
+    let becomes = draft.content.get("membership").and_then(CanonicalJsonValue::as_str);
+    let Some(becomes) = becomes.and_then(Membership::parse) else { return Ok(()) };
+    let before = proposal.membership(room, target).await?;
+    match Deed::of(&proposal.author.sender, target, before, becomes) {
+        Some(deed) if proposal.is_joined(room).await? => deed.check(before),
+        _ => Ok(()),
     }
-    #[derive(Deserialize)]
-    struct Allow {
-        room_id: Option<OwnedRoomId>,
-    }
-    let join_rules = proposal.state(room, "m.room.join_rules", "").await?;
-    let Some(JoinRules { join_rule, allow }) = join_rules.as_ref().and_then(|event| event.content_as())
-    else {
-        return Ok(None);
-    };
-    if !matches!(join_rule.as_str(), "restricted" | "knock_restricted") {
-        return Ok(None);
-    }
-    let mut admitted = false;
-    for other in allow.into_iter().filter_map(|allow| allow.room_id) {
-        admitted |= proposal.membership_elsewhere(&other, user).await? == Some(Membership::Join);
-    }
-    if !admitted {
-        return Ok(None);
-    }
-    let powers = PowerLevels::current(proposal, room, rules).await?;
-    let can_vouch = |member: &OwnedUserId| {
-        member.server_name() == user.server_name() && powers.of(member) >= powers.to_invite()
-    };
-    Ok(proposal.joined_members(room).await?.into_iter().find(can_vouch))
 }

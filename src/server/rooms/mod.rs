@@ -16,6 +16,7 @@ mod directory;
 mod draft;
 mod everywhere;
 mod invite;
+mod join;
 mod judge;
 mod may_begin;
 mod members;

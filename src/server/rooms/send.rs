@@ -13,6 +13,8 @@ use super::{
     append::{canonical, rules},
     content,
     draft::Draft,
+    join::{content_of_join, said_of_a_join},
+    membership::check_member,
     parts::Rooms,
     power::PowerLevels,
     proposal::Proposal,
@@ -140,8 +142,12 @@ pub(super) async fn place(
 ) -> Result<OwnedEventId, Refusal> {
     let rules = rules(&room.version)?;
     if let Some(key) = draft.state_key.clone() {
-        if draft.kind == "m.room.member" {
-            prepare_member(proposal, room, &key, &mut draft).await?;
+        let member = match draft.kind.as_str() {
+            "m.room.member" => Some(UserId::parse(&key).map_err(|_| no_member())?),
+            _ => None,
+        };
+        if let Some(member) = &member {
+            prepare_member(proposal, room, member, &mut draft).await?;
         }
         if let Some(current) = proposal.state(room, &draft.kind, &key).await?
             && current.sent_by() == proposal.author.sender
@@ -150,6 +156,9 @@ pub(super) async fn place(
             && proposal.is_joined(room).await?
         {
             return Ok(current.id().to_owned());
+        }
+        if let Some(member) = &member {
+            check_member(proposal, room, member, &draft).await?;
         }
         if draft.kind == "m.room.canonical_alias" {
             check_aliases(proposal, room, &draft).await?;
@@ -204,19 +213,29 @@ fn redaction_target(rules: &RoomVersionRules, draft: &mut Draft) -> Result<Optio
 }
 
 /// A member event that a client wrote itself says who it is about (P10), and cannot claim that somebody here
-/// vouched for its sender.
+/// vouched for its sender; by which they come in, it is the one that a join makes.
 async fn prepare_member(
     proposal: &mut Proposal<'_>,
     room: &RoomRow,
-    key: &str,
+    user: &UserId,
     draft: &mut Draft,
 ) -> Result<(), Refusal> {
-    let user = UserId::parse(key)
-        .map_err(|_| Refusal::BadJson("the state key of m.room.member is a user ID".into()))?;
-    if !proposal.is_joined(room).await? {
-        draft.content.remove("join_authorised_via_users_server");
+    if proposal.is_joined(room).await? {
+        return content::add_profile(proposal, user, &mut draft.content).await;
     }
-    content::add_profile(proposal, &user, &mut draft.content).await
+    let joins = draft.content.get("membership").and_then(CanonicalJsonValue::as_str) == Some("join");
+    if joins && *user == proposal.author.sender {
+        let before = proposal.membership(room, user).await?;
+        let own = said_of_a_join(std::mem::take(&mut draft.content))?;
+        draft.content = content_of_join(proposal, room, user, before, own).await?;
+        return Ok(());
+    }
+    draft.content.remove("join_authorised_via_users_server");
+    content::add_profile(proposal, user, &mut draft.content).await
+}
+
+fn no_member() -> Refusal {
+    Refusal::BadJson("the state key of m.room.member is a user ID".into())
 }
 
 /// A room is replaced by another one.

@@ -57,8 +57,8 @@ async fn put(
 ) -> ApiResult<Ruma<send_state_event::v3::Response>> {
     let kind = request.event_type.to_string();
     let content = request.body.json().get();
-    let event_id =
-        app.rooms.send_state(&session, &request.room_id, &kind, &request.state_key, content).await?;
+    let named = (&*kind, &*request.state_key);
+    let event_id = app.set_state(&session, &request.room_id, named, content).await?;
     Ok(Ruma(send_state_event::v3::Response::new(event_id)))
 }
 
