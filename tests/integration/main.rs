@@ -21,6 +21,7 @@ mod hidden;
 mod hostile_edus;
 mod hostile_peer;
 mod ignoring;
+mod interactions;
 mod invites;
 mod joins;
 mod key_fetching;

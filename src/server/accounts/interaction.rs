@@ -13,12 +13,15 @@ use std::{
 
 use http::Method;
 use parking_lot::Mutex;
-use ruma::{OwnedDeviceId, OwnedUserId};
+use ruma::OwnedDeviceId;
 use serde::Deserialize;
 
 use crate::{
     core::time::Instant,
-    server::session::{Session, Token},
+    server::{
+        session::{Token, TokenHash},
+        store::Proof,
+    },
 };
 
 /// How long a client may take from its first request to its last.
@@ -37,8 +40,8 @@ pub struct Operation {
     pub method: Method,
     /// The request's path.
     pub path: String,
-    /// Whose request it is; `None`: of nobody who is known.
-    pub session: Option<Session>,
+    /// The access token that it is asked with, so whose request it is; `None`: of nobody who is known.
+    pub token: Option<TokenHash>,
     /// The SHA-256 of the request's parameters. `None`: they may be left out later, and are remembered.
     pub parameters: Option<[u8; 32]>,
 }
@@ -61,12 +64,10 @@ pub struct Wanted {
 /// The account that was made. No `Debug`: it carries a hash.
 #[derive(Clone)]
 pub struct Registered {
-    /// Who it is.
-    pub user: OwnedUserId,
-    /// As it was stored.
-    pub password_hash: Option<String>,
-    /// The device that was logged in.
-    pub device: Option<OwnedDeviceId>,
+    /// Whose it is, with the password that it began with: with another one the answer is not given again.
+    pub proof: Proof,
+    /// The device that was logged in, with its access token: for a client that did not get the answer.
+    pub login: Option<(OwnedDeviceId, Token)>,
 }
 
 /// How far a client has come.
@@ -74,8 +75,8 @@ pub struct Registered {
 pub enum Progress {
     /// It has shown nothing yet.
     Begun,
-    /// It has shown who it is.
-    Passed,
+    /// It has shown who it is, by this: what it is allowed for that ends with the password.
+    Passed(Proof),
     /// It has shown what it had to, and got an account.
     Registered(Registered),
 }
@@ -190,7 +191,7 @@ mod tests {
     const NOW: Instant = Instant::from_millis(1_000_000);
 
     fn operation(path: &str) -> Operation {
-        Operation { method: Method::POST, path: path.to_owned(), session: None, parameters: None }
+        Operation { method: Method::POST, path: path.to_owned(), token: None, parameters: None }
     }
 
     fn named(name: &str) -> Wanted {
@@ -206,7 +207,8 @@ mod tests {
         let wanted = |at| all.find(at, &name, &operation("/a")).expect("the same").map(|k| k.wanted.username);
         assert_eq!(wanted(NOW + LIFETIME - Duration::from_millis(1)), Some(Some("x".to_owned())));
         assert_eq!(wanted(NOW + LIFETIME), None);
-        all.advance(NOW, &name, Progress::Passed);
+        let proof = Proof { user: ruma::user_id!("@x:x").to_owned(), password_hash: None };
+        all.advance(NOW, &name, Progress::Passed(proof));
         assert_eq!(wanted(NOW + PASSED - Duration::from_millis(1)), Some(None), "no password is kept");
         assert_eq!(wanted(NOW + PASSED), None);
     }

@@ -90,12 +90,6 @@ impl Accounts {
         Ok(is_right.then(|| Proof { user: user.to_owned(), password_hash }))
     }
 
-    /// What shows that somebody is `user` who has shown so before.
-    pub async fn current_proof(&self, user: &UserId) -> Result<Proof, StoreError> {
-        let password_hash = self.store.login(user).await?.and_then(|login| login.password_hash);
-        Ok(Proof { user: user.to_owned(), password_hash })
-    }
-
     /// Logs a device of a user in; a device of the same identifier gets a new token in place of its old one.
     ///
     /// # Errors

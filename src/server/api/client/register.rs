@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::uia::{Interactive, Refusal, Stage, authenticate_stranger, is_registration_token};
 use crate::server::{
     accounts::{
-        interaction::{Progress, Registered, Wanted},
+        interaction::{Changed, Progress, Registered, Wanted},
         login::check_device,
         username::{random_username, username},
     },
@@ -25,6 +25,7 @@ use crate::server::{
     app::App,
     config::Registration,
     limits::Origin,
+    session::TokenHash,
     store::{CreateUserError, NewUser, Proof},
 };
 
@@ -80,8 +81,10 @@ async fn register(
     };
     let wanted = match request.known(&app)? {
         Some(known) => match known.progress {
-            Progress::Registered(registered) => return Ok(Json(again(&app, registered).await?)),
-            Progress::Begun | Progress::Passed => request.parameters.clone().or(known.wanted),
+            Progress::Registered(registered) => {
+                return Ok(Json(again(&app, &request.parameters, registered).await?));
+            }
+            Progress::Begun | Progress::Passed(_) => request.parameters.clone().or(known.wanted),
         },
         None if request.session().is_some() && request.parameters == Wanted::default() => {
             return Err(ApiError::unknown("this session is not known: begin again").into());
@@ -106,43 +109,59 @@ async fn register(
 
 /// Makes the account, and logs its first device in, if one is wanted.
 async fn create(app: &App, user: OwnedUserId, wanted: Wanted) -> ApiResult<(Registered, Answer)> {
-    let (device, token) = if wanted.inhibit_login == Some(true) {
+    let (device, login) = if wanted.inhibit_login == Some(true) {
         (None, None)
     } else {
         let (device, token) =
             app.accounts.new_device(wanted.device_id, wanted.initial_device_display_name)?;
-        (Some(device), Some(token.as_str().to_owned()))
+        let login = (device.id.clone(), token);
+        (Some(device), Some(login))
     };
     let password_hash = match wanted.password {
         Some(password) => Some(app.accounts.passwords.hash(password).await?),
         None => None,
     };
-    let device_id = device.as_ref().map(|device| device.id.clone());
-    let registered =
-        Registered { user: user.clone(), password_hash: password_hash.clone(), device: device_id.clone() };
+    let proof = Proof { user: user.clone(), password_hash: password_hash.clone() };
     let created = NewUser { id: user.clone(), password_hash, created_ms: app.unix_ms(), device };
     app.store.create_user(created).await?;
     tracing::debug!(%user, "registered");
-    let home_server = app.server_name().to_string();
-    Ok((registered, Answer { user_id: user, home_server, access_token: token, device_id }))
+    let registered = Registered { proof, login };
+    let answer = answer(app, &registered);
+    Ok((registered, answer))
 }
 
-/// The answer to a client that did not get the first one: the same account and device, with a new token.
-async fn again(app: &App, registered: Registered) -> ApiResult<Answer> {
-    let Registered { user, password_hash, device } = registered;
-    let proof = Proof { user: user.clone(), password_hash };
-    let home_server = app.server_name().to_string();
-    let (access_token, device_id) = match device {
-        Some(device) => {
-            let logged_in = app.accounts.log_in(proof, Some(device), None).await?;
-            (Some(logged_in.token.as_str().to_owned()), Some(logged_in.device))
+fn answer(app: &App, registered: &Registered) -> Answer {
+    let (device_id, access_token) = registered
+        .login
+        .as_ref()
+        .map_or((None, None), |(device, token)| (Some(device.clone()), Some(token.as_str().to_owned())));
+    let (user_id, home_server) = (registered.proof.user.clone(), app.server_name().to_string());
+    Answer { user_id, home_server, access_token, device_id }
+}
+
+/// The answer to a client that did not get the first one: the very same, as long as it is true. Who else has seen the
+/// session gets nothing by it when the device was logged out, or the password changed.
+async fn again(app: &App, repeated: &Wanted, registered: Registered) -> ApiResult<Answer> {
+    let Registered { proof, login } = &registered;
+    let is_same = repeated
+        .username
+        .as_ref()
+        .is_none_or(|name| username(name, app.server_name()).is_ok_and(|user| user == proof.user))
+        && (repeated.device_id.as_ref())
+            .is_none_or(|id| login.as_ref().is_none_or(|(device, _)| device == id));
+    if !is_same {
+        return Err(Changed.into());
+    }
+    app.store.check_proof(proof.clone()).await?;
+    if let Some((device, token)) = login {
+        let session = app.store.session(&TokenHash::of(token.as_str())).await?;
+        if session.is_none_or(|session| session.user != proof.user || session.device != *device) {
+            return Err(ApiError::forbidden(
+                "this registration is finished, and its device logged out: log in",
+            ));
         }
-        None => {
-            app.store.check_proof(proof).await?;
-            (None, None)
-        }
-    };
-    Ok(Answer { user_id: user, home_server, access_token, device_id })
+    }
+    Ok(answer(app, &registered))
 }
 
 /// The identifier for `name`, unless it is taken.

@@ -23,12 +23,12 @@ use crate::server::{
     },
     api::{
         error::{ApiError, ApiResult},
-        extract::{Credentials, Json, json_error},
+        extract::{Credentials, Json, access_token, json_error},
     },
     app::App,
     limits::Origin,
     session::{Session, TokenHash},
-    store::Proof,
+    store::{NotProven, Proof},
 };
 
 /// A request that needs authentication: its `auth`, and everything else as `T`.
@@ -43,10 +43,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Interactive<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        let session = match request.extensions().get::<Credentials>() {
-            Some(Credentials::Known(session)) => Some(session.clone()),
+        let token = match request.extensions().get::<Credentials>() {
+            Some(Credentials::Known(_)) => access_token(request.headers(), request.uri().query()),
             _ => None,
         };
+        let token = token.map(|token| TokenHash::of(&token));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let Json(mut body) = Json::<Map<String, Value>>::from_request(request, app).await?;
         let auth = body.remove("auth").filter(|auth| !auth.is_null());
@@ -54,7 +55,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Interactive<T> {
         // A map of JSON is sorted: the same parameters are the same bytes.
         let hash = |body: &Map<_, _>| serde_json::to_vec(body).map(|bytes| Sha256::digest(bytes).into());
         let parameters = Some(hash(&body).map_err(ApiError::internal)?);
-        let operation = Operation { method, path, session, parameters };
+        let operation = Operation { method, path, token, parameters };
         let parameters = serde_json::from_value(Value::Object(body)).map_err(json_error)?;
         Ok(Self { parameters, auth, operation })
     }
@@ -125,7 +126,8 @@ pub enum Refusal {
     Error(ApiError),
 }
 
-/// Checks the password of the user who sends a request; what shows it, for the write that it allows.
+/// Checks the password of the user who sends a request; what shows it, for the write that it allows. A session that
+/// was finished with a password that holds no longer is over.
 ///
 /// # Errors
 /// The challenge, until the client has passed; 403 for a session of something else.
@@ -136,9 +138,13 @@ pub async fn authenticate_user<T>(
     origin: Origin,
 ) -> Result<Proof, Refusal> {
     let user = &session.user;
-    let attempt = Attempt::new(app, request, Stage::Password, Wanted::default())?;
-    if attempt.has_passed {
-        return Ok(app.accounts.current_proof(user).await?);
+    let mut attempt = Attempt::new(app, request, Stage::Password, Wanted::default())?;
+    if let Some(proof) = attempt.passed_by.take() {
+        match app.store.check_proof(proof.clone()).await {
+            Ok(()) => return Ok(proof),
+            Err(NotProven::Outdated) => attempt.session = None,
+            Err(e @ NotProven::Store(_)) => return Err(e.into()),
+        }
     }
     let auth = attempt.auth()?;
     app.limits.login(user.as_str(), origin, app.now().as_millis())?;
@@ -148,7 +154,7 @@ pub async fn authenticate_user<T>(
     };
     let Some(proof) = proof else { return Err(attempt.failed()) };
     app.limits.login_succeeded(user.as_str(), origin);
-    attempt.passed(Progress::Passed);
+    attempt.passed(Progress::Passed(proof.clone()));
     Ok(proof)
 }
 
@@ -185,7 +191,8 @@ struct Attempt<'a> {
     auth: Option<&'a Auth>,
     /// The session that the client named, if it is known.
     session: Option<&'a str>,
-    has_passed: bool,
+    /// What it has shown in that session.
+    passed_by: Option<Proof>,
     wanted: Wanted,
 }
 
@@ -199,8 +206,11 @@ impl<'a> Attempt<'a> {
         let known = request.known(app)?;
         let (auth, operation) = (request.auth.as_ref(), &request.operation);
         let session = auth.and_then(|auth| auth.session.as_deref()).filter(|_| known.is_some());
-        let has_passed = known.is_some_and(|known| matches!(known.progress, Progress::Passed));
-        Ok(Self { app, operation, stage, auth, session, has_passed, wanted })
+        let passed_by = known.and_then(|known| match known.progress {
+            Progress::Passed(proof) => Some(proof),
+            Progress::Begun | Progress::Registered(_) => None,
+        });
+        Ok(Self { app, operation, stage, auth, session, passed_by, wanted })
     }
 
     /// What the client shows for this stage.
