@@ -172,6 +172,89 @@ fn o3_a_full_disk_answers_every_write_with_an_error_and_all_works_again_when_the
 }
 
 #[test]
+fn o3_a_server_starts_on_a_full_disk_and_lets_read_or_says_that_the_disk_is_full() {
+    let Some(mount) = Mount::new() else {
+        eprintln!("skipped: this process may not mount a small file system");
+        return;
+    };
+    let (data, disk) = (mount.0.path().join("data"), Disk::Small(mount.0.path().to_owned()));
+    let server = Serve::start(&data, &UNLIMITED);
+    let alice = server.client.clone().register("alice");
+    let name = format!("/_matrix/client/v3/profile/{}/displayname", alice.user);
+    alice.put(&name, json!({ "displayname": "Alice" })).ok();
+    disk.fill();
+    let (user, device) = (json!({ "type": "m.id.user", "user": "alice" }), alice.device.clone());
+    let login =
+        json!({ "type": "m.login.password", "password": PASSWORD, "identifier": user, "device_id": device });
+    // What a killed server left is written over.
+    let mut server = server;
+    for _ in 0..2 {
+        server.end("-KILL");
+        disk.fill();
+        server = Serve::start(&data, &UNLIMITED);
+        let alice = server.client.clone().with_token(&json!(alice.token));
+        assert_eq!(alice.get(&name).ok()["displayname"], "Alice");
+        alice.get("/_matrix/client/v3/sync").ok();
+        until("nothing can be written", || {
+            alice.put(&name, json!({ "displayname": "x".repeat(200) })).status == 500
+                && alice.post("/_matrix/client/v3/login", login.clone()).status == 500
+        });
+    }
+    server.end("-TERM");
+    // After a clean stop there is one file, and what SQLite puts beside it needs room.
+    disk.fill();
+    let refused = run(&["serve", "--set", "listen=127.0.0.1:0", "--set", &setting(&data)]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("the disk is full") && !said.contains("damaged"), "{said}");
+    disk.empty();
+    let server = Serve::start(&data, &UNLIMITED);
+    server.client.post("/_matrix/client/v3/login", login).ok();
+    server.end("-TERM");
+}
+
+#[test]
+fn o3_a_choice_of_presence_that_the_disk_does_not_take_is_an_error_and_changes_nothing_the_first_time_too() {
+    let data = TempDir::new();
+    let patient = ["--set", "presence.offline_grace=10m", "--set", "presence.restart_grace=10m"];
+    let settings = [&UNLIMITED[..], &patient[..]].concat();
+    let server = Serve::start(data.path(), &settings);
+    let disk = Disk::Limited(server.child.id());
+    let (alice, bob) = (server.client.clone().register("alice"), server.client.clone().register("bob"));
+    let room = alice.post("/_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).ok();
+    bob.post(&format!("/_matrix/client/v3/join/{}", room["room_id"].as_str().expect("an ID")), json!({}))
+        .ok();
+    let path = format!("/_matrix/client/v3/presence/{}/status", alice.user);
+    let choose =
+        |state: &str, message: &str| alice.put(&path, json!({ "presence": state, "status_msg": message }));
+    // As others see it, and as the user does.
+    let seen = |by: &Client| {
+        let content = by.get(&path).ok();
+        let state = content["org.pilotlight.presence"]["state"].clone();
+        (if state.is_null() { content["presence"].clone() } else { state }, content["status_msg"].clone())
+    };
+    alice.get("/_matrix/client/v3/sync").ok();
+    let mut before = [seen(&alice), seen(&bob)];
+    for kept in ["kept", "kept too"] {
+        disk.fill();
+        for (state, message) in [("busy", "one"), ("hidden", "two"), ("online", "three"), ("busy", "four")] {
+            choose(state, message).refused(500, "M_UNKNOWN");
+            assert_eq!([seen(&alice), seen(&bob)], before, "{state}");
+        }
+        disk.empty();
+        until("it can be written", || choose("busy", kept).status == 200);
+        before = [seen(&alice), seen(&bob)];
+        assert_eq!(before, [(json!("busy"), json!(kept)), (json!("busy"), json!(kept))]);
+    }
+    disk.fill();
+    choose("hidden", "lost").refused(500, "M_UNKNOWN");
+    server.end("-KILL");
+    let server = Serve::start(data.path(), &settings);
+    let after = |by: &Client| Client { base: server.client.base.clone(), ..by.clone() };
+    assert_eq!([seen(&after(&alice)), seen(&after(&bob))], before, "what was shown is what was stored");
+}
+
+#[test]
 fn o3_a_disk_that_fails_answers_every_write_with_an_error_and_all_works_again_when_it_is_mended() {
     let data = TempDir::new();
     let server = Serve::start(data.path(), &UNLIMITED);

@@ -15,7 +15,6 @@
 //!   come back as if somebody were there. What its polls say ([`SetPresence`]) holds as long as they say it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::device::{Device, DeviceKey, SetPresence};
@@ -220,15 +219,27 @@ impl Engine {
     ) {
         let u = &mut self.users[user.index()];
         let mut persist = u.decide(decision);
-        persist |= match status_msg {
-            StatusMsg::Keep => false,
-            StatusMsg::Set(text) => u.set_status(Some(Arc::from(text))),
-            StatusMsg::Clear => u.set_status(None),
-        };
+        persist |= u.say(status_msg);
         if persist {
             self.queue_persist(user);
         }
         self.settle(user, now, now, Cause::Person);
+    }
+
+    /// What is to be stored before [`handle_decision`](Self::handle_decision) is told the same; `None`: nothing that
+    /// was stored of the user's choice and message becomes another.
+    pub fn record_with(
+        &self,
+        user: UserKey,
+        decision: Decision,
+        status_msg: &StatusMsg,
+        now: Instant,
+    ) -> Option<Record> {
+        let mut decided = self.user(user).clone();
+        let mut differs = decided.decide(decision);
+        differs |= decided.say(status_msg.clone());
+        decided.settle(now, now, Cause::Person, self.settings.active_window);
+        differs.then(|| decided.record())
     }
 
     /// The device reports that nobody has been at it for `idle_for` (P6): once, when idleness begins. The

@@ -8,6 +8,7 @@ use super::device::{Device, DeviceKey};
 use super::device_type::DeviceType;
 use super::merge::{Attention, Idleness, state};
 use super::state::{Choice, State};
+use super::status::StatusMsg;
 use super::view::{OwnView, Record, View};
 use super::wish::{Chosen, Decision};
 use crate::core::time::Instant;
@@ -193,7 +194,12 @@ impl User {
 
     /// Takes a status message; answers whether it is another one. Others see it when the user settles, unless
     /// they look offline then: what is said in the very request that hides is not shown either (P4).
-    pub(super) fn set_status(&mut self, status_msg: Option<Arc<str>>) -> bool {
+    pub(super) fn say(&mut self, status_msg: StatusMsg) -> bool {
+        let status_msg = match status_msg {
+            StatusMsg::Keep => return false,
+            StatusMsg::Set(text) => Some(Arc::from(text)),
+            StatusMsg::Clear => None,
+        };
         let differs = self.status_msg != status_msg;
         if differs {
             self.status_msg = status_msg;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     core::presence::{Choice, DeviceType, SetPresence, StatusMsg, Words},
-    server::{change::feed::Change, session::Session, store::StoreError},
+    server::{session::Session, store::StoreError},
 };
 
 /// A poll or stream of a device, which counts as connected until this is dropped.
@@ -152,13 +152,11 @@ impl Presence {
     }
 
     async fn apply(&self, user: &OwnedUserId, said: Said) -> Result<(), StoreError> {
-        let hides = said.hides();
         self.introduce(user).await?;
-        let ticket = self.input(user, |engine, user, now| said.apply(engine, user, now));
-        if hides {
-            self.feed.tell(&[Change::Hidden { user: user.clone() }]);
+        if said.chooses() {
+            return self.choose(user, said).await;
         }
-        match ticket {
+        match self.take(user, said) {
             Some(ticket) => self.written(ticket).await,
             None => Ok(()),
         }

@@ -14,7 +14,14 @@ use ruma::{OwnedUserId, UserId};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    board::Board, delivery::Deliveries, event::PresenceEvent, key::SharedId, shown, waiting::Waiting,
+    board::Board,
+    choosing::{Choices, Ticket},
+    delivery::Deliveries,
+    event::PresenceEvent,
+    key::SharedId,
+    said::Said,
+    shown,
+    waiting::Waiting,
 };
 use crate::{
     core::{
@@ -54,6 +61,9 @@ pub struct Presence {
     /// Who does not want to be told of it.
     pub deliveries: Deliveries,
     pub(super) waiting: Waiting,
+    pub(super) choices: Choices,
+    /// Held by whoever writes: records go to the disk in the order in which they were made.
+    pub(super) writing: tokio::sync::Mutex<()>,
     /// The engine's next deadline came nearer.
     pub(super) earlier: Notify,
     /// There are records to write.
@@ -88,10 +98,6 @@ struct Entry {
     /// When the user was put up on the board last.
     published: Instant,
 }
-
-/// The number of a record on its way to the disk, see [`Presence::written`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket(u64);
 
 /// How far the records have come, by their numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -140,6 +146,8 @@ impl Presence {
             inner: Mutex::new(inner),
             deliveries: Deliveries::load(&store, Arc::clone(&live)).await?,
             waiting: Waiting::default(),
+            choices: Choices::default(),
+            writing: tokio::sync::Mutex::default(),
             earlier: Notify::new(),
             dirty: Notify::new(),
             written: watch::Sender::default(),
@@ -268,7 +276,7 @@ impl Presence {
         inner.armed
     }
 
-    /// Waits until the record of this number is on the disk.
+    /// Waits until the record of this number is on the disk. Not for what users choose.
     ///
     /// # Errors
     /// [`StoreError::NotYet`] when the disk does not take it: it is tried again, and others can see it meanwhile.
@@ -285,6 +293,13 @@ impl Presence {
         let records = std::mem::take(&mut inner.unwritten).into_iter();
         let named = records.map(|(key, record)| (key, Arc::clone(&inner.users[key.0 as usize].user), record));
         (named.collect(), inner.queued)
+    }
+
+    /// The record of a user that is to be stored before what was `said` is taken; `None`: the stored one says so.
+    pub(super) fn record_with(&self, user: &UserId, said: &Said) -> Option<Record> {
+        let inner = self.lock();
+        let key = *inner.keys.get(user)?;
+        inner.engine.record_with(key, said.decision, &said.status_msg, self.clock.now())
     }
 
     /// Takes records back that could not be written, unless there are later ones.

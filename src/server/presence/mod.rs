@@ -6,6 +6,7 @@
 //! whom is asked at every way out (L6). A reader is told each user's last state only, however often it changed (P1–P12).
 
 pub mod board;
+mod choosing;
 pub mod connection;
 pub mod delivery;
 pub mod engine;

@@ -97,16 +97,26 @@ impl Said {
             || matches!(self.decision.choice, Some(Choice::Hidden | Choice::Offline))
     }
 
+    /// Whether anything was said of the user's choice or message: that is written before it is shown.
+    pub(super) fn chooses(&self) -> bool {
+        self.decision != Decision::default() || !self.status_msg.is_keep()
+    }
+
+    /// Whether a device said something of itself.
+    pub(super) fn reports(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
     /// Tells the engine.
     pub(super) fn apply(self, engine: &mut Engine, user: UserKey, now: Instant) {
-        if let Some(device) = self.chose_on {
-            let device = device_key(&device);
+        if let Some(device) = &self.chose_on {
+            let device = device_key(device);
             engine.handle_touch(user, device, now);
             if self.decision.choice.is_some_and(is_attended) {
                 engine.handle_active(user, device, None, now);
             }
         }
-        if self.decision != Decision::default() || !self.status_msg.is_keep() {
+        if self.chooses() {
             engine.handle_decision(user, self.decision, self.status_msg, now);
         }
         for (device, report) in self.devices {

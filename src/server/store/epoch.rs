@@ -18,16 +18,24 @@ impl Store {
 
     /// A number greater than at every earlier start: the time in milliseconds, or, when the clock was
     /// set back, one more than the last.
+    ///
+    /// When it cannot be written, as on a full disk, the server starts all the same: the next number is greater then
+    /// unless the clock is set back.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the last one cannot be read.
     pub async fn next_epoch(&self, now: UnixMillis) -> Result<u64, StoreError> {
-        self.write(move |c| {
-            let epoch: i64 = c.query_row(
-                "UPDATE federation_epoch SET epoch = max(epoch + 1, ?1) RETURNING epoch",
-                [now.0.cast_signed()],
-                |row| row.get(0),
-            )?;
-            Ok(epoch.cast_unsigned())
-        })
-        .await
+        let now = now.0.cast_signed();
+        let last: i64 =
+            self.read(|c| c.query_row("SELECT epoch FROM federation_epoch", [], |row| row.get(0))).await?;
+        let epoch = now.max(last.saturating_add(1));
+        let written = self.write(move |c| {
+            c.execute("UPDATE federation_epoch SET epoch = ?1", [epoch]).map_err(StoreError::from)
+        });
+        if let Err(e) = written.await {
+            tracing::warn!(error = %e, "this start is not written down: the disk takes no writes");
+        }
+        Ok(epoch.cast_unsigned())
     }
 }
 

@@ -96,15 +96,21 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Puts a new note in the place of the former one.
+    /// Begins to note, in the place of the former note. One of the usual length is written over, which needs no room
+    /// on the disk: a server starts on a full one.
     pub(super) fn begin(path: &Path, commits: Commits) -> Result<Self, OpenError> {
         let place = place(path);
-        let open = || {
-            private_file::write(&place, &line(commits))?;
-            OpenOptions::new().write(true).open(&place)
-        };
-        let file = open().map_err(OpenError::access(&place))?;
-        Ok(Self { file, copy: commits.copy, failing: false })
+        let Commits { copy, count } = commits;
+        let open = || OpenOptions::new().write(true).open(&place);
+        if let Ok(file) = open()
+            && file.metadata().is_ok_and(|former| former.len() == line(commits).len() as u64)
+        {
+            let mut mark = Self { file, copy, failing: false };
+            mark.note(count);
+            return Ok(mark);
+        }
+        let file = private_file::write(&place, &line(commits)).and_then(|()| open());
+        Ok(Self { file: file.map_err(OpenError::access(&place))?, copy, failing: false })
     }
 
     /// Notes that `count` commits are on the disk.

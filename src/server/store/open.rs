@@ -95,8 +95,12 @@ pub(super) fn prepare(
     let commits = Commits::of(&connection).map_err(OpenError::unreadable(path))?;
     mark::compare(path, noted, commits)?;
     check_name(&connection, path, server_name)?;
-    migrate(&mut connection, found).map_err(OpenError::access(path))?;
-    set_up(&connection).map_err(OpenError::access(path))?;
+    let failed = |e: rusqlite::Error| match is_out_of_room(&e) {
+        true => OpenError::Full(path.to_owned()),
+        false => OpenError::Access(path.to_owned(), e.to_string()),
+    };
+    migrate(&mut connection, found).map_err(failed)?;
+    set_up(&connection).map_err(failed)?;
     let mark = lock.as_ref().map(|_| Mark::begin(path, commits)).transpose()?;
     Ok(Prepared { connection, lock, mark })
 }
@@ -160,6 +164,7 @@ fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let damaged = |e: rusqlite::Error| match e.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotOurs(path.to_owned()),
+        _ if is_out_of_room(&e) => OpenError::Full(path.to_owned()),
         _ if is_changed_page(&e) => {
             OpenError::Damaged(path.to_owned(), "a page is not as it was written".to_owned())
         }
@@ -196,6 +201,12 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenErr
 /// Whether a page was read that somebody else, or the disk, has changed.
 fn is_changed_page(e: &rusqlite::Error) -> bool {
     e.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_DATA)
+}
+
+/// Whether the disk is full. The memory that connections share is a file, too, and says so in its own way.
+fn is_out_of_room(e: &rusqlite::Error) -> bool {
+    let is_full = |code| matches!(code, rusqlite::ffi::SQLITE_FULL | rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+    e.sqlite_error().is_some_and(|e| is_full(e.extended_code))
 }
 
 /// The tables and indexes, in words.

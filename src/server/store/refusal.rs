@@ -13,6 +13,12 @@ pub enum OpenError {
     /// The folder or file cannot be made, read or written.
     #[error("cannot use {path}: {1}", path = .0.display())]
     Access(PathBuf, String),
+    /// The disk has no room for what SQLite puts beside the file while it is open.
+    #[error(
+        "cannot use {}: the disk is full; nothing is lost: make some room (1 MiB is enough to start) and start again",
+        .0.display()
+    )]
+    Full(PathBuf),
     /// The file is not a database of this program.
     #[error("{} is not a database of pilotlight", .0.display())]
     NotOurs(PathBuf),

@@ -79,8 +79,19 @@ impl World {
         self.choose_saying(choice, StatusMsg::Keep);
     }
 
+    /// A choice. What is to be stored before it is what is stored after it, of all that it decides.
     fn choose_saying(&mut self, choice: Choice, status_msg: StatusMsg) {
-        self.engine.handle_choice(self.user, choice, status_msg, self.now);
+        let decision = Decision::chosen(choice);
+        let decided = |r: Record| (r.choice, r.signed_off, r.status_msg, r.shown, r.shown_status_msg);
+        let before = self.engine.record_with(self.user, decision, &status_msg, self.now);
+        self.engine.handle_choice(self.user, choice, status_msg.clone(), self.now);
+        let after = self.engine.user(self.user).record();
+        assert!(before.is_none_or(|before| decided(before) == decided(after)));
+        assert_eq!(
+            self.engine.record_with(self.user, decision, &status_msg, self.now),
+            None,
+            "is so already"
+        );
     }
 
     fn idle(&mut self, device: DeviceKey, secs: u64) {
