@@ -78,6 +78,10 @@ export type OwnErrorCode =
   | "BAD_USER_ID" | "BAD_ROOM"
   /** The homeserver does not have that. */
   | "UNSUPPORTED"
+  /** The homeserver gives accounts to those only who have a registration token, and none was given. */
+  | "REGISTRATION_TOKEN_NEEDED"
+  /** The session has ended: nothing is sent or kept any more. */
+  | "LOGGED_OUT"
   /** The client was freed. */
   | "FREED"
   | "BAD_ARGUMENT" | "OUT_OF_RANGE";
@@ -223,7 +227,13 @@ export function init(
 
 export function register(
   baseUrl: string,
-  account: { username: string; password: string; deviceName?: string },
+  account: {
+    username: string;
+    password: string;
+    deviceName?: string;
+    /** What whoever runs the homeserver gave out, where it asks for that: else `REGISTRATION_TOKEN_NEEDED`. */
+    registrationToken?: string;
+  },
 ): Promise<Session>;
 
 export function login(
@@ -237,7 +247,10 @@ export function applyTimeline(items: TimelineItem[], ops: TimelineOp[]): Timelin
 /** A device of a user, following its homeserver. */
 export class Client {
   private constructor();
-  /** A client that is not started. Throws `RangeError` or `TypeError` on options that are not allowed. */
+  /**
+   * A client that is not started. Fails with a `RangeError` or a `TypeError` on options that are not allowed, on those too
+   * that there are not, naming the nearest that there is. A session may have fields of the application's own.
+   */
   static create(session: Session, options?: Options): Promise<Client>;
 
   readonly session: Session;
@@ -257,7 +270,8 @@ export class Client {
   /**
    * Ends the session, here and on the server. What is stored of it (messages that wait, the choice) is deleted at once,
    * but for the last action ID. Fails with `NETWORK`, `TIMEOUT` or the server's error where the server could not be told:
-   * then it is over here all the same, and the device stays in the user's list until it is removed there.
+   * then it is over here all the same, and the device stays in the user's list until it is removed there. It is over
+   * for every other client of the session on this origin too, such as another tab's: they become `logged_out`.
    */
   logout(): Promise<void>;
   /** Stops, and gives the memory back. Once is enough; every other call fails with `FREED` from then on. */
@@ -267,7 +281,7 @@ export class Client {
   presences(): Presence[];
   /**
    * Shown at once. Where the server is away the choice is kept, over reloads too, and told when it is back: then the
-   * promise ends. `statusMsg`: `undefined` keeps it, `null` or `""` clears it.
+   * promise ends, with nothing: what was taken is in `me`. `statusMsg`: `undefined` keeps it, `null` or `""` clears it.
    */
   setPresence(state: Exclude<PresenceState, "unknown">, statusMsg?: string | null): Promise<void>;
   setDisplayName(name: string): Promise<void>;

@@ -1,5 +1,6 @@
 // The package in browsers, workers and bundlers: the wasm is a file beside the glue.
 import { watchSystem } from "./system.js";
+import { joinTabs } from "./tabs.js";
 import load, { Client, login as logIn, register as signUp, setErrorClass } from "./wasm/pilotlight.js";
 
 /** Why a request did not succeed. */
@@ -16,6 +17,8 @@ export class PilotlightError extends Error {
 let loading;
 /** What ends the watch over the system, by client. */
 const watching = new WeakMap();
+/** What ties a client to the others of its session. */
+const tied = new WeakMap();
 /** The clients that follow their homeserver: held here, so that they go on when nobody else holds them. */
 const following = new Set();
 const freed = new WeakSet();
@@ -34,11 +37,13 @@ export function init(source) {
 
 export async function register(baseUrl, account) {
   await init();
+  checkText(baseUrl, "baseUrl");
   return coded(() => signUp(baseUrl, account));
 }
 
 export async function login(baseUrl, account) {
   await init();
+  checkText(baseUrl, "baseUrl");
   return coded(() => logIn(baseUrl, account));
 }
 
@@ -46,7 +51,14 @@ Client.create = async (session, options) => {
   await init();
   const client = new Client(session, options);
   const itself = new WeakRef(client);
+  const tabs = joinTabs(client.session, () => {
+    const left = itself.deref();
+    if (left && !freed.has(left)) left.handleLoggedOutElsewhere();
+    else tabs.leave();
+  });
+  tied.set(client, tabs);
   client.on("connection", (state) => {
+    if (state === "logged_out") tabs.leave();
     const ended = state === "stopped" || state === "logged_out";
     following[ended ? "delete" : "add"](itself.deref());
   });
@@ -65,7 +77,7 @@ function through(entry) {
 }
 
 Client.prototype.on = function (event, listener) {
-  if (typeof listener !== "function") throw badArgument("a listener must be a function");
+  if (typeof listener !== "function") throw badArgument("listener must be a function");
   const entry = { listener };
   const off = on.call(this, event, through(new WeakRef(entry)));
   const all = listeners.get(this) ?? new Set();
@@ -77,8 +89,14 @@ Client.prototype.on = function (event, listener) {
 };
 
 Client.prototype.sendText = function (roomId, body) {
-  if (typeof body !== "string" || body === "") throw badArgument("body must be a text");
+  if (typeof body !== "string" || body === "") throw badArgument("body must be a string that is not empty");
   return this.send(roomId, "m.room.message", { msgtype: "m.text", body });
+};
+
+/** The arguments that the wasm takes as texts, by name. */
+const TEXTS = {
+  on: ["event"], presenceOf: ["userId"], timeline: ["roomId"], members: ["roomId"], send: ["roomId", "type"],
+  sendText: ["roomId"], setTyping: ["roomId"], markRead: ["roomId"],
 };
 
 // Every misuse has a code, that of a client which was freed too.
@@ -88,6 +106,7 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(Cli
   const inner = member[kind];
   const outer = function (...given) {
     if (freed.has(this)) throw wasFreed();
+    TEXTS[name]?.forEach((text, at) => checkText(given[at], text));
     return coded(() => inner.apply(this, given));
   };
   Object.defineProperty(Client.prototype, name, { ...member, [kind]: outer });
@@ -98,6 +117,7 @@ Client.prototype.free = function () {
   watching.get(this)?.abort();
   free.call(this);
   following.delete(this);
+  tied.get(this)?.leave();
   freed.add(this);
 };
 
@@ -111,12 +131,17 @@ for (const name of COMMANDS) {
     if (freed.has(this)) return Promise.reject(wasFreed());
     // In JSON what is undefined at the end would be null, which clears where absence keeps.
     while (given.length > 0 && given.at(-1) === undefined) given.pop();
+    if (name === "logout" && this.connection !== "logged_out") tied.get(this)?.tell();
     return this.command(name, JSON.stringify(given));
   };
 }
 
 function wasFreed() {
   return new PilotlightError("FREED", "the client was freed");
+}
+
+function checkText(value, name) {
+  if (typeof value !== "string") throw badArgument(`${name} must be a string`);
 }
 
 function badArgument(message) {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
-use super::json::{error, give, integer, object_text, parse, range_error, read, to_js, type_error};
+use super::json::{error, give, integer, object_text, parse, range_error, to_js, type_error};
 use super::options;
+use super::session::read_session;
 use super::shell::{EVENTS, Shell};
 use crate::core::action::ids::ActionId;
 use crate::core::client::call::BadCall;
 use crate::core::client::notify::{Naming, settings_json};
-use crate::core::client::session::Session;
 use crate::core::idle::System;
 use crate::core::wire::read::Object;
 
@@ -33,8 +33,7 @@ impl JsClient {
     /// A client that is not started.
     #[wasm_bindgen(constructor)]
     pub fn new(session: &JsValue, options: &JsValue) -> Result<JsClient, JsValue> {
-        let session: Session = read(session, "session")?;
-        let session = session.without_slash();
+        let session = read_session(session)?;
         Ok(Self { shell: Shell::new(session, options::check(options)?) })
     }
 
@@ -195,6 +194,12 @@ impl JsClient {
         Ok(())
     }
 
+    /// Another client of this session has logged out.
+    #[wasm_bindgen(js_name = handleLoggedOutElsewhere)]
+    pub fn handle_logged_out_elsewhere(&self) {
+        self.shell.input(&mut |role, now| role.handle_logged_out_elsewhere(now));
+    }
+
     /// Gives a command by its name, with its arguments as a JSON array.
     pub fn command(&self, name: &str, arguments: &str) -> Result<Promise, JsValue> {
         if name == "redact" {
@@ -203,7 +208,9 @@ impl JsClient {
         let given = self.shell.command(&|role, now| role.call(now, name, arguments));
         given.map_err(|refused| match refused {
             BadCall::Range(words) => range_error(&words),
-            BadCall::Unknown(_) | BadCall::Argument(..) => type_error(&refused.to_string()),
+            BadCall::Unknown(_) | BadCall::Argument(..) | BadCall::Field(_) => {
+                type_error(&refused.to_string())
+            }
         })
     }
 }

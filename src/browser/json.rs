@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Function, JSON, RangeError, Reflect, TypeError};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::core::client::output::Failure;
@@ -49,14 +49,6 @@ pub fn object_text(value: &JsValue, what: &str) -> Result<String, JsValue> {
         return Err(type_error(&[what, " must be an object"].concat()));
     }
     stringify(value, what)
-}
-
-/// A small value that an application passes; `what` names it in the error.
-pub fn read<T: DeserializeOwned>(value: &JsValue, what: &str) -> Result<T, JsValue> {
-    serde_wasm_bindgen::from_value(value.clone()).map_err(|wrong| {
-        let words = js_sys::Error::from(JsValue::from(wrong)).message();
-        type_error(&[what, ": ", &String::from(words)].concat())
-    })
 }
 
 /// An integer from a JavaScript number. NaN, fractions, negative numbers and those that JavaScript does

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use js_sys::Reflect;
-use serde::Deserialize;
+use js_sys::{Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use super::activity::has_document;
-use super::json::{integer, range_error, read, type_error};
+use super::given::Given;
+use super::json::{integer, range_error, type_error};
 use crate::core::client::{Options, PresenceGrace};
 use crate::core::idle::IdleTimeout;
 use crate::core::presence::DeviceType;
@@ -30,34 +30,13 @@ pub struct Checked {
     pub track_activity: bool,
 }
 
-/// The options as an application gives them. Numbers as JavaScript has them, to be checked and never cast.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Given {
-    idle_timeout_ms: Option<f64>,
-    presence_grace_ms: Option<f64>,
-    device_type: Option<String>,
-    track_activity: Option<bool>,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    storage: JsValue,
-}
-
-impl Default for Given {
-    fn default() -> Self {
-        Self {
-            idle_timeout_ms: None,
-            presence_grace_ms: None,
-            device_type: None,
-            track_activity: None,
-            storage: JsValue::UNDEFINED,
-        }
-    }
-}
+const FIELDS: [&str; 5] = ["idleTimeoutMs", "presenceGraceMs", "deviceType", "storage", "trackActivity"];
 
 /// Reads and checks `options`, an object or undefined.
 pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
-    let given: Given = if options.is_undefined() { Given::default() } else { read(options, "options")? };
-    let idle_timeout = match given.idle_timeout_ms {
+    let none = Object::new().into();
+    let given = Given::only(if options.is_undefined() { &none } else { options }, "options", &FIELDS)?;
+    let idle_timeout = match given.optional_number("idleTimeoutMs")? {
         None => IdleTimeout::default(),
         Some(ms) => {
             let ms = integer(ms, "idleTimeoutMs")?;
@@ -65,7 +44,7 @@ pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
             IdleTimeout::new(Duration::from_millis(ms)).map_err(|_| range_error(refused))?
         }
     };
-    let presence_grace = match given.presence_grace_ms {
+    let presence_grace = match given.optional_number("presenceGraceMs")? {
         None => PresenceGrace::default(),
         Some(ms) => {
             let ms = integer(ms, "presenceGraceMs")?;
@@ -73,16 +52,16 @@ pub fn check(options: &JsValue) -> Result<Checked, JsValue> {
             PresenceGrace::new(Duration::from_millis(ms)).ok_or_else(|| range_error(refused))?
         }
     };
-    let device_type = match given.device_type {
+    let device_type = match given.optional_text("deviceType")? {
         Some(word) => word.parse().map_err(|error: crate::core::presence::device_type::BadDeviceType| {
             type_error(&["deviceType: ", &error.to_string()].concat())
         })?,
         None => usual_device_type(),
     };
-    let track_activity = given.track_activity.unwrap_or(true) && has_document();
+    let track_activity = given.optional_flag("trackActivity")?.unwrap_or(true) && has_document();
     let seed = (random() * 9_007_199_254_740_992.0) as u64;
     let role = Options { idle_timeout, device_type, presence_grace, seed };
-    Ok(Checked { role, storage: given.storage, track_activity })
+    Ok(Checked { role, storage: given.value("storage")?, track_activity })
 }
 
 /// A page on a screen for fingers is on a mobile device; any other page, and anything else, is on the web.

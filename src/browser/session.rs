@@ -4,40 +4,55 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 
 use super::fetch::{Answer, Exchange, fetch};
-use super::json::{error, give, read};
+use super::given::Given;
+use super::json::{error, give};
 use crate::core::client::output::Failure;
 use crate::core::client::session::{
-    LOGIN_PATH, Login, REGISTER_PATH, Registration, dummy_session, session_of,
+    LOGIN_PATH, Login, REGISTER_PATH, Registration, Session, Step, session_of,
 };
 
 /// Creates an account and logs in to it.
 #[wasm_bindgen(skip_typescript)]
 pub fn register(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
-    let registration: Registration = read(account, "account")?;
-    let base_url = base_url.trim_end_matches('/').to_owned();
+    let given =
+        Given::only(account, "account", &["username", "password", "deviceName", "registrationToken"])?;
+    let registration = Registration {
+        username: given.text("username")?,
+        password: given.text("password")?,
+        device_name: given.optional_text("deviceName")?,
+        token: given.optional_text("registrationToken")?,
+    };
+    let base = base_url.trim_end_matches('/').to_owned();
     Ok(Promise::new(&mut |resolve, reject| {
-        let (promise, body) = (Promised { resolve, reject }, registration.body(None));
-        let (registration, base) = (registration.clone(), base_url.clone());
-        post(&base_url, REGISTER_PATH, &body, promise, move |answer, promise| {
-            match dummy_session(answer.text()) {
-                Some(session) if answer.status == 401 => {
-                    let body = registration.body(Some(&session));
-                    let finish = {
-                        let base = base.clone();
-                        move |answer: &Answer, promise: Promised| promise.finish(&base, answer)
-                    };
-                    post(&base, REGISTER_PATH, &body, promise, finish);
-                }
-                _ => promise.finish(&base, answer),
-            }
-        });
+        step(base.clone(), registration.clone(), Step::FIRST, Promised { resolve, reject });
     }))
+}
+
+/// One request of a registration, and the next one if its answer asks for more.
+fn step(base: String, registration: Registration, this: Step, promise: Promised) {
+    let (url, body) = (base.clone(), registration.body(&this));
+    post(&url, REGISTER_PATH, &body, promise, move |answer, promise| {
+        if answer.status != 401 {
+            return promise.finish(&base, answer);
+        }
+        let failure = Failure::of_answer(401, answer.retry_after_ms, answer.text());
+        match registration.next(&this, failure, answer.text()) {
+            Ok(next) => step(base, registration, next, promise),
+            Err(failure) => promise.end(Err(failure)),
+        }
+    });
 }
 
 /// Logs in with a password.
 #[wasm_bindgen(skip_typescript)]
 pub fn login(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
-    let login: Login = read(account, "account")?;
+    let given = Given::only(account, "account", &["user", "password", "deviceName", "deviceId"])?;
+    let login = Login {
+        user: given.text("user")?,
+        password: given.text("password")?,
+        device_name: given.optional_text("deviceName")?,
+        device_id: given.optional_text("deviceId")?,
+    };
     let base = base_url.trim_end_matches('/').to_owned();
     Ok(Promise::new(&mut |resolve, reject| {
         let (promise, base_url) = (Promised { resolve, reject }, base.clone());
@@ -45,6 +60,18 @@ pub fn login(base_url: &str, account: &JsValue) -> Result<Promise, JsValue> {
             promise.finish(&base_url, answer)
         });
     }))
+}
+
+/// A session as an application has kept it, perhaps with more of its own.
+pub fn read_session(session: &JsValue) -> Result<Session, JsValue> {
+    let given = Given::open(session, "session")?;
+    let session = Session {
+        base_url: given.text("baseUrl")?,
+        user_id: given.text("userId")?,
+        device_id: given.text("deviceId")?,
+        access_token: given.text("accessToken")?,
+    };
+    Ok(session.without_slash())
 }
 
 /// A promise to end.

@@ -232,6 +232,7 @@ impl Shell {
         let Some(at) = promises.iter().position(|promised| promised.ticket == ticket) else { return };
         let Promised { resolve, reject, .. } = promises.swap_remove(at);
         let called = match result {
+            Ok(text) if text.is_empty() => resolve.call0(&JsValue::UNDEFINED),
             Ok(text) => resolve.call1(&JsValue::UNDEFINED, &parse(&text)),
             Err(failure) => reject.call1(&JsValue::UNDEFINED, &error(&failure)),
         };

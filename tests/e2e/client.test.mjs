@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, test } from "node:test";
 import * as pilotlight from "../../pkg/node.js";
-import { Homeserver } from "./lib/homeserver.mjs";
+import { Homeserver, stock } from "./lib/homeserver.mjs";
 import { Device, path, until } from "./lib/matrix.mjs";
 import { root } from "./lib/paths.mjs";
 
@@ -150,6 +150,85 @@ test("every misuse has a code, and nothing is sent", async () => {
     assert.throws(use, coded(PilotlightError, "FREED"), String(use));
   }
   await assert.rejects(eve.setPresence("busy"), coded(PilotlightError, "FREED"));
+});
+
+test("every refusal names the argument and what is wanted of it, and an option that there is not the nearest that there is", async () => {
+  const { Client, login, register } = pilotlight;
+  const kim = await arrive("kim");
+  const account = { username: "lea", password: "correct horse battery" };
+  const settings = { mutedIn: ["busy"], groups: {} };
+  for (const [what, run, words] of [
+    ["an option", () => Client.create(kim.session, { idleTimout: 60_000 }), /^options has no field "idleTimout": did you mean "idleTimeoutMs"\?$/],
+    ["another", () => Client.create(kim.session, { presenceGrace: 0 }), /did you mean "presenceGraceMs"/],
+    ["one like none", () => Client.create(kim.session, { colour: "red" }), /no field "colour"; it may have idleTimeoutMs, presenceGraceMs, deviceType, storage, trackActivity$/],
+    ["its type", () => Client.create(kim.session, { idleTimeoutMs: "long" }), /^options\.idleTimeoutMs must be a number$/],
+    ["a flag", () => Client.create(kim.session, { trackActivity: 1 }), /^options\.trackActivity must be true or false$/],
+    ["options", () => Client.create(kim.session, "fast"), /^options must be an object$/],
+    ["a session", () => Client.create({ ...kim.session, userId: 5 }), /^session\.userId must be a string$/],
+    ["half a session", () => Client.create({ baseUrl: "http://x" }), /^session\.userId must be a string$/],
+    ["no session", () => Client.create("session"), /^session must be an object$/],
+    ["a login", () => login(server.baseUrl, { username: "kim", password: "x" }), /^account has no field "username": did you mean "user"\?$/],
+    ["a password", () => login(server.baseUrl, { user: "kim" }), /^account\.password must be a string$/],
+    ["a registration", () => register(server.baseUrl, { ...account, device: "x" }), /^account has no field "device": did you mean "deviceName"\?$|it may have/],
+    ["an address", () => login(undefined, { user: "kim", password: "x" }), /^baseUrl must be a string$/],
+    ["a room", () => kim.createRoom({ isDirect: true }), /^room has no field "isDirect": did you mean "direct"\?$/],
+    ["a room's name", () => kim.createRoom({ name: 5 }), /^room\.name must be a string$/],
+    ["privacy", () => kim.setPrivacy({ autoaccept: "reverse" }), /did you mean "autoAccept"/],
+    ["notify settings", () => kim.setNotifySettings({ ...settings, mutdIn: [] }), /did you mean "mutedIn"/],
+    ["a state", () => kim.setPresence("asleep"), /^state must be free_for_chat, online, busy, unavailable, offline or hidden$/],
+    ["words", () => kim.setPresence("busy", 5), /^statusMsg must be a string$/],
+    ["an answer", () => kim.answerRequest("@bob:localhost", "maybe"), /^answer must be accept, deny or revoke$/],
+    ["a user", () => kim.presenceOf(5), /^userId must be a string$/],
+    ["a room ID", () => kim.timeline(), /^roomId must be a string$/],
+    ["a text", () => kim.sendText("!r:localhost", 5), /^body must be a string that is not empty$/],
+    ["a method", () => kim.request("PATCH", "/_matrix/x"), /^method must be GET, POST, PUT or DELETE$/],
+  ]) {
+    await assert.rejects(async () => run(), (error) => error instanceof TypeError && error.code === "BAD_ARGUMENT" && words.test(error.message), what);
+  }
+  (await Client.create({ ...kim.session, savedAt: 5 }, { idleTimeoutMs: undefined })).free();
+});
+
+test("what has nothing to say resolves to nothing", async () => {
+  const ned = await arrive("ned");
+  assert.equal(await ned.setPresence("busy", "writing"), undefined);
+  assert.deepEqual([ned.me.state, ned.me.statusMsg], ["busy", "writing"], "what was taken");
+  assert.equal(await ned.setDisplayName("Ned"), undefined);
+  assert.equal(await ned.setNotifySettings({ mutedIn: [], groups: {} }), undefined);
+});
+
+for (const told of [true, false]) {
+  test(`who logs out in one client has logged out in all of the session, ${told ? "server or not" : "also while the server is away"}`, async () => {
+    const own = await Homeserver.start();
+    const storage = memory();
+    const here = await arrive("vera", { storage }, own);
+    const there = await pilotlight.Client.create(here.session, { storage });
+    const roomId = await here.createRoom({ name: "Mine" });
+    there.start();
+    await until("the room", () => there.rooms().some((room) => room.roomId === roomId));
+    if (!told) await own.stop();
+    if (!told) there.sendText(roomId, "nobody else's business");
+    await here.logout().catch((error) => assert.equal(told, false, error.message));
+    await until("the other is told", () => there.connection === "logged_out");
+    assert.throws(() => there.sendText(roomId, "later"), coded(pilotlight.PilotlightError, "LOGGED_OUT"));
+    await assert.rejects(there.setPresence("busy"), coded(pilotlight.PilotlightError, "LOGGED_OUT"));
+    there.start();
+    assert.deepEqual([there.connection, there.waiting], ["logged_out", 0]);
+    assert.deepEqual(storage.keys().filter((key) => !key.endsWith("/last")), [], "and nothing comes back");
+    for (const client of [here, there]) client.free();
+    if (told) await own.stop();
+  });
+}
+
+test("a registration shows its token where the homeserver asks for one", { skip: stock && "is configured in another way there" }, async () => {
+  const guarded = await Homeserver.start({ registration: "token", registration_token: "sesame" });
+  const register = (more) => pilotlight.register(guarded.baseUrl, { username: "wim", password: "correct horse battery", ...more });
+  try {
+    await assert.rejects(register(), coded(pilotlight.PilotlightError, "REGISTRATION_TOKEN_NEEDED"));
+    await assert.rejects(register({ registrationToken: "wrong" }), coded(pilotlight.PilotlightError, "M_FORBIDDEN"));
+    assert.equal((await register({ registrationToken: "sesame" })).userId, "@wim:localhost");
+  } finally {
+    await guarded.stop();
+  }
 });
 
 test("plain text is never sent into an encrypted room, by no way", async () => {

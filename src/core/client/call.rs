@@ -11,6 +11,8 @@ use super::id::{check_room, check_user};
 use super::notify::checked_settings;
 use super::output::{Failure, Ticket};
 use super::role::Client;
+use super::send_gate::session_over;
+use super::shape::{misfit, parameters};
 use crate::core::presence::StatusMsg;
 use crate::core::time::Instant;
 use crate::core::wire::read::{Object, Reader, elements};
@@ -25,8 +27,10 @@ const USUAL_SCROLL_BACK: u32 = 50;
 pub enum BadCall {
     /// There is no such command.
     Unknown(String),
-    /// An argument, counted from one, is not what is wanted.
-    Argument(usize, &'static str),
+    /// An argument, by its name, is not what is wanted.
+    Argument(&'static str, &'static str),
+    /// An object has a field that it cannot have: what to say of it.
+    Field(String),
     /// A number or a text beyond its bounds.
     Range(String),
 }
@@ -35,10 +39,8 @@ impl fmt::Display for BadCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => f.write_str(&["no such command: ", name].concat()),
-            Self::Argument(at, wanted) => {
-                f.write_str(&["argument ", &at.to_string(), " must be ", wanted].concat())
-            }
-            Self::Range(words) => f.write_str(words),
+            Self::Argument(name, wanted) => f.write_str(&[name, " must be ", wanted].concat()),
+            Self::Field(words) | Self::Range(words) => f.write_str(words),
         }
     }
 }
@@ -48,15 +50,18 @@ impl std::error::Error for BadCall {}
 impl Client {
     /// Gives the command `name` with `arguments`, a JSON array; its answer comes as that of any command.
     pub fn call(&mut self, now: Instant, name: &str, arguments: &str) -> Result<Ticket, BadCall> {
-        let given = Arguments(elements(arguments));
+        if self.session_over && name != "logout" {
+            return Ok(self.answer_at_once(Err(session_over())));
+        }
+        let given = Arguments { command: name, given: elements(arguments) };
         if let Err(refusal) = checked_names(name, &given)? {
             return Ok(self.answer_at_once(Err(refusal)));
         }
         Ok(match name {
             "logout" => self.log_out(now),
             "setPresence" => {
-                let wanted = "a state that can be chosen";
-                let choice = given.text(0)?.parse().map_err(|_| BadCall::Argument(1, wanted))?;
+                let wanted = "free_for_chat, online, busy, unavailable, offline or hidden";
+                let choice = given.text(0)?.parse().map_err(|_| given.refused(0, wanted))?;
                 self.set_presence(now, choice, given.words(1)?)
             }
             "setDisplayName" => self.set_display_name(now, &given.text(0)?),
@@ -67,7 +72,7 @@ impl Client {
                     "accept" => Answer::Accept,
                     "deny" => Answer::Deny,
                     "revoke" => Answer::Revoke,
-                    _ => return Err(BadCall::Argument(2, "accept, deny or revoke")),
+                    _ => return Err(given.refused(1, "accept, deny or revoke")),
                 };
                 self.answer_request(now, &given.text(0)?, answer)
             }
@@ -84,8 +89,8 @@ impl Client {
             }
             "setNotifySettings" => {
                 let settings = checked_settings(&given.object(0)?);
-                let wanted = "{ mutedIn, groups } of words that there are";
-                self.set_notify_settings(now, settings.ok_or(BadCall::Argument(1, wanted))?)
+                let wanted = "{ mutedIn: states that can be chosen, groups: always or never by name }";
+                self.set_notify_settings(now, settings.ok_or(given.refused(0, wanted))?)
             }
             "createRoom" => self.create_room(now, &NewRoom::read(&given.object(0)?)),
             "joinRoom" => self.join_room(now, &given.text(0)?),
@@ -102,11 +107,11 @@ impl Client {
                     "POST" => "POST",
                     "PUT" => "PUT",
                     "DELETE" => "DELETE",
-                    _ => return Err(BadCall::Argument(1, "GET, POST, PUT or DELETE")),
+                    _ => return Err(given.refused(0, "GET, POST, PUT or DELETE")),
                 };
                 let path = given.text(1)?;
                 if !path.starts_with("/_matrix/") {
-                    return Err(BadCall::Argument(2, "a path that begins with /_matrix/"));
+                    return Err(given.refused(1, "a path that begins with /_matrix/"));
                 }
                 match self.may_request(method, &path) {
                     Ok(()) => self.request_anything(now, method, &path, given.raw(2).map(str::to_owned)),
@@ -130,15 +135,26 @@ fn checked_names(command: &str, given: &Arguments<'_>) -> Result<Result<(), Fail
 }
 
 /// The arguments of one call, unread. What is absent at the end was not given.
-struct Arguments<'a>(Vec<&'a str>);
+struct Arguments<'a> {
+    command: &'a str,
+    given: Vec<&'a str>,
+}
 
 impl<'a> Arguments<'a> {
     fn raw(&self, at: usize) -> Option<&'a str> {
-        self.0.get(at).copied()
+        self.given.get(at).copied()
+    }
+
+    fn name(&self, at: usize) -> &'static str {
+        parameters(self.command).get(at).copied().unwrap_or("an argument")
+    }
+
+    fn refused(&self, at: usize, wanted: &'static str) -> BadCall {
+        BadCall::Argument(self.name(at), wanted)
     }
 
     fn text(&self, at: usize) -> Result<Cow<'a, str>, BadCall> {
-        self.optional(at)?.ok_or(BadCall::Argument(at + 1, "a string"))
+        self.optional(at)?.ok_or_else(|| self.refused(at, "a string"))
     }
 
     /// A string, or nothing, or null.
@@ -146,7 +162,7 @@ impl<'a> Arguments<'a> {
         let Some(raw) = self.raw(at).filter(|raw| *raw != "null") else { return Ok(None) };
         match Reader::new(raw).text() {
             Ok(Some(text)) => Ok(Some(text)),
-            _ => Err(BadCall::Argument(at + 1, "a string")),
+            _ => Err(self.refused(at, "a string")),
         }
     }
 
@@ -154,13 +170,18 @@ impl<'a> Arguments<'a> {
         match self.raw(at) {
             Some("true") => Ok(true),
             Some("false") => Ok(false),
-            _ => Err(BadCall::Argument(at + 1, "true or false")),
+            _ => Err(self.refused(at, "true or false")),
         }
     }
 
+    /// An object with no field but those that it may have.
     fn object(&self, at: usize) -> Result<Object<'a>, BadCall> {
         let object = self.raw(at).and_then(Object::parse);
-        object.ok_or(BadCall::Argument(at + 1, "an object"))
+        let object = object.ok_or_else(|| self.refused(at, "an object"))?;
+        match misfit(self.command, &object) {
+            Some(words) => Err(BadCall::Field(words)),
+            None => Ok(object),
+        }
     }
 
     /// Nothing keeps a status message, null clears it (P2).
@@ -169,7 +190,8 @@ impl<'a> Arguments<'a> {
             return Ok(StatusMsg::Keep);
         }
         let words = self.optional(at)?.map(Cow::into_owned);
-        StatusMsg::from_nullable(words).map_err(|too_long| BadCall::Range(too_long.to_string()))
+        StatusMsg::from_nullable(words)
+            .map_err(|too_long| BadCall::Range([self.name(at), ": ", &too_long.to_string()].concat()))
     }
 
     /// A number of events; what an application could only mean by mistake is refused.

@@ -155,7 +155,7 @@ impl Client {
 
     fn answer_wish(&mut self, ticket: Option<Ticket>, result: Result<(), Failure>) {
         if let Some(ticket) = ticket {
-            let result = result.map(|()| String::from("null"));
+            let result = result.map(|()| String::new());
             self.outputs.push_back(Output::Answer { ticket, result });
         }
     }

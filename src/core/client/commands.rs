@@ -167,11 +167,21 @@ impl Client {
     /// Ends the session on the server and here. What is kept of it goes at once, and with the answer it is
     /// over here, whether the server could be told or not.
     pub fn log_out(&mut self, now: Instant) -> Ticket {
+        self.session_over = true;
         self.forget_unsent();
         self.outputs.push_back(Output::Forget);
         let ticket = self.command(now, Then::LogOut, "POST", path(V3, &["logout"]), Some(String::from("{}")));
         self.settle(now);
         ticket
+    }
+
+    /// Another client of this session, such as another tab's, has ended it, whether the server knows or not. What this
+    /// one keeps goes, and no more of it is kept.
+    pub fn handle_logged_out_elsewhere(&mut self, now: Instant) {
+        if !self.session_over {
+            self.handle_logged_out(now);
+            self.settle(now);
+        }
     }
 
     /// Tells a room that the user is typing, or is not any more. May be called at every key press.

@@ -27,10 +27,10 @@ impl Client {
     }
 
     fn follow_up(&mut self, now: Instant, then: Then, body: &str) -> Result<String, Failure> {
-        let null = Ok(String::from("null"));
+        let done = Ok(String::new());
         match then {
-            Then::Done => return null,
-            Then::Body if body.is_empty() => return null,
+            Then::Done => return done,
+            Then::Body if body.is_empty() => return done,
             Then::Body => {
                 let mut reader = Reader::new(body);
                 let checked = reader.raw().and_then(|raw| reader.end().map(|()| raw.to_owned()));
@@ -54,7 +54,7 @@ impl Client {
             Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
             Then::LogOut => self.handle_logged_out(now),
         }
-        null
+        done
     }
 
     fn follow_failure(&mut self, now: Instant, then: Then, failure: Failure) -> Result<String, Failure> {
@@ -63,13 +63,13 @@ impl Client {
                 self.handle_logged_out(now);
                 // A server that has forgotten the session leaves nothing to end; one that could not be told
                 // goes on listing the device.
-                if failure.is_transient() { Err(failure) } else { Ok(String::from("null")) }
+                if failure.is_transient() { Err(failure) } else { Ok(String::new()) }
             }
             _ => Err(failure),
         }
     }
 
-    fn handle_logged_out(&mut self, now: Instant) {
+    pub(super) fn handle_logged_out(&mut self, now: Instant) {
         self.abandon(now);
         self.forget_unsent();
         self.show_connection(Connection::LoggedOut, None);

@@ -35,6 +35,7 @@ mod role;
 pub mod room;
 mod send_gate;
 pub mod session;
+pub mod shape;
 pub mod stored;
 mod sync;
 mod sync_loop;

@@ -41,7 +41,7 @@ pub enum Output {
     Answer {
         /// Which command.
         ticket: Ticket,
-        /// JSON, or why not.
+        /// JSON, nothing where there is nothing to say but that it is done, or why not.
         result: Result<String, Failure>,
     },
 }

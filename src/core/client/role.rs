@@ -87,6 +87,8 @@ pub struct Client {
     pub(super) device_type: DeviceType,
     pub(super) dialect: Dialect,
     pub(super) connection: Connection,
+    /// Logged out, or about to be: nothing more is kept.
+    pub(super) session_over: bool,
     pub(super) sync: SyncLoop,
     pub(super) rooms: BTreeMap<String, Room>,
     pub(super) touched: Vec<String>,
@@ -119,6 +121,7 @@ impl Client {
             device_type: options.device_type,
             dialect: Dialect::Unknown,
             connection: Connection::Stopped,
+            session_over: false,
             sync: SyncLoop::default(),
             rooms: BTreeMap::new(),
             touched: Vec::new(),
@@ -231,7 +234,7 @@ impl Client {
     /// Gives up all requests and falls silent. What is queued stays queued.
     pub fn stop(&mut self, now: Instant) {
         self.abandon(now);
-        if self.connection != Connection::Stopped {
+        if self.is_running() {
             self.show_connection(Connection::Stopped, None);
         }
     }
@@ -326,6 +329,7 @@ impl Client {
     }
 
     pub(super) fn show_connection(&mut self, connection: Connection, why: Option<Failure>) {
+        self.session_over |= connection == Connection::LoggedOut;
         if self.connection != connection {
             self.connection = connection;
             self.outputs.push_back(Output::Changed(Change::Connection(connection, why)));

@@ -22,6 +22,9 @@ fn is_sent_in_the_clear(kind: &str) -> bool {
 impl Client {
     /// Whether an event may be sent, or why not.
     pub(super) fn may_send(&self, room: &str, kind: &str) -> Result<(), Failure> {
+        if self.session_over {
+            return Err(session_over());
+        }
         if self.entered.awaits(room) {
             return Ok(());
         }
@@ -64,6 +67,11 @@ impl Client {
             self.fail_action(id, &[&*code, ": ", &*message].concat());
         }
     }
+}
+
+/// Nothing is done for a session that has ended, nor kept of it.
+pub(super) fn session_over() -> Failure {
+    Failure::local("LOGGED_OUT", "the session has ended")
 }
 
 fn plain_text() -> Failure {

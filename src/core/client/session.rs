@@ -1,12 +1,13 @@
 //! Getting a session: the requests of registration and login, and what their answers mean.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::output::Failure;
 use crate::core::wire::read::Object;
 use crate::core::wire::write;
 
 /// A device of a user, logged in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// The homeserver, without a slash at the end.
@@ -20,8 +21,7 @@ pub struct Session {
 }
 
 /// What a registration asks for.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct Registration {
     /// The local part of the user ID.
     pub username: String,
@@ -29,11 +29,12 @@ pub struct Registration {
     pub password: String,
     /// The name of this device, for the user to tell it from others.
     pub device_name: Option<String>,
+    /// A word that whoever runs the server gave out.
+    pub token: Option<String>,
 }
 
 /// What a login asks for.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub struct Login {
     /// The user ID or its local part.
     pub user: String,
@@ -47,6 +48,8 @@ pub struct Login {
 
 /// Where registrations go (`POST`).
 pub const REGISTER_PATH: &str = "/_matrix/client/v3/register";
+/// The code where a registration needs a token and none was given.
+pub const TOKEN_NEEDED: &str = "REGISTRATION_TOKEN_NEEDED";
 /// Where logins go (`POST`).
 pub const LOGIN_PATH: &str = "/_matrix/client/v3/login";
 
@@ -58,19 +61,82 @@ impl Session {
     }
 }
 
+/// A stage of user-interactive authentication that can be passed without asking anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Asks for nothing.
+    Dummy,
+    /// Asks for the registration token.
+    Token,
+}
+
+impl Stage {
+    const ALL: [Self; 2] = [Self::Dummy, Self::Token];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dummy => "m.login.dummy",
+            Self::Token => "m.login.registration_token",
+        }
+    }
+}
+
+/// What a registration does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The stage to pass.
+    pub stage: Stage,
+    /// The session that the server began; none in a first request, which tries whether asking for nothing is enough.
+    pub session: Option<String>,
+}
+
+impl Step {
+    /// The first one.
+    pub const FIRST: Self = Self { stage: Stage::Dummy, session: None };
+}
+
 impl Registration {
-    /// The body; `session` continues what a 401 began (see [`dummy_session`]).
-    pub fn body(&self, session: Option<&str>) -> String {
+    /// The body of one step.
+    pub fn body(&self, step: &Step) -> String {
         write::object(|body| {
             body.text("username", &self.username);
             body.text("password", &self.password);
             body.optional("initial_device_display_name", self.device_name.as_deref());
             let auth = write::object(|auth| {
-                auth.text("type", "m.login.dummy");
-                auth.optional("session", session);
+                auth.text("type", step.stage.name());
+                auth.optional("session", step.session.as_deref());
+                if step.stage == Stage::Token {
+                    auth.optional("token", self.token.as_deref());
+                }
             });
             body.raw("auth", &auth);
         })
+    }
+
+    /// What to do after `step` was answered by a 401: the next stage of a flow that can be gone through, or what to say.
+    pub fn next(&self, step: &Step, answer: Failure, body: &str) -> Result<Step, Failure> {
+        let challenge = Object::parse_or_empty(body);
+        let completed = challenge.strings("completed");
+        let known = |name: &String| Stage::ALL.into_iter().find(|stage| *name == stage.name());
+        let flows = challenge.list("flows").into_iter().filter_map(|flow| {
+            let stages = Object::parse_or_empty(flow).strings("stages");
+            stages.iter().all(|name| known(name).is_some()).then_some(stages)
+        });
+        let left =
+            flows.map(|flow| flow.into_iter().filter(|name| !completed.contains(name)).collect::<Vec<_>>());
+        let Some(stage) = left.min_by_key(Vec::len).and_then(|left| known(left.first()?)) else {
+            return Err(answer);
+        };
+        if stage == Stage::Token && self.token.is_none() {
+            let words = "this server asks for a registration token";
+            return Err(Failure { status: answer.status, ..Failure::local(TOKEN_NEEDED, words) });
+        }
+        // The same again would be answered the same.
+        let tried = step.session.is_some() && step.stage == stage;
+        match challenge.string("session") {
+            Some(session) if !tried => Ok(Step { stage, session: Some(session) }),
+            _ => Err(answer),
+        }
     }
 }
 
@@ -91,14 +157,6 @@ impl Login {
     }
 }
 
-/// The session of user-interactive authentication that a 401 opened, if asking for nothing may end it.
-pub fn dummy_session(body: &str) -> Option<String> {
-    let challenge = Object::parse(body)?;
-    let flows = challenge.list("flows");
-    let dummy = |flow: &&str| Object::parse_or_empty(flow).strings("stages") == ["m.login.dummy"];
-    flows.iter().any(dummy).then(|| challenge.string("session"))?
-}
-
 /// The session that a registration or a login answers.
 pub fn session_of(base_url: &str, body: &str) -> Option<Session> {
     let answer = Object::parse(body)?;
@@ -117,31 +175,55 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_a_flow_of_nothing_but_the_dummy_stage_is_taken_up() {
-        let dummy = r#"{"session":"s1","flows":[{"stages":["m.login.terms"]},{"stages":["m.login.dummy"]}]}"#;
-        assert_eq!(dummy_session(dummy).as_deref(), Some("s1"));
-        let token = r#"{"session":"s1","flows":[{"stages":["m.login.registration_token"]}]}"#;
-        assert_eq!(dummy_session(token), None);
-        assert_eq!(dummy_session(r#"{"errcode":"M_USER_IN_USE"}"#), None);
+    fn registration(token: Option<&str>) -> Registration {
+        let [username, password] = ["ann", "secret"].map(String::from);
+        Registration { username, password, device_name: None, token: token.map(str::to_owned) }
     }
 
     #[test]
-    fn what_an_application_gives_is_read_back_or_refused_by_the_missing_field() {
-        let given = r#"{"baseUrl":"http://x//","userId":"@a:x","deviceId":"D","accessToken":"t","more":1}"#;
-        let session = serde_json::from_str::<Session>(given).unwrap().without_slash();
-        assert_eq!(session.base_url, "http://x");
-        assert_eq!(
-            serde_json::from_str::<Session>(&serde_json::to_string(&session).unwrap()).unwrap(),
-            session
-        );
-        for (given, words) in [("{}", "baseUrl"), (r#"{"baseUrl":"b","userId":5}"#, "string")] {
-            let wrong = serde_json::from_str::<Session>(given).unwrap_err().to_string();
-            assert!(wrong.contains(words), "{wrong}");
+    fn a_registration_goes_through_the_stages_that_it_can_pass_and_no_others() {
+        let dummy = r#"{"session":"s","flows":[{"stages":["m.login.terms"]},{"stages":["m.login.dummy"]}]}"#;
+        let token = r#"{"session":"s","flows":[{"stages":["m.login.registration_token"]}],"errcode":"M_UNRECOGNIZED"}"#;
+        let both = r#"{"session":"s","flows":[{"stages":["m.login.registration_token","m.login.dummy"]}]}"#;
+        let half = r#"{"session":"s","flows":[{"stages":["m.login.registration_token","m.login.dummy"]}],
+            "completed":["m.login.registration_token"]}"#;
+        let either = r#"{"session":"s","flows":[{"stages":["m.login.registration_token","m.login.dummy"]},
+            {"stages":["m.login.dummy"]}]}"#;
+        let at = |stage| Step { stage, session: Some(String::from("s")) };
+        let (first, passed) = (Step::FIRST, at(Stage::Token));
+        for (step, given, challenge, expected) in [
+            (&first, None, dummy, Ok(Stage::Dummy)),
+            (&first, Some("sesame"), token, Ok(Stage::Token)),
+            (&first, None, token, Err(TOKEN_NEEDED)),
+            (&passed, Some("wrong"), token, Err("M_UNRECOGNIZED")),
+            (&first, Some("sesame"), both, Ok(Stage::Token)),
+            (&passed, Some("sesame"), half, Ok(Stage::Dummy)),
+            (&first, None, either, Ok(Stage::Dummy)),
+            (&first, None, r#"{"session":"s","flows":[{"stages":["m.login.terms"]}]}"#, Err("M_UNKNOWN")),
+            (&first, None, r#"{"flows":[{"stages":["m.login.dummy"]}]}"#, Err("M_UNKNOWN")),
+            (&first, None, r#"{"errcode":"M_USER_IN_USE"}"#, Err("M_USER_IN_USE")),
+            (&first, None, "no json", Err("M_UNKNOWN")),
+        ] {
+            let answer = Failure::of_answer(401, None, challenge);
+            let next = registration(given).next(step, answer, challenge);
+            assert_eq!(
+                next.as_ref().map_err(|failure| &*failure.code),
+                expected.map(at).as_ref().map_err(|e| *e),
+                "{challenge}"
+            );
         }
-        let without_password = r#"{"user":"a","username":"a"}"#;
-        assert!(serde_json::from_str::<Login>(without_password).is_err());
-        assert!(serde_json::from_str::<Registration>(without_password).is_err());
+    }
+
+    #[test]
+    fn the_token_is_shown_at_its_stage_only() {
+        let registration = registration(Some("sesame"));
+        assert!(!registration.body(&Step::FIRST).contains("sesame"));
+        let step = Step { stage: Stage::Token, session: Some(String::from("s")) };
+        assert!(
+            registration
+                .body(&step)
+                .ends_with(r#""auth":{"type":"m.login.registration_token","session":"s","token":"sesame"}}"#)
+        );
     }
 
     #[test]

@@ -79,22 +79,51 @@ fn the_table_of_names() {
 
 #[test]
 fn what_is_wrong_is_refused_by_name_and_nothing_is_sent() {
-    let argument = |at, wanted| BadCall::Argument(at, wanted);
+    let argument = |name, wanted| BadCall::Argument(name, wanted);
+    let field = |words: &str| BadCall::Field(String::from(words));
+    let states = "free_for_chat, online, busy, unavailable, offline or hidden";
+    let settings = "{ mutedIn: states that can be chosen, groups: always or never by name }";
     for (name, arguments, refusal) in [
         ("dance", "[]", BadCall::Unknown(String::from("dance"))),
-        ("joinRoom", "[]", argument(1, "a string")),
-        ("joinRoom", "[null]", argument(1, "a string")),
-        ("joinRoom", "[5]", argument(1, "a string")),
-        ("joinRoom", "no json", argument(1, "a string")),
-        ("kick", r#"["!r:hs","@b:hs",5]"#, argument(3, "a string")),
-        ("setPresence", r#"["unknown"]"#, argument(1, "a state that can be chosen")),
-        ("setPresence", r#"["busy",5]"#, argument(2, "a string")),
-        ("answerRequest", r#"["@b:hs","maybe"]"#, argument(2, "accept, deny or revoke")),
-        ("setGroup", r#"["@b:hs","G",1]"#, argument(3, "true or false")),
-        ("createRoom", "[[]]", argument(1, "an object")),
-        ("setNotifySettings", "[{}]", argument(1, "{ mutedIn, groups } of words that there are")),
-        ("request", r#"["PATCH","/_matrix/x"]"#, argument(1, "GET, POST, PUT or DELETE")),
-        ("request", r#"["GET","//evil/_matrix/x"]"#, argument(2, "a path that begins with /_matrix/")),
+        ("joinRoom", "[]", argument("idOrAlias", "a string")),
+        ("joinRoom", "[null]", argument("idOrAlias", "a string")),
+        ("joinRoom", "[5]", argument("idOrAlias", "a string")),
+        ("joinRoom", "no json", argument("idOrAlias", "a string")),
+        ("kick", r#"["!r:hs","@b:hs",5]"#, argument("reason", "a string")),
+        ("setPresence", r#"["unknown"]"#, argument("state", states)),
+        ("setPresence", r#"["busy",5]"#, argument("statusMsg", "a string")),
+        ("answerRequest", r#"["@b:hs","maybe"]"#, argument("answer", "accept, deny or revoke")),
+        ("setGroup", r#"["@b:hs","G",1]"#, argument("inside", "true or false")),
+        ("createRoom", "[[]]", argument("room", "an object")),
+        ("setNotifySettings", "[{}]", argument("settings", settings)),
+        ("setNotifySettings", r#"[{"mutedIn":["asleep"],"groups":{}}]"#, argument("settings", settings)),
+        (
+            "setNotifySettings",
+            r#"[{"mutdIn":[]}]"#,
+            field(r#"settings has no field "mutdIn": did you mean "mutedIn"?"#),
+        ),
+        (
+            "setNotifySettings",
+            r#"[{"mutedIn":"busy"}]"#,
+            field("settings.mutedIn must be an array of strings"),
+        ),
+        (
+            "setPrivacy",
+            r#"[{"auto_accept":"reverse"}]"#,
+            field(r#"privacy has no field "auto_accept": did you mean "autoAccept"?"#),
+        ),
+        ("setPrivacy", r#"[{"share":true}]"#, field("privacy.share must be a string")),
+        (
+            "createRoom",
+            r#"[{"isDirect":true}]"#,
+            field(r#"room has no field "isDirect": did you mean "direct"?"#),
+        ),
+        ("createRoom", r#"[{"invite":"@b:hs"}]"#, field("room.invite must be an array of strings")),
+        ("createRoom", r#"[{"invite":[5]}]"#, field("room.invite must be an array of strings")),
+        ("createRoom", r#"[{"public":"yes"}]"#, field("room.public must be true or false")),
+        ("createRoom", r#"[{"name":5}]"#, field("room.name must be a string")),
+        ("request", r#"["PATCH","/_matrix/x"]"#, argument("method", "GET, POST, PUT or DELETE")),
+        ("request", r#"["GET","//evil/_matrix/x"]"#, argument("path", "a path that begins with /_matrix/")),
     ] {
         let mut f = Fixture::online();
         let requests = f.requests.len();

@@ -178,6 +178,58 @@ fn a_logging_out_that_ends_late_leaves_alone_what_a_new_session_keeps() {
 }
 
 #[test]
+fn a_session_that_another_tab_has_ended_is_over_and_nothing_of_it_is_kept_again() {
+    for online in [true, false] {
+        let mut f = Fixture::online();
+        if !online {
+            f.lose("/sync");
+        }
+        f.send("unsent");
+        f.client.set_presence(f.now, Choice::Busy, StatusMsg::Set("at home".into()));
+        f.drain();
+        f.client.handle_logged_out_elsewhere(f.now);
+        f.drain();
+        let over = |f: &Fixture| {
+            assert_eq!((f.client.connection(), f.client.waiting()), (Connection::LoggedOut, 0));
+            assert_eq!(f.stored.keys().collect::<Vec<_>>(), ["last"]);
+            assert!(f.requests.is_empty(), "{:?}", f.requests);
+        };
+        over(&f);
+        f.answers.clear();
+        assert_eq!(f.client.send(f.now, ROOM, "m.room.message", "{}").unwrap_err().code, "LOGGED_OUT");
+        f.client.call(f.now, "setPresence", r#"["hidden"]"#).unwrap();
+        f.client.stop(f.now);
+        f.client.start(f.now);
+        f.drain();
+        assert_eq!(f.answers.pop().unwrap().unwrap_err().code, "LOGGED_OUT");
+        over(&f);
+    }
+}
+
+#[test]
+fn what_a_new_session_keeps_stays_when_a_tab_of_the_old_one_hears_late() {
+    let mut f = Fixture::online();
+    for key in ["action.7", "wish", "choice"] {
+        f.stored.insert(key.into(), "new".into());
+    }
+    f.client.handle_logged_out_elsewhere(f.now);
+    f.drain();
+    assert_eq!(f.stored.len(), 3, "{:?}", f.stored);
+}
+
+#[test]
+fn nothing_is_kept_while_a_logging_out_is_under_way() {
+    let mut f = Fixture::online();
+    f.client.log_out(f.now);
+    f.drain();
+    let stored = f.stored.clone();
+    assert_eq!(f.client.send(f.now, ROOM, "m.room.message", "{}").unwrap_err().code, "LOGGED_OUT");
+    f.client.call(f.now, "setPresence", r#"["hidden"]"#).unwrap();
+    f.drain();
+    assert_eq!(f.stored, stored);
+}
+
+#[test]
 fn a_forgotten_room_is_gone() {
     let mut f = Fixture::online();
     f.client.forget_room(f.now, ROOM);
