@@ -4,9 +4,9 @@ import { Client } from "./pkg/index.js";
 import { startClock } from "./lib/clock.js";
 import { forgetDrafts } from "./lib/drafts.js";
 import { errorText } from "./lib/errors.js";
-import { idleMinutes } from "./lib/settings.js";
+import { forgetPlace, idleMinutes } from "./lib/settings.js";
 import { toast } from "./lib/toast.js";
-import { forgetSession, loadSession, saveSession } from "./session.js";
+import { forgetSession, isRemembered, loadSession, saveSession } from "./session.js";
 import { createShell } from "./views/shell.js";
 import { createSignIn } from "./views/sign-in.js";
 
@@ -23,13 +23,24 @@ function showSignIn(notice) {
   root.replaceChildren(createSignIn({ onSession: enter, notice }));
 }
 
+/** Keeps a new session, and follows it. @param {Session} session */
+async function enter(session) {
+  saveSession(session);
+  await follow(session);
+}
+
 /**
- * Shows the client for a session and starts it.
+ * Shows the client for a session that is kept, and starts it.
  * @param {Session} session
  */
-async function enter(session) {
+async function follow(session) {
   const client = await Client.create(session, { idleTimeoutMs: idleMinutes() * 60_000 });
-  saveSession(session);
+  if (!isRemembered(session)) {
+    // Signed out in another tab meanwhile.
+    client.free();
+    showSignIn();
+    return;
+  }
   let left = false;
 
   /** Takes the rooms down, then ends the client by `end`. @param {() => Promise<void>} end @param {() => void} next */
@@ -49,22 +60,30 @@ async function enter(session) {
 
   const shell = createShell(client, {
     onSignOut() {
-      forgetSession();
-      forgetDrafts(session.userId);
+      forget(session);
       void leave(() => client.logout().catch(() => Promise.reject(new Error(NOT_TOLD))), showSignIn);
     },
     onRestart() {
-      void leave(() => client.stop(), () => root.replaceChildren()).then(() => enter(session));
+      void leave(() => client.stop(), () => root.replaceChildren()).then(() => follow(session));
     },
   });
-  client.on("connection", (state) => {
-    // After signing out here there may be a new session already, which is not to be forgotten.
+  client.on("connection", (state, error) => {
     if (state !== "logged_out" || left) return;
-    forgetSession();
-    void leave(() => client.stop(), () => showSignIn("You were signed out. Please log in again."));
+    // Without an error it was the person, in another tab; else what is unfinished waits for them to come back.
+    if (error) forgetSession(session);
+    else forget(session);
+    const notice = error ? "You were signed out. Please log in again." : "You signed out in another tab.";
+    void leave(() => client.stop(), () => showSignIn(notice));
   });
   root.replaceChildren(shell.node);
   client.start();
+}
+
+/** Nothing of a session stays. @param {Session} session */
+function forget(session) {
+  forgetSession(session);
+  if (loadSession()?.userId !== session.userId) forgetDrafts(session.userId);
+  forgetPlace();
 }
 
 async function begin() {
@@ -75,7 +94,7 @@ async function begin() {
     return;
   }
   try {
-    await enter(session);
+    await follow(session);
   } catch (error) {
     showSignIn(errorText(error));
   }

@@ -23,8 +23,14 @@ export function saveSession(session) {
   localStorage.setItem(SERVER, baseUrl);
 }
 
-export function forgetSession() {
-  localStorage.removeItem(SESSION);
+/** Whether this very session is the one that is kept: another tab may have ended it, or begun another. @param {Session} session */
+export function isRemembered(session) {
+  return loadSession()?.accessToken === session.accessToken;
+}
+
+/** Does not touch a later one. @param {Session} session */
+export function forgetSession(session) {
+  if (isRemembered(session)) localStorage.removeItem(SESSION);
 }
 
 /** The server to offer: the last one used, else the one this page came from. */

@@ -157,8 +157,12 @@ test("the title tells of what comes while nobody looks, but not while I am busy;
   };
   await arrives("one");
   await title("(1) Pilotlight");
-  await bob.page.evaluate(() => dispatchEvent(new Event("focus")));
+  await bob.page.evaluate(() => {
+    document.hasFocus = () => true;
+    dispatchEvent(new Event("focus"));
+  });
   await title("Pilotlight");
+  await bob.page.evaluate(() => (document.hasFocus = () => false));
 
   await bob.by("my-presence").click();
   await bob.by("presence-option-busy").click();

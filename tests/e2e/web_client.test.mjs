@@ -219,15 +219,3 @@ test("signing out while the server is away leaves nothing of what waited, and sa
   assert.doesNotMatch(await person.page.evaluate(() => JSON.stringify(localStorage)), /business|action|accessToken/);
   await person.context.close();
 });
-
-test("a server that asks for a registration token is not taken for none at all", async () => {
-  const guarded = await Homeserver.start({ registration: "token", registration_token: "sesame" });
-  const person = await Person.arrive(browser, guarded.baseUrl, "vic");
-  await person.by("mode-register").click();
-  await person.by("login-user").fill("vic");
-  for (const field of ["login-password", "login-password-again"]) await person.by(field).fill("correct horse battery");
-  await person.by("register-submit").click();
-  await person.by("login-error").getByText("registration token").waitFor();
-  await person.context.close();
-  await guarded.stop();
-});

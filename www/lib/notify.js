@@ -33,16 +33,21 @@ export async function setNotifications(on) {
 }
 
 /**
- * Tells of what comes while nobody looks and is worth it (`shouldNotify`): in the page's title, and on the
- * desktop where the user asked for that. The returned function stops it.
+ * Shows in the page's title how much waits, and tells of what comes while nobody looks and is worth it (`shouldNotify`): on the desktop
+ * where the user asked for that. The returned function stops it.
  * @param {import("../views/shell.js").Context} context
  */
 export function startNotifications({ client, people, rooms }) {
   let news = 0;
+  const showCount = () => {
+    const quiet = client.notifySettings.mutedIn.includes(people.me.state);
+    const count = Math.max(news, quiet ? 0 : rooms.unread());
+    document.title = count > 0 ? `(${count}) Pilotlight` : "Pilotlight";
+  };
   /** @param {number} count */
   const showNews = (count) => {
     news = count;
-    document.title = news > 0 ? `(${news}) Pilotlight` : "Pilotlight";
+    showCount();
   };
   /** @param {Room} room @param {Pick<TimelineItem, "type" | "sender" | "stateKey" | "content">} item @param {string} body */
   const tell = (room, item, body) => {
@@ -76,11 +81,13 @@ export function startNotifications({ client, people, rooms }) {
           tell(room, { type: "m.room.member", sender: inviter, stateKey: people.myId, content }, `${people.name(inviter)} invites you`);
         }
       }
+      showCount();
     }),
+    client.on("me", showCount),
     // The first answer's invitations, which come with this, are no news.
     client.on("connection", (state) => state === "online" && queueMicrotask(() => (following = true))),
     () => removeEventListener("focus", onLook),
-    () => showNews(0),
+    () => (document.title = "Pilotlight"),
   ];
   return () => stops.forEach((stop) => stop());
 }

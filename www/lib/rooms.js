@@ -23,6 +23,16 @@ export class Rooms {
     return this.byId.get(roomId)?.membership === "join";
   }
 
+  /** How many messages and invitations wait for me. */
+  unread() {
+    let count = 0;
+    for (const { membership, unread } of this.byId.values()) {
+      if (membership === "join") count += unread;
+      else if (membership === "invite") count += 1;
+    }
+    return count;
+  }
+
   /** The rooms I am in. @returns {Room[]} */
   joined() {
     return [...this.byId.values()].filter((room) => room.membership === "join");

@@ -15,3 +15,19 @@ export function idleMinutes() {
 export function setIdleMinutes(minutes) {
   localStorage.setItem(IDLE, String(minutes));
 }
+
+const LAST_ROOM = "pilotlight.room";
+
+/** The room that was looked at last. */
+export function lastRoom() {
+  return localStorage.getItem(LAST_ROOM);
+}
+
+/** @param {string} roomId */
+export function keepPlace(roomId) {
+  localStorage.setItem(LAST_ROOM, roomId);
+}
+
+export function forgetPlace() {
+  localStorage.removeItem(LAST_ROOM);
+}

@@ -36,6 +36,7 @@ export function createContacts(context) {
     requests.node,
     groups,
     ungrouped.node,
+    requests.unseen,
     sharingTitle,
     ...sharing.map((section) => section.node),
     empty,
@@ -93,7 +94,7 @@ export function createContacts(context) {
     for (const section of [ungrouped, ...sharing]) section.count();
     add.hidden = !contacts.supported;
     sharingTitle.hidden = contacts.entries().length === 0 || sharing.every((section) => section.list.size === 0);
-    empty.hidden = places.size > 0;
+    empty.hidden = places.size > 0 || contacts.accepted().length > 0;
     refreshRoving();
   }
 

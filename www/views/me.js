@@ -41,7 +41,7 @@ export function createMe(context) {
     setPresenceMark(mark, shown);
     button.dataset.state = shown;
     setText(name, called);
-    setText(words, shown === "unknown" ? "Not connected" : labelOf(shown));
+    setText(words, shown === "unknown" ? whileAway(me.state) : labelOf(shown));
     setText(said, me.statusMsg ? ` · ${me.statusMsg}` : "");
     line.title = line.textContent ?? "";
     renameAvatar(picture, called);
@@ -56,6 +56,11 @@ export function createMe(context) {
       for (const stop of stops) stop();
     },
   };
+}
+
+/** While nobody tells what others see, what was chosen is all that is known. @param {PresenceState} chosen */
+function whileAway(chosen) {
+  return chosen === "online" ? "Not connected" : `${labelOf(chosen)} · not connected`;
 }
 
 /** @param {import("./shell.js").Context} context */

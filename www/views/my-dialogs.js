@@ -1,10 +1,12 @@
 // Dialogs about myself: profile, signing out.
 
-import { el } from "../lib/dom.js";
+import { el, icon } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { notificationsOn, setNotifications } from "../lib/notify.js";
 import { IDLE_MINUTES, idleMinutes, setIdleMinutes } from "../lib/settings.js";
+import { toast } from "../lib/toast.js";
 import { choice, field, openForm, toggle } from "./dialog.js";
+import { openPassword } from "./password.js";
 
 /** Parts a group's name from the form's other fields. */
 const GROUP = "group:";
@@ -12,7 +14,8 @@ const GROUP = "group:";
 const GROUP_RULES = [["", "As from anybody"], ["always", "Always, while I am busy too"], ["never", "Never"]];
 
 /** @param {import("./shell.js").Context} context */
-export async function openProfile({ client, people, contacts, onRestart }) {
+export async function openProfile(context) {
+  const { client, people, contacts, onRestart } = context;
   const { mutedIn, groups } = client.notifySettings;
   const names = [...new Set([...contacts.groups(), ...Object.keys(groups)])];
   openForm({
@@ -37,6 +40,12 @@ export async function openProfile({ client, people, contacts, onRestart }) {
       ...names.map((name) => choice(`From the group ${name}`, {
         name: GROUP + name, testid: "notify-group", value: groups[name] ?? "", options: GROUP_RULES,
       })),
+      el(
+        "button.quiet",
+        { type: "button", testid: "change-password", onclick: () => openPassword(context, () => toast("Your password is changed.")) },
+        icon("lock"),
+        "Change password",
+      ),
       el("p.hint", {}, "You are ", el("code", {}, people.myId), " on ", el("code", {}, client.session.baseUrl), "."),
     ],
     submit: async (values) => {

@@ -6,6 +6,7 @@ import { startNotifications } from "../lib/notify.js";
 import { People } from "../lib/people.js";
 import { Rooms } from "../lib/rooms.js";
 import { navigate, watchRoute } from "../lib/router.js";
+import { forgetPlace, keepPlace, lastRoom } from "../lib/settings.js";
 import { createBanner } from "./banner.js";
 import { createPlaceholder } from "./placeholder.js";
 import { createRoomView } from "./room-view.js";
@@ -15,7 +16,6 @@ import { createSidebar } from "./sidebar.js";
 /** @typedef {import("../lib/router.js").Route} Route */
 /** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, onSignOut: () => void, onRestart: () => void }} Context what the views share */
 
-const LAST_ROOM = "pilotlight.room";
 const wide = matchMedia("(min-width: 760px)");
 
 /**
@@ -39,7 +39,7 @@ export function createShell(client, { onSignOut, onRestart }) {
     const roomId = "roomId" in route ? route.roomId : undefined;
     node.dataset.pane = route.pane;
     sidebar.setRoute(route);
-    if (roomId !== undefined) localStorage.setItem(LAST_ROOM, roomId);
+    if (roomId !== undefined) keepPlace(roomId);
     if (room && room.roomId !== roomId && (roomId !== undefined || route.pane === "rooms")) closeRoom();
     if (roomId !== undefined && !room && rooms.isJoined(roomId)) {
       room = createRoomView(context, roomId);
@@ -57,7 +57,7 @@ export function createShell(client, { onSignOut, onRestart }) {
 
   /** Where there is space for it, a page opened without a place shows the room it was left in. */
   function openLastRoom() {
-    const last = localStorage.getItem(LAST_ROOM);
+    const last = lastRoom();
     if (openedByItself || !wide.matches || !last || !rooms.isJoined(last)) return;
     openedByItself = true;
     navigate({ pane: "room", roomId: last }, "replace");
@@ -75,7 +75,7 @@ export function createShell(client, { onSignOut, onRestart }) {
     client.on("rooms", () => {
       if (room && !rooms.isJoined(room.roomId)) {
         closeRoom();
-        localStorage.removeItem(LAST_ROOM);
+        forgetPlace();
         navigate({ pane: "rooms" }, "replace");
       } else if (!room) {
         show(route);

@@ -1,6 +1,6 @@
 // The sidebar: rooms or contacts, what can be begun, and my own presence at its foot.
 
-import { el, icon, iconButton } from "../lib/dom.js";
+import { el, icon, iconButton, setText } from "../lib/dom.js";
 import { routeHref } from "../lib/router.js";
 import { createContacts } from "./contacts.js";
 import { createMe } from "./me.js";
@@ -12,8 +12,9 @@ export function createSidebar(context) {
   const rooms = createRoomList(context);
   const contacts = createContacts(context);
   const me = createMe(context);
+  const unread = createUnread(context);
   const tabs = {
-    rooms: el("a.tab", { href: routeHref({ pane: "rooms" }), testid: "tab-rooms" }, icon("chat"), "Chats"),
+    rooms: el("a.tab", { href: routeHref({ pane: "rooms" }), testid: "tab-rooms" }, icon("chat"), "Chats", unread.node),
     contacts: el("a.tab", { href: routeHref({ pane: "contacts" }), testid: "tab-contacts" }, icon("people"), "People", contacts.badge),
   };
   const node = el(
@@ -46,9 +47,24 @@ export function createSidebar(context) {
       rooms.select("roomId" in route ? route.roomId : undefined);
     },
     dispose() {
+      unread.dispose();
       rooms.dispose();
       contacts.dispose();
       me.dispose();
     },
   };
+}
+
+/** What waits in the chats, also while another tab is looked at. @param {import("./shell.js").Context} context */
+function createUnread({ client, rooms }) {
+  const node = el("span.badge", { testid: "unread-badge", hidden: true });
+  const update = () => {
+    const count = rooms.unread();
+    node.hidden = count === 0;
+    setText(node, count > 99 ? "99+" : String(count));
+    node.setAttribute("aria-label", `${count} unread`);
+  };
+  const dispose = client.on("rooms", update);
+  update();
+  return { node, dispose };
 }

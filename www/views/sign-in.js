@@ -5,12 +5,11 @@ import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
 import { discoverServer, parseServer, suggestedServer } from "../session.js";
 import { field } from "./dialog.js";
+import { SHORTEST_PASSWORD, checkTogether, inputOf } from "./password.js";
 
 /** @typedef {"login" | "register"} Mode */
 
 const DEVICE_NAME = "Pilotlight in a browser";
-/** Shorter ones are guessed in no time. */
-const SHORTEST_PASSWORD = 8;
 
 /** @type {Record<Mode, { title: string, submit: string, busy: string }>} */
 const WORDS = {
@@ -31,12 +30,13 @@ export function createSignIn({ onSession, notice }) {
     spellcheck: "false", autofocus: true,
   });
   const password = passwordField();
+  const token = tokenField();
   const server = serverField();
   const tabs = {
     login: modeTab("login", () => setMode("login")),
     register: modeTab("register", () => setMode("register")),
   };
-  const form = el("form.sign-in-form", { testid: "login-form" }, user, ...password.nodes, server.node, problem, submit);
+  const form = el("form.sign-in-form", { testid: "login-form" }, user, ...password.nodes, token.node, server.node, problem, submit);
 
   /** @param {Mode} chosen */
   function setMode(chosen) {
@@ -45,6 +45,7 @@ export function createSignIn({ onSession, notice }) {
     submit.dataset.testid = `${mode}-submit`;
     setText(submit, WORDS[mode].submit);
     password.setMode(mode);
+    token.setMode(mode);
     problem.hidden = problem.textContent === notice ? problem.hidden : true;
   }
 
@@ -56,6 +57,7 @@ export function createSignIn({ onSession, notice }) {
     try {
       await onSession(await signIn(mode, new FormData(form)));
     } catch (error) {
+      token.handleError(error);
       fill(problem, icon("alert"), errorText(error, wordsFor(mode, error)));
       problem.hidden = false;
       submit.disabled = false;
@@ -109,13 +111,7 @@ function passwordField() {
 
   /** @type {Mode} */
   let mode = "login";
-  const check = () => {
-    const fresh = mode === "register";
-    const short = fresh && [...input.value].length < SHORTEST_PASSWORD;
-    input.setCustomValidity(short ? `At least ${SHORTEST_PASSWORD} characters, please.` : "");
-    second.setCustomValidity(fresh && second.value !== input.value ? "The two passwords differ." : "");
-  };
-  for (const one of inputs) one.addEventListener("input", check);
+  const check = checkTogether(input, second, () => mode === "register");
 
   /** @param {Mode} chosen */
   const setMode = (chosen) => {
@@ -131,9 +127,27 @@ function passwordField() {
   return { nodes: [node, again], setMode };
 }
 
-/** @param {HTMLElement} node */
-function inputOf(node) {
-  return /** @type {HTMLInputElement} */ (node.querySelector("input"));
+/** What some homeservers want of new people; asked for when one says so. */
+function tokenField() {
+  const node = field("Registration token", {
+    name: "token", testid: "login-token", autocapitalize: "none", spellcheck: "false", hint: "Whoever runs the server gives them out.",
+  });
+  const input = inputOf(node);
+  let wanted = false;
+
+  /** @param {Mode} mode */
+  const setMode = (mode) => {
+    node.hidden = !wanted || mode !== "register";
+    input.required = !node.hidden;
+  };
+  /** @param {unknown} error */
+  const handleError = (error) => {
+    if (/** @type {import("/pkg/index.js").PilotlightError} */ (error).code !== "REGISTRATION_TOKEN_NEEDED") return;
+    wanted = true;
+    setMode("register");
+    input.focus();
+  };
+  return { node, setMode, handleError };
 }
 
 /** The homeserver: out of the way, since it is nearly always the one this page came from. */
@@ -164,20 +178,25 @@ async function signIn(mode, values) {
   const baseUrl = await discoverServer(String(values.get("server")));
   return mode === "login"
     ? login(baseUrl, { user, password, deviceName: DEVICE_NAME })
-    : register(baseUrl, { username: user.toLowerCase(), password, deviceName: DEVICE_NAME });
+    : register(baseUrl, {
+        username: user.toLowerCase(), password, deviceName: DEVICE_NAME, registrationToken: String(values.get("token")).trim() || undefined,
+      });
 }
 
 /** @param {Mode} mode @param {unknown} error @returns {Record<string, string>} */
 function wordsFor(mode, error) {
   return mode === "login"
     ? { M_FORBIDDEN: "User name or password is wrong.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." }
-    : { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: noWayIn(error) };
+    : { ...wordsForNewcomers(error), REGISTRATION_TOKEN_NEEDED: "This server gives accounts to people with a registration token. Type yours, or ask whoever runs it." };
 }
 
-/** A homeserver that refuses how accounts are made here is one all the same. @param {unknown} error */
-function noWayIn(error) {
+/** A homeserver that refuses how accounts are made here, by a 401, is one all the same. @param {unknown} error @returns {Record<string, string>} */
+function wordsForNewcomers(error) {
   const { status } = /** @type {import("/pkg/index.js").PilotlightError} */ (error);
-  return status === 401
-    ? "This server wants more of new people than a name and a password, such as a registration token: ask whoever runs it for an account."
-    : "There is no Matrix homeserver at that address.";
+  if (status !== 401) {
+    return { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." };
+  }
+  const wrong = "That registration token is not valid here.";
+  const more = "This server wants more of new people than can be given here: ask whoever runs it for an account.";
+  return { M_FORBIDDEN: wrong, M_UNAUTHORIZED: wrong, M_UNRECOGNIZED: more, M_UNKNOWN: more };
 }
