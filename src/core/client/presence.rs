@@ -184,7 +184,7 @@ impl PresenceBook {
             Some(known) => {
                 let shown = differs(known, content);
                 let moved = match (known.last_active_at, heard_at) {
-                    (Some(before), Some(after)) => before.abs_diff(after) >= COARSE_MS,
+                    (Some(before), Some(_)) => !says(before, content.last_active_ago, wall),
                     (None, Some(_)) => true,
                     (_, None) => false,
                 };
@@ -243,10 +243,11 @@ impl Presence {
     }
 }
 
-/// Whether an idle time that began at `since` is told at `wall` as `idle_ms`: later steps then add nothing to it.
-fn says(since: u64, idle_ms: Option<u64>, wall: UnixMillis) -> bool {
-    let idle = Duration::from_millis(wall.0.saturating_sub(since));
-    idle_ms == Some(millis(coarse(idle)))
+/// Whether what happened at `at` is what is told at `wall` to be `ago` ms old: as exactly as anybody looks at it, or in the
+/// coarse step that its age has by then. Then it adds nothing, however the way to here jitters.
+fn says(at: u64, ago: Option<u64>, wall: UnixMillis) -> bool {
+    let age = wall.0.saturating_sub(at);
+    ago.is_some_and(|ago| age.abs_diff(ago) < COARSE_MS || ago == millis(coarse(Duration::from_millis(age))))
 }
 
 fn differs(known: &Presence, content: &PresenceContent<'_>) -> bool {
@@ -338,6 +339,42 @@ mod tests {
         assert_eq!(since(&idle(1), 161, 0), Some(Some(160 * 60_000)), "again");
         let back = r#"{"presence":"unavailable","org.pilotlight.presence":{"state":"busy"}}"#;
         assert_eq!(since(back, 162, 0), Some(None));
+    }
+
+    #[test]
+    fn w4_the_jitter_of_the_way_and_the_steps_of_what_is_told_are_no_change() {
+        let wall = |minutes: u64, ms: i64| (minutes * 60_000).saturating_add_signed(ms);
+        let offline = |minutes: u64| {
+            let ago = minutes * 60_000;
+            format!(r#"{{"presence":"offline","last_active_ago":{ago}}}"#)
+        };
+        let idle = |minutes: u64| {
+            let own = format!(r#"{{"state":"unavailable","idle_ms":{}}}"#, minutes * 60_000);
+            format!(r#"{{"presence":"unavailable","org.pilotlight.presence":{own}}}"#)
+        };
+        // What somebody shows from minute 100 on, as it arrives a little sooner or later than its time.
+        for (first, then) in [
+            (
+                idle(3),
+                vec![(idle(4), 101, -40), (idle(10), 107, -1), (idle(60), 157, -40), (idle(120), 217, 30)],
+            ),
+            (
+                offline(3),
+                vec![
+                    (offline(4), 101, -40),
+                    (offline(60), 180, 0),
+                    (offline(60), 216, 0),
+                    (offline(120), 217, -9),
+                ],
+            ),
+        ] {
+            let mut book = PresenceBook::default();
+            assert!(heard(&mut book, &first, wall(100, 50)).is_some());
+            for (content, minutes, ms) in then {
+                let told = heard(&mut book, &content, wall(minutes, ms));
+                assert!(told.is_none(), "{content} at {minutes}: {told:?}");
+            }
+        }
     }
 
     #[test]

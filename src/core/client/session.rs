@@ -88,11 +88,16 @@ pub struct Step {
     pub stage: Stage,
     /// The session that the server began; none in a first request, which tries whether asking for nothing is enough.
     pub session: Option<String>,
+    /// How many came before it.
+    pub before: u8,
 }
+
+/// The most steps of one registration: a server that always asks for more gets no account out of it.
+const MAX_STEPS: u8 = 5;
 
 impl Step {
     /// The first one.
-    pub const FIRST: Self = Self { stage: Stage::Dummy, session: None };
+    pub const FIRST: Self = Self { stage: Stage::Dummy, session: None, before: 0 };
 }
 
 impl Registration {
@@ -132,9 +137,9 @@ impl Registration {
             return Err(Failure { status: answer.status, ..Failure::local(TOKEN_NEEDED, words) });
         }
         // The same again would be answered the same.
-        let tried = step.session.is_some() && step.stage == stage;
+        let tried = step.session.is_some() && step.stage == stage || step.before + 1 >= MAX_STEPS;
         match challenge.string("session") {
-            Some(session) if !tried => Ok(Step { stage, session: Some(session) }),
+            Some(session) if !tried => Ok(Step { stage, session: Some(session), before: step.before + 1 }),
             _ => Err(answer),
         }
     }
@@ -189,7 +194,8 @@ mod tests {
             "completed":["m.login.registration_token"]}"#;
         let either = r#"{"session":"s","flows":[{"stages":["m.login.registration_token","m.login.dummy"]},
             {"stages":["m.login.dummy"]}]}"#;
-        let at = |stage| Step { stage, session: Some(String::from("s")) };
+        let at = |stage| Step { stage, session: Some(String::from("s")), before: 1 };
+        let further = |stage| Step { before: 2, ..at(stage) };
         let (first, passed) = (Step::FIRST, at(Stage::Token));
         for (step, given, challenge, expected) in [
             (&first, None, dummy, Ok(Stage::Dummy)),
@@ -206,6 +212,7 @@ mod tests {
         ] {
             let answer = Failure::of_answer(401, None, challenge);
             let next = registration(given).next(step, answer, challenge);
+            let at = |stage| if step.before == 0 { at(stage) } else { further(stage) };
             assert_eq!(
                 next.as_ref().map_err(|failure| &*failure.code),
                 expected.map(at).as_ref().map_err(|e| *e),
@@ -215,10 +222,31 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_always_asks_for_more_is_given_up() {
+        let asking = |stage: Stage| {
+            let done = if stage == Stage::Dummy { "m.login.registration_token" } else { "m.login.dummy" };
+            let flow = r#"["m.login.registration_token","m.login.dummy"]"#;
+            [r#"{"session":"s","flows":[{"stages":"#, flow, r#"}],"completed":[""#, done, r#""]}"#].concat()
+        };
+        let mut step = Step { stage: Stage::Token, ..Step::FIRST };
+        let mut steps = 0;
+        loop {
+            let wanted = if step.stage == Stage::Token { Stage::Dummy } else { Stage::Token };
+            let body = asking(wanted);
+            match registration(Some("sesame")).next(&step, Failure::of_answer(401, None, &body), &body) {
+                Ok(next) => step = next,
+                Err(_) => break,
+            }
+            steps += 1;
+        }
+        assert_eq!(steps, usize::from(MAX_STEPS) - 1);
+    }
+
+    #[test]
     fn the_token_is_shown_at_its_stage_only() {
         let registration = registration(Some("sesame"));
         assert!(!registration.body(&Step::FIRST).contains("sesame"));
-        let step = Step { stage: Stage::Token, session: Some(String::from("s")) };
+        let step = Step { stage: Stage::Token, session: Some(String::from("s")), before: 1 };
         assert!(
             registration
                 .body(&step)

@@ -9,7 +9,7 @@ use crate::core::{
     client::{
         Client, Options, PresenceGrace,
         output::{Change, Failure, Output, Request},
-        session::{Registration, Step, session_of},
+        session::{Registration, Session, Step, session_of},
         timeline::{TimelineItem, TimelineOp},
     },
     idle::IdleTimeout,
