@@ -9,7 +9,7 @@ const REGISTER: &str = "/_matrix/client/v3/register";
 const LOGIN: &str = "/_matrix/client/v3/login";
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 
-fn password_auth(user: &str, password: &str) -> Value {
+pub fn password_auth(user: &str, password: &str) -> Value {
     json!({
         "type": "m.login.password",
         "identifier": { "type": "m.id.user", "user": user },

@@ -1,5 +1,5 @@
 //! No client shows more than its server knows: clients that go on with old tokens over restarts of their own server
-//! and of others, and over changes of who may see whom.
+//! and of others, over changes of who may see whom, and over times in which they want no presence, or only that of some.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,6 +11,7 @@ use super::{
     contacts::{OURS, told},
     driven::Time,
     presence::status_path,
+    presence_behind::filtered,
     support::{Client, Stopped, TestServer, times},
     sync::{Reader, create_room, room_of, same},
     watching::{PROMISE, Pair, WINDOW, observe},
@@ -150,12 +151,15 @@ struct Shows {
     site: usize,
     since: String,
     states: BTreeMap<String, String>,
+    /// Whether the delivery of presence was not stopped.
+    delivers: bool,
 }
 
 impl Shows {
-    fn sync(&mut self, server: &TestServer) -> bool {
+    /// Whether this told of anybody.
+    fn sync(&mut self, server: &TestServer, with: &str) -> bool {
         let client = same(server, &self.client);
-        let mut reader = Reader { client, since: self.since.clone(), with: String::new() };
+        let mut reader = Reader { client, since: self.since.clone(), with: with.to_owned() };
         let answer = reader.now();
         self.since = reader.since;
         let events = answer["presence"]["events"].as_array().cloned().unwrap_or_default();
@@ -164,6 +168,13 @@ impl Shows {
             self.states.insert(event["sender"].as_str().expect("a sender").to_owned(), state.to_owned());
         }
         !events.is_empty()
+    }
+}
+
+fn up(site: &Site) -> Option<&TestServer> {
+    match site {
+        Site::Up(server) => Some(server),
+        Site::Down(_) | Site::Moving => None,
     }
 }
 
@@ -191,7 +202,14 @@ impl World {
             }
         }
         let shows = clients.into_iter().enumerate().flat_map(|(site, clients)| {
-            clients.map(|client| Shows { client, site, since: String::new(), states: BTreeMap::new() })
+            let (since, states, delivers) = (String::new(), BTreeMap::new(), true);
+            clients.map(|client| Shows {
+                client,
+                site,
+                since: since.clone(),
+                states: states.clone(),
+                delivers,
+            })
         });
         let shows = shows.collect();
         let sites = [Site::Up(a), Site::Up(b)];
@@ -204,7 +222,7 @@ impl World {
 
     fn step(&mut self) -> String {
         let (who, site) = (self.below(4), self.below(2));
-        match self.below(12) {
+        match self.below(15) {
             0..4 => self.look(who),
             4 => self.put(who, &["online", "busy", "hidden", "offline", "free_for_chat"]),
             5 => self.settings(who),
@@ -225,6 +243,12 @@ impl World {
                 };
                 format!("{site} restarts")
             }
+            10 => self.glance(who),
+            11 => {
+                let wanted = !self.shows[who].delivers;
+                self.deliver(who, wanted)
+            }
+            12 => self.room(site),
             _ => {
                 let seconds = [1, 9, 31, 70, 130][self.below(5)];
                 self.time.pass(Duration::from_secs(seconds));
@@ -234,10 +258,7 @@ impl World {
     }
 
     fn server(&self, site: usize) -> Option<&TestServer> {
-        match &self.sites[site] {
-            Site::Up(server) => Some(server),
-            Site::Down(_) | Site::Moving => None,
-        }
+        up(&self.sites[site])
     }
 
     fn put(&mut self, who: usize, states: &[&str]) -> String {
@@ -271,16 +292,51 @@ impl World {
         format!("{who} answers {other}: {word}")
     }
 
-    /// The second user of a site leaves the room of both, or comes back.
+    /// A client asks once for the presence of some only, or of nobody.
+    fn glance(&mut self, who: usize) -> String {
+        let (other, which) = (self.below(4), self.below(4));
+        let other = self.shows[other].client.user.clone();
+        let filters = [
+            r#"{"types":[]}"#.to_owned(),
+            r#"{"limit":0}"#.to_owned(),
+            format!(r#"{{"senders":["{other}"]}}"#),
+            format!(r#"{{"not_senders":["{other}"]}}"#),
+        ];
+        let filter = &filters[which];
+        if let Some(server) = up(&self.sites[self.shows[who].site]) {
+            self.time.settle();
+            self.shows[who].sync(server, &filtered(filter));
+        }
+        format!("{who} glances with {filter}")
+    }
+
+    fn deliver(&mut self, who: usize, enabled: bool) -> String {
+        let Shows { client, site, delivers, .. } = &mut self.shows[who];
+        if let Some(server) = up(&self.sites[*site]) {
+            let path = format!("{OURS}/{}/delivery", client.user);
+            same(server, client).put(&path, json!({ "enabled": enabled })).ok();
+            *delivers = enabled;
+        }
+        format!("{who} wants presence: {enabled}")
+    }
+
+    /// The second user of a site leaves the room of both, is thrown out, or comes back.
     fn room(&mut self, site: usize) -> String {
         let (room, [one, two]) = (self.rooms[site].clone(), [site * 2, site * 2 + 1]);
+        let way = self.below(3);
         if let Some(server) = self.server(site) {
             let [one, two] = [one, two].map(|who| same(server, &self.shows[who].client));
-            let left = two.post(&format!("/_matrix/client/v3/rooms/{room}/leave"), json!({}));
-            if left.status != 200 {
-                // Not in it.
-                let invite = format!("/_matrix/client/v3/rooms/{room}/invite");
-                one.post(&invite, json!({ "user_id": two.user })).ok();
+            let path = |act: &str| format!("/_matrix/client/v3/rooms/{room}/{act}");
+            let body = json!({ "user_id": two.user });
+            if two.get(&path("joined_members")).status == 200 {
+                match way {
+                    0 => two.post(&path("leave"), json!({})).ok(),
+                    1 => one.post(&path("kick"), body).ok(),
+                    _ => one.post(&path("ban"), body).ok(),
+                };
+            } else {
+                // Refused where nobody was banned.
+                one.post(&path("unban"), body);
                 two.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
             }
         }
@@ -291,17 +347,15 @@ impl World {
     /// nothing is known.
     fn look(&mut self, who: usize) -> String {
         let site = self.shows[who].site;
-        let Some(server) = (match &self.sites[site] {
-            Site::Up(server) => Some(server),
-            Site::Down(_) | Site::Moving => None,
-        }) else {
-            return format!("{who} is cut off");
-        };
+        let Some(server) = up(&self.sites[site]) else { return format!("{who} is cut off") };
         loop {
             self.time.settle();
-            if !self.shows[who].sync(server) {
+            if !self.shows[who].sync(server, "") {
                 break;
             }
+        }
+        if !self.shows[who].delivers {
+            return format!("{who} looks, and wants no presence");
         }
         let client = same(server, &self.shows[who].client);
         for other in (0..4).filter(|other| *other != who) {
@@ -317,8 +371,9 @@ impl World {
 }
 
 #[test]
-fn no_client_shows_more_than_its_server_knows_whatever_restarts_and_whoever_stops_to_share() {
-    for seed in 0..3 * times() as u64 {
+fn no_client_shows_more_than_its_server_knows_whatever_restarts_whoever_stops_to_share_and_whoever_looks_away()
+ {
+    for seed in 0..4 * times() as u64 {
         let mut world = World::new(seed);
         let mut done = Vec::new();
         for who in 0..4 {
@@ -343,6 +398,7 @@ fn no_client_shows_more_than_its_server_knows_whatever_restarts_and_whoever_stop
         }
         world.time.pass(PROMISE * 2);
         for who in 0..4 {
+            world.deliver(who, true);
             world.look(who);
         }
     }

@@ -34,6 +34,7 @@ mod operating;
 mod peer;
 mod poll;
 mod presence;
+mod presence_behind;
 mod presence_lasting;
 mod relations_seen;
 mod rooms_life;

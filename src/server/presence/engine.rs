@@ -144,7 +144,7 @@ impl Presence {
         }
         Ok(Self {
             inner: Mutex::new(inner),
-            deliveries: Deliveries::load(&store, Arc::clone(&live)).await?,
+            deliveries: Deliveries::load(&store).await?,
             waiting: Waiting::default(),
             choices: Choices::default(),
             writing: tokio::sync::Mutex::default(),

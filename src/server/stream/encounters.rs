@@ -18,10 +18,19 @@ pub(super) struct Passage {
     pub(super) was: Option<Membership>,
     /// What the reader is.
     pub(super) is: Option<Membership>,
-    /// The reader was joined in between.
-    pub(super) was_in_between: bool,
+    /// Where the reader joined first in between, if they did.
+    pub(super) joined_at: Option<LogPosition>,
     /// Where the event is that made it so.
     pub(super) position: LogPosition,
+}
+
+/// Which encounters count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Counted {
+    /// Those that make a difference between the token and the end of the look.
+    Lasting,
+    /// Also with those whom the reader met and parted from in between: of whom they may have been told then.
+    Passing,
 }
 
 /// Has `encounters` take note of what happened among the members of `room` after `since`, up to `upto`: `events`,
@@ -33,21 +42,32 @@ pub(super) async fn note(
     events: Option<&[Arc<StoredEvent>]>,
     passage: Passage,
     (since, upto): (LogPosition, LogPosition),
+    counted: Counted,
 ) -> Result<(), StoreError> {
     let was_joined = passage.was == Some(Membership::Join);
-    match (was_joined, passage.is == Some(Membership::Join)) {
-        (false, true) => sight.entered(room, encounters),
-        (true, true) => match events {
-            Some(events) => sight.stayed(room, events, since, encounters),
-            None => {
-                let events = store.state_changes(room, since, upto).await?;
-                sight.stayed(room, &events, since, encounters);
-            }
-        },
-        (true, false) => {
-            sight.left(room, &store.state_before(passage.position).await?, since, encounters);
+    let is_joined = passage.is == Some(Membership::Join);
+    if !was_joined && is_joined {
+        sight.entered(room, encounters);
+    }
+    let there_since = match (was_joined, passage.joined_at) {
+        (true, _) => since,
+        (false, Some(joined)) if counted == Counted::Passing => joined,
+        (false, _) => return Ok(()),
+    };
+    if !is_joined {
+        let state = store.state_before(passage.position).await?;
+        sight.left(room, &state, there_since, encounters);
+        return Ok(());
+    }
+    match events {
+        Some(events) => {
+            let later = events.partition_point(|event| event.position <= there_since);
+            sight.stayed(room, &events[later..], there_since, encounters);
         }
-        (false, false) => {}
+        None => {
+            let events = store.state_changes(room, there_since, upto).await?;
+            sight.stayed(room, &events, there_since, encounters);
+        }
     }
     Ok(())
 }

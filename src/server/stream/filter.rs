@@ -6,7 +6,10 @@ use ruma::api::client::filter::{
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde_json::value::RawValue;
 
-use crate::server::event::{client::ClientFormat, fields::Fields};
+use crate::{
+    core::federation::Fingerprint,
+    server::event::{client::ClientFormat, fields::Fields},
+};
 
 /// Events of a timeline that a response holds at most, whatever the filter asks for.
 const MAX_TIMELINE: usize = 100;
@@ -20,6 +23,17 @@ pub struct Filter {
     wire: FilterDefinition,
     /// `None`: events are told whole.
     fields: Option<Fields>,
+}
+
+/// Whose presence a reader wants to be told of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whose {
+    /// Nobody's.
+    Nobodys,
+    /// Some users' only: a mark of which, never 0, and the same for the same choice.
+    Somebodys(u32),
+    /// Everybody's.
+    Everybodys,
 }
 
 /// The parts of an event that a filter of room events looks at.
@@ -49,15 +63,29 @@ impl Filter {
     /// Whether presence of `sender` is wanted.
     pub fn presence(&self, sender: &UserId) -> bool {
         let f = &self.wire.presence;
-        wants_type(f.types.as_deref(), &f.not_types, "m.presence")
-            && wants_sender(f.senders.as_deref(), &f.not_senders, sender.as_str())
+        self.any_presence() && wants_sender(f.senders.as_deref(), &f.not_senders, sender.as_str())
     }
 
-    /// Whether any presence at all is wanted: spares the look.
-    pub fn any_presence(&self) -> bool {
+    /// Whose presence is wanted. A limit of 0 wants nobody's; any other is not applied: a state that was left out
+    /// would never be told.
+    pub fn whose_presence(&self) -> Whose {
+        let f = &self.wire.presence;
+        if !self.any_presence() {
+            return Whose::Nobodys;
+        }
+        if f.senders.is_none() && f.not_senders.is_empty() {
+            return Whose::Everybodys;
+        }
+        let senders = format!("{:?}", (&f.senders, &f.not_senders));
+        let [.., a, b, c, d] = Fingerprint::of(senders.as_bytes()).0.to_be_bytes();
+        Whose::Somebodys(u32::from_be_bytes([a, b, c, d]).max(1))
+    }
+
+    fn any_presence(&self) -> bool {
         let f = &self.wire.presence;
         wants_type(f.types.as_deref(), &f.not_types, "m.presence")
-            && f.senders.as_ref().is_none_or(|s| !s.is_empty())
+            && f.limit.is_none_or(|limit| u64::from(limit) > 0)
+            && f.senders.as_ref().is_none_or(|senders| !senders.is_empty())
     }
 
     /// Whether the user's own global account data of this type is wanted.
@@ -217,13 +245,21 @@ mod tests {
     #[test]
     fn the_presence_part_of_a_filter_is_heard() {
         let (a, b) = (user_id!("@a:x"), user_id!("@b:x"));
-        assert!(filter("{}").presence(a) && filter("{}").any_presence());
-        assert!(!filter(r#"{"presence":{"types":[]}}"#).any_presence());
-        assert!(!filter(r#"{"presence":{"not_types":["*"]}}"#).any_presence());
-        let only_b = filter(r#"{"presence":{"senders":["@b:x"]}}"#);
+        let all = [r#"{}"#, r#"{"presence":{"limit":1,"types":["m.*"],"not_senders":[]}}"#];
+        for all in all.map(filter) {
+            assert!(all.presence(a) && all.whose_presence() == Whose::Everybodys);
+        }
+        let none = [r#"{"types":[]}"#, r#"{"not_types":["*"]}"#, r#"{"senders":[]}"#, r#"{"limit":0}"#];
+        for none in none.map(|none| filter(&format!(r#"{{"presence":{none}}}"#))) {
+            assert!(!none.presence(a) && none.whose_presence() == Whose::Nobodys);
+        }
+        let some = |part: &str| filter(&format!(r#"{{"presence":{{"{part}":["@b:x"]}}}}"#));
+        let (only_b, not_b) = (some("senders"), some("not_senders"));
         assert!(!only_b.presence(a) && only_b.presence(b));
-        let not_b = filter(r#"{"presence":{"not_senders":["@b:x"]}}"#);
         assert!(not_b.presence(a) && !not_b.presence(b));
+        let (only, not) = (only_b.whose_presence(), not_b.whose_presence());
+        assert!(matches!((only, not), (Whose::Somebodys(1..), Whose::Somebodys(1..))) && only != not);
+        assert_eq!(some("senders").whose_presence(), only);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{OwnedUserId, UserId};
 
-use super::filter::Filter;
+use super::{behind::PresenceLook, filter::Filter};
 use crate::{
     core::time::Instant,
     server::{
@@ -29,9 +29,6 @@ pub(super) struct Look<'a> {
     pub(super) ignored: Arc<BTreeSet<OwnedUserId>>,
     /// Everything is told, for the first time.
     pub(super) is_first: bool,
-    /// The client has been told something before, by this server or by one whose log ended elsewhere: it shows
-    /// what it was told until it is told something else.
-    pub(super) goes_on: bool,
     /// All state of all rooms, though the reader has it.
     pub(super) full_state: bool,
     /// What is durable; from [`LogPosition::START`] at first.
@@ -41,6 +38,8 @@ pub(super) struct Look<'a> {
     pub(super) live: Stretch<LivePosition>,
     /// After which position messages for the device are new.
     pub(super) to_device: LogPosition,
+    /// What of presence is told, and from where on.
+    pub(super) presence: PresenceLook,
     pub(super) now: Instant,
 }
 

@@ -6,6 +6,7 @@
 //! it as the answer of `/sync`. What is the same for all readers is encoded once, where it is kept.
 
 mod account_data;
+mod behind;
 mod encounters;
 mod ephemeral;
 mod filter;
@@ -31,7 +32,7 @@ mod wait;
 mod window;
 
 pub use self::{
-    filter::{Filter, Seen, wants_event},
+    filter::{Filter, Seen, Whose, wants_event},
     filters::Filters,
     lazy::LazyMembers,
     parts::Parts,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    behind::From,
     look::{Look, Stretch},
     news::PresenceNews,
     sources::Sources,
@@ -24,12 +25,11 @@ pub(super) fn presence(
     encounters: &Encounters,
 ) -> PresenceNews {
     let (me, filter) = (&look.session.user, look.filter);
-    let wanted = filter.any_presence().then(|| sources.presence_since(look.session, look.live.since));
-    let Some(since) = wanted.flatten() else { return PresenceNews::default() };
+    let Some(From { told, .. }) = look.presence.from else { return PresenceNews::default() };
+    let since = told.unwrap_or_default();
     let live = Stretch { since, upto: look.live.upto };
     let own = if filter.presence(me) { sources.own_presence(me, since, look.now) } else { None };
 
-    let told = look.goes_on.then_some(since);
     let Sighted { came, went: mut unknown } = sight.since(me, encounters, told, live.upto);
     unknown.retain(|user| filter.presence(user));
 

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{
     account_data,
-    encounters::{self, Passage},
+    behind::Earlier,
+    encounters::{self, Counted, Passage},
     ephemeral, keys,
     look::{Look, Stretch},
     news::{DeviceLists, JoinedRoom, LeftRoom, News, RoomsNews, StrippedRoom},
@@ -59,6 +60,9 @@ impl Reader<'_> {
     /// The outline of a look that is quick and whose answer is small; `None`: of any other.
     pub(super) async fn quick_outline(&self) -> Result<Option<Outline>, Refusal> {
         let Self { parts, look, .. } = self;
+        if look.presence.catches_up(look.live) {
+            return Ok(None);
+        }
         let changes = [
             look.log.upto.get().saturating_sub(look.log.since.get()),
             look.live.upto.get().saturating_sub(look.live.since.get()),
@@ -111,10 +115,15 @@ impl Reader<'_> {
         let rooms = self.rooms(windows, changed, &mut encounters).await?;
         let keys_left = parts.keys.counts(look.session).await?;
         let device_lists = keys::device_lists(look, &parts.keys, &parts.members, &encounters).await?;
+        if let Some(earlier) = look.presence.from.and_then(|from| from.log) {
+            self.note_since(earlier, &mut encounters).await?;
+        }
         let presence = presence::presence(sources, &parts.sight, look, &encounters);
         parts.metrics.presence_delivered.add(presence.len());
         Ok(News {
-            upto: Token::new(look.log.upto, look.live.upto).with_to_device(waiting.upto),
+            upto: Token::new(look.log.upto, look.live.upto)
+                .with_to_device(waiting.upto)
+                .with_presence(look.presence.behind),
             own_data,
             to_device: waiting.messages,
             rooms,
@@ -127,14 +136,37 @@ impl Reader<'_> {
     /// Whose devices changed, and who came to share a room with the reader or ceased to: nothing else of what is new.
     pub(super) async fn device_lists(self) -> Result<DeviceLists, Refusal> {
         let Self { parts, look, .. } = &self;
-        let Parts { store, members, sight, .. } = parts;
         let mut encounters = Encounters::default();
+        self.note_encounters(look, Counted::Lasting, &mut encounters).await?;
+        Ok(keys::device_lists(look, &parts.keys, &parts.members, &encounters).await?)
+    }
+
+    /// Adds to `encounters` those since an earlier place in the log.
+    async fn note_since(&self, earlier: Earlier, encounters: &mut Encounters) -> Result<(), Refusal> {
+        let (since, counted) = match earlier {
+            Earlier::Nobodys(since) => (since, Counted::Lasting),
+            Earlier::Somebodys(since) => (since, Counted::Passing),
+        };
+        let log = Stretch { since, ..self.look.log };
+        let look = Look { is_first: false, full_state: false, log, ..self.look.clone() };
+        self.note_encounters(&look, counted, encounters).await
+    }
+
+    /// Adds to `encounters` those of a look at all rooms.
+    async fn note_encounters(
+        &self,
+        look: &Look<'_>,
+        counted: Counted,
+        encounters: &mut Encounters,
+    ) -> Result<(), Refusal> {
+        let Parts { store, members, sight, .. } = self.parts;
+        let range = (look.log.since, look.log.upto);
         for (room, window) in window::windows(look, store, members).await? {
             let passage = window::passage(look, store, members, &room, &window).await?;
-            let (events, range) = (window.events.as_deref(), (look.log.since, look.log.upto));
-            encounters::note(&mut encounters, (sight, store), &room, events, passage, range).await?;
+            let events = window.events.as_deref();
+            encounters::note(encounters, (sight, store), &room, events, passage, range, counted).await?;
         }
-        Ok(keys::device_lists(look, &parts.keys, members, &encounters).await?)
+        Ok(())
     }
 
     /// What is new in rooms. `encounters` gets whom the reader met there, and parted from.
@@ -150,7 +182,8 @@ impl Reader<'_> {
         for (room, window) in windows {
             let passage = window::passage(look, store, members, &room, &window).await?;
             let events = window.events.as_deref();
-            encounters::note(encounters, (sight, store), &room, events, passage, range).await?;
+            let lasting = Counted::Lasting;
+            encounters::note(encounters, (sight, store), &room, events, passage, range, lasting).await?;
             if !look.filter.room(&room) {
                 continue;
             }
@@ -244,7 +277,7 @@ impl Reader<'_> {
         let mut timeline = timeline::timeline(look, store, &room, None, log).await?;
         self.cut_to_visible(&room, &mut timeline).await?;
         let from = timeline.events.first().map_or(passage.position, |first| first.position);
-        let mut state = match (was_there, passage.was_in_between) {
+        let mut state = match (was_there, passage.joined_at.is_some()) {
             (true, _) if timeline.limited => store.state_changes(&room, since, from.before()).await?,
             (true, _) | (false, false) => Vec::new(),
             (false, true) => store.state_before(from).await?,

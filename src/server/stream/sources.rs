@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use ruma::{OwnedUserId, RoomId, UserId};
 
-use super::{look::Stretch, parts::Parts, reading::Reading, refusal::Refusal};
+use super::{
+    filter::{Filter, Whose},
+    look::Stretch,
+    parts::Parts,
+    reading::Reading,
+    refusal::Refusal,
+};
 use crate::{
     core::{
         presence::{DeviceType, SetPresence},
@@ -45,15 +51,14 @@ impl Sources {
         self.0.presence.connect(session, says, device_type).await
     }
 
-    /// The device is told of others until what is returned is dropped; `None`: it stopped that.
-    pub(super) fn read_presence(&self, session: &Session) -> Option<Reading> {
-        let wants = self.0.presence.deliveries.is_on(session);
-        wants.then(|| Reading::begin(self.0.federation.as_deref(), &session.user))
+    /// The device is told of others until what is returned is dropped.
+    pub(super) fn read_presence(&self, session: &Session) -> Reading {
+        Reading::begin(self.0.federation.as_deref(), &session.user)
     }
 
-    /// From which live position on presence is news for the device; `None`: it wants none.
-    pub(super) fn presence_since(&self, session: &Session, since: LivePosition) -> Option<LivePosition> {
-        self.0.presence.deliveries.since(session, since)
+    /// Whose presence the device wants, in a request with `filter`.
+    pub(super) fn whose_presence(&self, session: &Session, filter: &Filter) -> Whose {
+        if self.0.presence.deliveries.is_on(session) { filter.whose_presence() } else { Whose::Nobodys }
     }
 
     /// The user's own event, when it changed after `since`.

@@ -6,13 +6,25 @@ use std::{fmt, str::FromStr};
 /// Where a reader is. Opaque to clients.
 ///
 /// Its first letter says which form it has: `p{log}_{live}`, or `p{log}_{live}_{to_device}` while messages for the
-/// reader's device wait. What lives has one position here because one process stamps it. Where several do, the
-/// second part becomes a list of their positions: so nobody outside sees the fields, and a token is not `Copy`.
+/// reader's device wait; where presence is [`Behind`], `.{log}_{live}` or `.{log}~{filter}` follows. What lives has one
+/// position here because one process stamps it. Where several do, the second part becomes a list of their positions: so
+/// nobody outside sees the fields, and a token is not `Copy`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Token {
     log: LogPosition,
     live: LivePosition,
     to_device: LogPosition,
+    behind: Option<Behind>,
+}
+
+/// How far a reader was told of presence who was not told of everybody's as far as of everything else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Behind {
+    /// Of everybody's up to here, and of nobody's since then. Both the start: of nobody's ever.
+    Nobodys(LogPosition, LivePosition),
+    /// Of everybody's up to this position of the log, and since then of some. Where one filter alone chose them, its
+    /// mark: those were told as far as everything else. Else 0.
+    Somebodys(LogPosition, u32),
 }
 
 /// A place in a room's timeline, between pages of events: `t{timeline}`. A client may also give a [`Token`], which
@@ -27,7 +39,7 @@ pub struct NotAToken;
 impl Token {
     /// Of a reader who was told everything durable up to `log`, and everything that lives up to `live`.
     pub const fn new(log: LogPosition, live: LivePosition) -> Self {
-        Self { log, live, to_device: log }
+        Self { log, live, to_device: log, behind: None }
     }
 
     /// Of a place in the log; a reader who goes on from it is told everything that lives.
@@ -41,6 +53,12 @@ impl Token {
         Self { to_device: position, ..self }
     }
 
+    /// The same for a reader who was not told of everybody's presence.
+    #[must_use]
+    pub const fn with_presence(self, behind: Option<Behind>) -> Self {
+        Self { behind, ..self }
+    }
+
     /// The position in the durable log.
     pub const fn log(&self) -> LogPosition {
         self.log
@@ -48,7 +66,7 @@ impl Token {
 
     /// Whether a log that ends at `log` has everything that this was given out for.
     pub fn is_reached(&self, log: LogPosition) -> bool {
-        self.log <= log && self.to_device <= log
+        self.log <= log && self.to_device <= log && self.behind.is_none_or(|behind| behind.log() <= log)
     }
 
     /// The position among what lives in memory only.
@@ -60,13 +78,33 @@ impl Token {
     pub const fn to_device(&self) -> LogPosition {
         self.to_device
     }
+
+    /// How far presence was told; `None`: everybody's, as far as everything else.
+    pub const fn behind(&self) -> Option<Behind> {
+        self.behind
+    }
+}
+
+impl Behind {
+    const fn log(self) -> LogPosition {
+        match self {
+            Self::Nobodys(log, _) | Self::Somebodys(log, _) => log,
+        }
+    }
 }
 
 /// Without any character that JSON or a URL would escape.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "p{}_{}", self.log, self.live)?;
-        if self.to_device == self.log { Ok(()) } else { write!(f, "_{}", self.to_device) }
+        if self.to_device != self.log {
+            write!(f, "_{}", self.to_device)?;
+        }
+        match self.behind {
+            None => Ok(()),
+            Some(Behind::Nobodys(log, live)) => write!(f, ".{log}_{live}"),
+            Some(Behind::Somebodys(log, mark)) => write!(f, ".{log}~{mark}"),
+        }
     }
 }
 
@@ -84,6 +122,10 @@ impl FromStr for Token {
 
 /// What follows a `p`.
 fn one_process(s: &str) -> Result<Token, NotAToken> {
+    let (s, behind) = match s.split_once('.') {
+        Some((s, presence)) => (s, Some(behind(presence)?)),
+        None => (s, None),
+    };
     let (log, live) = s.split_once('_').ok_or(NotAToken)?;
     let (live, to_device) = match live.split_once('_') {
         // Left out where it says nothing.
@@ -92,7 +134,17 @@ fn one_process(s: &str) -> Result<Token, NotAToken> {
         None => (live, log),
     };
     let token = Token::new(LogPosition::new(number(log)?), LivePosition::new(number(live)?));
-    Ok(token.with_to_device(LogPosition::new(number(to_device)?)))
+    Ok(token.with_to_device(LogPosition::new(number(to_device)?)).with_presence(behind))
+}
+
+/// What follows a dot.
+fn behind(s: &str) -> Result<Behind, NotAToken> {
+    if let Some((log, mark)) = s.split_once('~') {
+        let mark = u32::try_from(number(mark)?).map_err(|_| NotAToken)?;
+        return Ok(Behind::Somebodys(LogPosition::new(number(log)?), mark));
+    }
+    let (log, live) = s.split_once('_').ok_or(NotAToken)?;
+    Ok(Behind::Nobodys(LogPosition::new(number(log)?), LivePosition::new(number(live)?)))
 }
 
 impl fmt::Display for PageToken {
@@ -137,6 +189,32 @@ mod tests {
         assert_eq!(behind.to_string().parse(), Ok(behind.clone()));
         assert_eq!((behind.log(), behind.live()), (token.log(), token.live()));
         assert_eq!((behind.to_device(), token.to_device()), (LogPosition::new(9), token.log()));
+        let without = Behind::Nobodys(LogPosition::new(3), LivePosition::new(5));
+        let some = Behind::Somebodys(LogPosition::new(3), u32::MAX);
+        for (token, presence, written) in [
+            (&token, without, "p17_1763000000000000.3_5"),
+            (&behind, without, "p17_1763000000000000_9.3_5"),
+            (&behind, some, "p17_1763000000000000_9.3~4294967295"),
+        ] {
+            let token = token.clone().with_presence(Some(presence));
+            assert_eq!((token.to_string().as_str(), token.behind()), (written, Some(presence)));
+            assert_eq!(written.parse(), Ok(token));
+        }
+    }
+
+    #[test]
+    fn a_token_is_of_this_log_when_all_of_it_is() {
+        for (token, reached) in [
+            ("p7_1", true),
+            ("p8_1", false),
+            ("p7_1_8", false),
+            ("p7_1.7_9", true),
+            ("p7_1.8_1", false),
+            ("p7_1.8~1", false),
+        ] {
+            let token: Token = token.parse().expect("is a token");
+            assert_eq!(token.is_reached(LogPosition::new(7)), reached, "{token}");
+        }
     }
 
     #[test]
@@ -168,6 +246,17 @@ mod tests {
             "p1_1 ",
             "p99999999999999999999_1",
             "p1_18446744073709551615",
+            "p1_1.",
+            "p1_1.1",
+            "p1_1.1_",
+            "p1_1._1",
+            "p1_1.01_1",
+            "p1_1.1~",
+            "p1_1.1~4294967296",
+            "p1_1.1~01",
+            "p1_1.1~1_1",
+            "p1_1.1_1.1_1",
+            "p1.1_1",
         ] {
             assert_eq!(garbage.parse::<Token>(), Err(NotAToken), "{garbage}");
             assert_eq!(garbage.parse::<PageToken>(), Err(NotAToken), "{garbage}");
@@ -186,5 +275,6 @@ mod tests {
         let after = PageToken(TimelinePosition::live(LogPosition::new(17)));
         assert_eq!("p17_1763000000000000".parse(), Ok(after));
         assert_eq!("p17_0_9".parse(), Ok(after));
+        assert_eq!("p17_0_9.3~7".parse(), Ok(after));
     }
 }

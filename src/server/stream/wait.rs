@@ -5,7 +5,8 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
 use super::{
-    filter::Filter,
+    behind::PresenceLook,
+    filter::{Filter, Whose},
     look::{Look, Stretch},
     news::{DeviceLists, News},
     reader::Reader,
@@ -97,11 +98,11 @@ pub async fn device_lists_between(
         filter: &filter,
         ignored: Arc::default(),
         is_first: false,
-        goes_on: true,
         full_state: false,
         log: Stretch { since, upto: upto.min(parts.store.log_position()) },
         live: Stretch { since: LivePosition::START, upto: LivePosition::START },
         to_device: since,
+        presence: PresenceLook::NONE,
         now: parts.clock.now(),
     };
     Reader { sources, parts, look }.device_lists().await
@@ -127,7 +128,10 @@ impl<'a> Listener<'a> {
         filter: &'a Filter,
         says: Option<(SetPresence, Option<DeviceType>)>,
     ) -> Result<Self, Refusal> {
-        let reading = if filter.any_presence() { sources.read_presence(session) } else { None };
+        let reading = match sources.whose_presence(session, filter) {
+            Whose::Nobodys => None,
+            Whose::Somebodys(_) | Whose::Everybodys => Some(sources.read_presence(session)),
+        };
         let connected = match says {
             Some((says, device_type)) => Some(sources.connect(session, says, device_type).await?),
             None => None,
@@ -236,16 +240,17 @@ impl<'a> Listener<'a> {
         let since = since.filter(|since| since.is_reached(log));
         let log_since = since.map_or(LogPosition::START, Token::log);
         let live_since = since.map(Token::live).filter(|live| parts.live.knows(*live));
+        let whose = self.sources.whose_presence(self.session, self.filter);
         let look = Look {
             session: self.session,
             filter: self.filter,
             ignored: parts.contacts.ignored_by(&self.session.user),
             is_first: since.is_none(),
-            goes_on,
             full_state,
             log: Stretch { since: log_since, upto: log },
             live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
             to_device: since.map_or(LogPosition::START, Token::to_device),
+            presence: PresenceLook::new(whose, since, goes_on, &parts.live),
             now: parts.clock.now(),
         };
         Reader { sources: self.sources, parts, look }

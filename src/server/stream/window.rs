@@ -131,7 +131,8 @@ pub(super) async fn passage(
         if event.timeline <= range.0 {
             passage.was = membership;
         } else {
-            passage.was_in_between |= membership == Some(Membership::Join);
+            let joined = membership == Some(Membership::Join);
+            passage.joined_at = passage.joined_at.or(joined.then_some(event.position));
         }
         passage.is = membership;
         passage.position = event.position;
