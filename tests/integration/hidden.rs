@@ -189,6 +189,26 @@ impl Scene {
         self.plain()
     }
 
+    /// Away for a while first; then one hides, in every way, and the other one goes on to be away.
+    fn run_away(mut self, way: Way) -> Vec<String> {
+        self.life();
+        self.pass(100);
+        assert!(self.log[self.log.len() - 1].contains("\"state\":\"offline\""), "{:?}", self.log);
+        for seconds in [200, 700, 4_000] {
+            self.pass(seconds);
+            if way == Way::Hides {
+                for word in ["hidden", "offline"] {
+                    put(&self.alice, json!({ "presence": word, "status_msg": "to the doctor" }));
+                    put(&self.server.log_in("alice"), json!({ "presence": word }));
+                }
+            }
+            self.look("nothing");
+        }
+        self.time.pass(PROMISE);
+        self.look("in the end");
+        self.plain()
+    }
+
     /// The log and what the other server was told, with names in place of what is made up at random.
     fn plain(self) -> Vec<String> {
         let pushes = self.peer.heard().into_iter().flat_map(|heard| {
@@ -250,6 +270,15 @@ fn p4_others_and_other_servers_cannot_tell_a_hidden_user_from_one_who_is_gone() 
     assert!(hidden.iter().any(|line| line.starts_with("told the other server")), "it was told something");
     let last = hidden.iter().rev().find(|line| line.starts_with('{')).expect("a status");
     assert!(last.contains("\"status_msg\":\"hello\"") && last.contains("\"state\":\"offline\""), "{last}");
+}
+
+#[test]
+fn p4_who_hides_while_away_cannot_be_told_from_one_who_is_only_away() {
+    let [hidden, gone] = [Way::Hides, Way::Goes].map(|way| Scene::new().run_away(way));
+    for (hidden, gone) in hidden.iter().zip(&gone) {
+        assert_eq!(hidden, gone);
+    }
+    assert_eq!(hidden.len(), gone.len());
 }
 
 #[test]

@@ -109,15 +109,16 @@ impl Said {
 
     /// Tells the engine.
     pub(super) fn apply(self, engine: &mut Engine, user: UserKey, now: Instant) {
-        if let Some(device) = &self.chose_on {
-            let device = device_key(device);
-            engine.handle_touch(user, device, now);
-            if self.decision.choice.is_some_and(is_attended) {
-                engine.handle_active(user, device, None, now);
-            }
+        // Who hides while away is not seen to come back for it.
+        let hides = self.hides();
+        if !hides {
+            self.touch_where_chosen(engine, user, now);
         }
         if self.chooses() {
-            engine.handle_decision(user, self.decision, self.status_msg, now);
+            engine.handle_decision(user, self.decision, self.status_msg.clone(), now);
+        }
+        if hides {
+            self.touch_where_chosen(engine, user, now);
         }
         for (device, report) in self.devices {
             let device = device_key(&device);
@@ -132,6 +133,16 @@ impl Said {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Tells the engine of the device on which the user chose.
+    fn touch_where_chosen(&self, engine: &mut Engine, user: UserKey, now: Instant) {
+        let Some(device) = &self.chose_on else { return };
+        let device = device_key(device);
+        engine.handle_touch(user, device, now);
+        if self.decision.choice.is_some_and(is_attended) {
+            engine.handle_active(user, device, None, now);
         }
     }
 }
@@ -152,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::presence::{Record, SetPresence, Settings};
+    use crate::core::presence::{Change, Output, Record, SetPresence, Settings};
 
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(1_000_000 + seconds * 1000)
@@ -187,6 +198,35 @@ mod tests {
                 Said::report(device(d), attendance, kind.map(|kind| kind.parse().expect("a kind")))
             }),
         ]
+    }
+
+    #[test]
+    fn p4_who_hides_while_away_leaves_no_trace_whatever_the_words_and_the_device() {
+        for (words, word) in
+            [(Words::Ours, Choice::Hidden), (Words::Ours, Choice::Offline), (Words::Matrix, Choice::Offline)]
+        {
+            let mut engine = Engine::new(Settings::default());
+            let user = engine.insert_user(Record::default(), at(0));
+            engine.handle_connected(user, device_key(&device(0)), SetPresence::Online, at(0));
+            engine.handle_choice(user, Choice::Online, StatusMsg::Set("here".into()), at(1));
+            engine.handle_disconnected(user, device_key(&device(0)), at(2));
+            engine.handle_timeout(at(100));
+            while engine.poll_output(at(100)).is_some() {}
+            let before = engine.view(user, at(10_000));
+            for device in [device(0), device(1)] {
+                let secret = StatusMsg::Set("secret".into());
+                Said::put(device, words, word, secret, at(5_000)).apply(&mut engine, user, at(5_000));
+            }
+            assert_eq!(engine.view(user, at(10_000)), before, "{words:?} {word:?}");
+            let changes: Vec<_> = std::iter::from_fn(|| engine.poll_output(at(5_000))).collect();
+            let seen = changes.iter().any(|output| {
+                matches!(
+                    output,
+                    Output::Changed { change: Change::Visible | Change::Quiet | Change::Times, .. }
+                )
+            });
+            assert!(!seen, "{changes:?}");
+        }
     }
 
     proptest! {

@@ -3,7 +3,6 @@
 
 use super::{
     filter::Whose,
-    look::Stretch,
     token::{Behind, Token},
 };
 use crate::server::change::position::{Live, LivePosition, LogPosition};
@@ -75,9 +74,9 @@ impl PresenceLook {
         }
     }
 
-    /// Whether presence is told from another place on than everything else.
-    pub(super) fn catches_up(&self, live: Stretch<LivePosition>) -> bool {
-        self.from.is_some_and(|from| from.log.is_some() || from.told.unwrap_or_default() < live.since)
+    /// Whether presence is told from an earlier place on than everything else, which is told since `live`.
+    pub(super) fn catches_up(&self, live: LivePosition) -> bool {
+        self.from.is_some_and(|from| from.log.is_some() || from.told.unwrap_or_default() < live)
     }
 }
 

@@ -60,7 +60,7 @@ impl Reader<'_> {
     /// The outline of a look that is quick and whose answer is small; `None`: of any other.
     pub(super) async fn quick_outline(&self) -> Result<Option<Outline>, Refusal> {
         let Self { parts, look, .. } = self;
-        if look.presence.catches_up(look.live) {
+        if look.presence.catches_up(look.live.since) {
             return Ok(None);
         }
         let changes = [
