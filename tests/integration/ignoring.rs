@@ -137,6 +137,72 @@ fn what_an_ignored_user_says_is_not_told_but_state_is() {
 }
 
 #[test]
+fn l3_who_accepts_everybody_does_not_accept_whom_they_ignore() {
+    let server = TestServer::start();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| server.register(name));
+    add(&bob, &alice);
+    add(&carol, &alice);
+    ignore(&alice, &[&bob]);
+    let settings = format!("{OURS}/settings/{}", alice.user);
+    for auto_accept in ["everybody", "reverse", "everybody"] {
+        alice.put(&settings, json!({ "auto_accept": auto_accept })).ok();
+        assert_eq!((standing(&bob, &alice), standing(&carol, &alice)), (json!("pending"), json!("accepted")));
+    }
+    ignore(&alice, &[]);
+    assert_eq!(requests(&alice), json!([bob.user]), "it waits as it did");
+    alice.put(&settings, json!({ "auto_accept": "everybody" })).ok();
+    assert_eq!(standing(&bob, &alice), "accepted");
+}
+
+#[test]
+fn receipts_and_messages_to_devices_of_who_is_ignored_are_not_told() {
+    let server = TestServer::start();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| server.register(name));
+    let id = room_of(&alice, &[&bob, &carol]);
+    let room = format!("/_matrix/client/v3/rooms/{id}");
+    let said = say(&alice, &room, "1", "a text");
+    let mut reader = Reader::new(&alice);
+    let send = |who: &Client, kind: &str, n: u32| {
+        let path = format!("/_matrix/client/v3/sendToDevice/{kind}/{n}");
+        who.put(&path, json!({ "messages": { &alice.user: { "*": { "n": n } } } })).ok();
+    };
+    let read = |who: &Client| {
+        who.post(&format!("{room}/receipt/m.read/{said}"), json!({})).ok();
+    };
+    // Sent before, and not told yet.
+    send(&bob, "org.x.test", 0);
+    ignore(&alice, &[&bob]);
+    for (n, who) in [(1, &bob), (2, &carol), (3, &bob)] {
+        send(who, "org.x.test", n);
+        read(who);
+    }
+    // It brings keys, and cannot be asked for again.
+    send(&bob, "m.room.encrypted", 4);
+    let told = |answer: &Value| {
+        let events = answer["to_device"]["events"].as_array().cloned().unwrap_or_default();
+        events.iter().map(|e| e["content"]["n"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    let readers = |answer: &Value| {
+        let events =
+            answer["rooms"]["join"][&id]["ephemeral"]["events"].as_array().cloned().unwrap_or_default();
+        let receipts = events.iter().find(|e| e["type"] == "m.receipt").cloned().unwrap_or_default();
+        let of = receipts["content"][&said]["m.read"].as_object().cloned().unwrap_or_default();
+        of.into_iter().map(|(user, _)| user).collect::<Vec<_>>()
+    };
+    let (first, news) = (first_sync(&alice), reader.now());
+    assert_eq!((told(&first), readers(&first)), (vec![2, 4], vec![carol.user.clone()]));
+    assert_eq!((told(&news), readers(&news)), (vec![2, 4], vec![carol.user.clone()]));
+    // What is not told wakes nobody, and does not come later.
+    send(&bob, "org.x.test", 5);
+    assert_eq!(told(&reader.now()), Vec::<u64>::new());
+    ignore(&alice, &[]);
+    assert_eq!(told(&reader.now()), Vec::<u64>::new());
+    send(&bob, "org.x.test", 6);
+    assert_eq!(told(&reader.now()), [6]);
+    assert_eq!(readers(&first_sync(&alice)), [bob.user.clone(), carol.user.clone()]);
+}
+
+#[test]
 fn invites_of_who_is_ignored_are_not_told() {
     let server = TestServer::start();
     let [alice, bob] = ["alice", "bob"].map(|name| server.register(name));

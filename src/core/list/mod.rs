@@ -198,11 +198,12 @@ impl List {
         groups
     }
 
-    /// Whom to accept unasked from here on, and of those who wait.
-    pub fn handle_auto_accept(&mut self, auto: AutoAccept) {
+    /// Whom to accept unasked from here on, and of those who wait and whom the owner `hears`.
+    pub fn handle_auto_accept(&mut self, auto: AutoAccept, hears: impl Fn(&str) -> bool) {
         self.auto = auto;
         if auto == AutoAccept::Everybody {
-            let waiting: Vec<_> = self.with_standing(Observed::Asked).cloned().collect();
+            let waiting = self.with_standing(Observed::Asked).filter(|user| hears(user));
+            let waiting: Vec<_> = waiting.cloned().collect();
             for user in waiting {
                 self.wish(&user, Wish::Accept);
             }

@@ -102,7 +102,7 @@ fn l2_who_was_denied_waits_unheard_and_is_accepted_unasked_as_before() {
 
     bob.handle_message(&id("alice"), Kind::Invite, None);
     bob.handle_deny(&id("alice"), now);
-    bob.handle_auto_accept(AutoAccept::Everybody);
+    bob.handle_auto_accept(AutoAccept::Everybody, |_| true);
     bob.handle_message(&id("alice"), Kind::Invite, None);
     assert_eq!(names(bob.observers()), ["@alice:example.org"]);
 }
@@ -124,7 +124,7 @@ fn l3_the_reverse_request_is_accepted_by_itself_and_no_other() {
 fn l3_who_accepts_everybody_accepts_those_who_wait() {
     let mut alice = list("alice");
     alice.handle_message(&id("bob"), Kind::Invite, Some(1));
-    alice.handle_auto_accept(AutoAccept::Everybody);
+    alice.handle_auto_accept(AutoAccept::Everybody, |_| true);
     alice.handle_message(&id("carol"), Kind::Invite, Some(1));
     assert_eq!(names(alice.observers()), ["@bob:example.org", "@carol:example.org"]);
 }

@@ -69,11 +69,13 @@ impl Contacts {
     /// # Errors
     /// [`Refusal::Store`] when the store fails; then nothing is changed.
     pub async fn change_settings(&self, owner: &UserId, settings: Settings) -> Result<(), Refusal> {
+        let ignored = self.ignored_by(owner);
+        let hears = |user: &str| <&UserId>::try_from(user).is_ok_and(|user| !ignored.contains(user));
         self.change_together(|step| {
             let auto = settings.auto_accept;
             step.settings = Some((owner.to_owned(), settings));
             step.change(owner, |list| {
-                list.handle_auto_accept(auto);
+                list.handle_auto_accept(auto, hears);
                 Ok(())
             })
         })

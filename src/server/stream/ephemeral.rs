@@ -47,7 +47,7 @@ pub(super) fn who_types(
     (!is_new || !users.is_empty()).then_some(users)
 }
 
-/// The receipts of `room` that are newer than `since`.
+/// The receipts of `room` that are newer than `since`, but for those of who is ignored.
 pub(super) async fn who_has_read(
     look: &Look<'_>,
     receipts: &Receipts,
@@ -57,7 +57,9 @@ pub(super) async fn who_has_read(
 ) -> Result<Vec<Receipt>, StoreError> {
     let user = &look.session.user;
     if look.filter.ephemeral(room, "m.receipt") && receipts.position(room, user) > since {
-        store.receipts(room, user, since, look.log.upto).await
+        let mut receipts = store.receipts(room, user, since, look.log.upto).await?;
+        receipts.retain(|receipt| !look.ignores(&receipt.user));
+        Ok(receipts)
     } else {
         Ok(Vec::new())
     }

@@ -1,5 +1,10 @@
 //! Messages for the reader's device.
 
+use std::borrow::Cow;
+
+use ruma::UserId;
+use serde::Deserialize;
+
 use super::look::Look;
 use crate::server::{
     change::position::LogPosition,
@@ -17,7 +22,7 @@ pub(super) struct Waiting {
     pub(super) upto: LogPosition,
 }
 
-/// What waits for the reader's device.
+/// What waits for the reader's device; what is not told of it counts as told.
 pub(super) async fn waiting(
     look: &Look<'_>,
     inboxes: &Inboxes,
@@ -34,5 +39,23 @@ pub(super) async fn waiting(
     } else {
         look.log.upto
     };
-    Ok(Waiting { messages: messages.events, upto })
+    let mut messages = messages.events;
+    if !look.ignored.is_empty() {
+        messages.retain(|(_, message)| is_told(look, message));
+    }
+    Ok(Waiting { messages, upto })
+}
+
+/// Whether the reader is told of a message, by its sender. What is encrypted is told whoever sent it: it brings the keys
+/// of rooms, without which what was missed cannot be read when the sender is not ignored any longer.
+fn is_told(look: &Look<'_>, message: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        sender: Cow<'a, str>,
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let Ok(Message { sender, kind }) = serde_json::from_str(message) else { return true };
+    kind == "m.room.encrypted" || !<&UserId>::try_from(&*sender).is_ok_and(|sender| look.ignores(sender))
 }
