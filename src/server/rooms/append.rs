@@ -18,6 +18,7 @@ use super::{
         MAX_AWAITED_ROOMS, MAX_AWAITED_ROOMS_WITH_CONTACTS, MAX_INVITES_BY_ONE, MAX_JOINED_ROOMS,
         MAX_PDU_BYTES,
     },
+    coming::{Place, Places},
     draft::Draft,
     invite::check_invite,
     judge::{Evidence, State, Verdict, judge},
@@ -187,19 +188,29 @@ impl Proposal<'_> {
     }
 
     /// Whether who becomes something in `room` is not in too many rooms already.
-    fn check_room_for_more(&self, room: &RoomRow, draft: &Draft, becomes: Membership) -> Result<(), Refusal> {
+    fn check_room_for_more(
+        &mut self,
+        room: &RoomRow,
+        draft: &Draft,
+        becomes: Membership,
+    ) -> Result<(), Refusal> {
         let Some(user) = draft.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok()) else {
             return Ok(());
         };
-        match (becomes, self.rooms.members.membership(user, &room.room_id)) {
-            (becomes, Some(is)) if becomes == is => Ok(()),
-            (Membership::Join, _) => self.rooms.check_can_join(user),
-            (Membership::Invite, None) => self.rooms.check_can_invite(&self.author.sender, user),
-            (Membership::Knock, None) => self.rooms.check_can_knock(user),
+        let (rooms, by) = (self.rooms, self.author.sender.clone());
+        let mut coming = rooms.coming.lock();
+        match (becomes, rooms.members.membership(user, &room.room_id)) {
+            (becomes, Some(is)) if becomes == is => return Ok(()),
+            (Membership::Join, _) => rooms.check_can_join(&coming, user)?,
+            (Membership::Invite, None) => rooms.check_can_invite(&coming, &by, user)?,
+            (Membership::Knock, None) => rooms.check_can_knock(&coming, user)?,
             (Membership::Invite | Membership::Knock, Some(_)) | (Membership::Leave | Membership::Ban, _) => {
-                Ok(())
+                return Ok(());
             }
         }
+        let place = Place { room: room.room_id.clone(), becomes, by };
+        self.coming.push(rooms.coming.keep(&mut coming, user, place));
+        Ok(())
     }
 
     /// What somebody who is invited (or knocks) is shown of the room, as a JSON list.
@@ -220,9 +231,10 @@ impl Proposal<'_> {
 }
 
 impl Rooms {
-    /// Whether `user` may be in one room more.
-    pub(super) fn check_can_join(&self, user: &UserId) -> Result<(), Refusal> {
-        if self.members.rooms_of(user).0 < MAX_JOINED_ROOMS {
+    /// Whether `user` may be in one room more, beside those that they are `coming` into.
+    pub(super) fn check_can_join(&self, coming: &Places, user: &UserId) -> Result<(), Refusal> {
+        let more = coming.count(&self.members, user, |place| place.becomes == Membership::Join);
+        if self.members.rooms_of(user).0 + more < MAX_JOINED_ROOMS {
             return Ok(());
         }
         Err(Refusal::Forbidden(format!("{user} is in {MAX_JOINED_ROOMS} rooms and has to leave one").into()))
@@ -230,24 +242,37 @@ impl Rooms {
 
     /// Whether `inviter` may invite `user` to one room more. Counted apart from what is joined: who invites somebody often
     /// keeps them out of nothing that they want to join. How many invitations there are of others is nobody's business.
-    pub(super) fn check_can_invite(&self, inviter: &UserId, user: &UserId) -> Result<(), Refusal> {
-        if self.members.invites_by(inviter, user) >= MAX_INVITES_BY_ONE {
+    pub(super) fn check_can_invite(
+        &self,
+        coming: &Places,
+        inviter: &UserId,
+        user: &UserId,
+    ) -> Result<(), Refusal> {
+        let is_by_inviter = |place: &Place| place.becomes == Membership::Invite && place.by == inviter;
+        let more = coming.count(&self.members, user, is_by_inviter);
+        if self.members.invites_by(inviter, user) + more >= MAX_INVITES_BY_ONE {
             return Err(Refusal::Forbidden("this user has too many invitations from you".into()));
         }
         let most = match self.may_begin.is_contact(inviter, user) {
             true => MAX_AWAITED_ROOMS_WITH_CONTACTS,
             false => MAX_AWAITED_ROOMS,
         };
-        if self.members.rooms_of(user).1 < most { Ok(()) } else { Err(Refusal::Unwanted) }
+        if self.awaited_by(coming, user) < most { Ok(()) } else { Err(Refusal::Unwanted) }
     }
 
     /// Whether `user` may knock at one room more.
-    fn check_can_knock(&self, user: &UserId) -> Result<(), Refusal> {
-        if self.members.rooms_of(user).1 < MAX_AWAITED_ROOMS {
+    fn check_can_knock(&self, coming: &Places, user: &UserId) -> Result<(), Refusal> {
+        if self.awaited_by(coming, user) < MAX_AWAITED_ROOMS {
             return Ok(());
         }
         let why = format!("{user} has {MAX_AWAITED_ROOMS} invitations and knocks that are not answered");
         Err(Refusal::Forbidden(why.into()))
+    }
+
+    /// How many rooms `user` is invited to or knocks at, or is about to.
+    fn awaited_by(&self, coming: &Places, user: &UserId) -> usize {
+        let is_awaited = |place: &Place| matches!(place.becomes, Membership::Invite | Membership::Knock);
+        self.members.rooms_of(user).1 + coming.count(&self.members, user, is_awaited)
     }
 }
 

@@ -41,7 +41,7 @@ impl Rooms {
         session: &Session,
         request: Request,
     ) -> Result<OwnedRoomId, Refusal> {
-        self.check_can_join(&session.user)?;
+        self.check_can_join(&self.coming.lock(), &session.user)?;
         let plan = Plan::new(self, &session.user, request)?;
         self.perform(session, plan).await
     }

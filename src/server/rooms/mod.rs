@@ -10,6 +10,7 @@ mod access;
 mod aggregate;
 mod append;
 mod bounds;
+mod coming;
 mod content;
 mod create;
 mod directory;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{OwnedServerName, RoomVersionId, ServerName, UserId};
 
-use super::{may_begin::MayBegin, members::Members, turns::Turns};
+use super::{coming::Coming, may_begin::MayBegin, members::Members, turns::Turns};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -33,6 +33,8 @@ pub struct Rooms {
     pub(super) may_begin: MayBegin,
     /// Whose turn it is where.
     pub(super) turns: Arc<Turns>,
+    /// What users are about to become.
+    pub(super) coming: Arc<Coming>,
     /// Acts go beside each other, in any number; one that was overtaken too often goes alone, in all rooms.
     pub(super) passing: tokio::sync::RwLock<()>,
 }
@@ -64,6 +66,7 @@ impl Rooms {
             default_version,
             may_begin,
             turns,
+            coming: Arc::default(),
             passing,
         })
     }
@@ -75,6 +78,7 @@ impl Rooms {
 
     /// Whether `target` takes an invite of `inviter` to a private chat, and has room for it.
     pub fn takes_invite(&self, inviter: &UserId, target: &UserId) -> bool {
-        self.may_begin_chat(inviter, target) && self.check_can_invite(inviter, target).is_ok()
+        self.may_begin_chat(inviter, target)
+            && self.check_can_invite(&self.coming.lock(), inviter, target).is_ok()
     }
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ruma::{EventId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
 
 use super::{
+    coming::Kept,
     parts::Rooms,
     pdu::{Pdu, StateKey},
     refusal::Refusal,
@@ -37,6 +38,8 @@ pub(super) struct Proposal<'a> {
     aliases: BTreeMap<OwnedRoomAliasId, Option<AliasRow>>,
     assumptions: Vec<Assumption>,
     changes: Vec<RoomChange>,
+    /// The places that it takes.
+    pub(super) coming: Vec<Kept>,
     /// Something of it rests on what is not on the disk yet.
     rests_on_others: bool,
 }
@@ -56,6 +59,8 @@ struct Seen {
 pub(super) struct Proposed {
     pub(super) commit: RoomCommit,
     pub(super) rests_on_others: bool,
+    /// Places to be kept until it is written, or given up.
+    pub(super) coming: Vec<Kept>,
     /// What becomes of the room whose turn it is.
     pub(super) outcome: Option<(Head, BTreeMap<StateKey, Arc<Pdu>>)>,
 }
@@ -70,6 +75,7 @@ impl<'a> Proposal<'a> {
             aliases: BTreeMap::new(),
             assumptions: Vec::new(),
             changes: Vec::new(),
+            coming: Vec::new(),
             rests_on_others: false,
         }
     }
@@ -80,7 +86,7 @@ impl<'a> Proposal<'a> {
             self.turn.and_then(|turn| self.seen.remove(turn.room_id())).map(|seen| (seen.head, seen.state));
         let commit =
             RoomCommit { assumptions: self.assumptions, once: self.author.once, changes: self.changes };
-        Proposed { commit, rests_on_others: self.rests_on_others, outcome }
+        Proposed { commit, rests_on_others: self.rests_on_others, coming: self.coming, outcome }
     }
 
     /// The room whose turn it is, or one that the act makes; `None`: there is no such room.

@@ -108,6 +108,17 @@ impl House {
         tokio::spawn(async move { rooms.join(&session, &room, "{}").await })
     }
 
+    fn invite(
+        &self,
+        session: &Session,
+        room: &OwnedRoomId,
+        user: &UserId,
+    ) -> JoinHandle<Result<(), Refusal>> {
+        let (rooms, session, room) = (Arc::clone(&self.rooms), session.clone(), room.clone());
+        let user = user.to_owned();
+        tokio::spawn(async move { rooms.invite(&session, &room, &user, None).await })
+    }
+
     fn rename(&self, session: &Session, name: &str) -> JoinHandle<()> {
         let (rooms, store, user, name) =
             (Arc::clone(&self.rooms), Arc::clone(&self.store), session.user.clone(), name.to_owned());
@@ -221,6 +232,48 @@ async fn one_user_fills_only_a_share_of_the_invitations_of_another_also_after_a_
     let again = Members::load(&house.store, RoomLimit::default()).await.expect("loads");
     let invites = |by: &Session| again.invites_by(&by.user, &ann.user);
     assert_eq!((invites(&eve), invites(&ben)), (1, 1));
+}
+
+#[tokio::test]
+async fn who_invites_somebody_to_many_rooms_at_once_fills_no_more_than_their_share() {
+    let house = House::open().await;
+    let (ann, eve) = (house.user("ann").await, house.user("eve").await);
+    for n in 3..MAX_INVITES_BY_ONE {
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "invite", &eve.user));
+    }
+    let mut rooms = Vec::new();
+    for n in 0..8 {
+        rooms.push(house.public_room(&eve, Some(&format!("at-once-{n}"))).await.expect("is made"));
+    }
+    let invites: Vec<_> = rooms.iter().map(|room| house.invite(&eve, room, &ann.user)).collect();
+    let mut answers = Vec::new();
+    for invite in invites {
+        answers.push(invite.await.expect("ends"));
+    }
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3, "{answers:?}");
+    assert_eq!(house.rooms.members.invites_by(&eve.user, &ann.user), MAX_INVITES_BY_ONE);
+    let first = answers.iter().position(Result::is_ok).expect("there are three");
+    house.rooms.leave(&ann, &rooms[first], None).await.expect("declines");
+    house.rooms.invite(&eve, &rooms[first], &ann.user, None).await.expect("no place is lost");
+}
+
+#[tokio::test]
+async fn who_joins_many_rooms_at_once_is_in_no_more_than_one_can_be() {
+    let house = House::open().await;
+    let (ann, ben) = (house.user("ann").await, house.user("ben").await);
+    for n in 2..MAX_JOINED_ROOMS {
+        house.rooms.members.follow(&in_one_of_many(&ann, n, "join", &ann.user));
+    }
+    let mut rooms = Vec::new();
+    for n in 0..6 {
+        rooms.push(house.public_room(&ben, Some(&format!("at-once-{n}"))).await.expect("is made"));
+    }
+    let joins: Vec<_> = rooms.iter().map(|room| house.join(&ann, room)).collect();
+    let mut joined = 0;
+    for join in joins {
+        joined += usize::from(join.await.expect("ends").is_ok());
+    }
+    assert_eq!((joined, house.rooms.members.rooms_of(&ann.user).0), (2, MAX_JOINED_ROOMS));
 }
 
 impl Drop for House {

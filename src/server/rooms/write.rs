@@ -122,7 +122,8 @@ impl Rooms {
         }
         let mut proposal = Proposal::new(self, author, turn.as_ref());
         let outcome = act.carry_out(&mut proposal).await;
-        let Proposed { mut commit, rests_on_others, outcome: of_room } = proposal.finish();
+        let Proposed { mut commit, rests_on_others, coming: _until_it_is_written, outcome: of_room } =
+            proposal.finish();
         let answer = match outcome {
             Ok(answer) if !commit.changes.is_empty() => answer,
             Err(failed @ (Refusal::Store(_) | Refusal::Internal(_))) => return Err(failed),
