@@ -158,6 +158,28 @@ fn p10_a_contact_of_another_server_comes_with_name_and_picture_in_one_event_and_
 }
 
 #[test]
+fn p10_a_name_and_a_picture_within_two_seconds_are_one_event_wherever_the_window_ends() {
+    let (pair, alice, bob) = alice_sees_bob();
+    let reader = Watcher::new(&alice);
+    pair.time.pass(LOGIN);
+    let told = || reader.contents(&bob.client.user);
+    for (n, tenths) in [95, 85, 99, 40].into_iter().enumerate() {
+        let (before, name) = (told().len(), format!("Bob {n}"));
+        // It opens the window.
+        bob.choose(if n % 2 == 0 { "busy" } else { "online" });
+        pair.time.pass(Duration::from_millis(tenths * 100));
+        set_profile(&bob.client, "displayname", &name);
+        pair.time.pass(Duration::from_millis(1_500));
+        set_profile(&bob.client, "avatar_url", &format!("mxc://b/{n}"));
+        pair.time.pass(WINDOW * 2);
+        let events = told().split_off(before);
+        let named: Vec<_> = events.iter().filter(|event| event["displayname"] == name.as_str()).collect();
+        let [one] = &named[..] else { panic!("{tenths}: one event has the name: {events:?}") };
+        assert_eq!(one["avatar_url"], format!("mxc://b/{n}"), "{tenths}");
+    }
+}
+
+#[test]
 fn p10_a_name_is_asked_for_once_a_change_and_outlives_the_server_that_said_it() {
     let (pair, alice, bob) = alice_sees_bob();
     let reader = Watcher::new(&alice);

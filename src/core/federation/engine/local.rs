@@ -1,8 +1,10 @@
 //! Inputs from this server's own users: who observes whom, who has a client, who changed.
 
+use std::time::Duration;
+
 use super::state::{Engine, Timer};
 use crate::core::federation::peer::Speech;
-use crate::core::federation::status::{Server, Status, User};
+use crate::core::federation::status::{ProfileMark, Server, Status, User};
 use crate::core::time::Instant;
 
 /// Whether anybody on a peer may see a local user.
@@ -13,6 +15,9 @@ pub enum Permission {
     /// Nobody: the default.
     Denied,
 }
+
+/// Changes of name and picture that follow each other within this time are told as one, in twice that at most.
+const RENAMING: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// `observer`, of this server, has `observed`, of another, on their list or shares a room with them.
@@ -75,6 +80,10 @@ impl Engine {
         let entry = &mut self.locals[local as usize];
         let (differs, idles) =
             (entry.status.shown != status.shown, entry.status.is_idle() != status.is_idle());
+        let before = entry.status.shown.profile;
+        if before != status.shown.profile && before != ProfileMark::UNTOLD {
+            self.renamed.entry(local).and_modify(|(_, last)| *last = now).or_insert((now, now));
+        }
         entry.status = status;
         if !differs && !idles {
             return;
@@ -97,6 +106,7 @@ impl Engine {
 
     /// The end is near: what waits for the end of a batch window is sent at once.
     pub fn handle_flush(&mut self, now: Instant) {
+        self.renamed.clear();
         self.spread_changes(now);
         for slot in 0..u32::try_from(self.peers.len()).expect("fewer servers than 2^32") {
             if self.peers[slot as usize].flush_at.is_some() {
@@ -118,7 +128,8 @@ impl Engine {
         }
     }
 
-    /// Lists those who changed for the peers to which their changes go, at the end of the window.
+    /// Lists those who changed for the peers to which their changes go, at the end of the window; who changed their
+    /// name or picture a moment ago perhaps changes the other too, and is listed a moment later (P10).
     pub(super) fn spread_changes(&mut self, now: Instant) {
         if self.changed.is_empty() {
             return;
@@ -128,10 +139,22 @@ impl Engine {
         // In two steps, each of which touches many places that do not depend on each other: the processor
         // waits for them together.
         let mut spread = std::mem::take(&mut self.spread);
-        for local in self.changed.drain(..) {
-            let local = &mut self.locals[local as usize];
+        let (mut waiting, mut until) = (Vec::new(), None::<Instant>);
+        for slot in self.changed.drain(..) {
+            let settled = self.renamed.get(&slot).map(|&times| settled_at(times)).filter(|at| *at > now);
+            if let Some(at) = settled {
+                waiting.push(slot);
+                until = Some(until.map_or(at, |until| until.min(at)));
+                continue;
+            }
+            self.renamed.remove(&slot);
+            let local = &mut self.locals[slot as usize];
             local.changed = false;
             spread.extend_from_slice(&local.subs);
+        }
+        self.changed.append(&mut waiting);
+        if let Some(until) = until {
+            self.timers.set(Timer::Batch, until.max(due));
         }
         for (slot, sub) in spread.drain(..) {
             let peer = &mut self.peers[slot as usize];
@@ -208,4 +231,9 @@ impl Engine {
             self.rearm(slot);
         }
     }
+}
+
+/// When who changed their name or picture first and last at these times has done so, as far as that is waited for.
+fn settled_at((first, last): (Instant, Instant)) -> Instant {
+    (last + RENAMING).min(first + RENAMING * 2)
 }

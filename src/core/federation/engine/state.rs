@@ -41,6 +41,8 @@ pub struct Engine {
     pub(super) timers: Timers<Timer>,
     /// The slots of the local users who changed since the batch was last handed to the peers, each once.
     pub(super) changed: Vec<u32>,
+    /// Those of them who changed their name or picture: when first since then, and when last.
+    pub(super) renamed: BTreeMap<u32, (Instant, Instant)>,
     /// Empty but for its space: where the changes of a batch go.
     pub(super) spread: Vec<(u32, u32)>,
     pub(super) outputs: VecDeque<Output>,
@@ -92,6 +94,7 @@ impl Engine {
             strangers: 0,
             timers: Timers::new(),
             changed: Vec::new(),
+            renamed: BTreeMap::new(),
             spread: Vec::new(),
             outputs: VecDeque::new(),
         }

@@ -1,5 +1,7 @@
 //! What is looked at again, whatever was counted: statuses at the long watchdog, profiles, and peers that only hear.
 
+use std::time::Duration;
+
 use super::net::{Net, online, secs, server, user};
 use crate::core::federation::{Availability, Edu, Link, ProfileMark, Push, Status, User};
 #[cfg(target_arch = "wasm32")]
@@ -69,6 +71,35 @@ fn p10_a_change_of_name_is_one_push_with_the_mark_and_a_change_of_presence_has_n
     let mark = net.sent.len();
     net.run(secs(900));
     assert!(net.sent[mark..].iter().all(|sent| sent.edu.users() == 0), "the digests agree");
+}
+
+#[test]
+fn p10_a_name_and_a_picture_at_both_sides_of_the_end_of_a_window_are_one_push() {
+    let mut net = acquainted();
+    rename(&mut net, user(0, 0), "An");
+    net.run(secs(30));
+    let mark = net.sent.len();
+    // It opens the window.
+    net.change(user(0, 1), Availability::Busy);
+    net.run(secs(9));
+    rename(&mut net, user(0, 0), "Ann");
+    net.run(secs(1));
+    net.run(Duration::from_millis(900));
+    assert_eq!(net.seen(1, user(0, 1)), Some(Availability::Busy), "others do not wait");
+    assert_eq!(profile(&net, 1, user(0, 0)), ProfileMark::of(Some("An"), None));
+    rename(&mut net, user(0, 0), "Ann with a picture");
+    net.run(secs(3));
+    assert_eq!(profile(&net, 1, user(0, 0)), ProfileMark::of(Some("Ann with a picture"), None));
+    let pushes =
+        |net: &Net| -> usize { net.sent_since(mark, 0, 1).iter().map(|sent| sent.edu.push.len()).sum() };
+    assert_eq!(pushes(&net), 2, "one of each");
+    // Who changes it all the time does not wait for ever.
+    let mark = net.sent.len();
+    for n in 0..20 {
+        rename(&mut net, user(0, 0), &format!("Ann {n}"));
+        net.run(secs(1));
+    }
+    assert!(!net.sent_since(mark, 0, 1).is_empty());
 }
 
 #[test]
