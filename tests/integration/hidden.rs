@@ -191,6 +191,7 @@ impl Scene {
 
     /// Away for a while first; then one hides, in every way, and the other one goes on to be away.
     fn run_away(mut self, way: Way) -> Vec<String> {
+        let phone = self.server.log_in("alice");
         self.life();
         self.pass(100);
         assert!(self.log[self.log.len() - 1].contains("\"state\":\"offline\""), "{:?}", self.log);
@@ -199,7 +200,7 @@ impl Scene {
             if way == Way::Hides {
                 for word in ["hidden", "offline"] {
                     put(&self.alice, json!({ "presence": word, "status_msg": "to the doctor" }));
-                    put(&self.server.log_in("alice"), json!({ "presence": word }));
+                    put(&phone, json!({ "presence": word }));
                 }
             }
             self.look("nothing");
