@@ -35,7 +35,7 @@ use crate::{
         clock::Clock,
         event::stored::{Columns, StoredEvent},
         keys::Signer,
-        profile::ProfileField,
+        profile::{Profile, ProfileField},
         session::Session,
         store::{Access, NewUser, Order, Placed, Store},
     },
@@ -113,7 +113,7 @@ impl House {
         session: &Session,
         room: &OwnedRoomId,
         user: &UserId,
-    ) -> JoinHandle<Result<(), Refusal>> {
+    ) -> JoinHandle<Result<Profile, Refusal>> {
         let (rooms, session, room) = (Arc::clone(&self.rooms), session.clone(), room.clone());
         let user = user.to_owned();
         tokio::spawn(async move { rooms.invite(&session, &room, &user, None).await })
