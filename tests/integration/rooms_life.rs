@@ -1,5 +1,7 @@
 //! What people do in rooms, over HTTP: create, join, talk, redact, leave, read back.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::support::{Client, TestServer};
@@ -74,6 +76,14 @@ fn a_room_begins_with_the_events_of_the_specification_in_their_order() {
     let event = alice.get(&format!("{room}/state/m.room.name/?format=event")).ok();
     assert_eq!((&event["type"], &event["state_key"]), (&json!("m.room.name"), &json!("")));
     alice.get(&format!("{room}/state/m.room.avatar")).refused(404, "M_NOT_FOUND");
+}
+
+#[test]
+fn rooms_that_one_user_makes_alike_in_one_millisecond_are_as_many_rooms() {
+    let server = TestServer::driven();
+    let alice = server.register("alice");
+    let rooms: BTreeSet<_> = (0..3).map(|_| create(&alice, json!({}))).collect();
+    assert_eq!(rooms.len(), 3);
 }
 
 #[test]

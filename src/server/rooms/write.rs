@@ -18,10 +18,10 @@ use crate::server::{
 
 /// How often an act is judged at most. Once more is needed only when somebody else changed what it rests upon in the
 /// few ms until it was written, or when an act before it failed.
-pub(super) const ATTEMPTS: usize = 32;
+pub(super) const ATTEMPTS: u32 = 32;
 
 /// How often others may overtake an act; then they let it pass.
-const PATIENCE: usize = 4;
+const PATIENCE: u32 = 4;
 
 /// Something that somebody does in rooms. It changes at most one room that others know of, whose turn it is; rooms
 /// that it makes nobody knows yet, and what it reads of others is assumed: so acts wait for one turn only, and never
@@ -82,10 +82,10 @@ impl Rooms {
                 let author = Author { sender: sender.clone(), now_ms: 0, once: once.clone() };
                 let performed = if attempt < PATIENCE {
                     let _beside = rooms.passing.read().await;
-                    rooms.attempt(author, &act).await?
+                    rooms.attempt(author, attempt, &act).await?
                 } else {
                     let _alone = rooms.passing.write().await;
-                    rooms.attempt(author, &act).await?
+                    rooms.attempt(author, attempt, &act).await?
                 };
                 if let Some(performed) = performed {
                     return Ok(performed);
@@ -100,6 +100,7 @@ impl Rooms {
     async fn attempt<A: Act>(
         &self,
         author: Author,
+        attempt: u32,
         act: &A,
     ) -> Result<Option<Performed<A::Answer>>, Refusal> {
         let turn = match act.room() {
@@ -107,7 +108,13 @@ impl Rooms {
             None => None,
         };
         // The time is that of one's turn: events of a room are as late as they are deep.
-        let author = Author { now_ms: self.clock.unix_ms(), ..author };
+        let mut now_ms = self.clock.unix_ms();
+        if turn.is_none() {
+            // A room may be named by the hash of its first event: of two that one user makes alike in a millisecond, the
+            // second is of the next.
+            now_ms += u64::from(attempt);
+        }
+        let author = Author { now_ms, ..author };
         if let Some(once) = &author.once {
             if let Some(placed) = self.store.done_before(once).await? {
                 return Ok(Some(Performed::DoneBefore(placed)));
