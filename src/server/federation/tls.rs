@@ -1,6 +1,9 @@
 //! TLS as other servers expect it: the system's certification authorities, and the operator's own.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -18,12 +21,7 @@ pub struct TlsError(String);
 /// # Errors
 /// [`TlsError`] names the file that cannot be read, or holds no certificate.
 pub fn client_config(extra: &[impl AsRef<Path>]) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    for e in &system.errors {
-        tracing::warn!(error = %e, "a certification authority of the system cannot be read");
-    }
-    roots.add_parsable_certificates(system.certs);
+    let mut roots = system_roots().clone();
     for path in extra {
         for certificate in certificates(path.as_ref())? {
             roots.add(certificate).map_err(|e| TlsError::new(path.as_ref(), e))?;
@@ -35,6 +33,20 @@ pub fn client_config(extra: &[impl AsRef<Path>]) -> Result<Arc<ClientConfig>, Tl
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The system's authorities, as they were when they were needed first: there are more than a hundred to read.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let system = rustls_native_certs::load_native_certs();
+        for e in &system.errors {
+            tracing::warn!(error = %e, "a certification authority of the system cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(system.certs);
+        roots
+    })
 }
 
 /// Shows the certificate chain in `certificate`, proven by the key in `private_key` (PEM files).
