@@ -293,4 +293,46 @@ mod tests {
         assert_eq!(asked[..5], [135, 195, 315, 555, 1_035]);
         assert!(asked.len() < 12, "{asked:?}");
     }
+
+    #[test]
+    fn a_peer_that_is_known_to_differ_is_believed_for_one_promise_more_whatever_it_says() {
+        let (mut watchdogs, config, mut rng) = started();
+        watchdogs.handle_message(at(10), &config, &mut rng);
+        watchdogs.handle_difference(at(10));
+        for second in 11..300 {
+            watchdogs.handle_message(at(second), &config, &mut rng);
+            watchdogs.handle_acknowledged(at(second), &config, &mut rng);
+            watchdogs.handle_difference(at(second));
+            assert_eq!(watchdogs.promised_until(PROMISE), at(130), "{second}");
+        }
+        watchdogs.handle_agreement();
+        assert_eq!(watchdogs.promised_until(PROMISE), at(299 + 120));
+        watchdogs.handle_difference(at(300));
+        assert_eq!(watchdogs.promised_until(PROMISE), at(299 + 120), "a difference promises nothing");
+        watchdogs.handle_message(at(310), &config, &mut rng);
+        assert_eq!(watchdogs.promised_until(PROMISE), at(420), "counted from the next difference on");
+    }
+
+    #[test]
+    fn a_sign_of_life_is_one_that_came_after_the_start() {
+        let (mut watchdogs, config, mut rng) = started();
+        assert_eq!((watchdogs.alive(), watchdogs.heard()), (None, at(0)));
+        watchdogs.handle_acknowledged(at(7), &config, &mut rng);
+        assert_eq!((watchdogs.alive(), watchdogs.heard()), (Some(at(7)), at(0)));
+        watchdogs.handle_message(at(8), &config, &mut rng);
+        assert_eq!((watchdogs.alive(), watchdogs.heard()), (Some(at(8)), at(8)));
+    }
+
+    #[test]
+    fn the_first_deadline_is_that_of_whichever_comes_first() {
+        let (mut watchdogs, config, mut rng) = started();
+        assert_eq!(watchdogs.deadline(), watchdogs.short_deadline());
+        for second in 0..4_000 {
+            watchdogs.handle_message(at(second), &config, &mut rng);
+        }
+        assert!(watchdogs.deadline() <= watchdogs.long_deadline() && watchdogs.deadline() < at(3_601));
+        watchdogs.handle_reminder(at(4_000), &config, &mut rng);
+        watchdogs.handle_looked(at(4_000), &config, &mut rng);
+        assert_eq!(watchdogs.deadline(), watchdogs.short_deadline());
+    }
 }

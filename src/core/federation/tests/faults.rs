@@ -94,8 +94,11 @@ impl Truth {
                 };
                 net.tell(there, |engine, now| engine.handle_permission(now, server(at), other, permission));
             }
-            85..90 if at != there && !net.cuts.remove(&(at, there)) => {
+            85..88 if at != there && !net.cuts.remove(&(at, there)) => {
                 net.cuts.insert((at, there));
+            }
+            88..90 if at != there && !net.muted.remove(&(at, there)) => {
+                net.muted.insert((at, there));
             }
             90..95 if self.dead_since[there].is_none() && !net.cuts.contains(&(there, at)) => {
                 net.tell(at, |engine, now| engine.handle_traffic(now, server(there)));
@@ -220,9 +223,10 @@ fn run(seed: u64) -> Net {
         truth.check_no_ghosts(&net, seed);
     }
     net.cuts.clear();
+    net.muted.clear();
     net.weather = Weather { max_latency_ms: 100, ..Weather::default() };
-    // The longest backoff that half an hour of faults can have led to, and two reminders.
-    for _ in 0..120 {
+    // The longest pause of all, to which lost acknowledgements can have led soon, and two reminders.
+    for _ in 0..150 {
         net.run(secs(30));
         truth.check_no_ghosts(&net, seed);
     }

@@ -6,5 +6,6 @@ mod enquiry;
 mod faults;
 mod hostile;
 mod net;
+mod repair;
 mod view;
 mod workflow;
