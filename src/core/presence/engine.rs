@@ -382,7 +382,8 @@ impl Engine {
     fn sweep(&mut self, user: UserKey, now: Instant) {
         let grace = self.settings.offline_grace;
         let u = &mut self.users[user.index()];
-        let mut left_at = u.last_seen();
+        // Who left longer ago than the user was seen moves nothing.
+        let mut left_at = Instant::ZERO;
         u.release();
         u.devices.retain_mut(|d| {
             let gone = d.gone_at(grace).is_some_and(|at| at <= now);

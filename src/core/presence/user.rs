@@ -178,10 +178,6 @@ impl User {
         Some(index)
     }
 
-    pub(super) fn last_seen(&self) -> Instant {
-        self.last_seen
-    }
-
     pub(super) fn is_outwardly_offline(&self) -> bool {
         self.outward == State::Offline
     }

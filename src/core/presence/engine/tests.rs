@@ -552,6 +552,40 @@ fn p8_currently_active_is_told_when_it_begins_and_when_it_ends_and_not_between()
 }
 
 #[test]
+fn p8_a_message_of_who_is_busy_is_told_once_a_window_though_nobody_is_shown_as_active() {
+    let mut w = World::online();
+    w.choose(Choice::Busy);
+    w.changes();
+    for change in [Change::Quiet, Change::Times, Change::Times] {
+        w.pass(60);
+        w.send_message();
+        assert_eq!((w.changes(), w.view().currently_active), (vec![change], false));
+        assert_eq!(w.view().last_active_ago, Some(Duration::ZERO));
+    }
+    w.pass(300);
+    w.changes();
+    w.send_message();
+    assert_eq!(w.changes(), [Change::Quiet], "the next window");
+}
+
+#[test]
+fn p6_who_was_away_by_choice_is_not_idle_after_a_restart_and_who_was_idle_still_is() {
+    for by_choice in [true, false] {
+        let mut w = World::online();
+        if by_choice {
+            w.choose(Choice::Unavailable);
+        } else {
+            w.idle(PHONE, 180);
+        }
+        w.changes();
+        let w = w.restart(20);
+        assert_eq!(w.state(), State::Unavailable);
+        let idle = (!by_choice).then_some(Duration::from_secs(200));
+        assert_eq!(w.view().idle_for, idle, "by choice: {by_choice}");
+    }
+}
+
+#[test]
 fn p9_an_offline_user_was_last_seen_when_their_last_device_left() {
     let mut w = World::online();
     w.disconnect(PHONE);
