@@ -18,16 +18,17 @@ work=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 # The versions that everything else is built with.
 cp Cargo.lock tests/fuzz/Cargo.lock
 # Without a sanitizer: there is no unsafe code to watch, and it is twice as fast.
-fuzz() { cargo +nightly fuzz "$1" --fuzz-dir tests/fuzz --target-dir "$work" --sanitizer none "${@:2}"; }
-fuzz build
+cargo +nightly fuzz build --fuzz-dir tests/fuzz --target-dir "$work" --sanitizer none
+program=$(ls "$work"/*/release/fuzz)
 
 failed=()
 for target in "${targets[@]}"; do
   mkdir -p "$work/corpus/$target" "$work/found/$target"
   log=$work/$target.log
-  fuzz run "$target" "$work/corpus/$target" "tests/fuzz/corpus/$target" -- \
+  FUZZ_TARGET=$target "$program" "$work/corpus/$target" "tests/fuzz/corpus/$target" \
     -max_total_time="$seconds" -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    -artifact_prefix="$work/found/$target/" >"$log" 2>&1 || failed+=("$target: $log, $work/found/$target")
+    -dict=tests/fuzz/words.dict -artifact_prefix="$work/found/$target/" >"$log" 2>&1 \
+    || failed+=("$target: $log, $work/found/$target")
   echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") executions"
 done
 [ ${#failed[@]} -eq 0 ] || { printf 'falls over: %s\n' "${failed[@]}" >&2; exit 1; }

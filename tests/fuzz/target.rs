@@ -1,4 +1,4 @@
-//! Every program for libFuzzer: which parser it feeds is its name.
+//! The program for libFuzzer: which target it feeds is in `FUZZ_TARGET`.
 
 #![no_main]
 
@@ -9,5 +9,5 @@ use pilotlight::server::fuzzed::{Target, target};
 static TARGET: OnceLock<Target> = OnceLock::new();
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    TARGET.get_or_init(|| target(env!("CARGO_BIN_NAME")))(data);
+    TARGET.get_or_init(|| target(&std::env::var("FUZZ_TARGET").expect("FUZZ_TARGET names one")))(data);
 });

@@ -1,5 +1,7 @@
 //! What fuzzers call: the parsers of all that comes from the network or from a file, each with what must hold of it.
 //!
+//! Whole requests to a whole server are two more, with what must hold of every answer.
+//!
 //! A target takes any bytes. It panics when a parser does, when it lets something through that it must not, and when
 //! what was read is not found again in what is written of it. libFuzzer runs them by hand, hours long
 //! (`make fuzz`); [`tests`] runs the same functions over mutations of a small corpus, some seconds with every test
@@ -13,20 +15,23 @@ mod files;
 mod json;
 #[cfg(test)]
 mod mutate;
+mod requests;
 mod servers;
 mod talk;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod words;
+mod world;
 
 /// One of them.
 pub type Target = fn(&[u8]);
 
-/// All of them, by name: that of libFuzzer's binary, and of the folder of its corpus in `tests/fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 17] = [
+/// All of them, by name: that of the folder of its corpus in `tests/fuzz/corpus`.
+pub const TARGETS: [(&str, Target); 19] = [
     ("brief_reminder", edus::brief_reminder),
     ("client_answers", client::client_answers),
+    ("client_requests", requests::client_requests),
     ("config_file", config::config_file),
     ("config_value", config::config_value),
     ("event", events::event),
@@ -40,6 +45,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("presence_talk", talk::presence_talk),
     ("request_head", servers::request_head),
     ("server_name", servers::server_name),
+    ("server_requests", requests::server_requests),
     ("token", tokens::token),
     ("words", words::words),
 ];

@@ -61,11 +61,14 @@ pub(super) struct Mutator {
 }
 
 impl Mutator {
-    pub(super) fn new(seed: u64, entries: Vec<Vec<u8>>) -> Self {
+    /// `dictionary`: libFuzzer's, a word in quotes in each line.
+    pub(super) fn new(seed: u64, entries: Vec<Vec<u8>>, dictionary: &str) -> Self {
         let is_edge = |byte: &u8| b"\"{}[],:\n =&;._".contains(byte);
         let found = entries.iter().flat_map(|entry| entry.split(is_edge)).filter(|word| !word.is_empty());
         let mut words: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
         words.extend(WORDS.iter().map(|word| word.as_bytes().to_vec()));
+        let known = dictionary.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+        words.extend(known.map(|word| word.as_bytes().to_vec()));
         words.sort();
         words.dedup();
         Self { rng: Rng::new(seed), entries, words }
@@ -99,7 +102,7 @@ impl Mutator {
     fn edit(&mut self, input: &mut Vec<u8>) {
         let at = self.below(input.len() + 1);
         let (from, to) = self.piece(input);
-        match self.rng.range(0..8) {
+        match self.rng.range(0..10) {
             0 if at < input.len() => input[at] ^= 1 << self.rng.range(0..8),
             1 if at < input.len() => input[at] = self.rng.range(0..256) as u8,
             2 => drop(input.splice(from..to, [])),
@@ -118,11 +121,24 @@ impl Mutator {
                 let word = self.word();
                 drop(input.splice(from..to, word));
             }
-            _ => {
+            7 => {
                 let word = self.word();
                 drop(input.splice(at..at, word));
             }
+            _ => self.value(input, at),
         }
+    }
+
+    /// The first JSON value behind a place becomes another one of the corpus, or a word.
+    fn value(&mut self, input: &mut Vec<u8>, at: usize) {
+        let Some((from, to)) = value_behind(input, at) else { return };
+        let other = self.entry();
+        let at = self.below(other.len() + 1);
+        let new = match value_behind(&other, at) {
+            Some((from, to)) if self.rng.chance(2, 3) => other[from..to].to_vec(),
+            _ => self.word(),
+        };
+        drop(input.splice(from..to, new));
     }
 
     /// The first number behind a place becomes another one.
@@ -151,4 +167,25 @@ impl Mutator {
     fn below(&mut self, bound: usize) -> usize {
         self.rng.range(0..bound as u64) as usize
     }
+}
+
+/// Where the first JSON value lies that begins after a colon, a comma or a bracket, in what need not be JSON.
+fn value_behind(input: &[u8], at: usize) -> Option<(usize, usize)> {
+    let before = input[at..].iter().position(|byte| b":,[".contains(byte))? + at + 1;
+    let from = input[before..].iter().position(|byte| *byte != b' ')? + before;
+    let (mut depth, mut is_text, mut to) = (0_usize, false, from);
+    while let Some(&byte) = input.get(to) {
+        match byte {
+            b'\\' if is_text => to += 1,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' | b',' if depth == 0 => break,
+            b'}' | b']' => depth -= 1,
+            b'\n' => break,
+            _ => {}
+        }
+        to += 1;
+    }
+    Some((from, to.min(input.len())))
 }
