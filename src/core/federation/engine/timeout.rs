@@ -127,3 +127,49 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Permission;
+    use super::*;
+    use crate::core::federation::config::Config;
+    use crate::core::federation::edu::{Asked, Edu, Link, Push};
+    use crate::core::federation::status::{Server, Status, User};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn user(server: u32) -> User {
+        let fingerprint = Fingerprint::of(&server.to_be_bytes());
+        User { index: server, server: Server(server), fingerprint }
+    }
+
+    #[test]
+    fn what_was_counted_wrong_is_counted_anew_when_the_state_is_looked_at_again() {
+        let now = Instant::from_millis(1_000_000);
+        let (ours, theirs, peer) = (user(0), user(1), Server(1));
+        let mut engine = Engine::new(Server(0), 1, 1, Config::default());
+        engine.handle_interest_added(now, ours, theirs);
+        engine.handle_permission(now, peer, ours, Permission::Allowed);
+        engine.handle_local_change(now, ours, Status::from(Availability::Online));
+        engine.handle_client_attached(now, ours);
+        let stranger = Asked::Stranger(Fingerprint(7));
+        let edu = Edu {
+            link: Some(Link { epoch: 1, seq: 1, promise: None }),
+            push: vec![Push { shown: Status::from(Availability::Busy).shown, ..Push::offline(theirs) }],
+            poll: vec![Asked::Known(ours), stranger],
+            ..Edu::default()
+        };
+        engine.handle_edu(now, peer, edu).expect("taken");
+        let counted = |engine: &Engine| {
+            let view = engine.peers().remove(0);
+            (engine.digests(peer), (view.given, view.asked, view.held))
+        };
+        let right = counted(&engine);
+        assert_eq!(right.1, (1, 1, 1));
+        let kept = &mut engine.peers[0];
+        (kept.given, kept.held) = (Digests::default(), Digests::default());
+        (kept.promised, kept.asked, kept.held_count) = (5, 6, 7);
+        engine.look_again(now, 0);
+        assert_eq!(counted(&engine), right);
+    }
+}

@@ -90,3 +90,17 @@ fn a_server_that_cannot_be_reached_does_not_count_as_stock() {
     assert_eq!(net.engines[0].as_ref().expect("up").speech_of(server(1)), Speech::Unknown);
     assert!(net.sent.last().is_some_and(|sent| !sent.edu.poll.is_empty()), "the poll is repeated");
 }
+
+#[test]
+fn a_peer_that_turns_out_to_be_stock_is_told_nothing_more_before_it_has_to_be_refreshed() {
+    let mut net = Net::new(2, 1);
+    net.stock.insert(1);
+    net.befriend(user(0, 0), user(1, 0));
+    net.appear(user(0, 0));
+    net.run(secs(90));
+    let mark = net.sent.len();
+    net.run(secs(24 * 60));
+    assert_eq!(net.sent_since(mark, 0, 1).len(), 0);
+    net.run(secs(120));
+    assert_eq!(net.sent_since(mark, 0, 1).len(), 1);
+}

@@ -301,6 +301,24 @@ fn more_users_than_one_message_holds_go_in_several_each_within_its_bound() {
 }
 
 #[test]
+fn long_status_messages_go_in_several_messages_each_within_its_bytes() {
+    let mut net = Net::new(2, 1);
+    net.config.max_edu_bytes = 2_000;
+    (0..2).for_each(|at| net.start(at));
+    for n in 0..20 {
+        net.befriend(user(0, 0), user(1, n));
+        let mut status = online();
+        status.shown.status_msg = Some("x".repeat(300).into());
+        net.tell(1, |engine, now| engine.handle_local_change(now, user(1, n), status));
+    }
+    net.run(secs(300));
+    net.appear(user(0, 0));
+    net.run(secs(30));
+    assert!((0..20).all(|n| net.seen(0, user(1, n)) == Some(Availability::Online)));
+    assert!(net.sent.iter().all(|sent| sent.edu.push.len() <= 6), "300 bytes each, and what is around them");
+}
+
+#[test]
 fn a_push_that_nobody_wants_is_declined_once() {
     let mut net = acquainted();
     net.tell(0, |engine, now| engine.handle_client_detached(now, user(0, 0)));
