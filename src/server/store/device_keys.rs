@@ -188,10 +188,10 @@ impl Store {
         .await
     }
 
-    /// Replaces the given cross-signing keys: pairs of usage and JSON.
+    /// Replaces the given cross-signing keys: pairs of usage and JSON. The first ones of a user need no proof.
     ///
     /// # Errors
-    /// [`NotProven::Outdated`] when a proof is given that holds no longer.
+    /// [`NotProven::Outdated`] when a proof is given that holds no longer, or none is and there is a master key by now.
     pub async fn set_cross_signing_keys(
         &self,
         user: OwnedUserId,
@@ -199,7 +199,11 @@ impl Store {
         proof: Option<Proof>,
     ) -> Result<(), NotProven> {
         self.write(move |c| {
-            proof.map_or(Ok(()), |proof| proof.check(c))?;
+            match proof {
+                Some(proof) => proof.check(c)?,
+                None if has_master_key(c, &user)? => return Err(NotProven::Outdated),
+                None => {}
+            }
             let is_seen_by_others = keys.iter().any(|(usage, _)| *usage != "user_signing");
             for (usage, key) in keys {
                 c.prepare_cached("INSERT OR REPLACE INTO cross_signing_keys VALUES (?1, ?2, ?3)")?
@@ -327,6 +331,13 @@ pub(super) fn note_change(c: &Tx<'_>, user: &UserId) -> rusqlite::Result<()> {
         .execute(params![user.as_str(), position])?;
     c.tell(Change::DeviceList { user: user.to_owned(), position });
     Ok(())
+}
+
+fn has_master_key(c: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM cross_signing_keys WHERE user_id = ?1 AND usage = 'master')",
+    )?
+    .query_row([user.as_str()], |row| row.get(0))
 }
 
 fn insert_one_time_key(

@@ -1,20 +1,17 @@
 //! The keys that devices publish so that others can encrypt for them: `/keys/…`.
 //!
-//! The server keeps them and hands them out; whether they are good is checked by the clients.
+//! The server keeps what is whole and hands it out; whether it is good is checked by the clients.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Router, extract::State};
 use ruma::{
     OwnedUserId, UserId,
-    api::client::keys::{
-        claim_keys, get_key_changes, get_keys, upload_keys, upload_signatures, upload_signing_keys,
-    },
+    api::client::keys::{claim_keys, get_key_changes, get_keys, upload_keys},
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
-use super::uia::{Interactive, Refusal, authenticate_user};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -23,7 +20,7 @@ use crate::server::{
     },
     app::App,
     change::position::LogPosition,
-    limits::Origin,
+    devices::key_form::{self, Object},
     session::Session,
     store::{KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     stream::{self, Sources, Token, news::DeviceLists},
@@ -38,12 +35,6 @@ const MAX_ASKED: usize = 1_000;
 /// Bytes of the device keys in one answer, about.
 const MAX_FOUND: usize = 16 << 20;
 
-/// The kinds of cross-signing keys: what they are called in an upload, and in a stored key's `usage`.
-const CROSS_SIGNING: [(&str, &str); 3] =
-    [("master_key", "master"), ("self_signing_key", "self_signing"), ("user_signing_key", "user_signing")];
-
-type Object = Map<String, Value>;
-
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -51,17 +42,21 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .ruma_route::<get_keys::v3::Request, _, _>(query)
         .ruma_route::<claim_keys::v3::Request, _, _>(claim)
         .ruma_route::<get_key_changes::v3::Request, _, _>(changes)
-        .ruma_route::<upload_signing_keys::v3::Request, _, _>(upload_cross_signing)
-        .ruma_route::<upload_signatures::v3::Request, _, _>(upload_signatures)
 }
 
 #[derive(Deserialize)]
 struct Upload {
+    /// `None`: absent. Null is no object.
+    #[serde(default, deserialize_with = "present")]
     device_keys: Option<Object>,
-    #[serde(default)]
-    one_time_keys: BTreeMap<String, Value>,
-    #[serde(default, alias = "org.matrix.msc2732.fallback_keys")]
-    fallback_keys: BTreeMap<String, Value>,
+    one_time_keys: Option<BTreeMap<String, Value>>,
+    #[serde(alias = "org.matrix.msc2732.fallback_keys")]
+    fallback_keys: Option<BTreeMap<String, Value>>,
+}
+
+/// A field that, when it is there, is what it should be.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Object>, D::Error> {
+    Object::deserialize(deserializer).map(Some)
 }
 
 /// `POST /_matrix/client/v3/keys/upload`
@@ -70,50 +65,35 @@ async fn upload(
     session: Session,
     Json(request): Json<Upload>,
 ) -> ApiResult<Json<Value>> {
-    let device_keys = request.device_keys.map(|keys| own_device_keys(&session, keys)).transpose()?;
+    let Upload { device_keys, one_time_keys, fallback_keys } = request;
+    let (one_time_keys, fallback_keys) =
+        (one_time_keys.unwrap_or_default(), fallback_keys.unwrap_or_default());
+    if let Some(keys) = &device_keys {
+        key_form::device_keys(&session, keys)?;
+    }
+    one_time_keys.iter().try_for_each(|(name, key)| key_form::claimable_key(&session, name, key))?;
+    key_form::fallback_keys(&session, &fallback_keys)?;
     let upload = KeyUpload {
-        device_keys,
-        one_time_keys: named_keys(request.one_time_keys)?,
-        fallback_keys: named_keys(request.fallback_keys)?,
+        device_keys: device_keys.map(without_unsigned).transpose()?,
+        one_time_keys: stored(one_time_keys)?,
+        fallback_keys: stored(fallback_keys)?,
     };
     app.store.upload_keys(session.clone(), upload).await?;
     let KeyCounts { one_time, .. } = app.store.key_counts(&session.user, &session.device).await?;
     Ok(Json(json!({ "one_time_key_counts": one_time })))
 }
 
-/// What device keys must have, whatever else they have. The algorithms and signatures are checked by the clients.
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "of most fields only that they are there counts")]
-struct DeviceKeysForm {
-    user_id: OwnedUserId,
-    device_id: String,
-    algorithms: Vec<String>,
-    keys: BTreeMap<String, String>,
-    signatures: BTreeMap<String, BTreeMap<String, String>>,
-}
-
-fn own_device_keys(session: &Session, mut keys: Object) -> ApiResult<String> {
-    // What is added on the way is not the device's to say.
+/// What is added on the way is not the device's to say.
+fn without_unsigned(mut keys: Object) -> ApiResult<String> {
     keys.remove("unsigned");
-    let form = DeviceKeysForm::deserialize(&Value::Object(keys.clone()));
-    let form = form.map_err(|e| ApiError::bad_json(format!("device_keys: {e}")))?;
-    if form.user_id != session.user || form.device_id != session.device.as_str() {
-        return Err(ApiError::invalid_param("device_keys are of another user or device"));
-    }
     bounded(Value::Object(keys))
 }
 
-fn named_keys(keys: BTreeMap<String, Value>) -> ApiResult<Vec<(String, String)>> {
-    let check = |(id, key): (String, Value)| match id.split_once(':') {
-        Some((algorithm, name)) if !algorithm.is_empty() && !name.is_empty() && id.len() <= 255 => {
-            Ok((id, bounded(key)?))
-        }
-        _ => Err(ApiError::invalid_param("keys are named algorithm:id")),
-    };
-    keys.into_iter().map(check).collect()
+fn stored(keys: BTreeMap<String, Value>) -> ApiResult<Vec<(String, String)>> {
+    keys.into_iter().map(|(name, key)| Ok((name, bounded(key)?))).collect()
 }
 
-fn bounded(key: Value) -> ApiResult<String> {
+pub(super) fn bounded(key: Value) -> ApiResult<String> {
     let text = key.to_string();
     if text.len() > MAX_KEY {
         return Err(ApiError::too_large(format!("a key has at most {MAX_KEY} bytes")));
@@ -197,7 +177,7 @@ fn signed(key: &str, id: &str, signatures: &[KeySignature]) -> ApiResult<Value> 
 }
 
 /// The public part of a cross-signing key, which is what it goes by.
-fn public_part(key: &str) -> Option<String> {
+pub(super) fn public_part(key: &str) -> Option<String> {
     let key: Value = serde_json::from_str(key).ok()?;
     key.get("keys")?.as_object()?.values().next()?.as_str().map(ToOwned::to_owned)
 }
@@ -249,84 +229,6 @@ async fn changes(
     let (from, sources) = (position(&query.from)?, Sources::new(Arc::clone(&app.stream)));
     let DeviceLists { changed, left } = stream::device_lists_between(&sources, &session, from, upto).await?;
     Ok(Json(json!({ "changed": changed, "left": left })))
-}
-
-/// `POST /_matrix/client/v3/keys/device_signing/upload`: the first ones without further ado, a
-/// replacement with the password.
-async fn upload_cross_signing(
-    State(app): State<Arc<App>>,
-    session: Session,
-    origin: Origin,
-    mut request: Interactive<BTreeMap<String, Value>>,
-) -> Result<Json<Value>, Refusal> {
-    let mut keys = Vec::new();
-    for (name, usage) in CROSS_SIGNING {
-        let Some(key) = request.parameters.remove(name) else { continue };
-        let usages = key.get("usage").and_then(Value::as_array);
-        let fits = key.get("user_id").and_then(Value::as_str) == Some(session.user.as_str())
-            && usages.is_some_and(|usages| usages.iter().any(|u| u == usage))
-            && key.get("keys").and_then(Value::as_object).is_some_and(|keys| keys.len() == 1);
-        if !fits {
-            return Err(ApiError::invalid_param(format!("{name} is not a {usage} key of this user")).into());
-        }
-        keys.push((usage, bounded(key)?));
-    }
-    let stored = app.store.cross_signing_keys(&session.user).await?;
-    keys.retain(|(usage, key)| stored.get(*usage) != Some(key));
-    if keys.is_empty() {
-        return Ok(Json(json!({})));
-    }
-    let mut proof = None;
-    if stored.contains_key("master") {
-        proof = Some(authenticate_user(&app, &request, &session, origin).await?);
-    } else if !keys.iter().any(|(usage, _)| *usage == "master") {
-        return Err(ApiError::missing_param("master_key comes first").into());
-    }
-    app.store.set_cross_signing_keys(session.user, keys, proof).await?;
-    Ok(Json(json!({})))
-}
-
-/// `POST /_matrix/client/v3/keys/signatures/upload`
-async fn upload_signatures(
-    State(app): State<Arc<App>>,
-    session: Session,
-    Json(request): Json<BTreeMap<OwnedUserId, BTreeMap<String, Value>>>,
-) -> ApiResult<Json<Value>> {
-    let me = session.user.as_str();
-    let (mut good, mut failures) = (Vec::new(), BTreeMap::<OwnedUserId, Object>::new());
-    for (user, objects) in request {
-        let known = known_keys(&app, &user).await?;
-        for (key, object) in objects {
-            let mine = object.get("signatures").and_then(|all| all.get(me)).and_then(Value::as_object);
-            let mine: Vec<_> =
-                mine.into_iter().flatten().filter_map(|(k, v)| Some((k, v.as_str()?))).collect();
-            let small = mine.len() <= 8 && mine.iter().all(|(k, v)| k.len() + v.len() <= 1024);
-            if !known.contains(&key) || mine.is_empty() || !small {
-                let failure =
-                    json!({ "errcode": "M_INVALID_SIGNATURE", "error": "no such key, or not signed" });
-                failures.entry(user.clone()).or_default().insert(key, failure);
-                continue;
-            }
-            good.extend(mine.into_iter().map(|(signer_key, signature)| KeySignature {
-                user: user.clone(),
-                key: key.clone(),
-                signer: session.user.clone(),
-                signer_key: signer_key.clone(),
-                signature: signature.to_owned(),
-            }));
-        }
-    }
-    if !good.is_empty() {
-        app.store.add_key_signatures(good).await?;
-    }
-    Ok(Json(json!({ "failures": failures })))
-}
-
-/// The names of a user's keys that can be signed.
-async fn known_keys(app: &App, user: &UserId) -> ApiResult<Vec<String>> {
-    let devices = app.store.device_keys(user).await?.into_iter().map(|device| device.device);
-    let keys = app.store.cross_signing_keys(user).await?;
-    Ok(devices.chain(keys.values().filter_map(|key| public_part(key))).collect())
 }
 
 impl From<UploadError> for ApiError {

@@ -6,6 +6,7 @@ mod account;
 mod account_data;
 mod capabilities;
 mod contacts;
+mod cross_signing;
 mod devices;
 mod filter;
 mod keys;
@@ -36,6 +37,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(account_data::routes())
         .merge(capabilities::routes())
         .merge(contacts::routes())
+        .merge(cross_signing::routes())
         .merge(devices::routes())
         .merge(filter::routes())
         .merge(presence::routes())
