@@ -2,9 +2,11 @@
 
 mod account_data;
 mod accounts;
+mod at_once;
 mod authority;
 mod check;
 mod cli;
+mod cli_mistakes;
 mod clock_steps;
 mod contacts;
 mod disk;

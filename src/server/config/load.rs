@@ -118,7 +118,14 @@ impl Loader {
 
     fn set(&mut self, source: Source, name: &str, value: &str) -> Result<(), ConfigError> {
         let Some(key) = keys::find(name) else {
-            return Err(ConfigError::UnknownKey { source, key: name.to_owned(), meant: nearest(name) });
+            let meant = nearest(name);
+            if let (None, Some((section, _))) = (meant, name.split_once('.'))
+                && !is_section(section)
+                && let meant @ Some(_) = nearest_section(section)
+            {
+                return Err(ConfigError::UnknownSection { source, section: section.to_owned(), meant });
+            }
+            return Err(ConfigError::UnknownKey { source, key: name.to_owned(), meant });
         };
         self.registration_given |= key.name == "registration";
         (key.set)(&mut self.config, value).ok_or(ConfigError::BadValue {

@@ -81,20 +81,24 @@ impl Signer {
         Ok(Self { retired, ..new })
     }
 
-    /// Copies the keys in `data_dir` into the folder `to`.
+    /// Copies the keys in `data_dir` into the folder `to`; answers whether there is one to sign with.
     ///
     /// # Errors
     /// [`KeyFileError`] names the file that cannot be read or written.
-    pub fn copy(data_dir: &Path, to: &Path) -> Result<(), KeyFileError> {
+    pub fn copy(data_dir: &Path, to: &Path) -> Result<bool, KeyFileError> {
+        let mut found = false;
         for name in [FILE, retired::FILE] {
             let (from, to) = (data_dir.join(name), to.join(name));
             match std::fs::read_to_string(&from) {
-                Ok(text) => private_file::write(&to, &text).map_err(|e| KeyFileError(to, e.to_string()))?,
+                Ok(text) => {
+                    private_file::write(&to, &text).map_err(|e| KeyFileError(to, e.to_string()))?;
+                    found |= name == FILE;
+                }
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(KeyFileError(from, e.to_string())),
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Why the server in `data_dir` does not start when the key with which it has signed is not there. Another in its

@@ -14,6 +14,7 @@ use rusqlite::{
 
 use super::{
     checked_file,
+    epoch::was_served,
     folder::{self, FILE},
     mark::{self, Commits},
     open::{check, reader},
@@ -41,16 +42,19 @@ pub enum BackupError {
 
 /// Copies the database in `data_dir` into the folder `to`, which is made when there is none. On return it is
 /// on the disk, and was found sound. A server that runs on `data_dir` goes on writing meanwhile: what it
-/// writes later is not in the copy.
+/// writes later is not in the copy. Answers whether a server has run on this data: then its keys belong to it.
 ///
 /// # Errors
 /// [`BackupError`] says which side is at fault.
-pub fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
+pub fn backup(data_dir: &Path, to: &Path) -> Result<bool, BackupError> {
     let (source, destination) = (data_dir.join(FILE), to.join(FILE));
     let cannot_write =
         |e: &dyn std::fmt::Display| BackupError::Destination(destination.clone(), e.to_string());
     let unreadable =
         |e: &dyn std::fmt::Display| BackupError::Source(OpenError::Access(source.clone(), e.to_string()));
+    if !folder::has_database(data_dir) {
+        return Err(unreadable(&"there is no such file"));
+    }
     let from = reader(&source).map_err(|e| unreadable(&e))?;
     // Before the database: what is noted later can be of later commits than this reads.
     let noted = mark::read(&source).map_err(BackupError::Source)?;
@@ -76,13 +80,14 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     // What is noted beside the original is not about the copy.
     copy.execute("UPDATE log SET copy = random()", []).map_err(|e| cannot_write(&e))?;
     check(&copy, &unfinished.0).map_err(|e| cannot_write(&e))?;
+    let served = was_served(&copy).map_err(|e| cannot_write(&e))?;
     copy.close().map_err(|(_, e)| cannot_write(&e))?;
     let finish = || {
         File::open(&unfinished.0)?.sync_all()?;
         std::fs::rename(&unfinished.0, &destination)?;
         private_file::sync_folder(&destination)
     };
-    finish().map_err(|e| cannot_write(&e))
+    finish().map(|()| served).map_err(|e| cannot_write(&e))
 }
 
 /// Copies every page in one step, so that all are of the same moment.

@@ -1,19 +1,14 @@
 //! The number of this server's start, by which other servers tell its messages from earlier ones.
 
+use rusqlite::Connection;
+
 use super::{database::Store, error::StoreError};
 use crate::core::time::UnixMillis;
 
 impl Store {
     /// Whether a server has run on this data, and so has signed with its key.
     pub async fn was_served(&self) -> Result<bool, StoreError> {
-        self.read(|c| {
-            c.query_row(
-                "SELECT EXISTS (SELECT 1 FROM federation_epoch WHERE epoch > 0) OR EXISTS (SELECT 1 FROM events)",
-                [],
-                |row| row.get(0),
-            )
-        })
-        .await
+        self.read(was_served).await
     }
 
     /// A number greater than at every earlier start: the time in milliseconds, or, when the clock was
@@ -37,6 +32,15 @@ impl Store {
         }
         Ok(epoch.cast_unsigned())
     }
+}
+
+/// See [`Store::was_served`].
+pub(super) fn was_served(c: &Connection) -> rusqlite::Result<bool> {
+    c.query_row(
+        "SELECT EXISTS (SELECT 1 FROM federation_epoch WHERE epoch > 0) OR EXISTS (SELECT 1 FROM events)",
+        [],
+        |row| row.get(0),
+    )
 }
 
 #[cfg(test)]

@@ -50,6 +50,9 @@ pub(super) fn enter(data_dir: &Path) -> Result<Option<File>, OpenError> {
 
 /// Makes a folder that only its owner can enter; warns of one that is there and that others can.
 pub(super) fn make(folder: &Path) -> io::Result<()> {
+    if folder.metadata().is_ok_and(|there| !there.is_dir()) {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file, not a folder"));
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mode = std::fs::metadata(folder)?.permissions().mode();
     if mode & 0o011 != 0 {
