@@ -13,6 +13,7 @@ mod disk;
 mod door;
 mod driven;
 mod federation_cost;
+mod federation_lines;
 mod federation_lists;
 mod federation_presence;
 mod federation_reading;

@@ -14,6 +14,7 @@ use super::{
     connect::{ADDRESSES, connect_to},
     fetch::Fetch,
     keyring::verified,
+    lines::Lines,
     resolve::{Delegation, Found, Records, Resolver, Route},
     tls::{self, TlsError},
 };
@@ -28,6 +29,9 @@ use crate::{
 
 /// A user whom nobody has, for a question that only a server may ask.
 const NOBODY: &str = "pilotlight-check";
+
+/// Connections at a time: one step comes after the other.
+const LINES: usize = 4;
 
 /// What one step showed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -85,8 +89,9 @@ impl Check {
     pub fn new(config: &Config, signer: Signer, sign: Sign) -> Result<Self, TlsError> {
         let tls = tls::client_config(&config.federation.trusted_ca)?;
         let allowed = Allowed(config.federation.allow_addresses.clone());
-        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
-        let client = Client::new(Arc::clone(&resolver), Arc::clone(&tls), Arc::new(signer));
+        let lines = Lines::new(LINES);
+        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls), lines.clone()), allowed));
+        let client = Client::new(Arc::clone(&resolver), Arc::clone(&tls), Arc::new(signer), lines);
         Ok(Self { policy: Policy::new(&config.federation), resolver, tls, client, sign })
     }
 

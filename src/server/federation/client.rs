@@ -17,7 +17,7 @@ use hyper_util::{
         Client as Pool,
         connect::{Connected, Connection},
     },
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use ruma::ServerName;
 use rustls::ClientConfig;
@@ -29,6 +29,7 @@ use crate::server::keys::Signer;
 
 use super::{
     connect::{USER_AGENT, connect},
+    lines::{Line, Lines},
     resolve::{ResolveError, Resolver},
 };
 
@@ -50,6 +51,7 @@ pub struct Client {
     pool: Pool<Dialer, Full<Bytes>>,
     resolver: Arc<Resolver>,
     signer: Arc<Signer>,
+    lines: Lines,
 }
 
 /// Why a request to another server has no (good) answer.
@@ -70,14 +72,10 @@ pub enum RequestError {
 }
 
 impl Client {
-    /// A client whose requests `signer` signs.
-    pub fn new(resolver: Arc<Resolver>, tls: Arc<ClientConfig>, signer: Arc<Signer>) -> Self {
-        let dialer = Dialer { resolver: Arc::clone(&resolver), tls };
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(dialer);
-        Self { pool, resolver, signer }
+    /// A client whose requests `signer` signs, over some of `lines`.
+    pub fn new(resolver: Arc<Resolver>, tls: Arc<ClientConfig>, signer: Arc<Signer>, lines: Lines) -> Self {
+        let dialer = Dialer { resolver: Arc::clone(&resolver), tls, lines: lines.clone() };
+        Self { pool: pool(dialer, IDLE_TIMEOUT), resolver, signer, lines }
     }
 
     /// Sends a signed request with an optional JSON body, and returns the JSON of the answer.
@@ -128,7 +126,10 @@ impl Client {
             .map_err(|e| RequestError::Answer(e.to_string()))?;
         let mut request = request.map(Full::new);
         request.headers_mut().insert(header::AUTHORIZATION, (&signature).into());
-        let exchange = self.exchange(request);
+        let exchange = async {
+            let _turn = self.lines.turn(destination).await;
+            self.exchange(request).await
+        };
         tokio::time::timeout(TIMEOUT, exchange)
             .await
             .unwrap_or_else(|_| Err(RequestError::Network("timed out".to_owned())))
@@ -154,6 +155,19 @@ impl Client {
     }
 }
 
+/// Connections made by `dialer`; one that was not used for as long as `idle` is closed.
+fn pool<C>(dialer: C, idle: Duration) -> Pool<C, Full<Bytes>>
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    Pool::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(idle)
+        // Without it nobody looks for those that are idle for too long.
+        .pool_timer(TokioTimer::new())
+        .build(dialer)
+}
+
 /// The cause at the bottom of an error: "certificate expired" rather than "client error".
 fn innermost(mut e: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = e.source() {
@@ -167,6 +181,7 @@ fn innermost(mut e: &(dyn std::error::Error + 'static)) -> String {
 struct Dialer {
     resolver: Arc<Resolver>,
     tls: Arc<ClientConfig>,
+    lines: Lines,
 }
 
 impl tower::Service<Uri> for Dialer {
@@ -179,23 +194,30 @@ impl tower::Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { resolver, tls } = self.clone();
+        let Self { resolver, tls, lines } = self.clone();
         Box::pin(async move {
             let name = uri.authority().map_or("", |a| a.as_str());
             let server = <&ServerName>::try_from(name).map_err(io::Error::other)?;
             let route = resolver.route(server).await.map_err(io::Error::other)?;
             let addresses = resolver.addresses(&route).await.map_err(io::Error::other)?;
-            connect(&addresses, &route.tls_name, &tls).await.map(|stream| Tls(TokioIo::new(stream)))
+            let line = lines.take().await?;
+            let stream = connect(&addresses, &route.tls_name, &tls).await?;
+            Ok(Tls(TokioIo::new(stream), line))
         })
     }
 }
 
 /// A TLS stream with what the pool asks of a connection.
-struct Tls(TokioIo<TlsStream<TcpStream>>);
+struct Tls(TokioIo<TlsStream<TcpStream>>, Line);
 
 impl Connection for Tls {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let connected = Connected::new();
+        if !self.1.is_kept() {
+            // Good for one request: there has to be a line for the next server.
+            connected.poison();
+        }
+        connected
     }
 }
 
@@ -226,5 +248,34 @@ impl Write for Tls {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("signer", &self.signer).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_is_said_is_closed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let peer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut head = [0; 4096];
+            assert!(stream.read(&mut head).expect("a request") > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("is sent");
+            stream.set_read_timeout(Some(Duration::from_secs(60))).expect("can be set");
+            stream.read(&mut head).expect("is closed in time")
+        });
+        let dialer = tower::service_fn(move |_: Uri| {
+            Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
+        });
+        let pool = pool(dialer, Duration::from_millis(100));
+        let request = Request::get("http://peer/").body(Full::default()).expect("a request");
+        assert_eq!(pool.request(request).await.expect("is answered").status(), StatusCode::OK);
+        let closed = tokio::task::spawn_blocking(move || peer.join().expect("no panic"));
+        assert_eq!(closed.await.expect("ends"), 0);
     }
 }

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, pki_types::ServerName as TlsName};
 use super::{
     addresses::Allowed,
     connect::{USER_AGENT, connect},
+    lines::Lines,
 };
 
 /// The largest file that is read, in bytes.
@@ -26,6 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub struct Fetch {
     tls: Arc<ClientConfig>,
+    lines: Lines,
 }
 
 /// A file, and how long its server says that it holds.
@@ -43,9 +45,9 @@ pub struct Fetched {
 pub struct FetchError(String);
 
 impl Fetch {
-    /// Fetches with the certification authorities of `tls`.
-    pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls }
+    /// Fetches with the certification authorities of `tls`, over some of `lines`.
+    pub fn new(tls: Arc<ClientConfig>, lines: Lines) -> Self {
+        Self { tls, lines }
     }
 
     /// Gets `https://{host}{path}`, following redirects to other `https` places.
@@ -71,6 +73,7 @@ impl Fetch {
             tokio::net::lookup_host((bare, uri.port_u16().unwrap_or(443))).await.map_err(FetchError::new)?;
         let addresses: Vec<_> = addresses.filter(|address| allowed.may_dial(address.ip())).collect();
         let tls_name = TlsName::try_from(bare.to_owned()).map_err(FetchError::new)?;
+        let _line = self.lines.take().await.map_err(FetchError::new)?;
         let stream = connect(&addresses, &tls_name, &self.tls).await.map_err(FetchError::new)?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::new)?;

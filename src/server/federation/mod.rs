@@ -13,6 +13,7 @@ pub mod deliver;
 mod enquire;
 pub mod fetch;
 pub mod keyring;
+pub mod lines;
 pub mod list_edu;
 pub mod list_outbox;
 mod names;

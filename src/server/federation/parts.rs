@@ -11,6 +11,7 @@ use super::{
     deliver::{Delivery, TransactionIds},
     fetch::Fetch,
     keyring::Keyring,
+    lines::Lines,
     list_outbox::ListOutbox,
     presence::Presence,
     queue::Queue,
@@ -21,7 +22,10 @@ use crate::server::{
     change::feed::Feed,
     clock::Clock,
     config::{Config, servers::Policy},
-    http::bodies::{Bodies, BodyLimits},
+    http::{
+        Connections,
+        bodies::{Bodies, BodyLimits},
+    },
     keys::Signer,
     limits::Origin,
     metrics::Metrics,
@@ -79,8 +83,9 @@ impl Federation {
     ) -> Result<Self, TlsError> {
         let tls = tls::client_config(&config.federation.trusted_ca)?;
         let allowed = Allowed(config.federation.allow_addresses.clone());
-        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls)), allowed));
-        let client = Client::new(Arc::clone(&resolver), tls, signer);
+        let lines = Lines::new(Connections::allowed().out);
+        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls), lines.clone()), allowed));
+        let client = Client::new(Arc::clone(&resolver), tls, signer, lines);
         let policy = Arc::new(Policy::new(&config.federation));
         let engine = config.presence.engine();
         let queue = Arc::new(Queue::new(rand::random(), engine.backoff));

@@ -17,14 +17,15 @@ const MOST: u64 = 1_000_000;
 /// Connections at the operator's listener, out of those reserved.
 const OPERATOR: usize = 16;
 
-/// How many connections of each kind there may be at once. All of them together leave the files that are reserved, and
-/// some for connections to other servers.
+/// How many connections of each kind there may be at once. All of them together leave the files that are reserved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Connections {
     /// From clients.
     pub clients: usize,
     /// From other servers.
     pub servers: usize,
+    /// To other servers.
+    pub out: usize,
     /// Of the operator.
     pub operator: usize,
 }
@@ -53,7 +54,7 @@ impl Connections {
         let reserved = RESERVED + RESERVED_PER_CORE * cores;
         let all = files.saturating_sub(reserved).clamp(LEAST, MOST);
         let share = |eighths: u64| usize::try_from(all / 8 * eighths).unwrap_or(usize::MAX);
-        Self { clients: share(5), servers: share(2), operator: OPERATOR }
+        Self { clients: share(5), servers: share(2), out: share(1), operator: OPERATOR }
     }
 }
 
@@ -64,10 +65,10 @@ mod tests {
     #[test]
     fn connections_of_every_kind_together_leave_what_is_reserved() {
         for (files, cores) in [(256, 2), (1_024, 2), (1_024, 16), (65_536, 64), (524_288, 4)] {
-            let Connections { clients, servers, operator } = Connections::of(files, cores);
-            let taken = u64::try_from(clients + servers + operator).expect("a few");
+            let Connections { clients, servers, out, operator } = Connections::of(files, cores);
+            let taken = u64::try_from(clients + servers + out + operator).expect("a few");
             assert!(files - taken >= 96 + 4 * cores, "{taken} of {files}");
-            assert!(clients >= 2 * servers && servers >= 16, "of {files}");
+            assert!(clients >= 2 * servers && servers >= 2 * out && out >= 8, "of {files}");
         }
         assert_eq!(Connections::of(0, 1), Connections::of(64, 1), "some, however few");
         assert!(Connections::of(u64::MAX, 1).clients <= 1_000_000);
