@@ -55,8 +55,13 @@ fn peer(tls: Arc<ServerConfig>, asked: Arc<AtomicUsize>) -> u16 {
     port
 }
 
-/// Connections to any of `ports` that whoever made them has open.
+/// Connections to any of `ports` that whoever made them has open. The system tells of one after the other: one that was
+/// closed meanwhile can be counted with the one in its place, but hardly every time.
 fn lines_to(ports: &[u16]) -> usize {
+    (0..5).map(|_| count_lines_to(ports)).min().unwrap_or_default()
+}
+
+fn count_lines_to(ports: &[u16]) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");
     let is_line = |row: &&str| {
         let mut fields = row.split_whitespace().skip(2);
@@ -95,7 +100,8 @@ fn many_servers_are_spoken_with_over_few_connections_of_which_half_are_kept() {
         let names: Vec<_> = ports.iter().map(|port| format!("@user{round}:localhost:{port}")).collect();
         alice.post(&list_path(&alice), json!({ "invite": names })).ok();
         until("every one of them is asked", || {
-            assert!(lines_to(&ports) <= LINES);
+            let lines = lines_to(&ports);
+            assert!(lines <= LINES, "{lines}");
             peers.iter().all(|(_, asked)| asked.load(Ordering::SeqCst) >= round)
         });
         until("half of the connections are kept", || lines_to(&ports) <= LINES / 2);
