@@ -1,19 +1,14 @@
 //! What keys must look like to be kept: whole, named as they are to be, and of the device or user that uploads them.
 //!
 //! A device signs its own keys, and only whoever talks with it can judge that: of those signatures only that they are
-//! there is looked at. Cross-signing keys hang together, and that they do is looked at (see `signed`).
-//! Matrix client-server API, "Key management" and "Cross-signing".
+//! there is looked at. How cross-signing keys hang together is looked at in `signed`.
+//! Matrix client-server API, "Key management".
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{
-    UserId,
-    serde::{Base64, base64::Standard},
-};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::signed::is_signed;
 use crate::server::session::Session;
 
 /// The longest name of a key, in bytes.
@@ -129,48 +124,6 @@ pub fn fallback_keys(by: &Session, keys: &BTreeMap<String, Value>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// A cross-signing key of `user` for `usage`; its public part, which is its name. `master`: the public part of the key
-/// that must have signed it; `None`: it is that key.
-///
-/// # Errors
-/// [`BadKey`] when it is another's or of another usage, is no ed25519 key, or is not signed.
-pub fn cross_signing_key(
-    user: &UserId,
-    usage: &str,
-    key: &Value,
-    master: Option<&str>,
-) -> Result<String, BadKey> {
-    let other = || BadKey::Value(format!("this is not a {usage} key of this user"));
-    let object = key.as_object().ok_or_else(other)?;
-    let usages = object.get("usage").and_then(Value::as_array);
-    let is_own = object.get("user_id").and_then(Value::as_str) == Some(user.as_str());
-    if !is_own || !usages.is_some_and(|usages| usages.iter().any(|u| u == usage)) {
-        return Err(other());
-    }
-    let public = object.get("keys").and_then(public_part).ok_or_else(|| {
-        BadKey::Value(format!("a {usage} key has one key, ed25519:PUBLIC with the value PUBLIC"))
-    })?;
-    if let Some(signatures) = object.get("signatures") {
-        Signatures::deserialize(signatures)
-            .map_err(|e| BadKey::Form(format!("signatures of the {usage} key: {e}")))?;
-    }
-    match master {
-        Some(master) if !is_signed(object, user, master) => {
-            Err(BadKey::Signature(format!("the {usage} key is not signed by the master key")))
-        }
-        Some(_) | None => Ok(public.to_owned()),
-    }
-}
-
-/// The one key in `keys`, if it is named after its public part.
-fn public_part(keys: &Value) -> Option<&str> {
-    let mut keys = keys.as_object()?.iter();
-    let (name, public) = keys.next().filter(|_| keys.next().is_none())?;
-    let public = public.as_str()?;
-    let bytes = Base64::<Standard>::parse(public).ok()?;
-    (name.strip_prefix("ed25519:") == Some(public) && bytes.as_bytes().len() == 32).then_some(public)
 }
 
 fn parse<T: DeserializeOwned>(what: &str, object: &Object) -> Result<T, BadKey> {

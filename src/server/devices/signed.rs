@@ -9,9 +9,10 @@ use ruma::{
     serde::{Base64, base64::Standard},
     signatures::{PublicKeyMap, verify_json},
 };
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::key_form::{BadKey, Object};
+use super::key_form::{BadKey, Object, Signatures};
 
 /// Signatures by one user on one key, at most; and the bytes of one, with its name.
 const MOST: usize = 8;
@@ -33,8 +34,50 @@ impl SigningKey {
     }
 }
 
+/// A cross-signing key of `user` for `usage`; its public part, which is its name. `master`: the public part of the key
+/// that must have signed it; `None`: it is that key.
+///
+/// # Errors
+/// [`BadKey`] when it is another's or of another usage, is no ed25519 key, or is not signed.
+pub fn cross_signing_key(
+    user: &UserId,
+    usage: &str,
+    key: &Value,
+    master: Option<&str>,
+) -> Result<String, BadKey> {
+    let other = || BadKey::Value(format!("this is not a {usage} key of this user"));
+    let object = key.as_object().ok_or_else(other)?;
+    let usages = object.get("usage").and_then(Value::as_array);
+    let is_own = object.get("user_id").and_then(Value::as_str) == Some(user.as_str());
+    if !is_own || !usages.is_some_and(|usages| usages.iter().any(|u| u == usage)) {
+        return Err(other());
+    }
+    let public = object.get("keys").and_then(public_part).ok_or_else(|| {
+        BadKey::Value(format!("a {usage} key has one key, ed25519:PUBLIC with the value PUBLIC"))
+    })?;
+    if let Some(signatures) = object.get("signatures") {
+        Signatures::deserialize(signatures)
+            .map_err(|e| BadKey::Form(format!("signatures of the {usage} key: {e}")))?;
+    }
+    match master {
+        Some(master) if !is_signed(object, user, master) => {
+            Err(BadKey::Signature(format!("the {usage} key is not signed by the master key")))
+        }
+        Some(_) | None => Ok(public.to_owned()),
+    }
+}
+
+/// The one key in `keys`, if it is named after its public part.
+fn public_part(keys: &Value) -> Option<&str> {
+    let mut keys = keys.as_object()?.iter();
+    let (name, public) = keys.next().filter(|_| keys.next().is_none())?;
+    let public = public.as_str()?;
+    let bytes = Base64::<Standard>::parse(public).ok()?;
+    (name.strip_prefix("ed25519:") == Some(public) && bytes.as_bytes().len() == 32).then_some(public)
+}
+
 /// Whether `user` has signed `object` with the cross-signing key `public`.
-pub fn is_signed(object: &Object, user: &UserId, public: &str) -> bool {
+fn is_signed(object: &Object, user: &UserId, public: &str) -> bool {
     signature(object, user, &SigningKey::cross_signing(public)).is_some_and(|(_, fits)| fits)
 }
 
@@ -100,7 +143,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::server::devices::key_form::cross_signing_key;
 
     struct Pair(Ed25519KeyPair, String);
 

@@ -23,8 +23,8 @@ use crate::server::{
     },
     app::App,
     devices::{
-        key_form::{BadKey, Object, cross_signing_key},
-        signed::{SigningKey, new_signatures},
+        key_form::{BadKey, Object},
+        signed::{SigningKey, cross_signing_key, new_signatures},
     },
     limits::Origin,
     session::Session,
