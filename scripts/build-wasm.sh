@@ -9,7 +9,7 @@ target=${CARGO_TARGET_DIR:-target}
 built=$target/wasm32-unknown-unknown/wasm/pilotlight.wasm
 out=pkg/wasm
 # The most that a page may have to load, glue and wasm together, gzipped.
-limit=${WASM_SIZE_LIMIT:-132000}
+limit=${WASM_SIZE_LIMIT:-131000}
 
 cargo rustc --quiet --lib --crate-type cdylib --profile wasm --target wasm32-unknown-unknown \
   --no-default-features
@@ -20,7 +20,8 @@ if [ ! -f "$out/.stamp" ] || [ "$(cat "$out/.stamp")" != "$stamp" ]; then
   fresh=$(mktemp -d "$target/pkg-wasm.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
   .tools/bin/glue "$built" "$fresh" pilotlight
-  tests/e2e/node_modules/.bin/wasm-opt --flatten --rereloop -Oz -Oz "$fresh/pilotlight_bg.wasm" -o "$fresh/pilotlight_bg.wasm"
+  tests/e2e/node_modules/.bin/wasm-opt --flatten --rereloop -Oz -Oz -Oz --strip-producers --strip-target-features \
+    "$fresh/pilotlight_bg.wasm" -o "$fresh/pilotlight_bg.wasm"
   node scripts/strip-comments.mjs "$fresh/pilotlight.js"
   { printf 'export default "'; gzip -9nc "$fresh/pilotlight_bg.wasm" | base64 -w0; printf '";\n'; } >"$fresh/bytes.js"
   # The types are written by hand, in pkg/index.d.ts; the glue has none of its own.

@@ -47,9 +47,8 @@ impl Client {
     pub(super) fn apply_presence(&mut self, now: Instant, body: &SyncBody<'_>) {
         let mut changes = Vec::new();
         if self.sync.since.is_none() {
-            let mut mentioned: Vec<&str> = body.presence.iter().map(|event| &*event.sender).collect();
-            mentioned.sort_unstable();
-            changes.extend(self.book.handle_anew(&mentioned));
+            let mentioned = body.presence.iter().map(|event| &*event.sender);
+            changes.extend(self.book.handle_anew(mentioned));
         }
         for event in &body.presence {
             if *event.sender == *self.user_id {

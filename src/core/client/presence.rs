@@ -148,16 +148,23 @@ impl PresenceBook {
         self.hidden_by_loss().cloned().collect()
     }
 
-    /// A stream that begins anew has everybody in it: who is not `mentioned`, a sorted list, is known no more.
+    /// A stream that begins anew has everybody in it: who is not `mentioned` is known no more.
     /// Answers whom that changes.
-    pub fn handle_anew(&mut self, mentioned: &[&str]) -> Vec<Arc<Presence>> {
+    pub fn handle_anew<'a>(&mut self, mentioned: impl Iterator<Item = &'a str>) -> Vec<Arc<Presence>> {
+        let mut others = std::mem::take(&mut self.users);
+        for user in mentioned {
+            if let Some(known) = others.remove(user) {
+                self.users.insert(known.user_id.clone(), known);
+            }
+        }
         let mut changes = Vec::new();
-        for (user, known) in &mut self.users {
+        for (user, mut known) in others {
             let unknown = known.unknown();
-            if mentioned.binary_search(&&**user).is_err() && **known != unknown {
-                *known = Arc::new(unknown);
+            if *known != unknown {
+                known = Arc::new(unknown);
                 changes.push(known.clone());
             }
+            self.users.insert(user, known);
         }
         changes
     }
