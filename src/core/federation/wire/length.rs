@@ -244,6 +244,14 @@ mod tests {
         }))
     }
 
+    #[test]
+    fn a_message_with_nothing_of_ours_has_no_key_for_it() {
+        for (speech, written) in [(Speech::Stock, r#"{"push":[]}"#), (Speech::Extended, "{}")] {
+            assert_eq!(encode(&Names::default(), &Edu::default(), speech), written);
+            assert_eq!(encoded_len(&Edu::default(), speech, NAMES), written.len());
+        }
+    }
+
     proptest! {
         #![proptest_config(crate::core::testing::config())]
 
