@@ -10,7 +10,7 @@ use super::prefix;
 use crate::server::change::position::{LogPosition, TimelinePosition};
 
 /// A user's relation to a room.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Membership {
     /// Asked to join, and did not answer yet.
     Invite,

@@ -96,9 +96,14 @@ impl Rooms {
         let range = (first.before(), last);
         let visibilities = self.visibilities(room, range).await?;
         let parts = self.visible_parts(user, room, &visibilities, range).await?;
+        // That they are gone, and why, everybody may know of themselves.
+        let is_own_end = |event: &StoredEvent| {
+            let (who, becomes) = event.membership().unzip();
+            who == Some(user.as_str()) && matches!(becomes, Some(Membership::Leave | Membership::Ban))
+        };
         events.retain(|event| {
             let before = parts.partition_point(|(_, to)| *to < event.timeline);
-            parts.get(before).is_some_and(|(after, _)| *after < event.timeline)
+            parts.get(before).is_some_and(|(after, _)| *after < event.timeline) || is_own_end(event)
         });
         Ok(events)
     }

@@ -35,8 +35,8 @@ struct Index {
 
 #[derive(Debug, Default)]
 struct OfUser {
-    /// The rooms that the user is joined to, invited to or knocking at.
-    all: BTreeMap<OwnedRoomId, Membership>,
+    /// The rooms that the user is joined to, invited to or knocking at, and where in the log that was said last.
+    all: BTreeMap<OwnedRoomId, (Membership, LogPosition)>,
     /// The numbers of those that the user is joined to, in order: so that what two users share is found by
     /// comparing numbers, for every presence change that is or is not delivered.
     joined: Vec<u32>,
@@ -58,7 +58,9 @@ struct Present {
 impl Members {
     pub(super) async fn load(store: &Store, limit: RoomLimit) -> Result<Self, StoreError> {
         let mut index = Index::default();
-        store.present_members(|user, room, membership, by| index.set(&user, &room, membership, &by)).await?;
+        let each =
+            |user: OwnedUserId, room: OwnedRoomId, is, by: OwnedUserId| index.set(&user, &room, is, &by);
+        store.present_members(each).await?;
         Ok(Self { index: RwLock::new(index), limit })
     }
 
@@ -137,7 +139,14 @@ impl Members {
 
     /// What `user` is in `room`, if joined, invited or knocking.
     pub fn membership(&self, user: &UserId, room: &RoomId) -> Option<Membership> {
-        self.read().users.get(user)?.all.get(room).copied()
+        self.read().users.get(user)?.all.get(room).map(|(membership, _)| *membership)
+    }
+
+    /// Where in the log it was said last that `user` is joined to `room`; `None`: they are not.
+    pub fn joined_at(&self, user: &UserId, room: &RoomId) -> Option<LogPosition> {
+        let index = self.read();
+        let (membership, position) = index.users.get(user)?.all.get(room)?;
+        (*membership == Membership::Join).then_some(*position)
     }
 
     /// Whether `user` is joined to `room`.
@@ -182,7 +191,7 @@ impl Members {
         {
             let mut index = self.index.write();
             let before = index.size(&event.room_id);
-            index.set(user, &event.room_id, membership, &event.sender);
+            index.set(user, &event.room_id, (membership, event.position), &event.sender);
             let after = index.size(&event.room_id);
             if self.limit.counts(before) != self.limit.counts(after)
                 && let Some(present) = index.rooms.get_mut(&event.room_id)
@@ -204,7 +213,7 @@ impl Index {
 
     fn joined_by(&self, user: &UserId) -> impl Iterator<Item = &OwnedRoomId> {
         let rooms = self.users.get(user).into_iter().flat_map(|of_user| &of_user.all);
-        rooms.filter(|(_, m)| **m == Membership::Join).map(|(room, _)| room)
+        rooms.filter(|(_, (m, _))| *m == Membership::Join).map(|(room, _)| room)
     }
 
     /// The numbers of the rooms that both are joined to.
@@ -227,15 +236,16 @@ impl Index {
         })
     }
 
-    fn set(&mut self, user: &UserId, room: &RoomId, membership: Membership, by: &UserId) {
+    fn set(&mut self, user: &UserId, room: &RoomId, is: (Membership, LogPosition), by: &UserId) {
+        let (membership, _) = is;
         let Self { users, rooms, sizes, free } = self;
         let present = rooms.entry(room.to_owned()).or_insert_with(|| Present::new(sizes, free));
         let of_user = users.entry(user.to_owned()).or_default();
         let before = match membership {
             Membership::Invite | Membership::Join | Membership::Knock => {
-                of_user.all.insert(room.to_owned(), membership)
+                of_user.all.insert(room.to_owned(), is).map(|(before, _)| before)
             }
-            Membership::Leave | Membership::Ban => of_user.all.remove(room),
+            Membership::Leave | Membership::Ban => of_user.all.remove(room).map(|(before, _)| before),
         };
         if before == Some(Membership::Invite) {
             present.invited -= 1;
@@ -290,7 +300,9 @@ mod tests {
         let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
         let (small, large) = (room_id!("!small:x"), room_id!("!large:x"));
         let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
-        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m, user);
+        let set = |user: &UserId, room: &RoomId, m| {
+            members.index.write().set(user, room, (m, LogPosition::START), user)
+        };
         let mates = |of: &UserId| {
             let mut mates = BTreeSet::new();
             members.each_room_mate(of, |mate| {
@@ -317,7 +329,9 @@ mod tests {
         let (alice, bob) = (user_id!("@alice:x"), user_id!("@bob:x"));
         let (one, two) = (room_id!("!one:x"), room_id!("!two:x"));
         let members = Members::default();
-        let set = |user: &UserId, room: &RoomId, m| members.index.write().set(user, room, m, user);
+        let set = |user: &UserId, room: &RoomId, m| {
+            members.index.write().set(user, room, (m, LogPosition::START), user)
+        };
         set(alice, one, Membership::Join);
         set(bob, one, Membership::Invite);
         assert_eq!(members.counts(one), (1, 1));
@@ -358,7 +372,8 @@ mod tests {
             let mut expected: BTreeMap<(usize, usize), Membership> = BTreeMap::new();
             for (user, room, membership) in steps {
                 let membership = all[membership];
-                members.index.write().set(users[user], &rooms[room], membership, users[user]);
+                let is = (membership, LogPosition::START);
+                members.index.write().set(users[user], &rooms[room], is, users[user]);
                 expected.insert((user, room), membership);
                 let joined = |user, room| expected.get(&(user, room)) == Some(&Membership::Join);
                 let size = |room| (0..3).filter(|user| joined(*user, room)).count();

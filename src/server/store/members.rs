@@ -1,5 +1,7 @@
 //! Who is what in which room, and the names that member events carry.
 
+use std::sync::Arc;
+
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -82,14 +84,64 @@ impl Store {
         .await
     }
 
-    /// Everybody who is in a room or on the way in, and by whom, for filling the memory at start.
+    /// Where in the log the last stay of `user` in a room ended that had begun at or before `until`, a place of its
+    /// timeline; `None`: it had not begun, or had not ended by then.
+    pub async fn last_stay_ended(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        until: TimelinePosition,
+    ) -> Result<Option<LogPosition>, StoreError> {
+        const OWN: &str = "FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+            AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 AND timeline <= ?3";
+        let sql = format!(
+            "SELECT min(position) {OWN} AND timeline > (SELECT timeline {OWN} \
+             AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY timeline DESC LIMIT 1)"
+        );
+        self.read(|c| {
+            c.prepare_cached(&sql)?.query_row((room.as_str(), user.as_str(), until), |row| row.get(0))
+        })
+        .await
+    }
+
+    /// Up to `limit` of those who are one of `memberships` in a room, in the order in which they became so.
+    pub async fn first_members(
+        &self,
+        room: &RoomId,
+        memberships: [Membership; 2],
+        limit: usize,
+    ) -> Result<Arc<[OwnedUserId]>, StoreError> {
+        let position = self.log_position();
+        let name = (room.to_owned(), memberships, limit);
+        if let Some(known) = self.recent_members.find(&name, position) {
+            return Ok(known);
+        }
+        let [one, other] = memberships.map(Membership::as_str);
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found: Arc<[OwnedUserId]> = self
+            .read(|c| {
+                c.prepare_cached(
+                    "SELECT user_id FROM memberships WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                     AND membership IN (?2, ?3) ORDER BY event LIMIT ?4",
+                )?
+                .query_map((room.as_str(), one, other, rows), |row| {
+                    events::parse(0, row.get_ref(0)?.as_str()?)
+                })?
+                .collect()
+            })
+            .await?;
+        self.recent_members.keep(name, position, Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// Everybody who is in a room or on the way in, since when, and by whom, for filling the memory at start.
     pub async fn present_members(
         &self,
-        mut each: impl FnMut(OwnedUserId, OwnedRoomId, Membership, OwnedUserId),
+        mut each: impl FnMut(OwnedUserId, OwnedRoomId, (Membership, LogPosition), OwnedUserId),
     ) -> Result<(), StoreError> {
         self.read(|c| {
             let mut statement = c.prepare(
-                "SELECT m.user_id, r.room_id, m.membership, e.sender FROM memberships m \
+                "SELECT m.user_id, r.room_id, m.membership, e.sender, e.position FROM memberships m \
                  JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event WHERE m.membership IN ('join', 'invite', 'knock')",
             )?;
             let mut rows = statement.query([])?;
@@ -97,7 +149,7 @@ impl Store {
                 let user = events::parse(0, row.get_ref(0)?.as_str()?)?;
                 let room = events::parse(1, row.get_ref(1)?.as_str()?)?;
                 let by = events::parse(3, row.get_ref(3)?.as_str()?)?;
-                each(user, room, word(row, 2)?, by);
+                each(user, room, (word(row, 2)?, row.get(4)?), by);
             }
             Ok(())
         }).await

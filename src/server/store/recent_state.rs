@@ -1,47 +1,61 @@
-//! State events that were asked for since the log last grew.
+//! What was asked of rooms since the log last grew.
 //!
 //! A message wakes all members of a room, and each of them needs the same sender's member event: one asks
 //! the database, the others are answered from here.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
 use parking_lot::Mutex;
+use ruma::{OwnedRoomId, OwnedUserId};
+
+use crate::server::{
+    change::position::LogPosition,
+    event::stored::{Membership, StoredEvent},
+};
 
 /// Answers that are kept at most; beyond it all are forgotten.
-const MAX_EVENTS: usize = 4096;
+const MAX_ANSWERS: usize = 4096;
 
-/// Room, type and state key.
-type Name = (String, String, String);
+/// The answers to one kind of question, each as true as the log is long.
+#[derive(Debug)]
+pub(super) struct Recent<Q, A>(Mutex<Answers<Q, A>>);
 
-/// The answers, each as true as the log is long.
-#[derive(Debug, Default)]
-pub(super) struct RecentState(Mutex<Answers>);
+/// State events by room, type and state key.
+pub(super) type RecentState = Recent<(String, String, String), Option<Arc<StoredEvent>>>;
 
-#[derive(Debug, Default)]
-struct Answers {
+/// The first so many of those who are one of these in a room.
+pub(super) type RecentMembers = Recent<(OwnedRoomId, [Membership; 2], usize), Arc<[OwnedUserId]>>;
+
+#[derive(Debug)]
+struct Answers<Q, A> {
     position: LogPosition,
-    events: HashMap<Name, Option<Arc<StoredEvent>>>,
+    answers: HashMap<Q, A>,
 }
 
-impl RecentState {
+impl<Q, A> Default for Recent<Q, A> {
+    fn default() -> Self {
+        Self(Mutex::new(Answers { position: LogPosition::START, answers: HashMap::new() }))
+    }
+}
+
+impl<Q: Eq + Hash, A: Clone> Recent<Q, A> {
     /// What was answered while the log stood at `position`.
-    pub(super) fn find(&self, name: &Name, position: LogPosition) -> Option<Option<Arc<StoredEvent>>> {
-        let answers = self.0.lock();
-        if answers.position == position { answers.events.get(name).cloned() } else { None }
+    pub(super) fn find(&self, question: &Q, position: LogPosition) -> Option<A> {
+        let recent = self.0.lock();
+        if recent.position == position { recent.answers.get(question).cloned() } else { None }
     }
 
     /// Keeps what was read while the log stood at `position`, and forgets what was read before.
-    pub(super) fn keep(&self, name: Name, position: LogPosition, event: Option<Arc<StoredEvent>>) {
-        let mut answers = self.0.lock();
-        if answers.position > position {
+    pub(super) fn keep(&self, question: Q, position: LogPosition, answer: A) {
+        let mut recent = self.0.lock();
+        if recent.position > position {
             return;
         }
-        if answers.position < position || answers.events.len() >= MAX_EVENTS {
-            answers.events.clear();
-            answers.position = position;
+        if recent.position < position || recent.answers.len() >= MAX_ANSWERS {
+            recent.answers.clear();
+            recent.position = position;
         }
-        answers.events.insert(name, event);
+        recent.answers.insert(question, answer);
     }
 }
 
@@ -49,7 +63,7 @@ impl RecentState {
 mod tests {
     use super::*;
 
-    fn name(key: &str) -> Name {
+    fn name(key: &str) -> (String, String, String) {
         ("!r:x".into(), "m.room.member".into(), key.into())
     }
 

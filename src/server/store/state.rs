@@ -65,6 +65,23 @@ impl Store {
             .await
     }
 
+    /// The current state of a room without its members, in the order of the log.
+    pub async fn current_state_without_members(
+        &self,
+        room: &RoomId,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        // Two ranges of the key: members, of which there can be very many, are not even passed over.
+        let sql = format!(
+            "{} WHERE e.event IN (SELECT event FROM current_state \
+               WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND type < 'm.room.member' \
+             UNION ALL SELECT event FROM current_state \
+               WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND type > 'm.room.member') \
+             ORDER BY e.position",
+            events::SELECT
+        );
+        self.read(|c| c.prepare_cached(&sql)?.query_map([room.as_str()], events::event)?.collect()).await
+    }
+
     /// The whole state of a room right before the event that stands at `position` of the log, in that order.
     pub async fn state_before(&self, position: LogPosition) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(

@@ -1,6 +1,7 @@
 //! How many are in a room, and who they are when it has no name to call it by.
 
 use ruma::{OwnedUserId, RoomId, UserId};
+use serde::Deserialize;
 
 use super::news::Summary;
 use crate::server::{
@@ -20,20 +21,32 @@ pub(super) async fn summary(
     room: &RoomId,
 ) -> Result<Summary, StoreError> {
     let (joined, invited) = members.counts(room);
-    let has_name = store.state_event(room, "m.room.name", "").await?.is_some()
-        || store.state_event(room, "m.room.canonical_alias", "").await?.is_some();
+    let has_name =
+        names(store, room, "m.room.name").await? || names(store, room, "m.room.canonical_alias").await?;
     let heroes = if has_name { None } else { Some(heroes(store, reader, room).await?) };
     Ok(Summary { joined, invited, heroes })
 }
 
+/// Whether state of this type, a name or an alias, says something to call the room by.
+async fn names(store: &Store, room: &RoomId, kind: &str) -> Result<bool, StoreError> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(alias = "alias")]
+        name: String,
+    }
+    let event = store.state_event(room, kind, "").await?;
+    let content: Option<Content> = event.as_ref().and_then(|event| event.content_as());
+    Ok(content.is_some_and(|content| !content.name.is_empty()))
+}
+
 /// Those who are in the room or invited, without the reader; if there are none, those who left.
 async fn heroes(store: &Store, reader: &UserId, room: &RoomId) -> Result<Vec<OwnedUserId>, StoreError> {
-    let members = store.current_state_of_type(room, "m.room.member").await?;
-    let of = |wanted: &dyn Fn(Membership) -> bool| -> Vec<OwnedUserId> {
-        let them = members.iter().filter_map(|e| e.membership()).filter(|(_, m)| wanted(*m));
-        let ids = them.filter_map(|(user, _)| UserId::parse(user).ok());
-        ids.filter(|user| user != reader).take(HEROES).collect()
-    };
-    let present = of(&|m| matches!(m, Membership::Join | Membership::Invite));
-    Ok(if present.is_empty() { of(&|m| matches!(m, Membership::Leave | Membership::Ban)) } else { present })
+    for memberships in [[Membership::Join, Membership::Invite], [Membership::Leave, Membership::Ban]] {
+        let first = store.first_members(room, memberships, HEROES + 1).await?;
+        let others: Vec<_> = first.iter().filter(|user| *user != reader).take(HEROES).cloned().collect();
+        if !others.is_empty() {
+            return Ok(others);
+        }
+    }
+    Ok(Vec::new())
 }
