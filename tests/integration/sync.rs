@@ -435,3 +435,53 @@ fn a_stored_filter_is_heard_and_members_are_lazy_when_asked_for() {
         .ok();
     assert_eq!(reader.now()["rooms"], Value::Null, "who types is not wanted, and there is nothing else");
 }
+
+#[test]
+fn events_have_the_fields_that_the_filter_names() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let room = room_of(&alice, &[&bob]);
+    let filter = |filter: &Value| {
+        let path = format!("/_matrix/client/v3/user/{}/filter", bob.user);
+        bob.post(&path, filter.clone())
+    };
+    let fields =
+        json!(["type", "content.body", "content.m\\.mentions.user_ids", "signatures.localhost", "no.such"]);
+    let follow = |format: &str| {
+        let id = filter(&json!({ "event_fields": fields, "event_format": format })).ok()["filter_id"].clone();
+        Reader::with(&bob, &format!("&filter={}", id.as_str().expect("an ID")))
+    };
+    let mut readers = ["client", "federation"].map(follow);
+    let content =
+        json!({ "msgtype": "m.text", "body": "hi", "m.mentions": { "user_ids": [], "room": true } });
+    alice.put(&format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/1"), content).ok();
+    alice.put(&format!("/_matrix/client/v3/rooms/{room}/state/m.room.topic/"), json!({ "topic": "t" })).ok();
+    let shown = json!([
+        { "type": "m.room.message", "content": { "body": "hi", "m.mentions": { "user_ids": [] } } },
+        { "type": "m.room.topic" },
+    ]);
+    let told = readers[0].now();
+    assert_eq!(joined(&told, &room)["timeline"]["events"], shown);
+    // The fields are those of the form that was asked for.
+    let mut told = readers[1].now();
+    let events = told["rooms"]["join"][&room]["timeline"]["events"].as_array_mut().expect("a list");
+    for event in &mut *events {
+        let signatures = event.as_object_mut().and_then(|event| event.remove("signatures"));
+        assert!(signatures.is_some_and(|signatures| signatures["localhost"].is_object()));
+    }
+    assert_eq!(json!(events), shown);
+    let first = Reader { since: String::new(), ..readers.into_iter().next().expect("the first") }.now();
+    let state = joined(&first, &room)["state"]["events"].as_array().expect("a list").iter();
+    let timeline = joined(&first, &room)["timeline"]["events"].as_array().expect("a list").iter();
+    for event in state.chain(timeline) {
+        let keys: Vec<_> = event.as_object().expect("an object").keys().collect();
+        assert!(keys.iter().all(|key| ["type", "content"].contains(&key.as_str())), "{event}");
+    }
+    let many = vec!["x"; 101];
+    for bad in [json!("type"), json!([1]), json!({}), json!(many), json!(["x".repeat(256)])] {
+        let bad = json!({ "event_fields": bad });
+        filter(&bad).refused(400, "M_BAD_JSON");
+        let inline: String = bad.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+        bob.get(&format!("/_matrix/client/v3/sync?filter={inline}")).refused(400, "M_INVALID_PARAM");
+    }
+}

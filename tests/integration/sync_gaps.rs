@@ -195,3 +195,99 @@ fn newcomers_leavers_and_what_one_alone_sees_of_keys_are_told_after_a_restart_to
         }
     });
 }
+
+#[test]
+fn who_comes_back_is_told_which_members_changed_while_they_were_away() {
+    for tells_meanwhile in [false, true] {
+        let prepare = |server: &TestServer| {
+            let [alice, bob, carol, dave] =
+                ["alice", "bob", "carol", "dave"].map(|name| server.register(name));
+            let room = room_of(&alice, &[&bob, &carol, &dave]);
+            [&carol, &dave].into_iter().for_each(|who| drop(send(who, &room, "1", "here")));
+            let mut reader = Reader::with(&bob, LAZY);
+            act(&bob, &room, "leave");
+            if tells_meanwhile {
+                reader.now();
+            }
+            act(&carol, &room, "leave");
+            let name = format!("/_matrix/client/v3/profile/{}/displayname", dave.user);
+            dave.put(&name, json!({ "displayname": "David" })).ok();
+            act(&bob, &room, "join");
+            for n in 0..5 {
+                send(&alice, &room, &format!("after{n}"), "x");
+            }
+            (room, vec![reader], vec![carol, dave])
+        };
+        twice(prepare, |room, readers, others| {
+            let answer = readers[0].now();
+            let state = &joined(&answer, room)["state"];
+            assert_eq!(membership(state, &others[0]), "leave", "told meanwhile: {tells_meanwhile}");
+            let events = state["events"].as_array().expect("events");
+            let dave = events.iter().find(|e| e["state_key"] == others[1].user.as_str()).expect("is told");
+            assert_eq!(dave["content"]["displayname"], "David");
+        });
+    }
+}
+
+#[test]
+fn that_a_room_was_left_is_told_though_another_device_has_it_forgotten() {
+    let prepare = |server: &TestServer| {
+        let (alice, bob) = (server.register("alice"), server.register("bob"));
+        let room = room_of(&alice, &[&bob]);
+        let readers = ["", "&full_state=true"].map(|with| Reader::with(&bob, with));
+        act(&bob, &room, "leave");
+        act(&bob, &room, "forget");
+        (room, readers.into(), Vec::new())
+    };
+    twice(prepare, |room, readers, _| {
+        for reader in readers {
+            let told = reader.now();
+            let left = &told["rooms"]["leave"][room];
+            assert_eq!(membership(&left["timeline"], &reader.client), "leave", "{}: {told}", reader.with);
+        }
+    });
+}
+
+#[test]
+fn who_declines_an_invite_is_told_so() {
+    let prepare = |server: &TestServer| {
+        let (alice, bob) = (server.register("alice"), server.register("bob"));
+        let room = create_room(&alice, json!({ "invite": [bob.user] }));
+        let reader = Reader::new(&bob);
+        act(&bob, &room, "leave");
+        (room, vec![reader], Vec::new())
+    };
+    twice(prepare, |room, readers, _| {
+        let told = readers[0].now();
+        let left = &told["rooms"]["leave"][room];
+        assert_eq!(membership(&left["timeline"], &readers[0].client), "leave", "{told}");
+        assert_eq!(left["timeline"]["events"].as_array().map(Vec::len), Some(1), "and of the room nothing");
+    });
+}
+
+#[test]
+fn a_room_without_a_name_is_called_by_those_who_came_first() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let users: Vec<Client> = ["g", "f", "e", "d", "c", "b", "a"].map(|name| server.register(name)).into();
+    let room = room_of(&users[0], &users[1..6].iter().collect::<Vec<_>>());
+    users[0]
+        .post(&format!("/_matrix/client/v3/rooms/{room}/invite"), json!({ "user_id": users[6].user }))
+        .ok();
+    let heroes = |who: &Client| {
+        let mut reader = Reader { client: who.clone(), since: String::new(), with: String::new() };
+        joined(&reader.now(), &room)["summary"]["m.heroes"].clone()
+    };
+    let named =
+        |range: std::ops::Range<usize>| json!(users[range].iter().map(|u| &u.user).collect::<Vec<_>>());
+    assert_eq!(heroes(&users[0]), named(1..6));
+    assert_eq!(heroes(&users[5]), named(0..5));
+    let name = format!("/_matrix/client/v3/rooms/{room}/state/m.room.name/");
+    users[0].put(&name, json!({ "name": "Named" })).ok();
+    assert_eq!(heroes(&users[5]), Value::Null);
+    users[0].put(&name, json!({ "name": "" })).ok();
+    assert_eq!(heroes(&users[5]), named(0..5), "an empty name is none");
+    users[1..6].iter().for_each(|user| act(user, &room, "leave"));
+    assert_eq!(heroes(&users[0]), json!([users[6].user]), "who is invited counts");
+    act(&users[6], &room, "leave");
+    assert_eq!(heroes(&users[0]).as_array().map(Vec::len), Some(5), "then those who left");
+}

@@ -33,6 +33,18 @@ pub(super) enum Counted {
     Passing,
 }
 
+impl Passage {
+    /// Whether what the reader is was said, or said again, after `since`.
+    pub(super) fn is_newer_than(&self, since: LogPosition) -> bool {
+        self.position > since
+    }
+
+    /// Whether the reader was in the room and is there.
+    pub(super) fn was_there(&self) -> bool {
+        self.was == Some(Membership::Join)
+    }
+}
+
 /// Has `encounters` take note of what happened among the members of `room` after `since`, up to `upto`: `events`,
 /// or what the store has of it.
 pub(super) async fn note(
@@ -44,7 +56,7 @@ pub(super) async fn note(
     (since, upto): (LogPosition, LogPosition),
     counted: Counted,
 ) -> Result<(), StoreError> {
-    let was_joined = passage.was == Some(Membership::Join);
+    let was_joined = passage.was_there();
     let is_joined = passage.is == Some(Membership::Join);
     if !was_joined && is_joined {
         sight.entered(room, encounters);

@@ -1,6 +1,6 @@
 //! Which members a device with lazily loaded members has been told of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, RoomId};
@@ -27,13 +27,21 @@ impl LazyMembers {
         session: &Session,
         room: &RoomId,
         since: LogPosition,
-        mut members: Vec<OwnedUserId>,
-    ) -> Vec<OwnedUserId> {
+        mut members: BTreeSet<OwnedUserId>,
+    ) -> BTreeSet<OwnedUserId> {
         let key = (session.user.clone(), session.device.clone());
         let devices = self.lock();
         let told = devices.get(&key).and_then(|told| told.get(room));
         members.retain(|member| told.and_then(|t| t.get(member)).is_none_or(|at| *at > since));
         members
+    }
+
+    /// The device is told a room whole: whatever it was told of its members, it may have dropped with the room.
+    pub(super) fn begin(&self, session: &Session, room: &RoomId) {
+        let key = (session.user.clone(), session.device.clone());
+        if let Some(told) = self.lock().get_mut(&key) {
+            told.remove(room);
+        }
     }
 
     /// The device is told of `members` of a room in an answer that goes up to the position `upto`.
@@ -76,16 +84,20 @@ mod tests {
         let lazy = LazyMembers::default();
         let session = Session { user: user_id!("@a:x").to_owned(), device: "A".into() };
         let (room, bob, carol) = (room_id!("!r:x"), user_id!("@b:x").to_owned(), user_id!("@c:x").to_owned());
-        let both = || vec![bob.clone(), carol.clone()];
+        let both = || BTreeSet::from([bob.clone(), carol.clone()]);
         assert_eq!(lazy.untold(&session, room, LogPosition::new(5), both()), both());
         lazy.note(&session, room, LogPosition::new(8), vec![bob.clone()]);
-        assert_eq!(lazy.untold(&session, room, LogPosition::new(8), both()), std::slice::from_ref(&carol));
+        assert_eq!(lazy.untold(&session, room, LogPosition::new(8), both()), BTreeSet::from([carol.clone()]));
         assert_eq!(
             lazy.untold(&session, room, LogPosition::new(5), both()),
             both(),
             "the answer up to 8 was lost"
         );
         assert_eq!(lazy.untold(&session, room_id!("!other:x"), LogPosition::new(8), both()), both());
+        lazy.begin(&session, room_id!("!other:x"));
+        assert_eq!(lazy.untold(&session, room, LogPosition::new(8), both()), BTreeSet::from([carol.clone()]));
+        lazy.begin(&session, room);
+        assert_eq!(lazy.untold(&session, room, LogPosition::new(8), both()), both(), "it began anew");
         let other = Session { device: "B".into(), ..session };
         assert_eq!(lazy.untold(&other, room, LogPosition::new(8), both()), both());
     }

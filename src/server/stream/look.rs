@@ -29,6 +29,9 @@ pub(super) struct Look<'a> {
     pub(super) ignored: Arc<BTreeSet<OwnedUserId>>,
     /// Everything is told, for the first time.
     pub(super) is_first: bool,
+    /// The client has been told something before, by this server or by one whose log ended elsewhere: it shows
+    /// what it was told until it is told something else.
+    pub(super) goes_on: bool,
     /// All state of all rooms, though the reader has it.
     pub(super) full_state: bool,
     /// What is durable; from [`LogPosition::START`] at first.

@@ -11,6 +11,8 @@ mod encounters;
 mod ephemeral;
 mod filter;
 mod filters;
+#[cfg(test)]
+mod following;
 mod keys;
 mod lazy;
 mod look;

@@ -16,7 +16,8 @@ use super::{
     presence,
     refusal::Refusal,
     sources::Sources,
-    state, summary,
+    state::{self, Extent},
+    summary,
     timeline::{self, Timeline},
     to_device,
     token::Token,
@@ -162,7 +163,7 @@ impl Reader<'_> {
         let Parts { store, members, sight, .. } = self.parts;
         let range = (look.log.since, look.log.upto);
         for (room, window) in window::windows(look, store, members).await? {
-            let passage = window::passage(look, store, members, &room, &window).await?;
+            let passage = window::passage(look, store, members, &room).await?;
             let events = window.events.as_deref();
             encounters::note(encounters, (sight, store), &room, events, passage, range, counted).await?;
         }
@@ -180,18 +181,18 @@ impl Reader<'_> {
         let range = (look.log.since, look.log.upto);
         let mut news = RoomsNews::default();
         for (room, window) in windows {
-            let passage = window::passage(look, store, members, &room, &window).await?;
+            let passage = window::passage(look, store, members, &room).await?;
             let events = window.events.as_deref();
             let lasting = Counted::Lasting;
             encounters::note(encounters, (sight, store), &room, events, passage, range, lasting).await?;
             if !look.filter.room(&room) {
                 continue;
             }
-            match passage.is {
+            match passage.is.filter(|is| self.tells(*is, passage)) {
                 Some(Membership::Join) => {
                     let joined = self.joined(room, window, passage, &mut own_data).await?;
                     // Who comes in is told so, and who asks for everything gets it; else nothing is no news.
-                    if passage.was != Some(Membership::Join) || look.full_state || !joined.is_empty() {
+                    if !passage.was_there() || look.full_state || !joined.is_empty() {
                         news.joined.push(joined);
                     }
                 }
@@ -211,6 +212,20 @@ impl Reader<'_> {
         Ok(news)
     }
 
+    /// Whether a room in which the reader is this is told of: else what made them so was told before, or is not yet.
+    fn tells(&self, is: Membership, passage: Passage) -> bool {
+        let look = &self.look;
+        let is_newer = passage.is_newer_than(look.log.since);
+        match is {
+            Membership::Join => true,
+            Membership::Invite | Membership::Knock => is_newer || look.full_state,
+            Membership::Leave | Membership::Ban => {
+                let tells_all = look.is_first || look.full_state;
+                is_newer && !look.is_first || tells_all && look.filter.include_leave()
+            }
+        }
+    }
+
     /// A room that the reader is in.
     async fn joined(
         &self,
@@ -221,22 +236,21 @@ impl Reader<'_> {
     ) -> Result<JoinedRoom, Refusal> {
         let (parts, look) = (self.parts, &self.look);
         let Parts { store, members, unread, .. } = parts;
-        let is_new = passage.was != Some(Membership::Join);
+        let is_new = !passage.was_there();
         let log = Stretch { since: if is_new { LogPosition::START } else { look.log.since }, ..look.log };
         let known = if is_new { None } else { window.events };
         let mut timeline = timeline::timeline(look, store, &room, known, log).await?;
-        if is_new || window.own_member_event {
+        if is_new || passage.is_newer_than(look.log.since) {
             self.cut_to_visible(&room, &mut timeline).await?;
         }
-        let whole = is_new || look.full_state;
-        let mut state = state::state(look, store, &room, &timeline, (whole, log.since)).await?;
+        let is_whole = is_new || look.full_state;
+        let extent = match is_whole {
+            true => Extent::Whole { known: self.known(&room, passage).await? },
+            false => Extent::Since(log.since),
+        };
+        let state = state::state(look, (store, &parts.lazy_members), &room, &timeline, extent).await?;
         let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
-        if look.filter.lazy_members() {
-            let known_at = if look.full_state { LogPosition::START } else { log.since };
-            let lazy = (&**store, &*parts.lazy_members);
-            state::make_members_lazy(look, lazy, &room, &timeline, (whole, known_at), &mut state).await?;
-        }
-        let summary = if whole || members_changed {
+        let summary = if is_whole || members_changed {
             Some(summary::summary(store, members, &look.session.user, &room).await?)
         } else {
             None
@@ -258,6 +272,21 @@ impl Reader<'_> {
         })
     }
 
+    /// Up to where the reader, who is told a room whole, knows it; `None`: not at all.
+    async fn known(&self, room: &RoomId, passage: Passage) -> Result<Option<LogPosition>, Refusal> {
+        let look = &self.look;
+        match (look.is_first, look.goes_on) {
+            (true, false) => Ok(None),
+            // Of what a client knows from another database nothing is known here.
+            (true, true) => Ok(Some(LogPosition::START)),
+            (false, _) if passage.was_there() => Ok(Some(look.log.since)),
+            (false, _) => {
+                let until = TimelinePosition::live(look.log.since);
+                Ok(self.parts.store.last_stay_ended(&look.session.user, room, until).await?)
+            }
+        }
+    }
+
     /// A room that the reader is invited to or knocks at.
     async fn stripped(&self, room: OwnedRoomId) -> Result<StrippedRoom, Refusal> {
         let (store, user) = (&self.parts.store, &self.look.session.user);
@@ -270,26 +299,29 @@ impl Reader<'_> {
 
     /// A room that the reader left: what happened up to that, if they could see it.
     async fn left(&self, room: OwnedRoomId, passage: Passage) -> Result<LeftRoom, Refusal> {
-        let (store, look) = (&self.parts.store, &self.look);
-        let was_there = passage.was == Some(Membership::Join);
+        let (parts, look) = (self.parts, &self.look);
+        let was_there = passage.was_there();
         let since = if was_there { look.log.since } else { LogPosition::START };
-        let log = Stretch { since, upto: passage.position };
-        let mut timeline = timeline::timeline(look, store, &room, None, log).await?;
-        self.cut_to_visible(&room, &mut timeline).await?;
-        let from = timeline.events.first().map_or(passage.position, |first| first.position);
-        let mut state = match (was_there, passage.joined_at.is_some()) {
-            (true, _) if timeline.limited => store.state_changes(&room, since, from.before()).await?,
-            (true, _) | (false, false) => Vec::new(),
-            (false, true) => store.state_before(from).await?,
-        };
-        state.retain(|e| look.filter.state(&room, timeline::seen(e)));
-        if look.filter.lazy_members() {
-            let lazy = (&**store, &*self.parts.lazy_members);
-            // Nothing that came after the reader left.
-            let look = &Look { log, ..look.clone() };
-            state::make_members_lazy(look, lazy, &room, &timeline, (!was_there, since), &mut state).await?;
-        }
         let until = TimelinePosition::live(passage.position);
+        let stay_ended = parts.store.last_stay_ended(&look.session.user, &room, until).await?;
+        // What became of the reader after that does not show them the room again.
+        let upto = stay_ended.unwrap_or(passage.position);
+        let mut timeline =
+            timeline::timeline(look, &parts.store, &room, None, Stretch { since, upto: passage.position })
+                .await?;
+        self.cut_to_visible(&room, &mut timeline).await?;
+        let extent = match (was_there, passage.joined_at.is_some()) {
+            (true, _) => Some(Extent::Since(since)),
+            (false, true) => Some(Extent::Whole { known: self.known(&room, passage).await? }),
+            (false, false) => None,
+        };
+        let mut state = Vec::new();
+        if let Some(extent) = extent {
+            // Nothing that came after the reader left.
+            let look = &Look { log: Stretch { since, upto }, ..look.clone() };
+            let seen = timeline.until(upto);
+            state = state::state(look, (&parts.store, &parts.lazy_members), &room, &seen, extent).await?;
+        }
         let aggregations = self.aggregations(&room, &timeline, !was_there, until).await?;
         Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto, aggregations) })
     }

@@ -97,6 +97,13 @@ impl Timeline {
         }
     }
 
+    /// What of it stands at or before a position of the log.
+    pub(super) fn until(&self, upto: LogPosition) -> Self {
+        let keep =
+            |events: &[Arc<StoredEvent>]| events.iter().filter(|e| e.position <= upto).cloned().collect();
+        Self { events: keep(&self.events), limited: self.limited, kept_out: keep(&self.kept_out) }
+    }
+
     /// As the reader is told it, with what is gathered of what relates to its events; it ends at `upto`.
     pub(super) fn into_news(self, upto: LogPosition, aggregations: Aggregations) -> news::Timeline {
         let end = TimelinePosition::live(upto);

@@ -20,14 +20,12 @@ const MAX_LEFT_ROOMS: usize = 1_000;
 pub(super) struct Window {
     /// All events, oldest first; `None`: too many to be in memory, they are read from the store.
     pub(super) events: Option<Vec<Arc<StoredEvent>>>,
-    /// The reader's own membership changed, or was said again.
-    pub(super) own_member_event: bool,
 }
 
 impl Window {
     /// Of a room in which nothing happened that is an event.
     pub(super) const fn quiet() -> Self {
-        Self { events: Some(Vec::new()), own_member_event: false }
+        Self { events: Some(Vec::new()) }
     }
 }
 
@@ -47,12 +45,18 @@ pub(super) fn recent(look: &Look<'_>, store: &Store, members: &Members) -> Optio
     }
     let is_own = |e: &StoredEvent| e.is_state("m.room.member", user.as_str());
     let recent = store.recent_events(log.since, |e| members.is_joined(user, &e.room_id) || is_own(e))?;
-    for event in recent.into_iter().filter(|e| e.position <= log.upto) {
+    for event in recent {
+        if event.position > log.upto {
+            // What the reader is there by now is not what they are where this look ends.
+            if is_own(&event) {
+                windows.insert(event.room_id.clone(), Window::default());
+            }
+            continue;
+        }
         if !windows.contains_key(&event.room_id) {
             windows.insert(event.room_id.clone(), Window::quiet());
         }
         let Some(window) = windows.get_mut(&event.room_id) else { continue };
-        window.own_member_event |= is_own(&event);
         window.events.get_or_insert_default().push(event);
     }
     Some(windows)
@@ -82,14 +86,15 @@ async fn windows_from_store(
     let joined = members.joined_rooms(&look.session.user).into_iter();
     let mut windows: Windows = joined.map(|room| (room, Window::default())).collect();
     for row in store.memberships(&look.session.user).await? {
-        if row.position > look.log.since && row.position <= look.log.upto {
-            windows.entry(row.room_id).or_default().own_member_event = true;
+        if row.position > look.log.since {
+            windows.entry(row.room_id).or_default();
         }
     }
     Ok(windows)
 }
 
-/// For a first look, or one with full state: every room the reader is in or on the way into.
+/// For a first look, or one with full state: every room the reader is in or on the way into, and those of which that
+/// was said after the end of this look.
 async fn every_room(look: &Look<'_>, store: &Store) -> Result<Windows, StoreError> {
     let mut windows = Windows::new();
     let mut left = 0;
@@ -97,29 +102,30 @@ async fn every_room(look: &Look<'_>, store: &Store) -> Result<Windows, StoreErro
         let wanted = match row.membership {
             Membership::Join | Membership::Invite | Membership::Knock => true,
             Membership::Leave | Membership::Ban => {
-                !row.forgotten
-                    && (look.filter.include_leave() || row.position > look.log.since && !look.is_first)
+                // That a room was left is told to every device, though another has it forgotten meanwhile.
+                !row.forgotten && look.filter.include_leave()
+                    || row.position > look.log.since && !look.is_first
             }
         };
         let is_left = matches!(row.membership, Membership::Leave | Membership::Ban);
         left += usize::from(wanted && is_left);
-        if wanted && row.position <= look.log.upto && (!is_left || left <= MAX_LEFT_ROOMS) {
-            windows.insert(row.room_id, Window { events: None, own_member_event: true });
+        if row.position > look.log.upto || wanted && (!is_left || left <= MAX_LEFT_ROOMS) {
+            windows.insert(row.room_id, Window::default());
         }
     }
     Ok(windows)
 }
 
-/// Where the reader comes from in `room` and stands. Costs a query only when something about it changed.
+/// Where the reader comes from in `room` and stands at the end of the look. Costs a query only when something about it
+/// changed since the look's beginning.
 pub(super) async fn passage(
     look: &Look<'_>,
     store: &Store,
     members: &Members,
     room: &RoomId,
-    window: &Window,
 ) -> Result<Passage, StoreError> {
     let user = &look.session.user;
-    if !look.is_first && !window.own_member_event && members.is_joined(user, room) {
+    if !look.is_first && members.joined_at(user, room).is_some_and(|at| at <= look.log.since) {
         let joined = Some(Membership::Join);
         return Ok(Passage { was: joined, is: joined, ..Passage::default() });
     }
