@@ -150,6 +150,26 @@ test("who left sees no edits that came later", { skip: stock && "a stock server 
   }, { sync: false });
 });
 
+test("who was away is told of nothing that was said meanwhile", { skip: stock && "a stock server names it" }, async () => {
+  const visibility = { history_visibility: "joined" };
+  await alice.ok("PUT", path(`${V3}/rooms/{}/state/m.room.history_visibility/`, room), visibility);
+  const original = await say(alice, text("one"));
+  const refer = () => say(alice, text("see there", { rel_type: "m.reference", event_id: original }));
+  const before = await refer();
+  await say(alice, inThread(original, "first"));
+  await bob.ok("POST", path(`${V3}/rooms/{}/leave`, room), {});
+  await refer();
+  await say(alice, inThread(original, "second"));
+  await say(alice, edit(original, "two"));
+  await bob.join(room);
+  await gathered(bob, original, (found, where) => {
+    assert.deepEqual(found["m.reference"], { chunk: [{ event_id: before }] }, where);
+    assert.equal(found["m.thread"].count, 1, where);
+    assert.equal(found["m.thread"].latest_event.content.body, "first", where);
+    assert.equal(found["m.replace"], undefined, where);
+  }, { sync: false });
+});
+
 test("a sync with a gap says it, and one without leaves it to the client", async () => {
   const original = await say(alice, text("one"));
   await bob.sync();

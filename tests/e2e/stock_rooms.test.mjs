@@ -200,6 +200,19 @@ test("a room that is upgraded takes what it is made of along", async () => {
   assert.deepEqual(await alice.ok("GET", own(alice, "account_data/m.direct")), { [bob.userId]: [room, next] });
 });
 
+test("who comes in by a member event of their own joins like any other", async () => {
+  const own = (rest) => path(`${V3}/user/{}/`, bob.userId) + rest;
+  await bob.ok("PUT", own(path("rooms/{}/tags/m.favourite", room)), { order: 0.5 });
+  const rule = { join_rule: "public" };
+  await alice.ok("PUT", of(room, "/state/m.room.join_rules/"), rule);
+  const { replacement_room: next } = await alice.ok("POST", of(room, "/upgrade"), { new_version: "11" });
+  await bob.ok("PUT", of(next, path("/state/m.room.member/{}", bob.userId)), { membership: "join", "x.y": 1 });
+  const member = await state(bob, next, "m.room.member", bob.userId);
+  assert.deepEqual([member.membership, member["x.y"]], ["join", 1]);
+  const { tags } = await bob.ok("GET", own(path("rooms/{}/tags", next)));
+  assert.deepEqual(Object.keys(tags), ["m.favourite"]);
+});
+
 test("a room of version 12 is upgraded to by its new creators", async () => {
   const { replacement_room: next } = await alice.ok("POST", of(room, "/upgrade"),
     { new_version: "12", additional_creators: [bob.userId] });

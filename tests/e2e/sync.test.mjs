@@ -104,6 +104,18 @@ test("events come as they go between servers, to who asks for that", async () =>
   assert.equal("signatures" in joined(await bob.sync()).timeline.events[0], false);
 });
 
+test("of events there come the fields that the filter names", async () => {
+  const filter = { event_fields: ["type", "content.body", "content.m\\.mentions.user_ids", "no.such"] };
+  await bob.sync({ filter });
+  const content = { msgtype: "m.text", body: "some", "m.mentions": { user_ids: [], room: true } };
+  await alice.ok("PUT", path("/_matrix/client/v3/rooms/{}/send/m.room.message/{}", room, "fields"), content);
+  const [event] = joined(await bob.sync({ filter })).timeline.events;
+  assert.deepEqual(event, { type: "m.room.message", content: { body: "some", "m.mentions": { user_ids: [] } } });
+  const bad = { event_fields: "type" };
+  const refused = await bob.request("POST", path("/_matrix/client/v3/user/{}/filter", bob.userId), bad);
+  assert.equal(refused.status, 400);
+});
+
 test("a room of which the filter keeps everything out is not mentioned, and wakes nobody", async () => {
   const nothing = { not_types: ["*"] };
   const filter = { room: { timeline: { not_types: ["m.room.message"] }, state: nothing, ephemeral: nothing, account_data: nothing }, presence: nothing };
