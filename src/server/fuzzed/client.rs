@@ -125,7 +125,7 @@ impl Run {
                 let sent = self.client.send(self.now, first, "m.room.message", rest);
                 // Whatever the server says of a room: a message waits, or is refused for a reason that has a name.
                 let is_due = match sent.as_ref().map_err(|refused| &*refused.code) {
-                    Ok(_) | Err("NOT_IN_ROOM" | "ENCRYPTED_ROOM") => true,
+                    Ok(_) | Err("NOT_IN_ROOM" | "ENCRYPTED_ROOM" | "LOGGED_OUT") => true,
                     Err("BAD_CONTENT") => Object::parse(rest).is_none(),
                     Err(code) => matches!(code, "QUEUE_FULL" | "TOO_LARGE") && rest.len() > 1_000,
                 };
