@@ -173,13 +173,13 @@ fn an_upload_with_one_bad_key_is_refused_and_nothing_of_it_is_kept() {
 }
 
 /// A key for cross-signing; it goes by its public part.
-struct CrossKey {
+pub struct CrossKey {
     pair: Ed25519KeyPair,
     public: String,
 }
 
 impl CrossKey {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let document = Ed25519KeyPair::generate();
         let unnamed = Ed25519KeyPair::from_der(&document, "1".to_owned()).expect("a key");
         let public = Base64::<Standard, _>::new(unnamed.public_key()).encode();
@@ -188,13 +188,14 @@ impl CrossKey {
     }
 
     /// `object` with the signature of this key, which is `of`.
-    fn sign(&self, of: &Client, object: &Value) -> Value {
+    pub fn sign(&self, of: &Client, object: &Value) -> Value {
         let mut object: CanonicalJsonObject = serde_json::from_value(object.clone()).expect("an object");
         sign_json(&of.user, &self.pair, &mut object).expect("can be signed");
         serde_json::to_value(object).expect("is JSON")
     }
 
-    fn plain(&self, of: &Client, usage: &str) -> Value {
+    /// The key as its user uploads it, without a signature.
+    pub fn plain(&self, of: &Client, usage: &str) -> Value {
         let keys = json!({ format!("ed25519:{}", self.public): self.public });
         json!({ "user_id": of.user, "usage": [usage], "keys": keys })
     }

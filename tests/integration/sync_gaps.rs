@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    keys::CrossKey,
     support::{Client, PASSWORD, TestServer},
     sync::{Reader, create_room, joined, room_of, same, send},
 };
@@ -149,12 +150,12 @@ fn newcomers_leavers_and_what_one_alone_sees_of_keys_are_told_after_a_restart_to
     let prepare = |server: &TestServer| {
         let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| server.register(name));
         let room = room_of(&alice, &[&bob]);
-        let key = |usage: &str, id: &str| json!({ "user_id": alice.user, "usage": [usage], "keys": { format!("ed25519:{id}"): id } });
+        let master = CrossKey::new();
         let cross = "/_matrix/client/v3/keys/device_signing/upload";
-        alice.post(cross, json!({ "master_key": key("master", "M") })).ok();
+        alice.post(cross, json!({ "master_key": master.plain(&alice, "master") })).ok();
         let readers = vec![Reader::new(&alice), Reader::new(&bob)];
         let auth = json!({ "type": "m.login.password", "user": "alice", "password": PASSWORD });
-        let user_signing = key("user_signing", "U");
+        let user_signing = master.sign(&alice, &CrossKey::new().plain(&alice, "user_signing"));
         let challenge = alice.post(cross, json!({ "user_signing_key": user_signing }));
         let auth = match challenge.body["session"].as_str() {
             Some(session) => {
