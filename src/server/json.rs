@@ -2,11 +2,17 @@
 
 use std::{fmt, io::Write};
 
+/// Bytes for which there is room again after what was written is handed over, at most.
+const MAX_KEPT: usize = 128 << 10;
+
 /// A JSON text under construction. Commas come by themselves; keys are written as they are given and
 /// must need no escapes, or go through [`Writer::key`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Writer {
     out: Vec<u8>,
+    /// Bytes before those that were handed over.
+    before: usize,
+    close: u8,
 }
 
 /// Where an object or array began, see [`Writer::end`].
@@ -23,35 +29,67 @@ pub(super) struct Open {
 impl Writer {
     /// The outermost object, open.
     pub(super) fn object() -> Self {
-        let mut out = Vec::with_capacity(1024);
-        out.push(b'{');
-        Self { out }
+        Self::new(b'{', b'}')
     }
 
-    /// The text, with the outermost object closed.
+    /// The outermost array, open.
+    pub(super) fn array() -> Self {
+        Self::new(b'[', b']')
+    }
+
+    fn new(open: u8, close: u8) -> Self {
+        let mut out = Vec::with_capacity(1024);
+        out.push(open);
+        Self { out, before: 0, close }
+    }
+
+    /// What was not handed over of the text, with the outermost object or array closed.
     pub(super) fn finish(mut self) -> Vec<u8> {
-        self.out.push(b'}');
+        self.out.push(self.close);
         self.out
+    }
+
+    /// Bytes that were not handed over.
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Hands over what is there, but for its last byte.
+    pub(super) fn hand_over<E>(&mut self, take: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let Some((last, ready)) = self.out.split_last() else { return Ok(()) };
+        take(ready)?;
+        let (last, count) = (*last, ready.len());
+        // The next comma depends on the last byte.
+        self.out.clear();
+        self.out.push(last);
+        self.out.shrink_to(MAX_KEPT);
+        self.before += count;
+        Ok(())
+    }
+
+    fn at(&self) -> usize {
+        self.before + self.out.len()
     }
 
     /// Opens an object under `key`.
     pub(super) fn open(&mut self, key: &str) -> Open {
-        let from = self.out.len();
+        let from = self.at();
         self.key(key);
         self.bracket(from, b'{', b'}')
     }
 
     /// Opens an array under `key`.
     pub(super) fn open_array(&mut self, key: &str) -> Open {
-        let from = self.out.len();
+        let from = self.at();
         self.key(key);
         self.bracket(from, b'[', b']')
     }
 
     /// Closes what was opened; leaves no trace of it when nothing is inside. Answers whether something is.
     pub(super) fn end(&mut self, open: Open) -> bool {
-        if self.out.len() == open.inside {
-            self.out.truncate(open.from);
+        // What was handed over stays, though it is empty.
+        if let Some(from) = open.from.checked_sub(self.before).filter(|_| self.at() == open.inside) {
+            self.out.truncate(from);
             return false;
         }
         self.out.push(open.close);
@@ -83,7 +121,7 @@ impl Writer {
 
     /// Opens an object as one more element of the open array.
     pub(super) fn open_element(&mut self) -> Open {
-        let from = self.out.len();
+        let from = self.at();
         self.comma();
         self.bracket(from, b'{', b'}')
     }
@@ -129,7 +167,7 @@ impl Writer {
 
     fn bracket(&mut self, from: usize, open: u8, close: u8) -> Open {
         self.out.push(open);
-        Open { from, inside: self.out.len(), close }
+        Open { from, inside: self.at(), close }
     }
 
     fn comma(&mut self) {
@@ -221,6 +259,44 @@ mod tests {
             r#""zero":0,"limited":false,"state":[]}}}"#
         );
         assert_eq!(String::from_utf8(w.finish()).expect("is UTF-8"), expected);
+    }
+
+    #[test]
+    fn a_text_that_is_handed_over_in_pieces_is_the_same_text() {
+        let write = |pieces: bool| {
+            let mut text = Vec::new();
+            let mut w = Writer::array();
+            for n in 0..3 {
+                let object = w.open_element();
+                let empty = w.open("empty");
+                let list = w.open_array("list");
+                for number in 0..n {
+                    w.element_with(|out| append_number(out, number));
+                    if pieces {
+                        let taken = w.hand_over(|bytes| {
+                            text.extend_from_slice(bytes);
+                            Ok::<_, ()>(())
+                        });
+                        taken.expect("takes everything");
+                        assert_eq!(w.len(), 1);
+                    }
+                }
+                w.end(list);
+                w.end(empty);
+                w.number("n", n);
+                w.end(object);
+            }
+            text.extend(w.finish());
+            String::from_utf8(text).expect("is UTF-8")
+        };
+        let whole = write(false);
+        assert_eq!(whole, r#"[{"n":0},{"empty":{"list":[0]},"n":1},{"empty":{"list":[0,1]},"n":2}]"#);
+        assert_eq!(write(true), whole);
+        let mut w = Writer::object();
+        let open = w.open("open");
+        w.hand_over(|_| Ok::<_, ()>(())).expect("takes everything");
+        w.end(open);
+        assert_eq!(w.finish(), b"{}}", "what was handed over is not taken back");
     }
 
     #[test]

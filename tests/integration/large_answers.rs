@@ -5,11 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
 use pilotlight::server::answers::{Place, Size};
 use serde_json::{Value, json};
 
 use super::{
-    support::{Client, TestServer, times, until},
+    cli::Serve,
+    memory::resident,
+    support::{Client, TempDir, TestServer, times, until},
     sync::{create_room, joined, room_of, send},
 };
 
@@ -197,4 +204,100 @@ fn a_page_of_large_events_is_short_and_the_next_one_goes_on() {
     }
     let expected: Vec<Value> = sent.iter().rev().map(|id| json!(id)).collect();
     assert!(found == expected && pages >= 2, "{pages} pages with {} events", found.len());
+}
+
+/// A room of `clients` with so many state events of 60 kB.
+fn room_of_much_state(clients: &[Client], events: usize) -> String {
+    let levels = json!({ "state_default": 0 });
+    let room =
+        create_room(&clients[0], json!({ "preset": "public_chat", "power_level_content_override": levels }));
+    for client in &clients[1..] {
+        client.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+    }
+    let (text, share) = ("x".repeat(60_000), events.div_ceil(4));
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            let (client, room, text) = (&clients[part % clients.len()], &room, &text);
+            scope.spawn(move || {
+                for n in 0..share {
+                    let path = format!("/_matrix/client/v3/rooms/{room}/state/org.x/{part}.{n}");
+                    client.put(&path, json!({ "text": text })).ok();
+                }
+            });
+        }
+    });
+    room
+}
+
+/// Asks for something and takes nothing of the answer.
+fn ask_and_take_nothing(client: &Client, path: &str) -> TcpStream {
+    let address = client.base.strip_prefix("http://").expect("a URL");
+    let mut stream = TcpStream::connect(address).expect("connects");
+    let token = client.token.as_deref().expect("is logged in");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+    stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).expect("is sent");
+    stream
+}
+
+/// Takes the answer to what was asked, and reads its body.
+fn take(mut stream: TcpStream) -> Value {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("is whole");
+    let at = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    serde_json::from_slice(&answer[at..]).expect("is JSON")
+}
+
+/// How long it takes until somebody else is told who they are, and everything that there is for them.
+fn others_wait(client: &Client) -> Duration {
+    let asked = Instant::now();
+    client.get(WHOAMI).ok();
+    client.get(SYNC).ok();
+    asked.elapsed()
+}
+
+#[test]
+fn memory_is_bounded_whatever_a_room_holds_and_whoever_does_not_take_their_answers() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
+    let users: Vec<Client> =
+        (0..6 * times()).map(|n| server.client.clone().register(&format!("u{n}"))).collect();
+    let other = server.client.clone().register("other");
+    for n in 0..40 {
+        create_room(&other, json!({ "name": format!("Room {n} of the other") }));
+    }
+    let events = 400;
+    let room = room_of_much_state(&users[..4], events);
+    for user in &users[4..] {
+        user.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+    }
+    let begun = resident(&server);
+    let in_room = |rest: &str| format!("/_matrix/client/v3/rooms/{room}/{rest}");
+    let paths = [in_room("state"), SYNC.to_owned(), in_room("initialSync")];
+    let mut untaken = Vec::new();
+    let (mut most, mut longest) = (begun, Duration::ZERO);
+    for (n, user) in users.iter().enumerate() {
+        untaken.extend((0..2).map(|m| ask_and_take_nothing(user, &paths[(2 * n + m) % paths.len()])));
+        longest = longest.max(others_wait(&other));
+        most = most.max(resident(&server));
+    }
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        longest = longest.max(others_wait(&other));
+        most = most.max(resident(&server));
+    }
+    let reader = server.client.clone().register("reader");
+    reader.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+    for path in &paths {
+        let answer = take(ask_and_take_nothing(&reader, path));
+        let state = [&answer, &answer["state"], &joined(&answer, &room)["state"]["events"]];
+        let state = state.into_iter().find_map(Value::as_array).expect("a list");
+        assert_eq!(state.iter().filter(|e| e["type"] == "org.x").count(), events, "{path}");
+    }
+    drop(untaken);
+    eprintln!(
+        "{begun:.0} MiB before, {most:.0} at most, {:.0} after; others waited {longest:?}",
+        resident(&server)
+    );
+    assert!(most < begun + 64.0, "{begun:.0} MiB before, {most:.0} at most");
+    assert!(longest < Duration::from_secs(3), "{longest:?}");
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Mutex};
 use super::{cli::Serve, support::TempDir};
 
 /// MiB of memory that the process has resident.
-fn resident(server: &Serve) -> f64 {
+pub fn resident(server: &Serve) -> f64 {
     let path = format!("/proc/{}/status", server.child.id());
     let status = std::fs::read_to_string(Path::new(&path)).expect("the server runs on Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");

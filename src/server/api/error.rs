@@ -10,7 +10,9 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use crate::server::{
-    accounts, app, contacts,
+    accounts,
+    answers::NoRoom,
+    app, contacts,
     finish::Interrupted,
     http::bodies::BodyError,
     limits::TooMany,
@@ -232,8 +234,16 @@ impl From<stream::Refusal> for ApiError {
             }
             Refusal::BadFilter(why) => Self::invalid_param(why),
             Refusal::Store(e) => e.into(),
+            Refusal::NoRoom(e) => e.into(),
             Refusal::Internal(e) => Self::internal(e),
         }
+    }
+}
+
+impl From<NoRoom> for ApiError {
+    fn from(e: NoRoom) -> Self {
+        tracing::warn!(error = %e, "an answer was not made");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", e.to_string())
     }
 }
 

@@ -6,14 +6,22 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{MatchedPath, Request},
-    http::Method,
+    extract::{FromRequestParts, MatchedPath, Request},
+    http::{Method, header::CONTENT_TYPE, request::Parts},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 
-use super::{error::ApiError, extract::read_body};
-use crate::server::{answers::Size, app::App};
+use super::{
+    error::{ApiError, ApiResult},
+    extract::read_body,
+};
+use crate::server::{
+    answers::{NoRoom, Sheet, Size, aside},
+    app::App,
+    json::Writer,
+};
 
 /// By method and the end of a route's path.
 const LARGE: [(Method, &str, Size); 18] = [
@@ -58,13 +66,65 @@ pub(super) async fn run(
     let (head, body) = request.into_parts();
     let received = read_body(Request::from_parts(head.clone(), body), &app).await?;
     let body = received.bytes.clone();
-    let place = app.answers.place(&client, size).await;
-    let (head, body) = place
-        .make(async {
-            let answer = next.run(Request::from_parts(head, Body::from(body))).await;
-            let (head, body) = answer.into_parts();
-            to_bytes(body, usize::MAX).await.map(|body| (head, body)).map_err(ApiError::internal)
-        })
-        .await?;
-    Ok(Response::from_parts(head, place.body(body).await))
+    let sheet = Sheet::new(app.answers.place(&client, size).await);
+    let shared = OnTheDesk(Arc::new(Mutex::new(Some(sheet))));
+    let work = async {
+        let mut request = Request::from_parts(head, Body::from(body));
+        request.extensions_mut().insert(shared.clone());
+        let answer = next.run(request).await;
+        let sheet = shared.0.lock().take();
+        // Who took the sheet has written on it, or refuses in a few words.
+        let Some(sheet) = sheet else { return Ok(answer) };
+        let (head, body) = answer.into_parts();
+        let body = to_bytes(body, usize::MAX).await.map_err(ApiError::internal)?;
+        Ok(Response::from_parts(head, sheet.body_of(body)?))
+    };
+    aside(work).await
+}
+
+/// The sheet of a request, until its handler takes it.
+#[derive(Clone)]
+struct OnTheDesk(Arc<Mutex<Option<Sheet>>>);
+
+/// A JSON answer that its handler writes piece by piece.
+pub(super) struct Written {
+    pub(super) out: Writer,
+    sheet: Sheet,
+}
+
+impl Written {
+    /// Takes over what is written, once that is a piece.
+    pub(super) async fn take(&mut self) -> Result<(), NoRoom> {
+        self.sheet.take(&mut self.out).await
+    }
+
+    /// The answer, with the outermost object or array closed.
+    pub(super) fn answer(self) -> ApiResult<Response> {
+        let body = self.sheet.body(self.out)?;
+        Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+    }
+}
+
+/// What the answer of a handler is written on.
+pub(super) struct Paper(Sheet);
+
+impl Paper {
+    /// Begins an answer that is an object.
+    pub(super) fn object(self) -> Written {
+        Written { out: Writer::object(), sheet: self.0 }
+    }
+
+    /// Begins an answer that is an array.
+    pub(super) fn array(self) -> Written {
+        Written { out: Writer::array(), sheet: self.0 }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paper {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let sheet = parts.extensions.get::<OnTheDesk>().and_then(|shared| shared.0.lock().take());
+        sheet.map(Self).ok_or_else(|| ApiError::internal("a route that is not large writes a large answer"))
+    }
 }

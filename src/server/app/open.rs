@@ -12,6 +12,7 @@ use super::{
 };
 use crate::server::{
     accounts::{data::OwnData, login::Accounts, password::Passwords},
+    answers::Answers,
     change::{feed::Feed, position::Live, wakers::Wakers},
     clock::Clock,
     config::Config,
@@ -120,7 +121,7 @@ impl App {
             )),
             lazy_members: Arc::default(),
             filters: Arc::new(Filters::new(Arc::clone(&store))),
-            answers: Arc::default(),
+            answers: Arc::new(Answers::new(config.data_dir.clone())),
             metrics: Arc::clone(&metrics),
             store: Arc::clone(&store),
             own_data,

@@ -1,6 +1,6 @@
 //! Aliases and the public directory. Client-server API, "Room aliases" and "Listing rooms".
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use ruma::{
     OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId, UserId,
@@ -27,6 +27,9 @@ use crate::server::{
 
 /// Rooms on a page of the directory, at most; also when none is asked for.
 pub const MAX_LISTED: usize = 500;
+
+/// Bytes of the texts on a page, about: no further room is added from here on.
+const MAX_LISTED_BYTES: usize = 4 << 20;
 
 /// The state events that the directory is made of.
 const SHOWN: [&str; 8] = [
@@ -129,22 +132,47 @@ impl Rooms {
         skip: usize,
         limit: usize,
     ) -> Result<DirectoryPage, Refusal> {
-        let mut rooms: BTreeMap<OwnedRoomId, Vec<Arc<StoredEvent>>> = BTreeMap::new();
-        for event in self.store.listed_state(&SHOWN).await? {
-            rooms.entry(event.room_id.clone()).or_default().push(event);
+        let mut rooms: Vec<(usize, OwnedRoomId)> = Vec::new();
+        for room in self.store.listed_rooms().await? {
+            let joined = self.members.counts(&room).0;
+            // One after the other: texts can be long, and rooms many.
+            if joined > 0 && (is_empty(filter) || matches(&self.entry(joined, room.clone()).await?, filter)) {
+                rooms.push((joined, room));
+            }
         }
-        let mut rooms: Vec<PublicRoomsChunk> = rooms
-            .into_iter()
-            .map(|(room, state)| entry(self.members.counts(&room).0, room, &state))
-            .filter(|room| room.num_joined_members > 0_u32.into() && matches(room, filter))
-            .collect();
-        rooms.sort_by_key(|room| Reverse(room.num_joined_members));
+        rooms.sort_by_key(|(joined, _)| Reverse(*joined));
         let total = rooms.len();
         let limit = limit.clamp(1, MAX_LISTED);
-        let chunk: Vec<_> = rooms.into_iter().skip(skip).take(limit).collect();
-        let next = (skip + chunk.len() < total && !chunk.is_empty()).then_some(skip + limit);
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        for (joined, room) in rooms.into_iter().skip(skip).take(limit) {
+            let entry = self.entry(joined, room).await?;
+            let texts = [
+                entry.name.as_deref(),
+                entry.topic.as_deref(),
+                entry.avatar_url.as_ref().map(|url| url.as_str()),
+                entry.room_type.as_ref().map(|kind| kind.as_str()),
+                Some(entry.join_rule.as_str()),
+            ];
+            bytes += texts.into_iter().flatten().map(str::len).sum::<usize>();
+            chunk.push(entry);
+            if bytes >= MAX_LISTED_BYTES {
+                break;
+            }
+        }
+        let end = skip + chunk.len();
+        let next = (end < total && !chunk.is_empty()).then_some(end);
         Ok(DirectoryPage { chunk, next, previous: (skip > 0).then(|| skip.saturating_sub(limit)), total })
     }
+
+    async fn entry(&self, joined: usize, room: OwnedRoomId) -> Result<PublicRoomsChunk, Refusal> {
+        let state = self.store.keyless_state(&room, &SHOWN).await?;
+        Ok(entry(joined, room, &state))
+    }
+}
+
+/// Whether every room matches it.
+fn is_empty(filter: &Filter) -> bool {
+    filter.room_types.is_empty() && filter.generic_search_term.is_none()
 }
 
 struct AddAlias {

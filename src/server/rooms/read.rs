@@ -3,12 +3,16 @@
 //! Everything here asks [`Rooms::access`] first and lets through only what history visibility allows.
 //! A page's position `p` lies between events of the timeline: everything at or below `p` is before it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{EventId, RoomId, UserId};
 
 use super::{access::Access, parts::Rooms, refusal::Refusal};
-use crate::server::{change::position::TimelinePosition, event::stored::StoredEvent, store::Order};
+use crate::server::{
+    change::position::TimelinePosition,
+    event::stored::StoredEvent,
+    store::{Entry, Kinds, Order, Side, StateList},
+};
 
 /// Events on a page, at most.
 pub const MAX_PAGE: usize = 1000;
@@ -56,8 +60,6 @@ pub struct Context {
     pub before: Page,
     /// Events after it, oldest first.
     pub after: Page,
-    /// The state at the last event of `after`.
-    pub state: Vec<Arc<StoredEvent>>,
 }
 
 impl Rooms {
@@ -65,10 +67,10 @@ impl Rooms {
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for somebody who may not look into the room.
-    pub async fn state(&self, user: &UserId, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    pub async fn state(&self, user: &UserId, room: &RoomId) -> Result<StateList, Refusal> {
         match self.access(user, room).await? {
-            Access::Joined | Access::Peek => Ok(self.store.current_state(room).await?),
-            Access::Until(position) => self.state_at(room, position).await,
+            Access::Joined | Access::Peek => Ok(self.store.current_state(room, Kinds::All, |_| true).await?),
+            Access::Until(position) => self.state_at(room, position, Kinds::All, |_| true).await,
         }
     }
 
@@ -99,19 +101,20 @@ impl Rooms {
         user: &UserId,
         room: &RoomId,
         at: Option<TimelinePosition>,
-    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+    ) -> Result<StateList, Refusal> {
         let at = match (self.access(user, room).await?, at) {
             (Access::Until(left), Some(at)) => Some(at.min(left)),
             (Access::Until(left), None) => Some(left),
             (Access::Joined | Access::Peek, at) => at.filter(|at| *at < self.end()),
         };
-        let Some(at) = at else { return Ok(self.store.current_state_of_type(room, "m.room.member").await?) };
-        let mut state = self.state_at(room, at).await?;
-        state.retain(|event| event.kind == "m.room.member");
-        Ok(state)
+        match at {
+            Some(at) => self.state_at(room, at, Kinds::Members, |_| true).await,
+            None => Ok(self.store.current_state(room, Kinds::Members, |_| true).await?),
+        }
     }
 
-    /// The state of a room after its last event at or before `position`, in the order of the log.
+    /// The state of a room after its last event at or before `position`, in the order of the log: of these, what to
+    /// `keep`.
     ///
     /// # Errors
     /// [`Refusal::Store`] when the store fails.
@@ -119,16 +122,15 @@ impl Rooms {
         &self,
         room: &RoomId,
         position: TimelinePosition,
-    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+        kinds: Kinds,
+        keep: impl FnMut(Entry<'_>) -> bool,
+    ) -> Result<StateList, Refusal> {
         let last =
             self.store.room_events(room, TimelinePosition::START, position, Order::NewestFirst, 1).await?;
-        let Some(last) = last.into_iter().next() else { return Ok(Vec::new()) };
-        let mut state = self.store.state_before(last.position).await?;
-        if let Some(key) = &last.state_key {
-            state.retain(|event| !event.is_state(&last.kind, key));
-            state.push(last);
+        match last.first() {
+            Some(last) => Ok(self.store.state_at(last.position, Side::After, kinds, keep).await?),
+            None => Ok(StateList::default()),
         }
-        Ok(state)
     }
 
     /// An event of a room that `user` may see.
@@ -237,9 +239,7 @@ impl Rooms {
         };
         let before = side(Order::NewestFirst, event.timeline.before(), limit / 2).await?;
         let after = side(Order::OldestFirst, event.timeline, limit - limit / 2).await?;
-        let last = after.events.last().unwrap_or(&event).timeline;
-        let state = self.state_at(room, last).await?;
-        Ok(Context { event, before, after, state })
+        Ok(Context { event, before, after })
     }
 
     /// The events that relate to `event_id`, of a relation and event type if these are given.
@@ -317,23 +317,6 @@ impl Rooms {
     /// The place in every timeline after what is on the disk.
     fn end(&self) -> TimelinePosition {
         TimelinePosition::live(self.store.log_position())
-    }
-
-    /// The current member events of everybody who sent one of `events`.
-    ///
-    /// # Errors
-    /// [`Refusal::Store`] when the store fails.
-    pub async fn senders_of(
-        &self,
-        room: &RoomId,
-        events: &[Arc<StoredEvent>],
-    ) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-        let senders: BTreeSet<&UserId> = events.iter().map(|event| &*event.sender).collect();
-        let mut members = Vec::new();
-        for sender in senders {
-            members.extend(self.store.state_event(room, "m.room.member", sender.as_str()).await?);
-        }
-        Ok(members)
     }
 }
 

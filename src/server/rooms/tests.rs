@@ -37,7 +37,7 @@ use crate::{
         keys::Signer,
         profile::{Profile, ProfileField},
         session::Session,
-        store::{Access, NewUser, Order, Placed, Store},
+        store::{Access, Kinds, NewUser, Order, Placed, Store},
     },
 };
 
@@ -313,8 +313,9 @@ async fn a_hundred_messages_at_once_are_all_there_once_and_each_is_judged_once()
     assert_eq!((ids.len(), events.len()), (100, before.0 + 100));
     assert!(events[before.0..].iter().all(|event| ids.contains(&event.event_id)));
     assert_eq!(house.rooms.judged.value() - before.1, 100);
-    let current = house.store.current_state(&room).await.expect("reads");
-    let at_end = house.rooms.state_at(&room, TimelinePosition::END).await.expect("reads");
+    let current = house.store.current_state(&room, Kinds::All, |_| true).await.expect("reads");
+    let at_end =
+        house.rooms.state_at(&room, TimelinePosition::END, Kinds::All, |_| true).await.expect("reads");
     assert_eq!(format!("{current:?}"), format!("{at_end:?}"));
 }
 

@@ -33,8 +33,8 @@ impl Sight {
         });
     }
 
-    /// The reader was in `room` at the position `since` of the log and is there still; these events happened
-    /// since then, of which those of members count.
+    /// The reader was in `room` at the position `since` of the log and is there still; these events, perhaps among
+    /// others, happened since then, of which those of members count. [`Self::crossed`] comes after all of them.
     pub fn stayed(
         &self,
         room: &RoomId,
@@ -55,6 +55,11 @@ impl Sight {
                 Membership::Invite | Membership::Knock => {}
             }
         }
+    }
+
+    /// What it means to the reader that the size of `room` crossed the limit after `since`, if it did.
+    pub fn crossed(&self, room: &RoomId, since: LogPosition, encounters: &mut Encounters) {
+        let counted = self.members.counted_at(room, since);
         let crossed = self.members.crossed_since(room, since);
         if counted {
             let known = crossed.iter().filter(|user| !encounters.met.contains(*user));
@@ -63,7 +68,7 @@ impl Sight {
         encounters.crossed.extend(crossed);
     }
 
-    /// The reader was in `room` at the position `since` of the log and left it when its state was `state`.
+    /// The reader was in `room` at the position `since` of the log and left it when `state` was part of its state.
     pub fn left(
         &self,
         room: &RoomId,

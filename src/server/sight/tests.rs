@@ -123,7 +123,9 @@ impl World {
     /// In words: met, parted, dimmed, crossed.
     fn stayed(&self, events: &[Arc<StoredEvent>], since: u64) -> [String; 4] {
         let mut encounters = Encounters::default();
-        self.sight.stayed(room_id!("!r:x"), events, LogPosition::new(since), &mut encounters);
+        let (room, since) = (room_id!("!r:x"), LogPosition::new(since));
+        self.sight.stayed(room, events, since, &mut encounters);
+        self.sight.crossed(room, since, &mut encounters);
         said(&encounters)
     }
 }

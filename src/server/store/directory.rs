@@ -34,17 +34,30 @@ impl Store {
         }).await
     }
 
-    /// The state without a key (name, topic, …) of every room that the public directory lists, room by
-    /// room: what the directory shows of them.
-    pub async fn listed_state(&self, kinds: &[&str]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+    /// The rooms that the public directory lists.
+    pub async fn listed_rooms(&self) -> Result<Vec<OwnedRoomId>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT room_id FROM rooms WHERE listed = 1 ORDER BY room_id")?
+                .query_map([], |row| events::parse(0, row.get_ref(0)?.as_str()?))?
+                .collect()
+        })
+        .await
+    }
+
+    /// The state without a key of these types (name, topic, …) in one room.
+    pub async fn keyless_state(
+        &self,
+        room: &RoomId,
+        kinds: &[&str],
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let kinds = serde_json::to_string(kinds).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         let sql = format!(
-            "{} WHERE e.event IN (SELECT s.event FROM rooms l CROSS JOIN current_state s \
-             ON s.room = l.room WHERE l.listed = 1 AND s.state_key = '' \
-             AND s.type IN (SELECT value FROM json_each(?1))) ORDER BY e.room",
+            "{} WHERE e.event IN (SELECT event FROM current_state WHERE room = (SELECT room FROM rooms \
+             WHERE room_id = ?1) AND state_key = '' AND type IN (SELECT value FROM json_each(?2)))",
             events::SELECT
         );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([kinds], events::event)?.collect()).await
+        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), kinds), events::event)?.collect())
+            .await
     }
 }
 

@@ -178,23 +178,6 @@ impl Store {
         })
         .await
     }
-
-    /// The state events of a room that were accepted at positions after `from`, up to and including
-    /// `to`: for each type and key the last of them, in the order of the log.
-    pub async fn state_changes(
-        &self,
-        room: &RoomId,
-        from: LogPosition,
-        to: LogPosition,
-    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let sql = format!(
-            "{SELECT} WHERE e.position IN (SELECT max(position) FROM events \
-             INDEXED BY events_state_changes WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND standing = 0 \
-             AND state_key IS NOT NULL AND position > ?2 AND position <= ?3 GROUP BY type, state_key) \
-             ORDER BY e.position"
-        );
-        self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to), event)?.collect()).await
-    }
 }
 
 /// A number as SQLite takes it.

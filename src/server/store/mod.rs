@@ -39,6 +39,7 @@ mod relations;
 mod rooms;
 mod server_keys;
 mod state;
+mod state_list;
 mod steps;
 mod tail;
 mod to_device;
@@ -70,6 +71,7 @@ pub use self::{
     refusal::OpenError,
     relations::{Annotation, Seen},
     rooms::{Extremity, RoomRow},
+    state_list::{Entry, Kinds, Side, StateList},
     steps::{NewEvent, NotCommitted, Placed, RoomChange},
     to_device::{ToDevice, WaitingMessages},
 };

@@ -6,10 +6,7 @@ use ruma::{EventId, RoomId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events};
-use crate::server::{
-    change::position::{LogPosition, TimelinePosition},
-    event::stored::StoredEvent,
-};
+use crate::server::{change::position::TimelinePosition, event::stored::StoredEvent};
 
 /// Groups in a chain before a whole state is written again; more when the state itself is larger, so
 /// that writing costs a constant on average and reading at most about twice the state.
@@ -40,16 +37,6 @@ impl Store {
         Ok(found)
     }
 
-    /// The whole current state of a room, in the order of the log.
-    pub async fn current_state(&self, room: &RoomId) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let sql = format!(
-            "{} JOIN current_state s ON s.event = e.event WHERE s.room = (SELECT room FROM rooms \
-             WHERE room_id = ?1) ORDER BY e.position",
-            events::SELECT
-        );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([room.as_str()], events::event)?.collect()).await
-    }
-
     /// The current state events of one type in a room, in the order of the log.
     pub async fn current_state_of_type(
         &self,
@@ -63,41 +50,6 @@ impl Store {
         );
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), kind), events::event)?.collect())
             .await
-    }
-
-    /// The current state of a room without its members, in the order of the log.
-    pub async fn current_state_without_members(
-        &self,
-        room: &RoomId,
-    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        // Two ranges of the key: members, of which there can be very many, are not even passed over.
-        let sql = format!(
-            "{} WHERE e.event IN (SELECT event FROM current_state \
-               WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND type < 'm.room.member' \
-             UNION ALL SELECT event FROM current_state \
-               WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND type > 'm.room.member') \
-             ORDER BY e.position",
-            events::SELECT
-        );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([room.as_str()], events::event)?.collect()).await
-    }
-
-    /// The whole state of a room right before the event that stands at `position` of the log, in that order.
-    pub async fn state_before(&self, position: LogPosition) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let sql = format!(
-            "{} WHERE e.event IN (\
-               WITH RECURSIVE chain (state_group, previous, hops) AS (\
-                 SELECT g.state_group, g.previous, 0 FROM state_groups g \
-                 JOIN events at ON at.state_before = g.state_group WHERE at.position = ?1 \
-                 UNION ALL SELECT g.state_group, g.previous, hops + 1 FROM chain \
-                 JOIN state_groups g ON g.state_group = chain.previous) \
-               SELECT event FROM (SELECT d.event AS event, min(hops) FROM chain \
-                 JOIN state_deltas d ON d.state_group = chain.state_group \
-                 JOIN events x ON x.event = d.event GROUP BY x.type, x.state_key)) \
-             ORDER BY e.position",
-            events::SELECT
-        );
-        self.read(|c| c.prepare_cached(&sql)?.query_map([position], events::event)?.collect()).await
     }
 
     /// The state event of one type and key that a room had at a place of its timeline.

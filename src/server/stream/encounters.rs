@@ -8,7 +8,7 @@ use crate::server::{
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
     sight::{Sight, rooms::Encounters},
-    store::{Store, StoreError},
+    store::{Kinds, Side, Store, StoreError},
 };
 
 /// The reader's own way through a room.
@@ -67,8 +67,10 @@ pub(super) async fn note(
         (false, _) => return Ok(()),
     };
     if !is_joined {
-        let state = store.state_before(passage.position).await?;
-        sight.left(room, &state, there_since, encounters);
+        let mut list = store.state_at(passage.position, Side::Before, Kinds::Members, |_| true).await?;
+        while !list.is_empty() {
+            sight.left(room, &store.next_page(&mut list).await?, there_since, encounters);
+        }
         return Ok(());
     }
     match events {
@@ -77,9 +79,13 @@ pub(super) async fn note(
             sight.stayed(room, &events[later..], there_since, encounters);
         }
         None => {
-            let events = store.state_changes(room, there_since, upto).await?;
-            sight.stayed(room, &events, there_since, encounters);
+            let range = (there_since, upto);
+            let mut list = store.state_changes(room, range, Kinds::Members, |_| true).await?;
+            while !list.is_empty() {
+                sight.stayed(room, &store.next_page(&mut list).await?, there_since, encounters);
+            }
         }
     }
+    sight.crossed(room, there_since, encounters);
     Ok(())
 }

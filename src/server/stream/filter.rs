@@ -114,6 +114,23 @@ impl Filter {
         wants_event(&self.wire.room.state, room, event)
     }
 
+    /// Whether the state of `room` holds events of this type from this sender, as far as that can be said without
+    /// looking into them.
+    pub fn state_of(&self, room: &RoomId, kind: &str, sender: &str) -> bool {
+        let f = &self.wire.room.state;
+        wants_kind(f, room, kind) && wants_sender(f.senders.as_deref(), &f.not_senders, sender)
+    }
+
+    /// Whether it depends on who sent a state event whether it is wanted.
+    pub fn looks_at_senders(&self) -> bool {
+        self.wire.room.state.senders.is_some() || !self.wire.room.state.not_senders.is_empty()
+    }
+
+    /// Whether state events have to be looked into to know whether they are wanted.
+    pub fn looks_into_state(&self) -> bool {
+        self.wire.room.state.url_filter.is_some()
+    }
+
     /// Whether an ephemeral event of this type is wanted for `room`.
     pub fn ephemeral(&self, room: &RoomId, kind: &str) -> bool {
         wants_kind(&self.wire.room.ephemeral, room, kind)

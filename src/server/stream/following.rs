@@ -24,6 +24,7 @@ use super::{
     news::News,
     reader::Reader,
     sources::Sources,
+    telling,
 };
 use crate::{
     core::{rng::Rng, testing::seeds, time::UnixMillis},
@@ -201,8 +202,11 @@ impl World {
         };
         let reader = Reader { sources: &sources, parts: sources.parts(), look };
         match reader.quick_outline().await.expect("reads") {
-            Some(outline) => reader.news(outline).await.expect("reads"),
-            None => reader.all_news().await.expect("reads"),
+            Some(outline) => telling::news(reader, outline).await.expect("reads"),
+            None => {
+                let outline = reader.outline().await.expect("reads");
+                telling::news(reader, outline).await.expect("reads")
+            }
         }
     }
 
@@ -274,7 +278,7 @@ impl World {
                 let says = |e: &Arc<StoredEvent>| e.is_state("m.room.member", event.sender.as_str());
                 let key = ("m.room.member".to_owned(), event.sender.to_string());
                 let is_known = known.is_some_and(|state| state.contains_key(&key))
-                    || joined.state.iter().any(says)
+                    || joined.state.events.iter().any(says)
                     || joined.timeline.events.iter().any(says);
                 assert!(is_known, "{} speaks unknown, {case}", event.sender);
             }
@@ -295,7 +299,7 @@ impl World {
             let joins = own.iter().rposition(|(_, is)| *is == Membership::Join);
             let end = joins.and_then(|join| own.get(join + 1)).map(|(position, _)| *position);
             let Some(end) = end else { continue };
-            for event in &left.state {
+            for event in &left.state.events {
                 assert!(event.position <= end, "{} in {}, {case}", event.kind, left.room);
             }
         }
@@ -317,7 +321,7 @@ fn take(client: &mut Client, news: News) {
     for room in news.rooms.joined {
         let known = client.rooms.entry(room.room).or_default();
         known.is = Some(Membership::Join);
-        room.state.iter().chain(&room.timeline.events).for_each(|event| put(&mut known.state, event));
+        room.state.events.iter().chain(&room.timeline.events).for_each(|event| put(&mut known.state, event));
     }
     for room in news.rooms.left {
         let known = client.rooms.entry(room.room).or_default();
@@ -326,7 +330,7 @@ fn take(client: &mut Client, news: News) {
             known.state.clear();
             continue;
         }
-        room.state.iter().chain(&room.timeline.events).for_each(|event| put(&mut known.state, event));
+        room.state.events.iter().chain(&room.timeline.events).for_each(|event| put(&mut known.state, event));
     }
     for room in news.rooms.invited {
         client.rooms.entry(room.room).or_default().is = Some(Membership::Invite);

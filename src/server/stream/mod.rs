@@ -26,6 +26,7 @@ mod sources;
 mod state;
 mod summary;
 pub mod sync;
+mod telling;
 mod timeline;
 mod to_device;
 mod token;

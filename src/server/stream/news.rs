@@ -14,7 +14,7 @@ use crate::server::{
     change::position::{LogPosition, TimelinePosition},
     event::{aggregation::Aggregations, stored::StoredEvent},
     presence::PresenceEvent,
-    store::{AccountData, KeyCounts, Receipt},
+    store::{AccountData, KeyCounts, Receipt, StateList},
 };
 
 /// Everything that is new for one reader. Each piece lies between where the reader was and [`Self::upto`];
@@ -67,7 +67,7 @@ pub struct JoinedRoom {
     /// Who is there; `None`: as before.
     pub summary: Option<Summary>,
     /// What the reader has to know before the timeline makes sense.
-    pub state: Vec<Arc<StoredEvent>>,
+    pub state: RoomState,
     /// What happened.
     pub timeline: Timeline,
     /// Who types; `None`: as before.
@@ -78,6 +78,15 @@ pub struct JoinedRoom {
     pub own_data: Vec<AccountData>,
     /// How much the user has not read.
     pub unread: UnreadCounts,
+}
+
+/// State of a room, in any order.
+#[derive(Debug, Default)]
+pub struct RoomState {
+    /// Events of it.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// The others, however many: who writes them reads them page by page. None in news that are small.
+    pub listed: StateList,
 }
 
 /// How many are in a room, and by whom it is called when it has no name.
@@ -130,7 +139,7 @@ pub struct LeftRoom {
     /// Which.
     pub room: OwnedRoomId,
     /// What the reader has to know before the timeline makes sense.
-    pub state: Vec<Arc<StoredEvent>>,
+    pub state: RoomState,
     /// What happened.
     pub timeline: Timeline,
 }
@@ -179,6 +188,13 @@ impl RoomsNews {
     pub fn is_empty(&self) -> bool {
         let Self { joined, invited, knocked, left } = self;
         joined.is_empty() && invited.is_empty() && knocked.is_empty() && left.is_empty()
+    }
+}
+
+impl RoomState {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.listed.is_empty()
     }
 }
 

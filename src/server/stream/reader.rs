@@ -1,6 +1,6 @@
 //! One reader with one token: puts together what they have not seen yet.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{OwnedRoomId, RoomId};
 use serde_json::value::RawValue;
@@ -11,16 +11,13 @@ use super::{
     encounters::{self, Counted, Passage},
     ephemeral, keys,
     look::{Look, Stretch},
-    news::{DeviceLists, JoinedRoom, LeftRoom, News, RoomsNews, StrippedRoom},
+    news::{DeviceLists, JoinedRoom, LeftRoom, RoomState, StrippedRoom},
     parts::Parts,
-    presence,
     refusal::Refusal,
     sources::Sources,
     state::{self, Extent},
     summary,
     timeline::{self, Timeline},
-    to_device,
-    token::Token,
     window::{self, Window, Windows},
 };
 use crate::server::{
@@ -45,8 +42,8 @@ const FEW_CHANGES: u64 = 4096;
 /// What a look finds, before its details.
 #[derive(Debug)]
 pub(super) struct Outline {
-    windows: Windows,
-    own_data: account_data::Changed,
+    pub(super) windows: Windows,
+    pub(super) own_data: account_data::Changed,
 }
 
 /// One look of one reader at all the parts.
@@ -72,6 +69,12 @@ impl Reader<'_> {
             return Ok(None);
         }
         let Some(windows) = window::recent(look, &parts.store, &parts.members) else { return Ok(None) };
+        // Who comes into a room is told all of it.
+        let user = look.session.user.as_str();
+        if windows.values().flat_map(|w| w.events.iter().flatten()).any(|e| e.is_state("m.room.member", user))
+        {
+            return Ok(None);
+        }
         let outline = self.with_quiet_rooms(windows).await?;
         let events = outline.windows.values().flat_map(|window| window.events.iter().flatten());
         let is_quick =
@@ -79,14 +82,8 @@ impl Reader<'_> {
         Ok(is_quick.then_some(outline))
     }
 
-    /// What is new, however much it is.
-    pub(super) async fn all_news(self) -> Result<News, Refusal> {
-        let outline = self.outline().await?;
-        self.news(outline).await
-    }
-
     /// The outline of any look.
-    async fn outline(&self) -> Result<Outline, Refusal> {
+    pub(super) async fn outline(&self) -> Result<Outline, Refusal> {
         let windows = window::windows(&self.look, &self.parts.store, &self.parts.members).await?;
         self.with_quiet_rooms(windows).await
     }
@@ -106,34 +103,6 @@ impl Reader<'_> {
         Ok(Outline { windows, own_data })
     }
 
-    /// What is new.
-    pub(super) async fn news(self, outline: Outline) -> Result<News, Refusal> {
-        let Self { sources, parts, look } = &self;
-        let Outline { windows, own_data: mut changed } = outline;
-        let own_data = account_data::global(look, mem::take(&mut changed.global));
-        let waiting = to_device::waiting(look, &parts.inboxes, &parts.store).await?;
-        let mut encounters = Encounters::default();
-        let rooms = self.rooms(windows, changed, &mut encounters).await?;
-        let keys_left = parts.keys.counts(look.session).await?;
-        let device_lists = keys::device_lists(look, &parts.keys, &parts.members, &encounters).await?;
-        if let Some(earlier) = look.presence.from.and_then(|from| from.log) {
-            self.note_since(earlier, &mut encounters).await?;
-        }
-        let presence = presence::presence(sources, &parts.sight, look, &encounters);
-        parts.metrics.presence_delivered.add(presence.len());
-        Ok(News {
-            upto: Token::new(look.log.upto, look.live.upto)
-                .with_to_device(waiting.upto)
-                .with_presence(look.presence.behind),
-            own_data,
-            to_device: waiting.messages,
-            rooms,
-            device_lists,
-            keys_left,
-            presence,
-        })
-    }
-
     /// Whose devices changed, and who came to share a room with the reader or ceased to: nothing else of what is new.
     pub(super) async fn device_lists(self) -> Result<DeviceLists, Refusal> {
         let Self { parts, look, .. } = &self;
@@ -143,7 +112,11 @@ impl Reader<'_> {
     }
 
     /// Adds to `encounters` those since an earlier place in the log.
-    async fn note_since(&self, earlier: Earlier, encounters: &mut Encounters) -> Result<(), Refusal> {
+    pub(super) async fn note_since(
+        &self,
+        earlier: Earlier,
+        encounters: &mut Encounters,
+    ) -> Result<(), Refusal> {
         let (since, counted) = match earlier {
             Earlier::Nobodys(since) => (since, Counted::Lasting),
             Earlier::Somebodys(since) => (since, Counted::Passing),
@@ -170,50 +143,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What is new in rooms. `encounters` gets whom the reader met there, and parted from.
-    async fn rooms(
-        &self,
-        windows: Windows,
-        mut own_data: account_data::Changed,
-        encounters: &mut Encounters,
-    ) -> Result<RoomsNews, Refusal> {
-        let (look, Parts { store, members, sight, .. }) = (&self.look, self.parts);
-        let range = (look.log.since, look.log.upto);
-        let mut news = RoomsNews::default();
-        for (room, window) in windows {
-            let passage = window::passage(look, store, members, &room).await?;
-            let events = window.events.as_deref();
-            let lasting = Counted::Lasting;
-            encounters::note(encounters, (sight, store), &room, events, passage, range, lasting).await?;
-            if !look.filter.room(&room) {
-                continue;
-            }
-            match passage.is.filter(|is| self.tells(*is, passage)) {
-                Some(Membership::Join) => {
-                    let joined = self.joined(room, window, passage, &mut own_data).await?;
-                    // Who comes in is told so, and who asks for everything gets it; else nothing is no news.
-                    if !passage.was_there() || look.full_state || !joined.is_empty() {
-                        news.joined.push(joined);
-                    }
-                }
-                Some(Membership::Invite) => {
-                    let invite = self.stripped(room).await?;
-                    if !invite.own.as_ref().is_some_and(|own| look.ignores(&own.sender)) {
-                        news.invited.push(invite);
-                    }
-                }
-                Some(Membership::Knock) => news.knocked.push(self.stripped(room).await?),
-                Some(Membership::Leave | Membership::Ban) => {
-                    news.left.push(self.left(room, passage).await?);
-                }
-                None => {}
-            }
-        }
-        Ok(news)
-    }
-
     /// Whether a room in which the reader is this is told of: else what made them so was told before, or is not yet.
-    fn tells(&self, is: Membership, passage: Passage) -> bool {
+    pub(super) fn tells(&self, is: Membership, passage: Passage) -> bool {
         let look = &self.look;
         let is_newer = passage.is_newer_than(look.log.since);
         match is {
@@ -227,7 +158,7 @@ impl Reader<'_> {
     }
 
     /// A room that the reader is in.
-    async fn joined(
+    pub(super) async fn joined(
         &self,
         room: OwnedRoomId,
         window: Window,
@@ -248,8 +179,9 @@ impl Reader<'_> {
             true => Extent::Whole { known: self.known(&room, passage).await? },
             false => Extent::Since(log.since),
         };
-        let state = state::state(look, (store, &parts.lazy_members), &room, &timeline, extent).await?;
-        let members_changed = timeline.events.iter().chain(&state).any(|e| e.kind == "m.room.member");
+        let state::Told { state, has_members } =
+            state::state(look, (store, &parts.lazy_members), &room, &timeline, extent).await?;
+        let members_changed = has_members || timeline.events.iter().any(|e| e.kind == "m.room.member");
         let summary = if is_whole || members_changed {
             Some(summary::summary(store, members, &look.session.user, &room).await?)
         } else {
@@ -288,7 +220,7 @@ impl Reader<'_> {
     }
 
     /// A room that the reader is invited to or knocks at.
-    async fn stripped(&self, room: OwnedRoomId) -> Result<StrippedRoom, Refusal> {
+    pub(super) async fn stripped(&self, room: OwnedRoomId) -> Result<StrippedRoom, Refusal> {
         let (store, user) = (&self.parts.store, &self.look.session.user);
         let stripped = store.membership(user, &room).await?.and_then(|row| row.invite_state);
         let state: Vec<Box<RawValue>> =
@@ -298,7 +230,7 @@ impl Reader<'_> {
     }
 
     /// A room that the reader left: what happened up to that, if they could see it.
-    async fn left(&self, room: OwnedRoomId, passage: Passage) -> Result<LeftRoom, Refusal> {
+    pub(super) async fn left(&self, room: OwnedRoomId, passage: Passage) -> Result<LeftRoom, Refusal> {
         let (parts, look) = (self.parts, &self.look);
         let was_there = passage.was_there();
         let since = if was_there { look.log.since } else { LogPosition::START };
@@ -315,12 +247,13 @@ impl Reader<'_> {
             (false, true) => Some(Extent::Whole { known: self.known(&room, passage).await? }),
             (false, false) => None,
         };
-        let mut state = Vec::new();
+        let mut state = RoomState::default();
         if let Some(extent) = extent {
             // Nothing that came after the reader left.
             let look = &Look { log: Stretch { since, upto }, ..look.clone() };
             let seen = timeline.until(upto);
-            state = state::state(look, (&parts.store, &parts.lazy_members), &room, &seen, extent).await?;
+            let lazy = &parts.lazy_members;
+            state = state::state(look, (&parts.store, lazy), &room, &seen, extent).await?.state;
         }
         let aggregations = self.aggregations(&room, &timeline, !was_there, until).await?;
         Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto, aggregations) })

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::server::{accounts, store::StoreError};
+use crate::server::{accounts, answers::NoRoom, store::StoreError};
 
 /// Why a reader cannot be told what is new.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Refusal {
     BadFilter(Cow<'static, str>),
     /// The store failed.
     Store(StoreError),
+    /// There is no room for what is new.
+    NoRoom(NoRoom),
     /// Something of ours is not as it must be.
     Internal(String),
 }
@@ -20,6 +22,12 @@ pub enum Refusal {
 impl From<StoreError> for Refusal {
     fn from(e: StoreError) -> Self {
         Self::Store(e)
+    }
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(e: NoRoom) -> Self {
+        Self::NoRoom(e)
     }
 }
 

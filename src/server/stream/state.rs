@@ -7,12 +7,13 @@ use ruma::{OwnedUserId, RoomId, UserId};
 use super::{
     lazy::LazyMembers,
     look::Look,
+    news::RoomState,
     timeline::{Timeline, seen},
 };
 use crate::server::{
     change::position::{LogPosition, TimelinePosition},
     event::stored::StoredEvent,
-    store::{Store, StoreError},
+    store::{Entry, Kinds, Side, Store, StoreError},
 };
 
 /// How much of a room's state a reader is told.
@@ -25,7 +26,16 @@ pub(super) enum Extent {
     Whole { known: Option<LogPosition> },
 }
 
-/// The state that the reader needs before the timeline makes sense. With lazily loaded members it has of them only the
+/// What a reader is told of a room's state.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) state: RoomState,
+    /// Members are among it.
+    pub(super) has_members: bool,
+}
+
+/// The state that the reader needs before the timeline makes sense: however much it is, a list of it, which who writes it
+/// reads page by page. With lazily loaded members it has of them only the
 /// reader, who says something in the timeline (unless the client was told of them), and whoever changed after what the
 /// client knows: who was told of one who left would keep them for ever.
 pub(super) async fn state(
@@ -34,41 +44,93 @@ pub(super) async fn state(
     room: &RoomId,
     timeline: &Timeline,
     extent: Extent,
-) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+) -> Result<Told, StoreError> {
+    let is_lazy = look.filter.lazy_members();
     let first = timeline.events.first();
     let end = first.map_or(look.log.upto, |first| first.position.before());
     let before = first.map_or(TimelinePosition::live(look.log.upto), |first| first.timeline.before());
-    let mut state = match extent {
-        Extent::Since(since) if timeline.limited => store.state_changes(room, since, end).await?,
-        Extent::Since(_) => Vec::new(),
-        Extent::Whole { known } if look.filter.lazy_members() => {
-            let others = store.current_state_without_members(room).await?;
-            let mut state = as_of(store, room, others, before).await?;
-            if let Some(known) = known {
-                let changed = store.state_changes(room, known, end).await?;
-                state.extend(changed.into_iter().filter(|e| e.kind == "m.room.member"));
-            }
-            state
+    let mut listing = Listing { look, room, timeline, before, members: BTreeSet::new(), later: Vec::new() };
+    let mut keep = |entry: Entry<'_>| listing.keeps(entry);
+    let mut state = RoomState::default();
+    match extent {
+        Extent::Since(since) if timeline.limited => {
+            state.listed = store.state_changes(room, (since, end), Kinds::All, &mut keep).await?;
         }
-        Extent::Whole { .. } => match first {
-            Some(first) => store.state_before(first.position).await?,
-            None => as_of(store, room, store.current_state(room).await?, before).await?,
-        },
-    };
-    for event in &timeline.kept_out {
-        state.retain(|e| e.kind != event.kind || e.state_key != event.state_key);
-        state.push(Arc::clone(event));
+        Extent::Since(_) => {}
+        Extent::Whole { known } if is_lazy => {
+            state.listed = store.current_state(room, Kinds::AllButMembers, &mut keep).await?;
+            if let Some(known) = known {
+                let changed = store.state_changes(room, (known, end), Kinds::Members, &mut keep).await?;
+                state.listed.append(changed);
+            }
+        }
+        Extent::Whole { .. } => {
+            state.listed = match first {
+                Some(first) => store.state_at(first.position, Side::Before, Kinds::All, &mut keep).await?,
+                None => store.current_state(room, Kinds::All, &mut keep).await?,
+            };
+        }
     }
-    if look.filter.lazy_members() {
-        add_speakers(look, (store, lazy), room, (timeline, before), extent, &mut state).await?;
+    let Listing { mut members, later, .. } = listing;
+    for (kind, key) in later {
+        state.events.extend(store.state_event_at(room, &kind, &key, before).await?);
     }
-    state.retain(|e| look.filter.state(room, seen(e)));
-    if look.filter.lazy_members() {
-        let members = state.iter().filter(|e| e.kind == "m.room.member");
-        let told = members.filter_map(|e| UserId::parse(e.state_key.as_deref()?).ok()).collect();
-        lazy.note(look.session, room, look.log.upto, told);
+    if look.filter.looks_into_state() {
+        store.retain_state(&mut state.listed, |e| look.filter.state(room, seen(e))).await?;
     }
-    Ok(state)
+    state.events.extend(timeline.kept_out.iter().cloned());
+    members.extend(state.events.iter().filter_map(|e| member_of(e)));
+    if is_lazy {
+        add_speakers(look, (store, lazy), room, (timeline, before), extent, (&mut state.events, &members))
+            .await?;
+    }
+    state.events.retain(|e| look.filter.state(room, seen(e)));
+    members.extend(state.events.iter().filter_map(|e| member_of(e)));
+    let has_members = !members.is_empty();
+    if is_lazy {
+        lazy.note(look.session, room, look.log.upto, members.into_iter().collect());
+    }
+    Ok(Told { state, has_members })
+}
+
+/// What is put on a list of state.
+struct Listing<'a> {
+    look: &'a Look<'a>,
+    room: &'a RoomId,
+    timeline: &'a Timeline,
+    before: TimelinePosition,
+    /// Whose member events are on it: of clients that are told of all members, that there are some.
+    members: BTreeSet<OwnedUserId>,
+    /// In whose places there was something else, or nothing, before the timeline.
+    later: Vec<(String, String)>,
+}
+
+impl Listing<'_> {
+    fn keeps(&mut self, entry: Entry<'_>) -> bool {
+        let Self { look, room, timeline, before, .. } = *self;
+        let is_told = !timeline.kept_out.iter().any(|e| e.is_state(entry.kind, entry.key))
+            && (look.filter.state_of(room, entry.kind, entry.sender) || look.filter.looks_at_senders());
+        if !is_told {
+            return false;
+        }
+        if TimelinePosition::live(entry.position) > before {
+            self.later.push((entry.kind.to_owned(), entry.key.to_owned()));
+            return false;
+        }
+        if !look.filter.state_of(room, entry.kind, entry.sender) {
+            return false;
+        }
+        if entry.kind == "m.room.member" && (look.filter.lazy_members() || self.members.is_empty()) {
+            self.members.extend(UserId::parse(entry.key).ok());
+        }
+        true
+    }
+}
+
+/// Of whom it is the member event.
+fn member_of(event: &StoredEvent) -> Option<OwnedUserId> {
+    let user = event.state_key.as_deref().filter(|_| event.kind == "m.room.member")?;
+    UserId::parse(user).ok()
 }
 
 /// Adds those who say something in the timeline and of whom the client was not told; of a room that is told whole the
@@ -79,7 +141,7 @@ async fn add_speakers(
     room: &RoomId,
     (timeline, before): (&Timeline, TimelinePosition),
     extent: Extent,
-    state: &mut Vec<Arc<StoredEvent>>,
+    (state, listed): (&mut Vec<Arc<StoredEvent>>, &BTreeSet<OwnedUserId>),
 ) -> Result<(), StoreError> {
     let mut needed: BTreeSet<OwnedUserId> = timeline.events.iter().map(|e| e.sender.clone()).collect();
     match extent {
@@ -96,30 +158,15 @@ async fn add_speakers(
             }
         }
     }
-    for event in state.iter().filter(|e| e.kind == "m.room.member") {
-        needed.retain(|user| event.state_key.as_deref() != Some(user.as_str()));
-    }
+    needed.retain(|user| !listed.contains(user));
     for user in &needed {
-        let member = store.state_event(room, "m.room.member", user.as_str()).await?;
-        state.extend(as_of(store, room, member.into_iter().collect(), before).await?);
+        let current = store.state_event(room, "m.room.member", user.as_str()).await?;
+        state.extend(match current {
+            Some(event) if event.timeline > before => {
+                store.state_event_at(room, "m.room.member", user.as_str(), before).await?
+            }
+            current => current,
+        });
     }
     Ok(())
-}
-
-/// What was in the places of these state events of a room at a place of its timeline.
-async fn as_of(
-    store: &Store,
-    room: &RoomId,
-    events: Vec<Arc<StoredEvent>>,
-    at: TimelinePosition,
-) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-    let mut state = Vec::with_capacity(events.len());
-    for event in events {
-        if event.timeline <= at {
-            state.push(event);
-        } else if let Some(key) = &event.state_key {
-            state.extend(store.state_event_at(room, &event.kind, key, at).await?);
-        }
-    }
-    Ok(state)
 }

@@ -39,6 +39,9 @@ const MAX_USERS: usize = 100_000;
 /// Unread events that are counted at most.
 const MAX_UNREAD: usize = 1000;
 
+/// Of them read at once.
+const UNREAD_PAGE: usize = 50;
+
 /// The counters of all users.
 #[derive(Debug)]
 pub struct Unread {
@@ -130,31 +133,47 @@ impl Unread {
         if counter.upto >= upto {
             return Ok(counter.counts);
         }
-        let recent = self.store.recent_events(counter.upto, |e| e.room_id == *room);
-        let events = match recent {
-            Some(events) => events,
-            None => {
-                let order = Order::NewestFirst;
-                let mut events =
-                    self.store.room_events_since(room, counter.upto, upto, order, MAX_UNREAD).await?;
-                events.reverse();
-                events
-            }
-        };
         let mut rules =
             Rules { store: &self.store, members: &self.members, user, room, own: own_rules, made: None };
-        for event in events.iter().filter(|e| e.position <= upto) {
-            if event.sender == *user {
-                // Who answers has read what is above.
-                counter.counts = UnreadCounts::default();
-                continue;
+        let mut events = self.store.recent_events(counter.upto, |e| e.room_id == *room);
+        let is_recent = events.is_some();
+        let (mut to, mut counted, mut looked_at) = (upto, UnreadCounts::default(), 0);
+        // From the newest back, to the last one that the user sent: who answers has read what is above.
+        let answered = 'back: loop {
+            let page = match events.take() {
+                Some(mut recent) => {
+                    recent.reverse();
+                    recent
+                }
+                None => {
+                    let order = Order::NewestFirst;
+                    self.store.room_events_since(room, counter.upto, to, order, UNREAD_PAGE).await?
+                }
+            };
+            for event in page.iter().filter(|e| e.position <= upto) {
+                if event.sender == *user {
+                    break 'back true;
+                }
+                if event.redacted_because.is_some() || ignored.contains(&event.sender) {
+                    continue;
+                }
+                let verdict = rules.verdict(event, &displayname).await?;
+                counted.notifications += u64::from(verdict.notify);
+                counted.highlights += u64::from(verdict.highlight);
             }
-            if event.redacted_because.is_some() || ignored.contains(&event.sender) {
-                continue;
+            looked_at += page.len();
+            match page.last() {
+                Some(last) if !is_recent && page.len() == UNREAD_PAGE && looked_at < MAX_UNREAD => {
+                    to = last.position.before();
+                }
+                _ => break false,
             }
-            let verdict = rules.verdict(event, &displayname).await?;
-            counter.counts.notifications += u64::from(verdict.notify);
-            counter.counts.highlights += u64::from(verdict.highlight);
+        };
+        if answered {
+            counter.counts = counted;
+        } else {
+            counter.counts.notifications += counted.notifications;
+            counter.counts.highlights += counted.highlights;
         }
         counter.upto = upto;
         self.put(user, room, counter, renewed);

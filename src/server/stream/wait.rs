@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use axum::body::Body;
 use tokio::sync::Notify;
 
 use super::{
@@ -13,6 +14,8 @@ use super::{
     reading::Reading,
     refusal::Refusal,
     sources::Sources,
+    sync::{self, Form, Written},
+    telling,
     token::Token,
 };
 use crate::{
@@ -21,7 +24,7 @@ use crate::{
         time::Instant,
     },
     server::{
-        answers::{Place, Size},
+        answers::{Sheet, Size, aside},
         change::position::{LivePosition, LogPosition},
         presence::Connected,
         session::Session,
@@ -33,11 +36,12 @@ const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// What a reader is told.
 #[derive(Debug)]
-pub struct Told {
-    /// What is new.
-    pub news: News,
-    /// Where the answer is made, when it can be large.
-    pub place: Option<Place>,
+#[expect(clippy::large_enum_variant, reason = "lives for a moment, in the box of the look")]
+pub enum Told {
+    /// It is little: not written yet.
+    News(News),
+    /// It may be much: what is to be sent.
+    Answer(Body),
 }
 
 /// What came of a look.
@@ -207,7 +211,7 @@ impl<'a> Listener<'a> {
         Ok(None)
     }
 
-    /// What is new after `since`, if it cannot wait.
+    /// What is new after `since`, if it cannot wait. What may be much is written where it keeps nobody else waiting.
     async fn look(
         &self,
         since: Option<&Token>,
@@ -216,19 +220,26 @@ impl<'a> Listener<'a> {
     ) -> Result<Looked, Refusal> {
         let parts = self.sources.parts();
         let reader = self.reader(since, full_state);
-        let told = match reader.quick_outline().await? {
-            Some(outline) => Told { news: reader.news(outline).await?, place: None },
+        let (has_news, upto, told) = match reader.quick_outline().await? {
+            Some(outline) => {
+                let news = telling::news(reader, outline).await?;
+                (news.has_news(), news.upto.clone(), Told::News(news))
+            }
             None => {
                 let place = parts.answers.place(self.session.user.as_str(), Size::Whole).await;
                 self.check_still_logged_in().await?;
+                let (filter, now) = (self.filter, parts.clock.now());
+                let form =
+                    Form { viewer: self.session, events: filter.format(), fields: filter.fields(), now };
                 // A reader who had to wait for a place is told what came meanwhile.
-                let news = place.make(self.reader(since, full_state).all_news()).await?;
-                Told { news, place: Some(place) }
+                let written = sync::written(self.reader(since, full_state), form, Sheet::new(place));
+                let Written { has_news, upto, body } = aside(written).await?;
+                (has_news, upto, Told::Answer(body))
             }
         };
         let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
-        let is_told = told.news.has_news() || since.is_none() || full_state || is_last;
-        Ok(if is_told { Looked::Told(told) } else { Looked::NothingUpTo(told.news.upto) })
+        let is_told = has_news || since.is_none() || full_state || is_last;
+        Ok(if is_told { Looked::Told(told) } else { Looked::NothingUpTo(upto) })
     }
 
     /// A reader who was told everything up to `since`, and is told everything that there is.
@@ -348,7 +359,7 @@ mod tests {
             world.pass(waits_ms - 1).await;
             assert!(!answer.is_finished());
             world.pass(1).await;
-            let Told { news, place: None } = answer.await.expect("no panic").expect("is answered") else {
+            let Told::News(news) = answer.await.expect("no panic").expect("is answered") else {
                 panic!("a small answer needs no place")
             };
             assert!(!news.has_news());
@@ -363,7 +374,7 @@ mod tests {
         let answer = world.poll(Duration::from_secs(30)).await;
         let key = AccountDataKey { user: world.session.user.clone(), room: None, kind: "x".to_owned() };
         world.app.own_data.set(key, "{}".to_owned()).await.expect("is written");
-        let Told { news, place: None } = answer.await.expect("no panic").expect("is answered") else {
+        let Told::News(news) = answer.await.expect("no panic").expect("is answered") else {
             panic!("a small answer needs no place")
         };
         assert_eq!(news.own_data.changed.len(), 1);
@@ -394,7 +405,8 @@ mod tests {
         world.app.own_data.set(key, "{}".to_owned()).await.expect("is written");
         let told = tokio::time::timeout(Duration::from_secs(10), answer).await.expect("needs no place");
         let told = told.expect("no panic").expect("is answered");
-        assert_eq!((told.news.own_data.changed.len(), told.place.is_none()), (1, true));
+        let Told::News(news) = told else { panic!("a small answer needs no place") };
+        assert_eq!(news.own_data.changed.len(), 1);
         world.end().await;
     }
 

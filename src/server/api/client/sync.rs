@@ -49,15 +49,13 @@ async fn sync(
 ) -> ApiResult<Response> {
     let mut poll = parse(&app, &session, parameters).await?;
     let sources = Sources::new(Arc::clone(&app.stream));
-    let Told { news, place } = poll.answer(&sources, &session).await?;
-    let (events, now) = (poll.filter.format(), sources.parts().clock.now());
-    let form = Form { viewer: &session, events, fields: poll.filter.fields(), now };
-    let body = match place {
-        None => stream::sync::answer(news, form).into(),
-        Some(place) => {
-            let mut answer = place.make(async { stream::sync::answer(news, form) }).await;
-            answer.shrink_to_fit();
-            place.body(answer).await
+    let body = match poll.answer(&sources, &session).await? {
+        Told::Answer(body) => body,
+        Told::News(news) => {
+            let (events, now) = (poll.filter.format(), sources.parts().clock.now());
+            let form = Form { viewer: &session, events, fields: poll.filter.fields(), now };
+            let answer = stream::sync::answer(news, form);
+            app.answers.body(session.user.as_str(), answer)?
         }
     };
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())

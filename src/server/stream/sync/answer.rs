@@ -2,29 +2,48 @@
 
 use super::{form::Form, own_data::write_own_data, presence::write_presence, rooms::write_rooms};
 use crate::server::{
+    change::position::LogPosition,
     json::Writer,
     store::KeyCounts,
-    stream::news::{DeviceLists, News},
+    stream::{
+        news::{DeviceLists, News, OwnDataNews, PresenceNews},
+        token::Token,
+    },
 };
 
-/// The body of the answer.
+/// The body of an answer that is small.
 pub fn answer(news: News, form: Form<'_>) -> Vec<u8> {
     let News { upto, own_data, to_device, rooms, device_lists, keys_left, presence } = news;
     let mut out = Writer::object();
-    write_own_data(&mut out, &own_data);
+    write_opening(&mut out, &own_data, &to_device);
+    write_rooms(&mut out, rooms, form);
+    write_closing(&mut out, (&keys_left, &device_lists, &presence), &upto, form);
+    out.finish()
+}
+
+/// What comes before the rooms.
+pub(super) fn write_opening(out: &mut Writer, own_data: &OwnDataNews, to_device: &[(LogPosition, String)]) {
+    write_own_data(out, own_data);
     let part = out.open("to_device");
     let events = out.open_array("events");
-    for (_, event) in &to_device {
+    for (_, event) in to_device {
         out.element(event);
     }
     out.end(events);
     out.end(part);
-    write_rooms(&mut out, rooms, form);
-    write_keys_left(&mut out, &keys_left);
-    write_device_lists(&mut out, &device_lists);
-    write_presence(&mut out, &presence, form.now);
-    out.plain("next_batch", &upto);
-    out.finish()
+}
+
+/// What comes after the rooms.
+pub(super) fn write_closing(
+    out: &mut Writer,
+    (keys_left, device_lists, presence): (&KeyCounts, &DeviceLists, &PresenceNews),
+    upto: &Token,
+    form: Form<'_>,
+) {
+    write_keys_left(out, keys_left);
+    write_device_lists(out, device_lists);
+    write_presence(out, presence, form.now);
+    out.plain("next_batch", upto);
 }
 
 fn write_keys_left(out: &mut Writer, counts: &KeyCounts) {
@@ -69,7 +88,7 @@ mod tests {
     use crate::{
         core::{presence::State, time::Instant},
         server::{
-            change::position::{LivePosition, LogPosition, TimelinePosition},
+            change::position::{LivePosition, TimelinePosition},
             event::{
                 aggregation::Aggregations,
                 client::ClientFormat,
@@ -78,12 +97,8 @@ mod tests {
             presence::PresenceEvent,
             session::Session,
             store::{AccountData, Receipt},
-            stream::{
-                news::{
-                    JoinedRoom, LeftRoom, OwnDataNews, PresenceNews, RoomsNews, StrippedRoom, Summary,
-                    Timeline, UnreadCounts,
-                },
-                token::Token,
+            stream::news::{
+                JoinedRoom, LeftRoom, RoomState, RoomsNews, StrippedRoom, Summary, Timeline, UnreadCounts,
             },
         },
     };
@@ -149,7 +164,7 @@ mod tests {
         JoinedRoom {
             room: room_id!("!r:x").to_owned(),
             summary: None,
-            state: Vec::new(),
+            state: RoomState::default(),
             timeline: Timeline {
                 events: Vec::new(),
                 aggregations: Aggregations::new(),
@@ -209,7 +224,10 @@ mod tests {
         };
         let room = JoinedRoom {
             summary: Some(Summary { joined: 2, invited: 1, heroes: Some(vec![user("@b:x")]) }),
-            state: vec![event("m.room.name", Some(""), r#"{"name":"N"}"#)],
+            state: RoomState {
+                events: vec![event("m.room.name", Some(""), r#"{"name":"N"}"#)],
+                ..RoomState::default()
+            },
             timeline: Timeline {
                 events: vec![event("m.room.message", None, r#"{"body":"hi"}"#)],
                 aggregations: Aggregations::new(),
@@ -265,7 +283,7 @@ mod tests {
         };
         let left = LeftRoom {
             room: room_id!("!l:x").to_owned(),
-            state: Vec::new(),
+            state: RoomState::default(),
             timeline: Timeline {
                 events: Vec::new(),
                 aggregations: Aggregations::new(),

@@ -1,6 +1,6 @@
 //! News as the answer of `/sync`. Client-server API, "Syncing".
 //!
-//! Written straight into one buffer: what is the same for all readers is copied from where it is kept, the rest is
+//! Written in one go, or piece by piece when it may be large: what is the same for all readers is copied from where it is kept, the rest is
 //! encoded in place. Parts without news leave no trace.
 
 mod answer;
@@ -8,5 +8,7 @@ mod form;
 mod own_data;
 mod presence;
 mod rooms;
+mod written;
 
+pub(super) use self::written::{Written, written};
 pub use self::{answer::answer, form::Form};

@@ -1,7 +1,5 @@
 //! The rooms part of the answer: joined, invited, knocking, left.
 
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 
 use super::{form::Form, own_data::append_account_data};
@@ -10,10 +8,10 @@ use crate::server::{
         client::{append_client_event, stripped_event},
         stored::StoredEvent,
     },
-    json::Writer,
+    json::{Open, Writer},
     rooms::receipts,
     stream::{
-        news::{JoinedRoom, RoomsNews, StrippedRoom, Summary, Timeline},
+        news::{JoinedRoom, LeftRoom, RoomState, RoomsNews, StrippedRoom, Summary, Timeline},
         token::PageToken,
     },
 };
@@ -36,21 +34,63 @@ pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, form: Form<'_>) {
     }
     let list = out.open("leave");
     for room in left {
-        let object = out.open(room.room.as_str());
-        write_state(out, &room.state, form);
-        write_timeline(out, &room.timeline, form);
-        out.end(object);
+        write_left(out, &room, form);
     }
     out.end(list);
     out.end(part);
 }
 
 fn write_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) {
+    let state = begin_joined(out, room, form);
+    end_joined(out, room, state, form);
+}
+
+fn write_left(out: &mut Writer, room: &LeftRoom, form: Form<'_>) {
+    let state = begin_left(out, room, form);
+    end_left(out, room, state, form);
+}
+
+/// A room that is being written, up to its state: what of it is open.
+pub(super) struct OpenState {
+    room: Open,
+    part: Open,
+    events: Open,
+}
+
+/// Begins a room that the reader is in, up to those events of its state that are here.
+pub(super) fn begin_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) -> OpenState {
     let object = out.open(room.room.as_str());
     if let Some(summary) = &room.summary {
         write_summary(out, summary);
     }
-    write_state(out, &room.state, form);
+    begin_state(out, object, &room.state, form)
+}
+
+/// Begins a room that the reader left.
+pub(super) fn begin_left(out: &mut Writer, room: &LeftRoom, form: Form<'_>) -> OpenState {
+    let object = out.open(room.room.as_str());
+    begin_state(out, object, &room.state, form)
+}
+
+fn begin_state(out: &mut Writer, room: Open, state: &RoomState, form: Form<'_>) -> OpenState {
+    let part = out.open("state");
+    let events = out.open_array("events");
+    for event in &state.events {
+        write_state_event(out, event, form);
+    }
+    OpenState { room, part, events }
+}
+
+/// Writes one more event of the open state.
+pub(super) fn write_state_event(out: &mut Writer, event: &StoredEvent, form: Form<'_>) {
+    out.element_with(|out| write_event(out, event, form, None));
+}
+
+/// Ends a room that the reader is in, with all that follows its state.
+pub(super) fn end_joined(out: &mut Writer, room: &JoinedRoom, state: OpenState, form: Form<'_>) {
+    let OpenState { room: object, part, events } = state;
+    out.end_even_if_empty(events);
+    out.end_even_if_empty(part);
     write_timeline(out, &room.timeline, form);
     write_ephemeral(out, room);
     let part = out.open("account_data");
@@ -64,6 +104,15 @@ fn write_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) {
     out.number("highlight_count", room.unread.highlights);
     out.number("notification_count", room.unread.notifications);
     out.end(part);
+    out.end(object);
+}
+
+/// Ends a room that the reader left.
+pub(super) fn end_left(out: &mut Writer, room: &LeftRoom, state: OpenState, form: Form<'_>) {
+    let OpenState { room: object, part, events } = state;
+    out.end_even_if_empty(events);
+    out.end_even_if_empty(part);
+    write_timeline(out, &room.timeline, form);
     out.end(object);
 }
 
@@ -81,12 +130,6 @@ fn write_summary(out: &mut Writer, summary: &Summary) {
     out.end(part);
 }
 
-fn write_state(out: &mut Writer, state: &[Arc<StoredEvent>], form: Form<'_>) {
-    let part = out.open("state");
-    write_events(out, state, form);
-    out.end_even_if_empty(part);
-}
-
 fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
     let part = out.open("timeline");
     let array = out.open_array("events");
@@ -99,14 +142,6 @@ fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
     out.boolean("limited", timeline.limited);
     out.plain("prev_batch", &PageToken(timeline.prev));
     out.end_even_if_empty(part);
-}
-
-fn write_events(out: &mut Writer, events: &[Arc<StoredEvent>], form: Form<'_>) {
-    let array = out.open_array("events");
-    for event in events {
-        out.element_with(|out| write_event(out, event, form, None));
-    }
-    out.end_even_if_empty(array);
 }
 
 fn write_event(out: &mut Vec<u8>, event: &StoredEvent, form: Form<'_>, relations: Option<&RawValue>) {
@@ -146,7 +181,8 @@ fn write_ephemeral(out: &mut Writer, room: &JoinedRoom) {
     out.end_even_if_empty(part);
 }
 
-fn write_stripped(out: &mut Writer, room: &StrippedRoom, key: &str) {
+/// Writes a room that the reader is on the way into.
+pub(super) fn write_stripped(out: &mut Writer, room: &StrippedRoom, key: &str) {
     let object = out.open(room.room.as_str());
     let part = out.open(key);
     let events = out.open_array("events");

@@ -6,40 +6,104 @@ use ruma::RoomId;
 use serde_json::value::RawValue;
 
 use crate::server::{
-    api::error::{ApiError, ApiResult},
+    api::{
+        error::{ApiError, ApiResult},
+        large::Written,
+    },
     app::App,
     change::position::{LogPosition, TimelinePosition},
     event::{
-        client::{ClientFormat, client_event},
+        aggregation::Aggregations,
+        client::{ClientFormat, append_client_event, client_event},
         stored::StoredEvent,
     },
     rooms::Audience,
     session::Session,
+    store::StateList,
     stream::{PageToken, Token},
 };
+
+/// Events for which what relates to them is gathered at once.
+const GATHERED_AT_ONCE: usize = 16;
 
 /// An event by itself, as the session's device sees it.
 pub(super) fn client_json(app: &App, session: &Session, event: &StoredEvent) -> Box<RawValue> {
     client_event(event, session, app.unix_ms(), ClientFormat::Full, None, None)
 }
 
-/// Events of one room, each with what is gathered of those that relate to it, as the session's device sees them.
+/// An event of a room with what is gathered of those that relate to it, as the session's device sees them.
 pub(super) async fn with_relations(
+    app: &App,
+    session: &Session,
+    event: Arc<StoredEvent>,
+) -> ApiResult<Box<RawValue>> {
+    let gathered = gathered(app, session, &event.room_id, std::slice::from_ref(&event)).await?;
+    let now_ms = app.unix_ms();
+    let relations = gathered.get(&event.event_id).map(|of_event| of_event.json(session, now_ms));
+    Ok(client_event(&event, session, now_ms, ClientFormat::Full, None, relations.as_deref()))
+}
+
+/// Writes events of one room into the open array, each with what is gathered of those that relate to it, as the
+/// session's device sees them.
+pub(super) async fn write_with_relations(
+    (app, session): (&App, &Session),
+    room: &RoomId,
+    events: &[Arc<StoredEvent>],
+    answer: &mut Written,
+) -> ApiResult<()> {
+    // What is gathered can be many times what it is gathered of: it is asked for by and by.
+    for events in events.chunks(GATHERED_AT_ONCE) {
+        let gathered = gathered(app, session, room, events).await?;
+        let now_ms = app.unix_ms();
+        for event in events {
+            let relations = gathered.get(&event.event_id).map(|of_event| of_event.json(session, now_ms));
+            write_event(event, (session, now_ms), relations.as_deref(), answer);
+        }
+        answer.take().await?;
+    }
+    Ok(())
+}
+
+async fn gathered(
     app: &App,
     session: &Session,
     room: &RoomId,
     events: &[Arc<StoredEvent>],
-) -> ApiResult<Vec<Box<RawValue>>> {
+) -> ApiResult<Aggregations> {
     let until = app.rooms.sees_until(&session.user, room).await?;
     let ignored = app.contacts.ignored_by(&session.user);
     let audience = Audience { reader: &session.user, ignored: &ignored, until };
-    let gathered = app.rooms.aggregations(audience, room, events).await?;
-    let now_ms = app.unix_ms();
-    let json = |event: &Arc<StoredEvent>| {
-        let relations = gathered.get(&event.event_id).map(|of_event| of_event.json(session, now_ms));
-        client_event(event, session, now_ms, ClientFormat::Full, None, relations.as_deref())
-    };
-    Ok(events.iter().map(json).collect())
+    Ok(app.rooms.aggregations(audience, room, events).await?)
+}
+
+/// Writes the state events that are on a list, and that to `keep`, into the open array, as the session's device sees
+/// them.
+pub(super) async fn write_state(
+    (app, session): (&App, &Session),
+    mut list: StateList,
+    keep: impl Fn(&StoredEvent) -> bool,
+    answer: &mut Written,
+) -> ApiResult<()> {
+    while !list.is_empty() {
+        let now_ms = app.unix_ms();
+        for event in app.store.next_page(&mut list).await?.iter().filter(|event| keep(event)) {
+            write_event(event, (session, now_ms), None, answer);
+        }
+        answer.take().await?;
+    }
+    Ok(())
+}
+
+/// Writes an event into the open array.
+pub(super) fn write_event(
+    event: &StoredEvent,
+    (session, now_ms): (&Session, u64),
+    relations: Option<&RawValue>,
+    answer: &mut Written,
+) {
+    answer.out.element_with(|out| {
+        append_client_event(out, event, session, now_ms, ClientFormat::Full, None, relations);
+    });
 }
 
 /// The place in a room's timeline that a client's token means.

@@ -2,14 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{
-    Router,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use ruma::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UInt,
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UInt, UserId,
     api::{
         Direction,
         client::{
@@ -20,22 +15,23 @@ use ruma::{
         },
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::form::{client_json, page_token, place, with_relations};
+use super::form::{page_token, place, with_relations, write_event, write_state, write_with_relations};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Path, Query, Ruma},
+        large::Paper,
         ruma_route::RumaRoute,
     },
     app::App,
     change::position::TimelinePosition,
     event::stored::StoredEvent,
-    rooms::{MAX_PAGE, Wanted},
+    rooms::{Context, MAX_PAGE, Wanted},
     session::Session,
-    store::Order,
+    store::{Entry, Kinds, Order},
     stream::{Seen, wants_event},
 };
 
@@ -62,20 +58,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
     router
 }
 
-#[derive(Serialize)]
-struct MessagesAnswer {
-    chunk: Vec<Box<RawValue>>,
-    start: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    state: Vec<Box<RawValue>>,
-}
-
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 async fn messages(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Ruma(request): Ruma<get_message_events::v3::Request>,
 ) -> ApiResult<Response> {
     let room = &request.room_id;
@@ -87,18 +74,26 @@ async fn messages(
     };
     let keep = keep(&app, &session, &request.filter, room);
     let page = app.rooms.messages(&session.user, room, wanted, keep).await?;
-    let state = if request.filter.lazy_load_options.is_disabled() {
-        Vec::new()
-    } else {
-        app.rooms.senders_of(room, &page.events).await?
-    };
-    let answer = MessagesAnswer {
-        chunk: with_relations(&app, &session, room, &page.events).await?,
-        start: page_token(page.start),
-        end: page.end.map(page_token),
-        state: encode(&app, &session, &state),
-    };
-    Ok(Json(answer).into_response())
+    let mut answer = paper.object();
+    let chunk = answer.out.open_array("chunk");
+    write_with_relations((&app, &session), room, &page.events, &mut answer).await?;
+    answer.out.end_even_if_empty(chunk);
+    answer.out.text("start", &page_token(page.start));
+    if let Some(end) = page.end {
+        answer.out.text("end", &page_token(end));
+    }
+    if !request.filter.lazy_load_options.is_disabled() {
+        let state = answer.out.open_array("state");
+        let senders: BTreeSet<&UserId> = page.events.iter().map(|event| &*event.sender).collect();
+        for sender in senders {
+            if let Some(member) = app.store.state_event(room, "m.room.member", sender.as_str()).await? {
+                write_event(&member, (&session, app.unix_ms()), None, &mut answer);
+                answer.take().await?;
+            }
+        }
+        answer.out.end(state);
+    }
+    answer.answer()
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
@@ -109,55 +104,46 @@ async fn event(
 ) -> ApiResult<Json<Box<RawValue>>> {
     let event = app.rooms.event(&session.user, &request.room_id, &request.event_id).await?;
     check_heard(&app, &session, &event)?;
-    let event = with_relations(&app, &session, &request.room_id, &[event]).await?.pop();
-    event.map(Json).ok_or_else(|| ApiError::internal("an event was lost on its way"))
+    Ok(Json(with_relations(&app, &session, event).await?))
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
 async fn context(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Ruma(request): Ruma<get_context::v3::Request>,
 ) -> ApiResult<Response> {
-    #[derive(Serialize)]
-    struct Answer {
-        start: String,
-        end: String,
-        events_before: Vec<Box<RawValue>>,
-        event: Box<RawValue>,
-        events_after: Vec<Box<RawValue>>,
-        state: Vec<Box<RawValue>>,
-    }
     let room = &request.room_id;
     let limit = size(request.limit).min(MAX_PAGE);
     let keep = keep(&app, &session, &request.filter, room);
-    let mut found = app.rooms.context(&session.user, room, &request.event_id, limit, keep).await?;
-    check_heard(&app, &session, &found.event)?;
-    if !request.filter.lazy_load_options.is_disabled() {
-        let shown = found.before.events.iter().chain([&found.event]).chain(&found.after.events);
-        let senders: Vec<_> = shown.map(|event| event.sender.to_string()).collect();
-        found.state.retain(|event| {
-            event.membership().is_none_or(|(user, _)| senders.iter().any(|sender| sender == user))
-        });
-    }
-    let last = found.after.events.last().map_or(found.event.timeline, |event| event.timeline);
-    let first = found.before.events.last().map_or(found.event.timeline, |event| event.timeline);
-    // All in one go: what is gathered is asked for once.
-    let before = found.before.events.len();
-    let all: Vec<_> =
-        found.before.events.into_iter().chain([found.event]).chain(found.after.events).collect();
-    let mut events_before = with_relations(&app, &session, room, &all).await?;
-    let mut events_after = events_before.split_off(before);
-    let event = events_after.remove(0);
-    let answer = Answer {
-        start: page_token(first.before()),
-        end: page_token(last),
-        events_before,
-        event,
-        events_after,
-        state: encode(&app, &session, &found.state),
+    let Context { event, before, after } =
+        app.rooms.context(&session.user, room, &request.event_id, limit, keep).await?;
+    check_heard(&app, &session, &event)?;
+    let last = after.events.last().map_or(event.timeline, |event| event.timeline);
+    let first = before.events.last().map_or(event.timeline, |event| event.timeline);
+    let is_lazy = !request.filter.lazy_load_options.is_disabled();
+    let state = {
+        let shown = before.events.iter().chain([&event]).chain(&after.events);
+        let senders: BTreeSet<&str> = shown.map(|event| event.sender.as_str()).collect();
+        let keep =
+            |entry: Entry<'_>| !is_lazy || entry.kind != "m.room.member" || senders.contains(entry.key);
+        app.rooms.state_at(room, last, Kinds::All, keep).await?
     };
-    Ok(Json(answer).into_response())
+    let by = (&*app, &session);
+    let mut answer = paper.object();
+    answer.out.text("start", &page_token(first.before()));
+    answer.out.text("end", &page_token(last));
+    for (key, events) in [("events_before", &before.events), ("events_after", &after.events)] {
+        let list = answer.out.open_array(key);
+        write_with_relations(by, room, events, &mut answer).await?;
+        answer.out.end_even_if_empty(list);
+    }
+    answer.out.raw("event", with_relations(&app, &session, event).await?.get());
+    let list = answer.out.open_array("state");
+    write_state(by, state, |_| true, &mut answer).await?;
+    answer.out.end_even_if_empty(list);
+    answer.answer()
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
@@ -193,17 +179,10 @@ struct RelationsQuery {
 async fn relations(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Path(path): Path<RelationsPath>,
     Query(query): Query<RelationsQuery>,
 ) -> ApiResult<Response> {
-    #[derive(Serialize)]
-    struct Answer {
-        chunk: Vec<Box<RawValue>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next_batch: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        prev_batch: Option<String>,
-    }
     let wanted = Wanted {
         from: query.from.as_deref().map(place).transpose()?,
         to: query.to.as_deref().map(place).transpose()?,
@@ -215,54 +194,51 @@ async fn relations(
     let mut page = app.rooms.relations(&session.user, &path.room_id, event_id, kinds, wanted).await?;
     let ignored = app.contacts.ignored_by(&session.user);
     page.events.retain(|event| is_heard(&ignored, event));
-    let answer = Answer {
-        chunk: with_relations(&app, &session, &path.room_id, &page.events).await?,
-        next_batch: page.end.map(page_token),
-        prev_batch: query.from,
-    };
-    Ok(Json(answer).into_response())
+    let mut answer = paper.object();
+    let chunk = answer.out.open_array("chunk");
+    write_with_relations((&app, &session), &path.room_id, &page.events, &mut answer).await?;
+    answer.out.end_even_if_empty(chunk);
+    if let Some(end) = page.end {
+        answer.out.text("next_batch", &page_token(end));
+    }
+    if let Some(from) = &query.from {
+        answer.out.text("prev_batch", from);
+    }
+    answer.answer()
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/initialSync`
 async fn initial_sync(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Path(room): Path<OwnedRoomId>,
 ) -> ApiResult<Response> {
-    #[derive(Serialize)]
-    struct Answer {
-        room_id: OwnedRoomId,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        membership: Option<&'static str>,
-        visibility: &'static str,
-        messages: MessagesAnswer,
-        state: Vec<Box<RawValue>>,
-    }
     let state = app.rooms.state(&session.user, &room).await?;
     let wanted = Wanted { from: None, to: None, order: Order::NewestFirst, limit: DEFAULT_PAGE };
     let ignored = app.contacts.ignored_by(&session.user);
-    let mut page =
-        app.rooms.messages(&session.user, &room, wanted, |event| is_heard(&ignored, event)).await?;
-    page.events.reverse();
+    let page = app.rooms.messages(&session.user, &room, wanted, |event| is_heard(&ignored, event)).await?;
     let membership = app.store.membership(&session.user, &room).await?;
     let listed = app.store.room(&room).await?.is_some_and(|room| room.listed);
-    let answer = Answer {
-        membership: membership.map(|row| row.membership.as_str()),
-        visibility: if listed { "public" } else { "private" },
-        messages: MessagesAnswer {
-            chunk: encode(&app, &session, &page.events),
-            start: page_token(page.end.unwrap_or(TimelinePosition::START)),
-            end: Some(page_token(page.start)),
-            state: Vec::new(),
-        },
-        state: encode(&app, &session, &state),
-        room_id: room,
-    };
-    Ok(Json(answer).into_response())
-}
-
-fn encode(app: &App, session: &Session, events: &[Arc<StoredEvent>]) -> Vec<Box<RawValue>> {
-    events.iter().map(|event| client_json(app, session, event)).collect()
+    let mut answer = paper.object();
+    answer.out.text("room_id", room.as_str());
+    if let Some(row) = membership {
+        answer.out.text("membership", row.membership.as_str());
+    }
+    answer.out.text("visibility", if listed { "public" } else { "private" });
+    let messages = answer.out.open("messages");
+    let chunk = answer.out.open_array("chunk");
+    for event in page.events.iter().rev() {
+        write_event(event, (&session, app.unix_ms()), None, &mut answer);
+    }
+    answer.out.end_even_if_empty(chunk);
+    answer.out.text("start", &page_token(page.end.unwrap_or(TimelinePosition::START)));
+    answer.out.text("end", &page_token(page.start));
+    answer.out.end(messages);
+    let list = answer.out.open_array("state");
+    write_state((&app, &session), state, |_| true, &mut answer).await?;
+    answer.out.end_even_if_empty(list);
+    answer.answer()
 }
 
 fn order(direction: Direction) -> Order {

@@ -1,15 +1,9 @@
 //! Reading and setting a room's state; who is in it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use ruma::{
-    OwnedUserId,
     api::client::{
         membership::{get_member_events, joined_members},
         state::{
@@ -22,11 +16,12 @@ use ruma::{
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use super::form::{client_json, place};
+use super::form::{client_json, place, write_state};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Ruma},
+        large::Paper,
         ruma_route::RumaRoute,
     },
     app::App,
@@ -80,54 +75,60 @@ async fn one(
 async fn all(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Ruma(request): Ruma<get_state_events::v3::Request>,
-) -> ApiResult<Json<Vec<Box<RawValue>>>> {
+) -> ApiResult<Response> {
     let state = app.rooms.state(&session.user, &request.room_id).await?;
-    Ok(Json(state.iter().map(|event| client_json(&app, &session, event)).collect()))
+    let mut answer = paper.array();
+    write_state((&app, &session), state, |_| true, &mut answer).await?;
+    answer.answer()
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/members`
 async fn members(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Ruma(request): Ruma<get_member_events::v3::Request>,
 ) -> ApiResult<Response> {
-    #[derive(Serialize)]
-    struct Answer {
-        chunk: Vec<Box<RawValue>>,
-    }
     let at = request.at.as_deref().map(place).transpose()?;
     let is = |event: &StoredEvent, wanted: &Option<MembershipState>| {
         wanted.as_ref().map(|m| event.membership().is_some_and(|(_, is)| is.as_str() == m.as_str()))
     };
-    let mut events = app.rooms.members(&session.user, &request.room_id, at).await?;
-    events.retain(|event| {
+    let keep = |event: &StoredEvent| {
         is(event, &request.membership) != Some(false) && is(event, &request.not_membership) != Some(true)
-    });
-    let chunk = events.iter().map(|event| client_json(&app, &session, event)).collect();
-    Ok(Json(Answer { chunk }).into_response())
+    };
+    let members = app.rooms.members(&session.user, &request.room_id, at).await?;
+    let mut answer = paper.object();
+    let chunk = answer.out.open_array("chunk");
+    write_state((&app, &session), members, keep, &mut answer).await?;
+    answer.out.end_even_if_empty(chunk);
+    answer.answer()
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`
 async fn joined(
     State(app): State<Arc<App>>,
     session: Session,
+    paper: Paper,
     Ruma(request): Ruma<joined_members::v3::Request>,
 ) -> ApiResult<Response> {
-    #[derive(Serialize)]
-    struct Answer {
-        joined: BTreeMap<OwnedUserId, Shown>,
-    }
     if !app.rooms.members.is_joined(&session.user, &request.room_id) {
         return Err(ApiError::forbidden("you are not in this room"));
     }
-    let events = app.rooms.members(&session.user, &request.room_id, None).await?;
-    let joined = events.iter().filter_map(|event| {
-        let (user, membership) = event.membership()?;
-        let user = OwnedUserId::try_from(user).ok()?;
-        (membership == Membership::Join).then(|| (user, profile(event)))
-    });
-    Ok(Json(Answer { joined: joined.collect() }).into_response())
+    let mut members = app.rooms.members(&session.user, &request.room_id, None).await?;
+    let mut answer = paper.object();
+    let joined = answer.out.open("joined");
+    while !members.is_empty() {
+        for event in app.store.next_page(&mut members).await? {
+            if let Some((user, Membership::Join)) = event.membership() {
+                answer.out.raw(user, &profile(&event)?);
+            }
+        }
+        answer.take().await?;
+    }
+    answer.out.end_even_if_empty(joined);
+    answer.answer()
 }
 
 /// What a member goes by; what they have none of is absent.
@@ -139,8 +140,10 @@ struct Shown {
     avatar_url: Option<String>,
 }
 
-fn profile(event: &StoredEvent) -> Shown {
+/// As JSON.
+fn profile(event: &StoredEvent) -> ApiResult<String> {
     let content: Value = event.content_as().unwrap_or_default();
     let text = |key: &str| content[key].as_str().map(str::to_owned);
-    Shown { display_name: text("displayname"), avatar_url: text("avatar_url") }
+    let shown = Shown { display_name: text("displayname"), avatar_url: text("avatar_url") };
+    serde_json::to_string(&shown).map_err(ApiError::internal)
 }
