@@ -115,20 +115,37 @@ async function answers(baseUrl) {
 }
 
 // Not among the ports that the system gives to connections: a server that was killed finds its own free again. Each
-// process of the tests looks in a part of its own.
-let candidate = 12_000 + (process.pid % 76) * 100;
+// process of the tests has a hundred for itself, by listening at the first of them as long as it lives: else the port of a
+// server that is down for a while would be another process's next.
+const BLOCKS = 76;
+let candidate, owning;
+
+async function ownBlock() {
+  for (let n = 0; n < BLOCKS; n++) {
+    const first = 12_000 + ((process.pid + n) % BLOCKS) * 100;
+    const guard = await listen(first);
+    if (guard) {
+      guard.unref();
+      candidate = first + 1;
+      return;
+    }
+  }
+  throw new Error("no ports are left for this process");
+}
 
 /** A port of loopback that nobody listens at. */
 export async function freePort() {
+  await (owning ??= ownBlock());
   for (;;) {
     const port = candidate++;
-    if (await isFree(port)) return port;
+    const probe = await listen(port);
+    if (probe) return new Promise((resolve) => probe.close(() => resolve(port)));
   }
 }
 
-function isFree(port) {
+function listen(port) {
   return new Promise((resolve) => {
-    const probe = createServer().once("error", () => resolve(false));
-    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+    const server = createServer().once("error", () => resolve(undefined));
+    server.listen(port, "127.0.0.1", () => resolve(server));
   });
 }
