@@ -33,3 +33,35 @@ fn hashing_many_passwords_leaves_no_memory_behind() {
     eprintln!("{before:.1} MiB before, {after:.1} MiB after");
     assert!(after < before + 24.0, "{before:.1} MiB before, {after:.1} MiB after");
 }
+
+/// How many arenas the allocator has beside the first: each begins at a multiple of 64 MiB.
+fn arenas(server: &Serve) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.child.id())).expect("runs on Linux");
+    let is_arena = |line: &&str| {
+        let mut fields = line.split_whitespace();
+        let (range, rights) = (fields.next().unwrap_or_default(), fields.next());
+        let start = range.split('-').next().and_then(|start| u64::from_str_radix(start, 16).ok());
+        rights == Some("rw-p") && fields.count() == 3 && start.is_some_and(|start| start % (64 << 20) == 0)
+    };
+    maps.lines().filter(is_arena).count()
+}
+
+#[test]
+#[cfg(target_env = "gnu")]
+fn the_threads_that_make_answers_share_a_few_arenas() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
+    let clients: Vec<_> = (0..16).map(|n| server.client.clone().register(&format!("user{n}"))).collect();
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    client.get("/_matrix/client/v3/sync").ok();
+                }
+            });
+        }
+    });
+    let most = std::thread::available_parallelism().map_or(1, usize::from).max(2);
+    let count = arenas(&server);
+    assert!((1..=most).contains(&count), "{count} arenas of {most}");
+}

@@ -4,6 +4,8 @@ mod backup;
 mod check;
 mod command;
 mod failure;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod heap;
 mod keys;
 mod peers;
 mod settings;

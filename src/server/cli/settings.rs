@@ -5,6 +5,8 @@ use std::{io::Write, path::PathBuf};
 use clap::Args;
 
 use super::failure::Failure;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use super::heap;
 use crate::server::config::{self, Config, Sources};
 
 /// Where the configuration comes from.
@@ -29,7 +31,10 @@ impl Settings {
     }
 }
 
+/// The runtime of a command, made before anything else runs.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    heap::limit_arenas();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Output)
 }
 
