@@ -36,7 +36,7 @@ pub enum Seen {
     Shown,
     /// The page was hidden.
     Hidden,
-    /// The page was frozen or asleep, and runs again.
+    /// The page was frozen, asleep or behind others, and is not any more.
     Woken,
     /// The network is back.
     NetworkUp,
@@ -58,13 +58,18 @@ impl Watch {
         let mut watch = Self { listeners: Vec::new() };
         let seen = Rc::new(seen);
         let global: EventTarget = js_sys::global().unchecked_into();
-        for (name, what) in [("online", Seen::NetworkUp), ("offline", Seen::NetworkDown)] {
+        for (name, what) in [
+            ("online", Seen::NetworkUp),
+            ("offline", Seen::NetworkDown),
+            // The document's own events pass the window too.
+            ("resume", Seen::Woken),
+            ("visibilitychange", Seen::Woken),
+            ("focus", Seen::Woken),
+        ] {
             let seen = seen.clone();
             watch.listen(&global, &[name], move |_| seen(what));
         }
         let Some(document) = document() else { return watch };
-        let woken = seen.clone();
-        watch.listen(&document, &["resume"], move |_| woken(Seen::Woken));
         if activity {
             watch.listen_to_deeds(&global, seen.clone());
             let target = document.clone();

@@ -49,10 +49,10 @@ impl JsClient {
         self.shell.read(|role| JsValue::from_str(role.connection().as_str()))
     }
 
-    /// How many actions the server is not known to have.
+    /// How many actions the server is not known to have, other tabs' too.
     #[wasm_bindgen(getter)]
     pub fn waiting(&self) -> usize {
-        self.shell.read(|role| role.waiting())
+        self.shell.waiting()
     }
 
     /// Whether the user is idle at this device.
@@ -84,6 +84,11 @@ impl JsClient {
     /// Starts to follow the homeserver.
     pub fn start(&self) {
         self.shell.input(&mut |role, now| role.start(now));
+    }
+
+    /// Tries at once to find a server that is away.
+    pub fn reconnect(&self) {
+        self.shell.input(&mut |role, now| role.handle_woken(now));
     }
 
     /// Gives up all requests and falls silent.

@@ -133,6 +133,12 @@ impl Shell {
         }
     }
 
+    /// How many actions wait, in this tab and in what others have stored.
+    pub fn waiting(&self) -> usize {
+        let stored = self.store.as_ref().map(Store::all).unwrap_or_default();
+        self.read(|role| role.waiting_with(stored.iter().map(|(key, _)| &**key)))
+    }
+
     /// Adds a listener and answers its number.
     pub fn listen(&self, event: &'static str, function: Function) -> u32 {
         let number = self.last_listener.get() + 1;
@@ -159,8 +165,8 @@ impl Shell {
             Seen::Shown => role.handle_shown(now),
             Seen::Hidden => role.handle_hidden(now),
             Seen::NetworkDown => role.handle_network_down(now),
-            Seen::Woken => role.handle_timeout(now),
-            Seen::NetworkUp => role.handle_network_up(now),
+            Seen::Woken => role.handle_woken(now),
+            Seen::NetworkUp => role.try_now(now),
         });
     }
 

@@ -162,6 +162,11 @@ impl Queue {
         self.lane(room).is_some_and(|lane| lane.find(id).is_ok())
     }
 
+    /// Whether any room holds this action.
+    pub fn knows(&self, id: ActionId) -> bool {
+        self.lanes.iter().any(|lane| lane.find(id).is_ok())
+    }
+
     /// How many attempts in a row were interrupted.
     pub fn attempts(&self, id: ActionId) -> u32 {
         let found = self.lanes.iter().find_map(|lane| lane.find(id).ok().map(|at| &lane.actions[at]));

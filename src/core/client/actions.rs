@@ -41,6 +41,12 @@ impl Client {
         self.queue.unsent()
     }
 
+    /// The same, with those that only storage knows of, by their keys: other tabs'.
+    pub fn waiting_with<'a>(&self, stored: impl Iterator<Item = &'a str>) -> usize {
+        let ids = stored.filter_map(|key| key.strip_prefix(ACTION_KEY)?.parse().ok());
+        self.waiting() + ids.filter(|&id| !self.queue.knows(ActionId(id))).count()
+    }
+
     /// Tries a failed action again, or one that waits for its next attempt at once.
     pub fn retry(&mut self, now: Instant, id: ActionId) {
         if let Moved::To(action) = self.queue.retry(id) {

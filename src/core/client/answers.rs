@@ -96,7 +96,7 @@ impl Client {
 
     fn end_session(&mut self, now: Instant, awaited: Awaited, why: Failure) {
         self.end_abandoned(now, awaited, &why);
-        // The stream often hears of a logging out before the one who asked for it.
+        // Another request may hear of a logging out before the one who asked for it.
         let leaving = |pending: &Pending| matches!(pending.awaited, Awaited::Command(_, Then::LogOut));
         if let Some(id) = self.pending.iter().find(|pending| leaving(pending)).map(|pending| pending.id) {
             self.outputs.push_back(Output::Cancel(id));

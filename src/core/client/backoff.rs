@@ -6,14 +6,14 @@ use crate::core::rng::Rng;
 
 /// The first delay.
 const FIRST: Duration = Duration::from_secs(1);
-/// The longest delay, unless the server asks for more.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest delay, unless the server asks for more: a server that is back is found while people still look.
+const LONGEST: Duration = Duration::from_secs(10);
 /// The longest wait that a server is granted.
 const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
 /// The delay before attempt `failures + 1`, never below what the server asked for.
 pub fn delay(failures: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration {
-    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST);
+    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(4)).min(LONGEST);
     let spread = rng.jitter(doubled.mul_f64(0.75), 0.33);
     match asked {
         Some(asked) => asked.min(LONGEST_ASKED) + rng.jitter(FIRST / 4, 1.0),
@@ -35,7 +35,7 @@ mod tests {
             let drawn = delay(failures, None, &mut rng);
             assert!(drawn >= Duration::from_millis(500) && drawn <= LONGEST, "{failures}: {drawn:?}");
         }
-        assert!(delay(7, None, &mut rng) >= Duration::from_secs(30));
+        assert!(delay(7, None, &mut rng) >= LONGEST / 2);
         let asked = Duration::from_secs(90);
         assert!(delay(1, Some(asked), &mut rng) >= asked);
         assert!(delay(1, Some(Duration::MAX), &mut rng) <= LONGEST_ASKED + FIRST);

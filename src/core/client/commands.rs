@@ -170,6 +170,9 @@ impl Client {
         self.session_over = true;
         self.forget_unsent();
         self.outputs.push_back(Output::Forget);
+        // Its end would be a refusal, which a browser writes down as an error.
+        self.give_up_sync();
+        self.sync.stop();
         let ticket = self.command(now, Then::LogOut, "POST", path(V3, &["logout"]), Some(String::from("{}")));
         self.settle(now);
         ticket

@@ -88,7 +88,7 @@ impl Client {
         self.continue_sync(now);
     }
 
-    fn give_up_sync(&mut self) {
+    pub(super) fn give_up_sync(&mut self) {
         let follows = |pending: &Pending| matches!(pending.awaited, Awaited::Sync(_) | Awaited::Versions);
         if let Some(at) = self.pending.iter().position(follows) {
             let pending = self.pending.remove(at);

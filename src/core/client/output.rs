@@ -87,7 +87,7 @@ impl Failure {
     pub fn of_answer(status: u16, retry_after_ms: Option<u64>, body: &str) -> Self {
         let error = Object::parse_or_empty(body);
         Self {
-            code: error.string("errcode").unwrap_or_else(|| String::from("M_UNKNOWN")),
+            code: error.string("errcode").unwrap_or_else(|| String::from("BAD_ANSWER")),
             message: error
                 .string("error")
                 .unwrap_or_else(|| ["the server answered ", &status.to_string()].concat()),

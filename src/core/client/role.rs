@@ -239,13 +239,18 @@ impl Client {
         }
     }
 
-    /// The network is back: what waits for a delay goes on at once.
-    pub fn handle_network_up(&mut self, now: Instant) {
+    /// The network may be back, or somebody looks: what waits for a delay goes on at once, unless the server asked for it.
+    pub fn try_now(&mut self, now: Instant) {
         self.sync.resume_at_once(now);
         self.idle.resume_at_once(now);
         self.queue.handle_online();
         self.choice.resume_at_once();
         self.handle_timeout(now);
+    }
+
+    /// Somebody looks, or the page runs again after a sleep: a server that is away is asked for at once.
+    pub fn handle_woken(&mut self, now: Instant) {
+        if self.connection == Connection::Offline { self.try_now(now) } else { self.handle_timeout(now) }
     }
 
     pub(super) fn is_running(&self) -> bool {

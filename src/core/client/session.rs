@@ -205,10 +205,10 @@ mod tests {
             (&first, Some("sesame"), both, Ok(Stage::Token)),
             (&passed, Some("sesame"), half, Ok(Stage::Dummy)),
             (&first, None, either, Ok(Stage::Dummy)),
-            (&first, None, r#"{"session":"s","flows":[{"stages":["m.login.terms"]}]}"#, Err("M_UNKNOWN")),
-            (&first, None, r#"{"flows":[{"stages":["m.login.dummy"]}]}"#, Err("M_UNKNOWN")),
+            (&first, None, r#"{"session":"s","flows":[{"stages":["m.login.terms"]}]}"#, Err("BAD_ANSWER")),
+            (&first, None, r#"{"flows":[{"stages":["m.login.dummy"]}]}"#, Err("BAD_ANSWER")),
             (&first, None, r#"{"errcode":"M_USER_IN_USE"}"#, Err("M_USER_IN_USE")),
-            (&first, None, "no json", Err("M_UNKNOWN")),
+            (&first, None, "no json", Err("BAD_ANSWER")),
         ] {
             let answer = Failure::of_answer(401, None, challenge);
             let next = registration(given).next(step, answer, challenge);

@@ -89,6 +89,7 @@ impl Client {
         self.note_interruption(now);
         let delay = backoff::delay(self.sync.failures, failure.retry_after(), &mut self.rng);
         self.sync.resume_at = Some(now + delay);
+        self.sync.not_before = failure.retry_after().map(|_| now + delay);
         if failure.status != Some(429) {
             self.show_connection(Connection::Offline, Some(failure));
         }

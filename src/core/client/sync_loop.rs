@@ -9,6 +9,8 @@ pub(super) struct SyncLoop {
     pub(super) begun: u64,
     pub(super) failures: u32,
     pub(super) resume_at: Option<Instant>,
+    /// Before this the server does not want to be asked again.
+    pub(super) not_before: Option<Instant>,
     /// When the stream counts as lost, unless an answer comes before.
     pub(super) lost_at: Option<Instant>,
 }
@@ -30,7 +32,7 @@ impl SyncLoop {
 
     pub(super) fn resume_at_once(&mut self, now: Instant) {
         if self.resume_at.is_some() {
-            self.resume_at = Some(now);
+            self.resume_at = self.not_before.max(Some(now));
         }
     }
 }

@@ -24,7 +24,7 @@ fn away(f: &mut Fixture) {
 }
 
 fn back(f: &mut Fixture) {
-    f.client.handle_network_up(f.now);
+    f.client.try_now(f.now);
     f.drain();
     f.sync(json!({}));
 }

@@ -119,6 +119,19 @@ fn logging_out_leaves_nothing_to_send_and_is_done_even_if_the_server_forgot() {
 }
 
 #[test]
+fn what_other_tabs_have_stored_counts_among_what_waits() {
+    let mut f = Fixture::online();
+    let id = f.send("unsent");
+    let (own, other) = (format!("action.{}", id.0), String::from("action.99"));
+    let count = |f: &Fixture, keys: &[&str]| f.client.waiting_with(keys.iter().copied());
+    assert_eq!(count(&f, &[&own, "last", "wish", "action.x"]), 1, "once");
+    assert_eq!(count(&f, &[&own, &other]), 2);
+    assert_eq!(count(&f, &[]), 1, "where nothing can be stored");
+    f.respond("/send/", 200, json!({"event_id": "$1"}));
+    assert_eq!(count(&f, &[&own, &other]), 1, "what the server has is stored until it is placed");
+}
+
+#[test]
 fn logging_out_forgets_what_is_kept_at_once_and_says_so_when_the_server_could_not_be_told() {
     for end in ["NETWORK", "TIMEOUT", "502"] {
         let mut f = Fixture::online();
@@ -130,7 +143,7 @@ fn logging_out_forgets_what_is_kept_at_once_and_says_so_when_the_server_could_no
         f.stored.insert("action.99".into(), "of another tab".into());
         f.client.log_out(f.now);
         f.drain();
-        assert_eq!(f.client.waiting(), 0);
+        assert_eq!((f.client.waiting(), f.count("/sync")), (0, 0), "nothing is asked that would be refused");
         assert_eq!(f.stored.keys().collect::<Vec<_>>(), ["last"], "before any answer");
         match end {
             "NETWORK" => f.lose("POST logout"),
@@ -142,7 +155,7 @@ fn logging_out_forgets_what_is_kept_at_once_and_says_so_when_the_server_could_no
             }
         }
         let refused = f.answers.pop().unwrap().unwrap_err();
-        assert_eq!(refused.code, if end == "502" { "M_UNKNOWN" } else { end });
+        assert_eq!(refused.code, if end == "502" { "BAD_ANSWER" } else { end });
         assert_eq!(f.client.connection(), Connection::LoggedOut);
         assert!(f.requests.is_empty(), "{:?}", f.requests);
         assert_eq!(f.stored.keys().collect::<Vec<_>>(), ["last"]);
@@ -239,11 +252,12 @@ fn a_forgotten_room_is_gone() {
 }
 
 #[test]
-fn a_logging_out_that_the_stream_hears_of_first_has_succeeded() {
+fn a_logging_out_that_another_request_hears_of_first_has_succeeded() {
     let mut f = Fixture::online();
+    f.client.join_room(f.now, "#x:hs");
     f.client.log_out(f.now);
     f.drain();
-    f.respond("/sync", 401, json!({"errcode": "M_UNKNOWN_TOKEN"}));
+    f.respond("POST /join", 401, json!({"errcode": "M_UNKNOWN_TOKEN"}));
     assert_eq!((f.answers.pop().unwrap().is_ok(), f.requests.len()), (true, 0));
     assert_eq!(f.client.connection(), Connection::LoggedOut);
 }

@@ -71,7 +71,7 @@ fn a_short_interruption_shows_nobody_anything() {
     let mut f = online_with_everybody();
     nobody_answers(&mut f, 29 * SECOND);
     assert_eq!((states(&f), f.client.me().shown), (all(LIVE), State::Online));
-    f.client.handle_network_up(f.now);
+    f.client.try_now(f.now);
     f.drain();
     f.sync(json!({}));
     assert_eq!((states(&f), told(&mut f)), (all(LIVE), vec![]));
@@ -229,7 +229,7 @@ proptest! {
                     f.drain();
                 }
                 Step::Up => {
-                    f.client.handle_network_up(f.now);
+                    f.client.try_now(f.now);
                     f.drain();
                 }
                 Step::Restart => {

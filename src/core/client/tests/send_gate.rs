@@ -73,7 +73,7 @@ fn what_waits_in_a_room_that_is_encrypted_meanwhile_fails_and_is_kept() {
     f.lose("/sync");
     let id = f.send("secret");
     assert_eq!(f.count("/send/"), 0, "without the stream nobody knows what the room has become");
-    f.client.handle_network_up(f.now);
+    f.client.try_now(f.now);
     f.drain();
     f.events(json!([encryption()]));
     f.pass(Duration::from_secs(20));
