@@ -49,6 +49,15 @@ export interface Session {
   accessToken: string;
 }
 
+/** What is used of a `Storage`. */
+export interface TextStorage {
+  readonly length: number;
+  key(index: number): string | null;
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
+
 export interface Options {
   /** After how long without activity the user is idle: 60,000 to 300,000 ms, by default 180,000. */
   idleTimeoutMs?: number;
@@ -60,7 +69,7 @@ export interface Options {
   /** By default `mobile` in pages on coarse pointers, else `web`. Up to 16 of `a-z0-9-_.`. */
   deviceType?: string;
   /** Keeps the send queue over reloads. By default `localStorage` in pages, nothing elsewhere. */
-  storage?: Storage | null;
+  storage?: TextStorage | null;
   /**
    * Whether the page's events, and what an `IdleDetector` says where the user has granted it, count as the user's
    * activity. By default yes where there is a page.
@@ -70,7 +79,7 @@ export interface Options {
 
 /** The codes of this package's own. The last two are those of a `TypeError` and of a `RangeError`. */
 export type OwnErrorCode =
-  /** No answer: none came, not in time, not before the client was stopped, or none that is understood. */
+  /** No answer: none came, not in time, not before the client was stopped, or none that is understood: no Matrix. */
   | "NETWORK" | "TIMEOUT" | "STOPPED" | "BAD_ANSWER"
   /** Not sent: too many messages wait, this one is too large or no JSON, the room is encrypted, or not the user's. */
   | "QUEUE_FULL" | "TOO_LARGE" | "BAD_CONTENT" | "ENCRYPTED_ROOM" | "NOT_IN_ROOM"
@@ -202,7 +211,10 @@ export interface NotifySettings {
   groups: Record<string, "always" | "never">;
 }
 
-/** `offline`: the network or the server is away, and tried again with growing delays. */
+/**
+ * `offline`: the network or the server is away, and tried again after delays that grow to 10 seconds, unless the server asks for
+ * more; at once when the system says that there is a network again, when the page is looked at, and by `reconnect()`.
+ */
 export type Connection = "stopped" | "connecting" | "online" | "offline" | "logged_out";
 
 export interface Events {
@@ -220,9 +232,14 @@ export interface Events {
   idle: (idle: boolean) => void;
 }
 
+/** The instances of a class, where the program's own types know it: in Node they may not have the DOM's. */
+type Instance<Name extends string> = typeof globalThis extends { [name in Name]: { prototype: infer T } } ? T : never;
+type WasmModule = typeof globalThis extends { WebAssembly: { Module: { prototype: infer T } } } ? T : never;
+
 /** Loads the wasm once; every other function does so by itself. `source`: where it is, if elsewhere. */
 export function init(
-  source?: RequestInfo | URL | Response | BufferSource | WebAssembly.Module,
+  source?:
+    | string | Instance<"Request"> | Instance<"URL"> | Instance<"Response"> | ArrayBuffer | ArrayBufferView | WasmModule,
 ): Promise<void>;
 
 export function register(
@@ -255,7 +272,10 @@ export class Client {
 
   readonly session: Session;
   readonly connection: Connection;
-  /** How many messages the server is not known to have: those that wait, and those that failed. */
+  /**
+   * How many messages the server is not known to have: those that wait, and those that failed, in this client and in every
+   * other with the same storage, such as another tab's. All of them are lost by `logout()`.
+   */
   readonly waiting: number;
   readonly idle: boolean;
   readonly me: Me;
@@ -265,6 +285,8 @@ export class Client {
 
   /** From here on the client is held, until it is stopped, logged out or freed. */
   start(): void;
+  /** While `offline`: tries at once, and does not wait for the next attempt. */
+  reconnect(): void;
   /** Gives up all requests. What is queued stays queued; everybody's presence is unknown. */
   stop(): Promise<void>;
   /**
@@ -325,8 +347,9 @@ export class Client {
    */
   send(roomId: string, type: string, content: object): number;
   sendText(roomId: string, body: string): number;
+  /** Tries what failed or waits again, at once. Does nothing where that is over meanwhile. */
   retry(actionId: number): void;
-  /** Takes back what the server has not confirmed. */
+  /** Takes back what the server has not confirmed. Does nothing where it has meanwhile. */
   cancel(actionId: number): void;
 
   createRoom(room: {

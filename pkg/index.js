@@ -37,18 +37,27 @@ export function init(source) {
 
 export async function register(baseUrl, account) {
   await init();
-  checkText(baseUrl, "baseUrl");
+  checkUrl(baseUrl);
   return coded(() => signUp(baseUrl, account));
 }
 
 export async function login(baseUrl, account) {
   await init();
-  checkText(baseUrl, "baseUrl");
+  checkUrl(baseUrl);
   return coded(() => logIn(baseUrl, account));
 }
 
+/** What is called of a storage. */
+const STORAGE = ["key", "getItem", "setItem", "removeItem"];
+
 Client.create = async (session, options) => {
   await init();
+  const { baseUrl, userId } = session ?? {};
+  // What is of another type, the wasm refuses by name.
+  if (typeof baseUrl === "string") checkUrl(baseUrl);
+  if (typeof userId === "string" && !/^@[^:]*:./.test(userId)) throw badArgument("userId must look like @name:server");
+  const storage = options?.storage;
+  if (storage != null && STORAGE.some((name) => typeof storage[name] !== "function")) throw badArgument("storage must be a Storage");
   const client = new Client(session, options);
   const itself = new WeakRef(client);
   const tabs = joinTabs(client.session, () => {
@@ -142,6 +151,11 @@ function wasFreed() {
 
 function checkText(value, name) {
   if (typeof value !== "string") throw badArgument(`${name} must be a string`);
+}
+
+function checkUrl(baseUrl) {
+  checkText(baseUrl, "baseUrl");
+  if (!/^https?:/i.test(baseUrl) || !URL.canParse(baseUrl)) throw badArgument("baseUrl must be an address with http:// or https://");
 }
 
 function badArgument(message) {

@@ -1,5 +1,7 @@
 // The package's client in Node, on its own terms: how long it lives, what it refuses, what it knows without a server.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { spawn } from "node:child_process";
 import { after, before, test } from "node:test";
 import * as pilotlight from "../../pkg/node.js";
@@ -171,6 +173,12 @@ test("every refusal names the argument and what is wanted of it, and an option t
     ["a password", () => login(server.baseUrl, { user: "kim" }), /^account\.password must be a string$/],
     ["a registration", () => register(server.baseUrl, { ...account, device: "x" }), /^account has no field "device": did you mean "deviceName"\?$|it may have/],
     ["an address", () => login(undefined, { user: "kim", password: "x" }), /^baseUrl must be a string$/],
+    ["no address", () => login("notaurl", { user: "kim", password: "x" }), /^baseUrl must be an address with http/],
+    ["a registration's", () => register("ftp://x", account), /^baseUrl must be an address with http/],
+    ["a session's address", () => Client.create({ ...kim.session, baseUrl: "http://" }), /^baseUrl must be an address with http/],
+    ["a session's user", () => Client.create({ ...kim.session, userId: "bob" }), /^userId must look like @name:server$/],
+    ["a storage", () => Client.create(kim.session, { storage: {} }), /^storage must be a Storage$/],
+    ["a storage's type", () => Client.create(kim.session, { storage: "disk" }), /^storage must be a Storage$/],
     ["a room", () => kim.createRoom({ isDirect: true }), /^room has no field "isDirect": did you mean "direct"\?$/],
     ["a room's name", () => kim.createRoom({ name: 5 }), /^room\.name must be a string$/],
     ["privacy", () => kim.setPrivacy({ autoaccept: "reverse" }), /did you mean "autoAccept"/],
@@ -186,6 +194,16 @@ test("every refusal names the argument and what is wanted of it, and an option t
     await assert.rejects(async () => run(), (error) => error instanceof TypeError && error.code === "BAD_ARGUMENT" && words.test(error.message), what);
   }
   (await Client.create({ ...kim.session, savedAt: 5 }, { idleTimeoutMs: undefined })).free();
+});
+
+test("an answer of what is no homeserver is not understood, whatever its status", async () => {
+  for (const [status, body] of [[404, "<h1>Not Found</h1>"], [200, "hello"], [502, ""], [403, "{}"]]) {
+    const web = createServer((_, response) => response.writeHead(status, { "Content-Type": "text/html" }).end(body)).listen(0, "127.0.0.1");
+    await once(web, "listening");
+    const login = pilotlight.login(`http://127.0.0.1:${web.address().port}`, { user: "kim", password: "x" });
+    await assert.rejects(login, (error) => error instanceof pilotlight.PilotlightError && error.code === "BAD_ANSWER", String(status));
+    web.close();
+  }
 });
 
 test("what has nothing to say resolves to nothing", async () => {

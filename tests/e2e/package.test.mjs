@@ -109,6 +109,23 @@ test("its types hold under tsc --strict, and refuse what is wrong", () => {
   assert.equal(checked.status, 0);
 });
 
+test("its types hold where there is no DOM, and are checked themselves", () => {
+  writeFileSync(join(dir, "plain.ts"), `
+    import { Client, init, type Session, type TextStorage } from "pilotlight";
+    declare const session: Session, storage: TextStorage;
+    await init(new ArrayBuffer(8));
+    (await Client.create(session, { storage })).reconnect();
+    // @ts-expect-error no source
+    await init(5);
+  `);
+  const compilerOptions = {
+    noEmit: true, strict: true, skipLibCheck: false, target: "ES2022", module: "NodeNext", moduleResolution: "NodeNext", types: [], lib: ["ES2022"],
+  };
+  writeFileSync(join(dir, "tsconfig.plain.json"), JSON.stringify({ compilerOptions, files: ["plain.ts"] }));
+  const checked = spawnSync(join(root, "tests/e2e/node_modules/.bin/tsc"), ["--project", "tsconfig.plain.json"], { cwd: dir, encoding: "utf8" });
+  assert.equal(checked.stdout, "");
+});
+
 test("options that are not allowed are refused, not bent", async () => {
   const session = { baseUrl: server.baseUrl, userId: "@nobody:localhost", deviceId: "X", accessToken: "x" };
   for (const idleTimeoutMs of [59_999, 300_001, 0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]) {
