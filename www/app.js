@@ -15,7 +15,7 @@ import { createSignIn } from "./views/sign-in.js";
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 
 const NOT_TOLD =
-  "Signed out here. The server could not be told: this device stays in its list until you remove it there.";
+  "Signed out here. The server could not be told: this device stays in its list until you log in again and change your password with “Sign out my other devices”.";
 
 /** @param {string} [notice] why the person has to sign in again */
 function showSignIn(notice) {

@@ -46,9 +46,11 @@ export function suggestedServer() {
  */
 export function parseServer(typed) {
   const text = typed.trim().replace(/\/+$/, "");
+  // Browsers disagree about a space in a host's name.
+  const isOneWord = !/[\s%]/.test(text);
   const local = /^(localhost|127\.|\[::1\])/.test(text);
   const url = URL.parse(/^https?:\/\//.test(text) ? text : `${local ? "http" : "https"}://${text}`);
-  if (!url || url.hostname === "") throw new Error(`“${typed}” is not a server address.`);
+  if (!url || !isOneWord || url.hostname === "") throw new Error(`“${typed}” is not a server address.`);
   return url;
 }
 

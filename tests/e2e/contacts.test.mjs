@@ -37,7 +37,7 @@ test("who is added to the list is asked, and shown as not having answered", asyn
   await alice.by("add-contact-group").fill("Work");
   await alice.by("add-contact-submit").click();
   for (const other of [bob, carol]) await listed(alice, "group-Work", other).getByText("has not answered yet").waitFor();
-  assert.equal(await listed(alice, "group-Work", bob).getAttribute("data-state"), "offline", "nothing is seen of them before");
+  assert.equal(await listed(alice, "group-Work", bob).getAttribute("data-state"), "unknown", "nothing is seen of them before");
 });
 
 test("who accepts is seen at once; who denies is not, and it is said", async () => {
@@ -48,6 +48,9 @@ test("who accepts is seen at once; who denies is not, and it is said", async () 
   await carol.by("request-deny").click();
   await carol.by("request-item").waitFor({ state: "detached" });
   await listed(alice, "group-Work", carol).getByText("Does not share").waitFor();
+  await openPerson(alice, "group-Work", carol);
+  assert.match(await alice.by("person-dialog").innerText(), /Unknown/, "nobody tells whether they are there");
+  await alice.by("dialog-close").click();
   await alice.screenshot("contact-list");
 });
 

@@ -45,7 +45,7 @@ for (const away of [false, true]) {
     }
     await second.getByTestId("composer").fill("nobody else's draft");
     await signOut(first);
-    await second.getByTestId("login-error").getByText("You signed out in another tab").waitFor({ timeout: 5_000 });
+    await second.getByTestId("login-notice").getByText("You signed out in another tab").waitFor({ timeout: 5_000 });
     assert.doesNotMatch(await kept(second), SECRETS);
     await first.waitForTimeout(300); // what a tab would still write
     assert.doesNotMatch(await kept(first), SECRETS);
@@ -59,6 +59,24 @@ for (const away of [false, true]) {
     await person.context.close();
   });
 }
+
+test("signing out in one tab says how many messages wait in all of them", async () => {
+  const server = await Homeserver.start();
+  const { person, first, second } = await withTwoTabs(server, "ivy");
+  await server.stop();
+  for (const [page, text] of [[first, "one"], [second, "two"]]) {
+    await page.getByTestId("composer").fill(text);
+    await page.getByTestId("composer").press("Enter");
+    await page.getByTestId("timeline-item").getByText(text).waitFor();
+  }
+  for (const page of [first, second]) {
+    await page.getByTestId("my-presence").click();
+    await page.getByTestId("sign-out").click();
+    await page.getByTestId("sign-out-dialog").getByText("2 messages that wait").waitFor();
+    await page.keyboard.press("Escape");
+  }
+  await person.context.close();
+});
 
 test("a tab that hears late of the end of an old session leaves a new one alone", async () => {
   const server = await Homeserver.start();
@@ -86,7 +104,7 @@ test("a session that the server has ended keeps what was being written", async (
   await second.getByTestId("composer").fill("half a thought");
   const { accessToken } = JSON.parse(await first.evaluate(() => localStorage.getItem("pilotlight.session")));
   await fetch(`${server.baseUrl}/_matrix/client/v3/logout`, { method: "POST", headers: { Authorization: `Bearer ${accessToken}` } });
-  for (const page of [first, second]) await page.getByTestId("login-error").getByText("You were signed out").waitFor();
+  for (const page of [first, second]) await page.getByTestId("login-notice").getByText("You were signed out").waitFor();
   const left = await kept(first);
   assert.doesNotMatch(left, /accessToken/);
   assert.match(left, /half a thought/);

@@ -11,9 +11,10 @@ export class People {
   /** Members by room and ID, read from the client once and kept by its changes. @type {Map<string, Map<string, Member>>} */
   #members = new Map();
 
-  /** @param {Client} client */
-  constructor(client) {
+  /** @param {Client} client @param {import("./contact-list.js").ContactList} contacts */
+  constructor(client, contacts) {
     this.client = client;
+    this.contacts = contacts;
     this.myId = client.session.userId;
     /** @type {Me} */
     this.me = client.me;
@@ -56,9 +57,15 @@ export class People {
     return { currentlyActive: !this.me.idle, ...known, userId, state, statusMsg: state === "unknown" ? undefined : this.me.statusMsg };
   }
 
-  /** Somebody's state. Who was never heard of is not there, as far as anybody tells. @param {string} userId */
+  /**
+   * Somebody's state. A server need not tell of those who are not there: who was never heard of is offline, unless they were
+   * asked whether they may be seen and have not said yes.
+   * @param {string} userId
+   */
   state(userId) {
-    return this.presence(userId)?.state ?? (this.me.shown === "unknown" ? "unknown" : "offline");
+    const listed = this.contacts.entry(userId)?.listed;
+    const isUnseen = this.me.shown === "unknown" || listed === "pending" || listed === "denied";
+    return this.presence(userId)?.state ?? (isUnseen ? "unknown" : "offline");
   }
 
   /**

@@ -56,6 +56,11 @@ export function setPresenceMark(node, state) {
   node.replaceChildren(icon(`presence-${state}`, labelOf(state)));
 }
 
+/** A state and the person's own words: `Busy · in a call`. @param {PresenceState} state @param {string | undefined} words */
+export function stateLine(state, words) {
+  return words ? `${labelOf(state)} · ${words}` : labelOf(state);
+}
+
 /**
  * How long a person has been idle, or when they were last there, with what parts it from the words before; nothing where the state says it already.
  * @param {Presence | undefined} presence

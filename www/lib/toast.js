@@ -13,6 +13,9 @@ const SHOWN_MS = 6000;
 export function toast(text, kind = "info", offer) {
   const region = document.getElementById("toasts");
   if (!region) return;
+  // What is not in the topmost dialog lies under its backdrop, and cannot be clicked.
+  const top = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (region.parentElement !== top) top.append(region);
   const node = el("p.toast", { class: kind, testid: "toast", dir: "auto" }, text);
   if (offer) node.append(" ", el("button.quiet.small", { type: "button", testid: offer.testid, onclick: offer.act }, offer.label));
   node.addEventListener("click", () => node.remove());

@@ -8,13 +8,15 @@ const PATIENCE_MS = 1500;
 export function createBanner(client) {
   const text = el("span");
   const node = el("div.banner", { role: "status", testid: "connection", "data-connection": client.connection });
-  const line = el("p", {}, icon("offline"), text);
+  const retry = el("button.link", { type: "button", testid: "try-now", onclick: () => client.reconnect() }, "Try now");
+  const line = el("p", {}, icon("offline"), text, retry);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
   /** @param {string} words */
   const show = (words) => {
     setText(text, words);
+    retry.hidden = client.connection !== "offline";
     if (!line.isConnected) node.append(line);
   };
 

@@ -2,8 +2,9 @@
 
 import { el } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
-import { serverOf } from "../lib/format.js";
+import { nameList, serverOf } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
+import { toast } from "../lib/toast.js";
 import { field, openForm, toggle } from "./dialog.js";
 import { parseUserIds } from "./room-dialogs.js";
 
@@ -25,7 +26,8 @@ export function openAddContact({ client, people }) {
     ],
     submit: async (values) => {
       const group = String(values.get("group")).trim();
-      for (const userId of parseUserIds(String(values.get("user")), server)) {
+      const asked = parseUserIds(String(values.get("user")), server);
+      for (const userId of asked) {
         try {
           await client.addContact(userId);
           if (group) await client.setGroup(userId, group, true);
@@ -33,6 +35,7 @@ export function openAddContact({ client, people }) {
           throw new Error(`${userId}: ${errorText(error, { M_NOT_FOUND: "there is nobody of that name." })}`);
         }
       }
+      toast(`Asked ${nameList(asked.map((userId) => people.name(userId)))}.`);
     },
   });
 }
@@ -61,11 +64,10 @@ export function openGroups({ client, contacts, people }, userId) {
 }
 
 /** @param {Context} context @param {string} group */
-export function openInviteGroup({ client, contacts, people }, group) {
-  const server = people.myId.slice(people.myId.indexOf(":"));
+export function openInviteGroup({ client, contacts, people, reach }, group) {
   const members = contacts.entries().filter((entry) => entry.groups.includes(group)).map((entry) => entry.userId);
   /** @param {boolean} here */
-  const names = (here) => members.filter((userId) => userId.endsWith(server) === here).map((userId) => people.name(userId)).join(", ");
+  const names = (here) => members.filter((userId) => reach.has(userId) === here).map((userId) => people.name(userId)).join(", ");
   const left = names(false);
   openForm({
     title: `A room with ${group}`,

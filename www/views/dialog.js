@@ -22,7 +22,12 @@ export function openDialog({ title, testid, wide = false }, ...body) {
     ),
     ...body,
   );
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    // The toasts are shown in the topmost dialog, and outlive it.
+    const toasts = dialog.querySelector("#toasts");
+    if (toasts) document.body.append(toasts);
+    dialog.remove();
+  });
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && isOutside(dialog, event) && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
@@ -62,6 +67,8 @@ export function openForm({ title, testid, submitLabel, danger = false, fields, s
       button,
     ),
   );
+  // What was wrong is being mended; the browser's own refusals do not come as far as a submit.
+  form.addEventListener("input", () => (problem.hidden = true));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.hidden = true;

@@ -3,6 +3,7 @@
 import { avatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
 import { deviceIcon, labelOf, lastActive, presenceMark } from "../lib/presence.js";
+import { OUT_OF_REACH } from "../lib/reach.js";
 import { orToast } from "../lib/toast.js";
 import { openGroups } from "./contact-dialogs.js";
 import { confirm, openDialog } from "./dialog.js";
@@ -52,7 +53,7 @@ function showPresence(node, presence, state) {
  * @param {() => void} close
  */
 function actions(context, userId, roomId, close) {
-  const { client, people, contacts } = context;
+  const { client, people, contacts, reach } = context;
   if (userId === people.myId) {
     return [action("pencil", "Edit profile", "edit-profile", () => (close(), openProfile(context)))];
   }
@@ -74,7 +75,9 @@ function actions(context, userId, roomId, close) {
     act: async () => (await client.dropContact(userId), close()),
   });
   return [
-    action("chat", "Message", "message-person", () => orToast(message), "primary"),
+    reach.has(userId)
+      ? action("chat", "Message", "message-person", () => orToast(message), "primary")
+      : el("p.hint", { testid: "out-of-reach" }, OUT_OF_REACH),
     contacts.supported
       ? action("person-add", listed ? "Take off my list" : "Add to my list", listed ? "remove-contact" : "add-to-list", listed ? drop : add)
       : null,

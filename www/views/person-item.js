@@ -2,7 +2,7 @@
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
 import { el, fill } from "../lib/dom.js";
-import { deviceIcon, labelOf, lastActive, presenceMark, setPresenceMark } from "../lib/presence.js";
+import { deviceIcon, labelOf, lastActive, presenceMark, setPresenceMark, stateLine } from "../lib/presence.js";
 
 /**
  * @typedef {{
@@ -38,10 +38,11 @@ export function updatePersonItem(node, person) {
   fill(name, person.name, person.mine && el("span.tag", {}, "you"));
   name.title = person.userId;
   const when = lastActive(presence);
-  const message = person.note ?? presence?.statusMsg;
+  const words = person.note ?? stateLine(state, presence?.statusMsg);
+  const isSaid = words !== labelOf(state);
   fill(
     part(node, ".person-line"),
-    message ? el("span.status-msg", { testid: "user-status", title: message }, message) : el("span", {}, labelOf(state)),
+    isSaid ? el("span.status-msg", { testid: "user-status", title: words }, words) : el("span", {}, words),
     when,
   );
   const device = part(node, ".person-device");

@@ -1,6 +1,7 @@
 // What the room's place shows while there is no room to show.
 
 import { el, icon } from "../lib/dom.js";
+import { nameList } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
 import { orToast } from "../lib/toast.js";
 import { openAddContact } from "./contact-dialogs.js";
@@ -24,9 +25,12 @@ export function createPlaceholder(context, wanted) {
   const first = context.contacts.supported
     ? el("button.primary", { type: "button", testid: "first-person", onclick: () => openAddContact(context) }, icon("person-add"), "Add a person")
     : el("button.primary", { type: "button", testid: "first-person", onclick: () => openNewChat(context) }, icon("chat"), "Start a chat");
+  const asked = context.contacts.entries().filter((entry) => entry.listed === "pending").map((entry) => context.people.name(entry.userId));
   const shown = placeholder(
     "Your light is on",
-    "Presence is for people: add somebody you know, or tell them your address.",
+    asked.length > 0
+      ? `${nameList(asked)} ${asked.length === 1 ? "has" : "have"} been asked. You see when they are there once they accept.`
+      : "Presence is for people: add somebody you know, or tell them your address.",
     first,
     el("button.quiet", { type: "button", onclick: () => openJoinRoom(context) }, icon("compass"), "Find a room"),
     el("button.quiet", { type: "button", onclick: () => openCreateRoom(context) }, icon("plus"), "Create a room"),

@@ -4,6 +4,7 @@ import { avatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
 import { counted } from "../lib/format.js";
+import { OUT_OF_REACH } from "../lib/reach.js";
 import { roving } from "../lib/roving.js";
 import { navigate } from "../lib/router.js";
 import { field, openForm, toggle } from "./dialog.js";
@@ -135,8 +136,9 @@ export function openNewChat(context) {
 }
 
 /** @param {Context} context @param {string} userId */
-export async function openChatWith({ client, people, rooms }, userId) {
+export async function openChatWith({ client, people, rooms, reach }, userId) {
   const known = rooms.joined().find((room) => people.counterpart(room) === userId);
+  if (!known && !reach.has(userId)) throw new Error(OUT_OF_REACH);
   navigate({ pane: "room", roomId: known?.roomId ?? (await client.createRoom({ direct: true, invite: [userId] })) });
 }
 

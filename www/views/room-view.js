@@ -3,7 +3,7 @@
 import { avatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { el, fill, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { counted, nameList } from "../lib/format.js";
-import { labelOf, lastActive, presenceMark, setPresenceMark } from "../lib/presence.js";
+import { lastActive, presenceMark, setPresenceMark, stateLine } from "../lib/presence.js";
 import { navigate, routeHref } from "../lib/router.js";
 import { createComposer } from "./composer.js";
 import { openInvite, openLeaveRoom } from "./room-dialogs.js";
@@ -125,7 +125,7 @@ function createHead(context, roomId, { onPeople }) {
       const presence = other === undefined ? undefined : people.presence(other);
       setText(name, room.name);
       if (other === undefined) setText(line, room.topic || counted(room.memberCount, "person", "people"));
-      else fill(line, presence?.statusMsg || labelOf(people.state(other)), lastActive(presence));
+      else fill(line, stateLine(people.state(other), presence?.statusMsg), lastActive(presence));
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
       recolourAvatar(picture, other ?? roomId);

@@ -4,6 +4,7 @@ import { el, fill } from "../lib/dom.js";
 import { ContactList } from "../lib/contact-list.js";
 import { startNotifications } from "../lib/notify.js";
 import { People } from "../lib/people.js";
+import { Reach } from "../lib/reach.js";
 import { Rooms } from "../lib/rooms.js";
 import { navigate, watchRoute } from "../lib/router.js";
 import { forgetPlace, keepPlace, lastRoom } from "../lib/settings.js";
@@ -14,7 +15,7 @@ import { createSidebar } from "./sidebar.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("../lib/router.js").Route} Route */
-/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, onSignOut: () => void, onRestart: () => void }} Context what the views share */
+/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, reach: Reach, onSignOut: () => void, onRestart: () => void }} Context what the views share */
 
 const wide = matchMedia("(min-width: 760px)");
 
@@ -23,8 +24,9 @@ const wide = matchMedia("(min-width: 760px)");
  * @param {{ onSignOut: () => void, onRestart: () => void }} options
  */
 export function createShell(client, { onSignOut, onRestart }) {
+  const contacts = new ContactList(client);
   /** @type {Context} */
-  const context = { client, people: new People(client), rooms: new Rooms(client), contacts: new ContactList(client), onSignOut, onRestart };
+  const context = { client, people: new People(client, contacts), rooms: new Rooms(client), contacts, reach: new Reach(client), onSignOut, onRestart };
   const { rooms } = context;
   const sidebar = createSidebar(context);
   const banner = createBanner(client);
@@ -72,6 +74,7 @@ export function createShell(client, { onSignOut, onRestart }) {
       show(route);
     }),
     client.on("connection", () => !room && show(route)),
+    contacts.subscribe(() => !room && show(route)),
     client.on("rooms", () => {
       if (room && !rooms.isJoined(room.roomId)) {
         closeRoom();

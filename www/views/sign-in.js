@@ -9,6 +9,7 @@ import { SHORTEST_PASSWORD, checkTogether, inputOf } from "./password.js";
 
 /** @typedef {"login" | "register"} Mode */
 
+const NO_HOMESERVER = "There is no Matrix homeserver at that address.";
 const DEVICE_NAME = "Pilotlight in a browser";
 
 /** @type {Record<Mode, { title: string, submit: string, busy: string }>} */
@@ -23,7 +24,8 @@ const WORDS = {
 export function createSignIn({ onSession, notice }) {
   /** @type {Mode} */
   let mode = "login";
-  const problem = el("p.problem", { role: "alert", testid: "login-error", hidden: !notice }, notice);
+  const problem = el("p.problem", { role: "alert", testid: "login-error", hidden: true });
+  const note = el("p.notice", { role: "status", testid: "login-notice", hidden: !notice }, notice);
   const submit = el("button.primary.large", { type: "submit" });
   const user = field("User name", {
     name: "user", testid: "login-user", required: true, autocomplete: "username", autocapitalize: "none",
@@ -36,7 +38,7 @@ export function createSignIn({ onSession, notice }) {
     login: modeTab("login", () => setMode("login")),
     register: modeTab("register", () => setMode("register")),
   };
-  const form = el("form.sign-in-form", { testid: "login-form" }, user, ...password.nodes, token.node, server.node, problem, submit);
+  const form = el("form.sign-in-form", { testid: "login-form" }, user, ...password.nodes, token.node, server.node, note, problem, submit);
 
   /** @param {Mode} chosen */
   function setMode(chosen) {
@@ -46,12 +48,14 @@ export function createSignIn({ onSession, notice }) {
     setText(submit, WORDS[mode].submit);
     password.setMode(mode);
     token.setMode(mode);
-    problem.hidden = problem.textContent === notice ? problem.hidden : true;
+    problem.hidden = true;
   }
 
+  form.addEventListener("input", () => (problem.hidden = true));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.hidden = true;
+    note.hidden = true;
     submit.disabled = true;
     setText(submit, WORDS[mode].busy);
     try {
@@ -186,7 +190,7 @@ async function signIn(mode, values) {
 /** @param {Mode} mode @param {unknown} error @returns {Record<string, string>} */
 function wordsFor(mode, error) {
   return mode === "login"
-    ? { M_FORBIDDEN: "User name or password is wrong.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." }
+    ? { M_FORBIDDEN: "User name or password is wrong.", M_UNRECOGNIZED: NO_HOMESERVER, BAD_ANSWER: NO_HOMESERVER }
     : { ...wordsForNewcomers(error), REGISTRATION_TOKEN_NEEDED: "This server gives accounts to people with a registration token. Type yours, or ask whoever runs it." };
 }
 
@@ -194,9 +198,9 @@ function wordsFor(mode, error) {
 function wordsForNewcomers(error) {
   const { status } = /** @type {import("/pkg/index.js").PilotlightError} */ (error);
   if (status !== 401) {
-    return { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: "There is no Matrix homeserver at that address." };
+    return { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: NO_HOMESERVER, BAD_ANSWER: NO_HOMESERVER };
   }
   const wrong = "That registration token is not valid here.";
   const more = "This server wants more of new people than can be given here: ask whoever runs it for an account.";
-  return { M_FORBIDDEN: wrong, M_UNAUTHORIZED: wrong, M_UNRECOGNIZED: more, M_UNKNOWN: more };
+  return { M_FORBIDDEN: wrong, M_UNAUTHORIZED: wrong, M_UNRECOGNIZED: more, BAD_ANSWER: more };
 }
