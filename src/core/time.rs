@@ -83,16 +83,27 @@ pub fn millis(duration: Duration) -> u64 {
 /// A time since somebody was there, in the coarse steps that others are told it in (P6, P9): whole minutes within the hour, whole hours
 /// within the day, whole days beyond.
 pub fn coarse(ago: Duration) -> Duration {
+    let secs = ago.as_secs();
+    Duration::from_secs(secs - secs % step(ago))
+}
+
+/// A time since somebody who is offline was active last, in the same steps: the first that is not below it. Nobody looks more
+/// recently active for having left.
+pub fn coarse_at_least(ago: Duration) -> Duration {
+    let below = coarse(ago);
+    if below == ago { ago } else { below.saturating_add(Duration::from_secs(step(ago))) }
+}
+
+/// The step in which so long a time is told, in seconds.
+const fn step(ago: Duration) -> u64 {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
-    let secs = ago.as_secs();
-    let step = match secs {
+    match ago.as_secs() {
         0..HOUR => MINUTE,
         HOUR..DAY => HOUR,
         DAY.. => DAY,
-    };
-    Duration::from_secs(secs - secs % step)
+    }
 }
 
 #[cfg(test)]

@@ -258,8 +258,36 @@ fn p12_a_user_whose_client_is_gone_is_offline_after_the_grace_and_was_seen_then(
     let content = &contents[0];
     assert_eq!(content["presence"], "offline");
     assert_eq!(content["org.pilotlight.presence"]["last_seen_ago"], 0);
-    assert_eq!(content["last_active_ago"], 0, "in whole minutes");
+    assert_eq!(content["last_active_ago"], 60_000, "in whole minutes, and not less than it is");
     assert_eq!(content["currently_active"], Value::Null);
+}
+
+#[test]
+fn p9_who_leaves_never_looks_more_recently_active_for_it() {
+    let server = server();
+    let (alice, bob, _) = pair(&server);
+    let mut bobs = Reader::new(&bob);
+    let ago = |content: &Value| content["last_active_ago"].as_u64().expect("a time");
+    for (ms, shown) in [(740, 60_000), (347_427, 360_000), (3_661_000, 7_200_000)] {
+        put(&alice, json!({ "presence": "online" }));
+        let mut alices = Reader::new(&alice);
+        // Her client goes on reading.
+        server.pass(Duration::from_millis(ms % 20_000));
+        for _ in 0..ms / 20_000 {
+            alices.now();
+            server.pass(Duration::from_secs(20));
+        }
+        bobs.now();
+        let before = ago(&bob.get(&status_path(&alice.user)).ok());
+        put(&alice, json!({ "presence": "offline" }));
+        let told = told(&bobs.now(), &alice.user);
+        let seen = [bob.get(&status_path(&alice.user)).ok(), told.last().expect("is told").clone()];
+        for after in seen {
+            assert_eq!(state(&after), "offline");
+            assert!(ago(&after) >= before, "{before} ms ago, and then {after}");
+            assert_eq!(ago(&after), shown, "{before} ms ago, and then {after}");
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::core::presence::{Choice, State};
-use crate::core::time::{UnixMillis, coarse, millis};
+use crate::core::time::{UnixMillis, coarse, coarse_at_least, millis};
 use crate::core::wire::presence::{PresenceContent, PresenceEvent};
 use crate::core::wire::write::{ToJson, Writer};
 
@@ -250,11 +250,13 @@ impl Presence {
     }
 }
 
-/// Whether what happened at `at` is what is told at `wall` to be `ago` ms old: as exactly as anybody looks at it, or in the
-/// coarse step that its age has by then. Then it adds nothing, however the way to here jitters.
+/// Whether what happened at `at` is what is told at `wall` to be `ago` ms old: as exactly as anybody looks at it, or in one of
+/// the coarse steps beside its age by then. Then it adds nothing, however the way to here jitters.
 fn says(at: u64, ago: Option<u64>, wall: UnixMillis) -> bool {
     let age = wall.0.saturating_sub(at);
-    ago.is_some_and(|ago| age.abs_diff(ago) < COARSE_MS || ago == millis(coarse(Duration::from_millis(age))))
+    let exact = Duration::from_millis(age);
+    let steps = [coarse(exact), coarse_at_least(exact)].map(millis);
+    ago.is_some_and(|ago| age.abs_diff(ago) < COARSE_MS || steps.contains(&ago))
 }
 
 fn differs(known: &Presence, content: &PresenceContent<'_>) -> bool {

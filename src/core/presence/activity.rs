@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::{MatrixState, State};
 use crate::core::time::Instant;
-pub use crate::core::time::coarse;
+pub use crate::core::time::{coarse, coarse_at_least};
 
 /// When a user last did something, and until when that counts as being active.
 ///
@@ -132,8 +132,35 @@ mod tests {
         assert_eq!(coarse(Duration::from_millis(59_999)), Duration::ZERO);
     }
 
+    #[test]
+    fn p9_when_somebody_who_is_offline_was_active_is_told_in_coarse_steps_and_never_as_more_recent() {
+        for (ms, shown_secs) in [
+            (0, 0),
+            (1, 60),
+            (740, 60),
+            (60_000, 60),
+            (60_001, 120),
+            (347_427, 360),
+            (3_599_999, 3_600),
+            (3_600_000, 3_600),
+            (3_600_001, 7_200),
+            (86_399_999, 86_400),
+            (86_400_001, 172_800),
+        ] {
+            assert_eq!(coarse_at_least(Duration::from_millis(ms)).as_secs(), shown_secs, "{ms} ms");
+        }
+    }
+
     proptest! {
         #![proptest_config(testing::config())]
+
+        #[test]
+        fn p9_nobody_looks_more_recently_active_for_having_left_nor_later_on(a: u64, b: u64) {
+            let (a, b) = (Duration::from_millis(a.min(b)), Duration::from_millis(a.max(b)));
+            prop_assert!(coarse_at_least(a) >= a);
+            prop_assert!(coarse_at_least(a) <= coarse_at_least(b));
+            prop_assert_eq!(coarse_at_least(coarse_at_least(a)), coarse_at_least(a));
+        }
 
         #[test]
         fn p9_coarse_never_exceeds_the_truth_and_never_decreases(a: u64, b: u64) {

@@ -4,7 +4,10 @@ use ruma::{ServerName, UserId};
 
 use crate::{
     core::{
-        presence::{State, activity::coarse},
+        presence::{
+            State,
+            activity::{coarse, coarse_at_least},
+        },
         time::{Instant, millis},
     },
     server::json::{append_number, append_string},
@@ -153,7 +156,7 @@ impl PresenceEvent {
         if let Some(at) = self.last_active {
             let ago = now.since(at);
             out.extend_from_slice(br#","last_active_ago":"#);
-            append_number(out, millis(if offline { coarse(ago) } else { ago }));
+            append_number(out, millis(if offline { coarse_at_least(ago) } else { ago }));
         }
         out.push(b'}');
     }
@@ -248,7 +251,7 @@ mod tests {
         let encoded =
             PresenceEvent::encode(&Facts { last_active: Some(at(1)), last_seen: Some(at(61)), ..NOBODY });
         let expected = json!({
-            "presence": "offline", "last_active_ago": 120_000,
+            "presence": "offline", "last_active_ago": 180_000,
             "org.pilotlight.presence": { "state": "offline", "last_seen_ago": 60_000 },
         });
         assert_eq!(read(&encoded, at(130)), expected);

@@ -9,7 +9,7 @@ use crate::core::federation::peer::{InFlight, Speech};
 use crate::core::federation::status::{Availability, ProfileMark, Server, Status, User};
 use crate::core::federation::watchdog::Watchdogs;
 use crate::core::federation::wire::text_len;
-use crate::core::time::{Instant, coarse};
+use crate::core::time::{Instant, coarse, coarse_at_least};
 
 /// What a status costs in a message apart from the status message: in Matrix's own form, and in the short one.
 const BYTES_PER_MATRIX_PUSH: usize = 200;
@@ -252,7 +252,7 @@ pub(super) fn push(now: Instant, user: User, status: &Status, tells_profile: boo
     let ago = |then: Option<Instant>| then.map(|then| now.since(then));
     // Of who is offline nobody is told a time but in coarse steps (P9), and a peer is somebody.
     let offline = status.shown.availability == Availability::Offline;
-    let active_ago = |ago| if offline { coarse(ago) } else { ago };
+    let active_ago = |ago| if offline { coarse_at_least(ago) } else { ago };
     let tells_profile = tells_profile && status.shown.profile != ProfileMark::UNTOLD;
     let mut shown = status.shown.clone();
     if !tells_profile {
