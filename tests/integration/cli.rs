@@ -314,7 +314,9 @@ fn keys_are_shown_and_replaced_only_while_no_server_runs() {
     let after = keys("rotate");
     assert_eq!(after.status.code(), Some(0), "{}", text(&after.stderr));
     assert!(!text(&after.stdout).starts_with(&id));
-    assert!(text(&after.stdout).contains(&format!("\n{id} signed until ")), "{}", text(&after.stdout));
+    let until = format!("\n{id} signed until ");
+    let (_, until) = text(&after.stdout).split_once(&until).expect("the former one");
+    assert!(until.ends_with(" GMT\n") && until.contains(" 20"), "a date: {until}");
     assert_eq!(keys("show").stdout, after.stdout);
     // The server runs with the new one.
     let server = Serve::start(data.path(), &[]);
@@ -346,6 +348,11 @@ fn a_server_does_not_start_without_the_key_that_it_has_signed_with() {
         assert!(why.contains("backup") && why.contains("pilotlight keys new"), "{why}");
         assert!(!key.exists(), "no other is made");
     }
+    for what in ["show", "rotate"] {
+        let refused = keys(what);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains("pilotlight keys new"), "{}", text(&refused.stderr));
+    }
     std::fs::copy(copy.join("signing.key"), &key).expect("a backup has the key");
     assert_eq!(Serve::start(data.path(), &[]).end("-TERM").0, Some(0));
     assert_eq!(keys("show").stdout, before);
@@ -356,6 +363,74 @@ fn a_server_does_not_start_without_the_key_that_it_has_signed_with() {
     assert_ne!(new.stdout, before);
     assert_eq!(Serve::start(data.path(), &[]).end("-TERM").0, Some(0));
     assert_eq!(keys("show").stdout, new.stdout);
+}
+
+#[test]
+fn o3_a_signing_key_without_a_database_is_a_lost_database_and_one_of_ones_own_is_installed_before_the_first_start()
+ {
+    let (data, own) = (TempDir::new(), TempDir::new());
+    Serve::start(data.path(), &[]).end("-TERM");
+    assert_eq!(run(&["keys", "rotate", "--set", &setting(data.path())]).status.code(), Some(0));
+    let is_key = |name: &str| name.starts_with("signing.key");
+    let names = || {
+        let entries = std::fs::read_dir(data.path()).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+    };
+    for name in names().filter(|name| !is_key(name)).collect::<Vec<_>>() {
+        std::fs::remove_file(data.path().join(name)).expect("is there");
+    }
+    let folder = setting(data.path());
+    let refused = |what: &[&str]| {
+        let refused = run(&[what, &["--set", &folder]].concat());
+        let why = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(3), "{why}");
+        for words in ["is gone", "restore a backup", "pilotlight keys use FILE"] {
+            assert!(why.contains(words), "{words}: {why}");
+        }
+        assert!(!data.path().join("pilotlight.db").exists(), "no other is made");
+    };
+    refused(&["serve", "--set", "listen=127.0.0.1:0"]);
+    refused(&["user", "add", "ann"]);
+    let key = data.path().join("signing.key");
+    refused(&["keys", "use", &key.display().to_string()]);
+    // The keys of former times alone say it too.
+    let given = own.path().join("given");
+    std::fs::rename(&key, &given).expect("moves");
+    refused(&["serve", "--set", "listen=127.0.0.1:0"]);
+
+    let (new, file) = (own.path().join("new"), given.display().to_string());
+    let using = |file: &str| run(&["keys", "use", file, "--set", &setting(&new)]);
+    let no_key = own.path().join("no-key");
+    std::fs::write(&no_key, "ed25519 a_1").expect("writes");
+    for bad in [no_key, own.path().join("nowhere")] {
+        assert_eq!(using(&bad.display().to_string()).status.code(), Some(3));
+        assert!(!new.exists(), "nothing was made");
+    }
+    let installed = using(&file);
+    assert_eq!(installed.status.code(), Some(0), "{}", text(&installed.stderr));
+    assert_eq!(using(&file).status.code(), Some(1), "there is one");
+    assert_eq!(Serve::start(&new, &[]).end("-TERM").0, Some(0));
+    assert_eq!(run(&["keys", "show", "--set", &setting(&new)]).stdout, installed.stdout);
+    let (kept, given) = (std::fs::read(new.join("signing.key")), std::fs::read(given));
+    assert_eq!(kept.expect("is there"), given.expect("is there"));
+}
+
+#[test]
+fn what_is_refused_leaves_no_more_files_than_there_were() {
+    let data = TempDir::new();
+    Serve::start(data.path(), &[]).end("-TERM");
+    let names = || {
+        let entries = std::fs::read_dir(data.path()).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    let other = ["--set", "server_name=other.org", "--set", &setting(data.path())];
+    for command in [&["serve", "--set", "listen=127.0.0.1:0"][..], &["user", "add", "ann"], &["keys", "new"]]
+    {
+        let refused = run(&[command, &other].concat());
+        assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+        assert_eq!(names(), before, "{command:?}");
+    }
 }
 
 #[test]

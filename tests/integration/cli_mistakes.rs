@@ -72,7 +72,7 @@ fn a_folder_that_cannot_be_used_is_named_with_why() {
     let (file, new) = (setting(&file), setting(&new));
     let nowhere = setting(std::path::Path::new("/proc/nowhere"));
     let to = place.path().join("to").display().to_string();
-    let table: [(&[&str], &str, i32, &str); 14] = [
+    let table: [(&[&str], &str, i32, &str); 15] = [
         (&["serve", "--set", "listen=127.0.0.1:0"], &file, 3, "it is a file, not a folder"),
         (&["serve", "--set", "listen=127.0.0.1:0"], &nowhere, 3, "cannot use /proc/nowhere"),
         (&["user", "add", "ann"], &file, 3, "it is a file, not a folder"),
@@ -87,6 +87,7 @@ fn a_folder_that_cannot_be_used_is_named_with_why() {
         (&["keys", "new"], &file, 1, "there is no server's data"),
         (&["keys", "new"], &new, 1, "there is no server's data"),
         (&["check", "localhost:1", "--signed"], &new, 1, "there is no signing key"),
+        (&["keys", "use", "/nowhere"], &new, 3, "cannot use /nowhere"),
     ];
     for (command, data, code, expected) in table {
         let line = refusal(&[command, &["--set", data]].concat(), code);

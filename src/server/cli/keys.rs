@@ -1,7 +1,12 @@
 //! `pilotlight keys`: the keys with which this server signs.
 
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
 use clap::Subcommand;
-use std::sync::Arc;
 
 use super::{
     failure::Failure,
@@ -29,6 +34,16 @@ pub(super) enum Keys {
     /// file signing.key from a backup: other servers cannot verify any more what the lost one has signed, unless
     /// they fetched it before.
     New(Settings),
+    /// Sign with a key that was made elsewhere, from the first start on. The server must not be running.
+    ///
+    /// The file is one line, `ed25519 VERSION SEED`, as other homeservers have it. A folder without data gets its database
+    /// with it. A key that is in use is not replaced.
+    Use {
+        /// The file of the key, outside the data folder; it is copied.
+        file: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+    },
 }
 
 impl Keys {
@@ -37,6 +52,7 @@ impl Keys {
             Self::Show(settings) => settings.load().and_then(|config| show(&existing(&config)?)),
             Self::Rotate(settings) => settings.load().and_then(|config| rotate(&config)),
             Self::New(settings) => settings.load().and_then(|config| replace_lost(&config)),
+            Self::Use { file, settings } => settings.load().and_then(|config| install(&config, &file)),
         }
     }
 }
@@ -45,19 +61,31 @@ pub(super) fn existing(config: &Config) -> Result<Signer, Failure> {
     let signer = Signer::existing(&config.data_dir, &config.server_name);
     signer.map_err(|e| Failure::Serve(e.into()))?.ok_or_else(|| {
         let folder = config.data_dir.display();
-        Failure::Refused(format!(
-            "there is no signing key in {folder}: it is made at the first start; one that is lost is restored from \
-             a backup"
-        ))
+        let more = if has_database(&config.data_dir) {
+            "; one that is lost is put back from a backup or, if it is lost for good, replaced by `pilotlight keys new`"
+        } else {
+            ""
+        };
+        Failure::Refused(format!("there is no signing key in {folder}: it is made at the first start{more}"))
     })
 }
 
 fn show(signer: &Signer) -> Result<(), Failure> {
     let mut text = format!("{} {} signs\n", signer.key_id(), signer.public_key().encode());
     for key in signer.retired().iter().rev() {
-        text.push_str(&format!("{} signed until {} (Unix, in ms)\n", key.id(), key.expired_ms()));
+        text.push_str(&format!("{} signed until {}\n", key.id(), date(key.expired_ms())));
     }
     print(&text)
+}
+
+/// A time (Unix) as people write it.
+fn date(unix_ms: u64) -> String {
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
+    // The year 9999 is the last that can be written.
+    match at {
+        Some(at) if unix_ms / 1000 < 253_402_300_800 => httpdate::fmt_http_date(at),
+        Some(_) | None => format!("{unix_ms} (Unix, in ms)"),
+    }
 }
 
 fn rotate(config: &Config) -> Result<(), Failure> {
@@ -71,6 +99,25 @@ fn rotate(config: &Config) -> Result<(), Failure> {
         .and_then(|former| former.rotate(&config.data_dir, unix_ms()).map_err(|e| Failure::Serve(e.into())));
     runtime()?.block_on(store.close());
     show(&new?)
+}
+
+fn install(config: &Config, file: &Path) -> Result<(), Failure> {
+    // Nothing is made when it is no key.
+    let line = Signer::given(file).map_err(|e| Failure::Serve(e.into()))?;
+    // Held until the end: no server starts meanwhile, and makes another.
+    let store = Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::default())
+        .map_err(|e| Failure::Serve(e.into()))?;
+    let installed = Signer::install(&config.data_dir, &config.server_name, &line);
+    runtime()?.block_on(store.close());
+    match installed.map_err(|e| Failure::Serve(e.into()))? {
+        Some(signer) => show(&signer),
+        None => Err(Failure::Refused(is_there(config))),
+    }
+}
+
+fn is_there(config: &Config) -> String {
+    let folder = config.data_dir.display();
+    format!("there is a signing key in {folder}: `pilotlight keys rotate` replaces it")
 }
 
 fn replace_lost(config: &Config) -> Result<(), Failure> {
@@ -89,8 +136,6 @@ fn replace_lost(config: &Config) -> Result<(), Failure> {
     runtime()?.block_on(store.close());
     match new.map_err(|e| Failure::Serve(e.into()))? {
         Some(signer) => show(&signer),
-        None => Err(Failure::Refused(format!(
-            "there is a signing key in {folder}: `pilotlight keys rotate` replaces it"
-        ))),
+        None => Err(Failure::Refused(is_there(config))),
     }
 }

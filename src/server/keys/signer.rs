@@ -20,6 +20,9 @@ use crate::server::private_file;
 /// A PKCS#8 document of an ed25519 key up to where the seed of 32 bytes begins (RFC 8410).
 const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
+/// What is wrong with a file that is no key.
+const NO_KEY: &str = "is not `ed25519 VERSION SEED`";
+
 /// The file of the key in use, in the data folder.
 const FILE: &str = "signing.key";
 
@@ -54,7 +57,7 @@ impl Signer {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(failed(&e)),
         };
-        let key = parse(&line).ok_or_else(|| failed(&"is not `ed25519 VERSION SEED`"))?;
+        let key = parse(&line).ok_or_else(|| failed(&NO_KEY))?;
         let mut signer = Self { server_name: server_name.to_owned(), key, retired: retired::read(data_dir)? };
         // A rotation that was cut short has retired the key, and not replaced it.
         let id = signer.key_id();
@@ -79,6 +82,33 @@ impl Signer {
         retired::write(data_dir, &retired)?;
         let new = Self::make(data_dir, &self.server_name)?;
         Ok(Self { retired, ..new })
+    }
+
+    /// The line of a key that was made elsewhere, in the file `given`.
+    ///
+    /// # Errors
+    /// [`KeyFileError`]: it cannot be read, or is no key.
+    pub fn given(given: &Path) -> Result<String, KeyFileError> {
+        let failed = |why: String| KeyFileError(given.to_owned(), why);
+        let line = std::fs::read_to_string(given).map_err(|e| failed(e.to_string()))?;
+        if parse(&line).is_some() { Ok(line) } else { Err(failed(NO_KEY.to_owned())) }
+    }
+
+    /// Puts a [`given`](Self::given) key into `data_dir`; `None`: there is one already.
+    ///
+    /// # Errors
+    /// Like [`Self::open`].
+    pub fn install(
+        data_dir: &Path,
+        server_name: &ServerName,
+        line: &str,
+    ) -> Result<Option<Self>, KeyFileError> {
+        let path = data_dir.join(FILE);
+        if path.exists() {
+            return Ok(None);
+        }
+        private_file::write(&path, line).map_err(|e| KeyFileError(path, e.to_string()))?;
+        Self::existing(data_dir, server_name)
     }
 
     /// Copies the keys in `data_dir` into the folder `to`; answers whether there is one to sign with.

@@ -16,11 +16,19 @@ const LOCK: &str = "pilotlight.lock";
 
 /// How the names begin of what holds secrets in the folder: the database with what SQLite and a backup put
 /// beside it, the lock, the signing keys.
-const OURS: [&str; 3] = [FILE, LOCK, "signing.key"];
+const OURS: [&str; 3] = [FILE, LOCK, KEY];
+
+/// The key with which a server signs; that of former times begins so too.
+const KEY: &str = "signing.key";
 
 /// Whether there is a database in the data folder, whatever its state.
 pub fn has_database(data_dir: &Path) -> bool {
     data_dir.join(FILE).exists()
+}
+
+/// The signing key in the data folder, or that of former times: the first start makes it after the database.
+pub(super) fn key(data_dir: &Path) -> Option<PathBuf> {
+    [KEY, "signing.key.retired"].map(|name| data_dir.join(name)).into_iter().find(|path| path.exists())
 }
 
 /// `path` with `suffix` after its name.

@@ -76,7 +76,12 @@ pub(super) fn prepare(
     match std::fs::metadata(path) {
         Ok(file) if file.len() == 0 => return Err(OpenError::Empty(path.to_owned())),
         Ok(_) => {}
-        Err(e) if e.kind() == ErrorKind::NotFound && lock.is_some() => make(path, noted, server_name)?,
+        Err(e) if e.kind() == ErrorKind::NotFound && lock.is_some() => {
+            if let Some(key) = folder::key(data_dir) {
+                return Err(OpenError::KeyAlone { path: path.to_owned(), key });
+            }
+            make(path, noted, server_name)?;
+        }
         Err(e) => return Err(OpenError::access(path)(e)),
     }
     if lock.is_some() {
@@ -84,9 +89,10 @@ pub(super) fn prepare(
         header::check(path, KNOWN)?;
         check_log(path, noted)?;
     }
+    let has_log = folder::beside(path, "-wal").exists();
     let mut connection = checked_file::open(path, OpenFlags::default()).map_err(OpenError::access(path))?;
-    // What is refused is left as it is, its log too.
-    keep_log(&connection, true).map_err(OpenError::access(path))?;
+    // What is refused is left as it is: its log stays, and one that there was not does not.
+    keep_log(&connection, has_log).map_err(OpenError::access(path))?;
     let found = check(&connection, path)?;
     if lock.is_none() && found != KNOWN {
         // Only whoever has the data for themselves may change the schema.

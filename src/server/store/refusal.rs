@@ -37,6 +37,19 @@ pub enum OpenError {
          another folder to begin anew", .0.display()
     )]
     Gone(PathBuf),
+    /// There is the key of a server, and no database.
+    #[error(
+        "{path} is gone: a server makes it before {key}, which is there; restore a backup, or set data_dir to another \
+         folder to begin anew; a key of your own that is to be used from the first start on: move it out of the folder, and \
+         give it to `pilotlight keys use FILE`",
+        path = .path.display(), key = .key.display()
+    )]
+    KeyAlone {
+        /// The database.
+        path: PathBuf,
+        /// The file of keys.
+        key: PathBuf,
+    },
     /// The database ends before what was acknowledged.
     #[error(
         "{path} lacks writes that were acknowledged ({what}): it or its write-ahead log is damaged, or is not the \
