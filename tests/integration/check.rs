@@ -1,6 +1,10 @@
 //! O2: `pilotlight check` against real servers over TLS, and against each thing that can be wrong.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
@@ -96,6 +100,24 @@ fn o2_nothing_listening_no_address_and_a_forbidden_address_are_told_apart() {
     fails_at("addresses", "no address", check(&ca, "nowhere.invalid:8448", &[]));
     let strict = ["--set", "federation.allow_addresses="];
     fails_at("addresses", "federation.allow_addresses", check(&ca, &dead, &strict));
+}
+
+#[test]
+fn o2_a_port_that_answers_without_tls_is_told_so() {
+    let ca = Authority::new();
+    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-OpenSSH_9.6\r\n"] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let name = format!("127.0.0.1:{}", listener.local_addr().expect("an address").port());
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("is asked");
+            let mut hello = [0; 64];
+            stream.read_exact(&mut hello).expect("is asked something");
+            stream.write_all(answer.as_bytes()).expect("answers");
+            stream
+        });
+        fails_at("tls", "there is no TLS at this port", check(&ca, &name, &[]));
+        drop(answers.join());
+    }
 }
 
 #[test]

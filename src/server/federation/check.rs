@@ -1,7 +1,7 @@
 //! Can this server speak with that one? Each step on the way to another server, tried with the very parts
 //! that federation uses, and told in plain words.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use http::{Method, StatusCode};
 use ruma::ServerName;
@@ -158,7 +158,7 @@ impl Check {
                     let whose = route.tls_name.to_str();
                     ok(tell, "tls", format!("{address}: {version}, a valid certificate for {whose}"));
                 }
-                Err(e) => refusals.push(format!("{address}: {e}")),
+                Err(e) => refusals.push(format!("{address}: {}", in_words(&e))),
             }
         }
         // An address that does not answer matters only when no other does: federation goes on to the next.
@@ -243,6 +243,14 @@ fn note(tell: Tell<'_>, step: &'static str, text: impl Into<String>) {
 fn failed(tell: Tell<'_>, step: &'static str, text: impl Into<String>) -> Obstacle {
     tell(Step { step, outcome: Outcome::Failed, text: text.into() });
     Obstacle
+}
+
+/// Why no TLS stands. Whoever answers in plain text names the wrong port, mostly.
+fn in_words(e: &io::Error) -> String {
+    match e.get_ref().and_then(|e| e.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(_)) => format!("there is no TLS at this port ({e})"),
+        Some(_) | None => e.to_string(),
+    }
 }
 
 fn places(route: &Route) -> String {
