@@ -41,7 +41,7 @@ pub struct Simulate {
     /// Hours that a user is online each day, from about nine o'clock; 24: always.
     #[arg(long, default_value_t = 8.0, value_name = "HOURS")]
     online: f64,
-    /// Hours to simulate, from midnight.
+    /// Hours to simulate, from midnight; the first people come at half past seven.
     #[arg(long, default_value_t = 24.0)]
     hours: f64,
     /// Seconds for which changes are collected before they are sent, up to 60.
@@ -75,8 +75,8 @@ pub struct Simulate {
 }
 
 /// What is said of a run in which nothing happened.
-const NOBODY: &str =
-    "Nobody was online: people come from half past seven on. Simulate more --hours, or --online 24.";
+const NOBODY: &str = "Nobody was online: the day begins at midnight, and people come from half past seven on. Take --hours 12 or more, or \
+     --online 24, with which all are there from the beginning.";
 
 /// What is said where nobody is left in whom it could be seen what the faults did.
 const NOBODY_LEFT: &str = "At the end nobody is online who has contacts, so that nobody sees anybody: end the run \
