@@ -153,6 +153,13 @@ fn suffers(server: &Serve, disk: &Disk) {
     alice.post(&list_path(&alice), json!({ "drop": [bob.user] })).ok();
 }
 
+/// Each time that the disk is full the log says so once, and then ever more seldom.
+fn is_thinned_out(log: &str) {
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARN")).collect();
+    assert!((2..=16).contains(&errors.len()), "{} lines: {errors:#?}", errors.len());
+    assert!(!log.contains("commit failed: database"), "a cause is told once: {log}");
+}
+
 const UNLIMITED: [&str; 2] = ["--set", "rate_limits.enabled=false"];
 
 #[test]
@@ -166,6 +173,7 @@ fn o3_a_full_disk_answers_every_write_with_an_error_and_all_works_again_when_the
     suffers(&server, &Disk::Small(mount.0.path().to_owned()));
     let (code, log) = server.end("-TERM");
     assert_eq!(code, Some(0), "{log}");
+    is_thinned_out(&log);
     let server = Serve::start(&data, &[]);
     server.client.clone().log_in("alice");
     server.end("-TERM");
@@ -255,12 +263,66 @@ fn o3_a_choice_of_presence_that_the_disk_does_not_take_is_an_error_and_changes_n
 }
 
 #[test]
+fn o3_attendance_goes_on_on_a_full_disk_is_answered_so_and_is_written_when_there_is_room() {
+    let data = TempDir::new();
+    let patient = ["--set", "presence.offline_grace=10m", "--set", "presence.restart_grace=10m"];
+    let settings = [&UNLIMITED[..], &patient[..]].concat();
+    let server = Serve::start(data.path(), &settings);
+    let disk = Disk::Limited(server.child.id());
+    let (alice, bob) = (server.client.clone().register("alice"), server.client.clone().register("bob"));
+    let stock = server.client.clone().log_in("alice");
+    let room = alice.post("/_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).ok();
+    bob.post(&format!("/_matrix/client/v3/join/{}", room["room_id"].as_str().expect("an ID")), json!({}))
+        .ok();
+    let device = format!("/_matrix/client/unstable/org.pilotlight/presence/{}/device", alice.user);
+    let status = |of: &Client| format!("/_matrix/client/v3/presence/{}/status", of.user);
+    let seen = |by: &Client| by.get(&status(&alice)).ok()["presence"].clone();
+    alice.get("/_matrix/client/v3/sync").ok();
+    alice.put(&device, json!({ "idle_ms": 0 })).ok();
+    disk.fill();
+    until("nothing can be written", || {
+        bob.put(&status(&bob), json!({ "presence": "busy", "status_msg": "x" })).status == 500
+    });
+    for (idle, state) in [(60_000, "unavailable"), (0, "online"), (70_000, "unavailable")] {
+        alice.put(&device, json!({ "idle_ms": idle })).ok();
+        assert_eq!(seen(&bob), state);
+    }
+    // That a device begins to use these words has to be kept: it is refused, and shows nothing.
+    stock.put(&device, json!({ "idle_ms": 0 })).refused(500, "M_UNKNOWN");
+    assert_eq!(seen(&bob), "unavailable");
+    for presence in ["online", "unavailable"] {
+        let before = seen(&bob);
+        if stock.put(&status(&alice), json!({ "presence": presence })).status == 500 {
+            assert_eq!(seen(&bob), before, "what is refused has changed nothing");
+        } else {
+            assert_eq!(seen(&bob), presence);
+        }
+    }
+    alice.put(&device, json!({ "idle_ms": 70_000 })).ok();
+    disk.empty();
+    // Written with what waited before it.
+    until("it can be written", || {
+        bob.put(&status(&bob), json!({ "presence": "busy", "status_msg": "y" })).status == 200
+    });
+    let (_, log) = server.end("-KILL");
+    let lines = log.lines().filter(|line| line.contains("ERROR")).count();
+    assert!((1..=6).contains(&lines), "a line for the first failure, and then ever fewer: {log}");
+    assert!(log.contains("the disk takes what is to be written again"), "{log}");
+    assert!(!log.contains("commit failed: database"), "a cause is told once: {log}");
+    let server = Serve::start(data.path(), &settings);
+    let after = |by: &Client| Client { base: server.client.base.clone(), ..by.clone() };
+    after(&alice).get("/_matrix/client/v3/sync").ok();
+    assert_eq!(seen(&after(&bob)), "unavailable");
+}
+
+#[test]
 fn o3_a_disk_that_fails_answers_every_write_with_an_error_and_all_works_again_when_it_is_mended() {
     let data = TempDir::new();
     let server = Serve::start(data.path(), &UNLIMITED);
     suffers(&server, &Disk::Limited(server.child.id()));
     let (code, log) = server.end("-TERM");
     assert_eq!(code, Some(0), "{log}");
+    is_thinned_out(&log);
     let server = Serve::start(data.path(), &[]);
     server.client.clone().log_in("alice");
     server.end("-TERM");

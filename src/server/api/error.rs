@@ -111,6 +111,12 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "internal server error")
     }
 
+    /// 500: the disk does not take what would have to be written. The log has it from the store.
+    pub fn not_written() -> Self {
+        let error = "the server's disk does not take what would have to be written";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", error)
+    }
+
     /// The same error with one more key in its body.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -136,7 +142,10 @@ impl IntoResponse for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(e: StoreError) -> Self {
-        Self::internal(e)
+        match e {
+            StoreError::Commit(_) => Self::not_written(),
+            e => Self::internal(e),
+        }
     }
 }
 
@@ -220,7 +229,9 @@ impl From<presence::Refusal> for ApiError {
     fn from(refusal: presence::Refusal) -> Self {
         match refusal {
             presence::Refusal::Store(e) => e.into(),
-            presence::Refusal::NotTaken => Self::internal(refusal),
+            presence::Refusal::NotTaken => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", refusal.to_string())
+            }
         }
     }
 }

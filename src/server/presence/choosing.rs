@@ -8,13 +8,14 @@ use ruma::OwnedUserId;
 use tokio::sync::oneshot;
 
 use super::said::Said;
+use crate::server::store::StoreError;
 
 /// The number of a record on its way to the disk, see [`super::Presence`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket(pub(super) u64);
 
 /// What became of it: the number of the record of all else that was said with it, or why it is not written.
-pub(super) type Taken = Result<Option<Ticket>, String>;
+pub(super) type Taken = Result<Option<Ticket>, StoreError>;
 
 /// What waits to be written. Bounded by the requests that wait for it.
 #[derive(Debug, Default)]

@@ -74,10 +74,11 @@ impl Presence {
         self.handle_said(session, said).await
     }
 
-    /// Takes what a device reports of the person at it (P6), or of itself (P7). On the disk when this returns.
+    /// Takes what a device reports of the person at it (P6), or of itself (P7). On the disk when this returns or, while
+    /// the disk takes nothing, as soon as it does: attendance goes on being shown.
     ///
     /// # Errors
-    /// [`Refusal`] when the store fails.
+    /// [`Refusal`] when it cannot be kept that the device uses our words, which comes before all else.
     pub async fn handle_report(
         self: &Arc<Self>,
         session: &Session,
@@ -141,8 +142,10 @@ impl Presence {
         }
         let Some(Held { said, taken }) = self.waiting.take(&user) else { return };
         let stored = self.apply(&user, said).await;
-        if let Err(e) = &stored {
-            tracing::error!(error = %e, "presence could not be taken");
+        match &stored {
+            Ok(()) => {}
+            Err(error @ StoreError::Commit(_)) => tracing::debug!(%error, "presence could not be taken"),
+            Err(error) => tracing::error!(%error, "presence could not be taken"),
         }
         taken.send_replace(Some(stored.is_ok()));
     }

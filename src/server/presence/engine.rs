@@ -276,15 +276,15 @@ impl Presence {
         inner.armed
     }
 
-    /// Waits until the record of this number is on the disk. Not for what users choose.
+    /// Waits until the record of this number is on the disk, or was tried in vain: what it says is shown already, is
+    /// kept in memory, and is tried again until it is written. Not for what users choose.
     ///
     /// # Errors
-    /// [`StoreError::NotYet`] when the disk does not take it: it is tried again, and others can see it meanwhile.
+    /// [`StoreError::Closed`] when nobody writes any more.
     pub(super) async fn written(&self, Ticket(number): Ticket) -> Result<(), StoreError> {
         let mut written = self.written.subscribe();
         let tried = written.wait_for(|written| number <= written.upto.max(written.refused)).await;
-        let tried = tried.map_err(|_| StoreError::Closed)?;
-        if number <= tried.upto { Ok(()) } else { Err(StoreError::NotYet) }
+        tried.map(drop).map_err(|_| StoreError::Closed)
     }
 
     /// The records that wait to be written, for whoever writes them; and the number of the last of them.

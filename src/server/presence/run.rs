@@ -41,8 +41,12 @@ impl Presence {
     async fn write_records(&self) {
         loop {
             self.dirty.notified().await;
-            if let Err(e) = self.flush().await {
-                tracing::error!(error = %e, "presence could not be written");
+            if let Err(error) = self.flush().await {
+                // What the disk does not take, the store tells, and does not repeat at every attempt.
+                match error {
+                    StoreError::Commit(_) => tracing::debug!(%error, "presence could not be written"),
+                    _ => tracing::error!(%error, "presence could not be written"),
+                }
                 self.clock.sleep(RETRY).await;
                 self.dirty.notify_one();
             }
@@ -94,7 +98,7 @@ impl Presence {
             // What a device said of itself in the same breath has a record of its own.
             Ok(Ok(Some(ticket))) if reports => self.written(ticket).await,
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(why)) => Err(StoreError::Commit(why)),
+            Ok(Err(e)) => Err(e),
             Err(_) => Err(StoreError::Closed),
         }
     }
@@ -114,9 +118,9 @@ impl Presence {
         outcome: &Result<(), StoreError>,
     ) {
         for (user, Choosing { said, waiting }) in choices {
-            let taken = outcome.as_ref().map(|()| self.take(&user, said)).map_err(ToString::to_string);
+            let taken = outcome.as_ref().map(|()| self.take(&user, said));
             for sender in waiting {
-                if sender.send(taken.clone()).is_err() {
+                if sender.send(taken.map_err(StoreError::for_another)).is_err() {
                     tracing::trace!("whoever chose a state is gone");
                 }
             }

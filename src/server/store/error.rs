@@ -6,12 +6,9 @@ pub enum StoreError {
     /// The database said no.
     #[error("database: {0}")]
     Database(Box<dyn std::error::Error + Send + Sync>),
-    /// The disk did not take a batch of writes, of which this was one: none of them happened.
+    /// The disk did not take a batch of writes, of which this was one: none of them happened. Whoever writes has logged it.
     #[error("database: commit failed: {0}")]
     Commit(String),
-    /// The disk did not take it. It holds in memory, and is tried again.
-    #[error("database: not on the disk yet")]
-    NotYet,
     /// The store is closing.
     #[error("the database is closing")]
     Closed,
@@ -21,6 +18,19 @@ pub enum StoreError {
     /// A stored value is not what the schema promises; says which.
     #[error("database: unexpected value: {0}")]
     Corrupt(String),
+}
+
+impl StoreError {
+    /// The same for one more who waited for it.
+    pub fn for_another(&self) -> Self {
+        match self {
+            Self::Database(why) => Self::Database(why.to_string().into()),
+            Self::Commit(why) => Self::Commit(why.clone()),
+            Self::Closed => Self::Closed,
+            Self::Panicked(why) => Self::Panicked(why.clone()),
+            Self::Corrupt(why) => Self::Corrupt(why.clone()),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -72,7 +72,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                Thread { connection, mark, publish, tail, feed }.write_until_closed(&inbox);
+                Thread { connection, mark, publish, tail, feed, failed: 0 }.write_until_closed(&inbox);
                 if end.send(()).is_err() {
                     tracing::trace!("nobody waits for the store to close");
                 }
@@ -202,6 +202,10 @@ fn in_savepoint<T, E: From<StoreError>>(
     };
     match run() {
         Ok((value, changes)) => (Ok(value), changes),
+        // SQLite has ended the batch's transaction: all of the batch is undone, whatever this job makes of it.
+        Err(_) if connection.is_autocommit() => {
+            (Err(StoreError::Commit(ended_early().to_string()).into()), Vec::new())
+        }
         Err(e) => (Err(e), Vec::new()),
     }
 }
@@ -213,6 +217,8 @@ struct Thread {
     publish: Arc<AtomicU64>,
     tail: Arc<Tail>,
     feed: Arc<Feed>,
+    /// The batches that failed since one was written.
+    failed: u64,
 }
 
 /// How far a commit has come.
@@ -228,9 +234,12 @@ impl Thread {
             let mut answers: Vec<Box<dyn Pending>> = Vec::new();
             let outcome = self.batch(first, inbox, &mut answers);
             match &outcome {
-                Ok(committed) => self.publish(committed, &mut answers),
+                Ok(committed) => {
+                    self.note_success(committed);
+                    self.publish(committed, &mut answers);
+                }
                 Err(e) => {
-                    tracing::error!(error = %e, "a batch of writes failed");
+                    self.note_failure(e);
                     self.roll_back();
                 }
             }
@@ -284,6 +293,22 @@ impl Thread {
         }
         self.publish.store(committed.position.get(), Ordering::Release);
         guarded("somebody was not told of a change", || self.feed.tell(&changes));
+    }
+
+    /// A disk that is full fails each write for as long as it is: the log has the first, and then ever fewer.
+    fn note_failure(&mut self, error: &rusqlite::Error) {
+        self.failed += 1;
+        if self.failed.is_power_of_two() {
+            let failed = self.failed;
+            tracing::error!(%error, failed, "the disk does not take what is to be written: requests are refused");
+        }
+    }
+
+    fn note_success(&mut self, committed: &Committed) {
+        if self.failed > 0 && committed.count.is_some() {
+            tracing::info!(failed = self.failed, "the disk takes what is to be written again");
+            self.failed = 0;
+        }
     }
 
     fn roll_back(&self) {
