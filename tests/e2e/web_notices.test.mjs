@@ -114,6 +114,17 @@ test("signing out leaves no refused request behind", async () => {
   await hal.context.close();
 });
 
+test("a server without accounts for new people says so before the form is filled in", async () => {
+  const own = await Homeserver.start({ registration: "closed" });
+  const joe = await Person.arrive(browser, own.baseUrl, "joe");
+  await joe.by("mode-register").click();
+  await joe.by("login-error").getByText("does not let new people register").waitFor();
+  await joe.by("mode-login").click();
+  await joe.by("login-error").waitFor({ state: "hidden" });
+  await joe.context.close();
+  await own.stop();
+});
+
 test("what signing in needs is said in words that fit", async () => {
   const ira = await Person.arrive(browser, server.baseUrl, "ira");
   const problem = ira.by("login-error");

@@ -89,6 +89,7 @@ fn closed_and_token_registration_let_nobody_else_in() {
     let closed = TestServer::start_with(|config| config.registration = Registration::Closed);
     let request = json!({ "username": "a", "password": PASSWORD, "auth": { "type": "m.login.dummy" } });
     closed.anonymous().post(REGISTER, request.clone()).refused(403, "M_FORBIDDEN");
+    closed.anonymous().get(&format!("{REGISTER}/available?username=a")).refused(403, "M_FORBIDDEN");
 
     let server = TestServer::start_with(|config| {
         config.registration = Registration::Token;

@@ -10,6 +10,7 @@ import { SHORTEST_PASSWORD, checkTogether, inputOf } from "./password.js";
 /** @typedef {"login" | "register"} Mode */
 
 const NO_HOMESERVER = "There is no Matrix homeserver at that address.";
+const CLOSED = "This server does not let new people register.";
 const DEVICE_NAME = "Pilotlight in a browser";
 
 /** @type {Record<Mode, { title: string, submit: string, busy: string }>} */
@@ -49,7 +50,17 @@ export function createSignIn({ onSession, notice }) {
     password.setMode(mode);
     token.setMode(mode);
     problem.hidden = true;
+    if (mode === "register") void warnIfClosed();
   }
+
+  /** Says before the form is filled in that there are no accounts to be had. */
+  async function warnIfClosed() {
+    const typed = server.address();
+    if (!(await isClosed(typed)) || mode !== "register" || server.address() !== typed) return;
+    fill(problem, icon("alert"), CLOSED);
+    problem.hidden = false;
+  }
+  server.node.addEventListener("change", () => mode === "register" && void warnIfClosed());
 
   form.addEventListener("input", () => (problem.hidden = true));
   form.addEventListener("submit", async (event) => {
@@ -172,7 +183,18 @@ function serverField() {
   input.addEventListener("input", show);
   show();
   const summary = el("summary", { testid: "login-server-edit" }, icon("globe"), el("span", {}, "on ", host), el("span.link", {}, "Change"));
-  return { node: el("details.server", {}, summary, node) };
+  return { node: el("details.server", {}, summary, node), address: () => input.value };
+}
+
+/** Whether a homeserver says that it makes no accounts; whatever else it says, the attempt will tell. @param {string} typed */
+async function isClosed(typed) {
+  try {
+    const base = await discoverServer(typed);
+    const answer = await fetch(`${base}/_matrix/client/v3/register/available?username=probe-${Math.random().toString(36).slice(2)}`);
+    return answer.status === 403 && (await answer.json()).errcode === "M_FORBIDDEN";
+  } catch {
+    return false;
+  }
 }
 
 /** @param {Mode} mode @param {FormData} values */
@@ -198,7 +220,7 @@ function wordsFor(mode, error) {
 function wordsForNewcomers(error) {
   const { status } = /** @type {import("/pkg/index.js").PilotlightError} */ (error);
   if (status !== 401) {
-    return { M_FORBIDDEN: "This server does not let new people register.", M_UNRECOGNIZED: NO_HOMESERVER, BAD_ANSWER: NO_HOMESERVER };
+    return { M_FORBIDDEN: CLOSED, M_UNRECOGNIZED: NO_HOMESERVER, BAD_ANSWER: NO_HOMESERVER };
   }
   const wrong = "That registration token is not valid here.";
   const more = "This server wants more of new people than can be given here: ask whoever runs it for an account.";

@@ -70,7 +70,7 @@ async fn register(
     let stage = match app.config.registration {
         Registration::Open => Stage::Dummy,
         Registration::Token => Stage::RegistrationToken,
-        Registration::Closed => return Err(ApiError::forbidden("registration is closed").into()),
+        Registration::Closed => return Err(closed().into()),
     };
     let request = request.remembered();
     // One request at a time finishes a session: of two that come at once, both are answered with the same account.
@@ -178,8 +178,15 @@ struct Available {
     username: String,
 }
 
-/// `GET /_matrix/client/v3/register/available`
+fn closed() -> ApiError {
+    ApiError::forbidden("registration is closed")
+}
+
+/// `GET /_matrix/client/v3/register/available`: refused where no name is to be had.
 async fn available(State(app): State<Arc<App>>, Query(query): Query<Available>) -> ApiResult<Json<Value>> {
+    if app.config.registration == Registration::Closed {
+        return Err(closed());
+    }
     free_username(&app, &query.username).await?;
     Ok(Json(json!({ "available": true })))
 }
