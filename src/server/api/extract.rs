@@ -228,9 +228,21 @@ fn check_depth(body: &[u8]) -> Result<(), ApiError> {
 /// The Matrix error of a body that is not the JSON it should be.
 pub(in crate::server) fn json_error(e: serde_json::Error) -> ApiError {
     match e.classify() {
-        serde_json::error::Category::Data => ApiError::bad_json(e.to_string()),
+        serde_json::error::Category::Data => ApiError::bad_json(in_words(&e.to_string())),
         _ => ApiError::not_json(e.to_string()),
     }
+}
+
+/// What parsers say, as somebody reads it who knows what they meant and not how it is parsed; the place in the text says
+/// nothing about a body that a program wrote.
+fn in_words(said: &str) -> String {
+    let said = said.rfind(" at line ").map_or(said, |end| &said[..end]);
+    said.replace("unknown variant", "unknown value")
+        .replace("invalid type: ", "wrong kind of value: ")
+        .replace(
+            "leading sigil is incorrect or missing",
+            "an ID begins with @ (a user), ! (a room), # (an alias) or $ (an event)",
+        )
 }
 
 fn request_error(e: FromHttpRequestError) -> ApiError {
@@ -240,7 +252,7 @@ fn request_error(e: FromHttpRequestError) -> ApiError {
         FromHttpRequestError::Deserialization(DeserializationError::Utf8(e)) => {
             ApiError::not_json(e.to_string())
         }
-        FromHttpRequestError::Deserialization(e) => ApiError::invalid_param(e.to_string()),
-        e => ApiError::bad_json(e.to_string()),
+        FromHttpRequestError::Deserialization(e) => ApiError::invalid_param(in_words(&e.to_string())),
+        e => ApiError::bad_json(in_words(&e.to_string())),
     }
 }
