@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Write},
+    fs::OpenOptions,
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -313,4 +314,44 @@ async fn o2_after_a_rotation_requests_are_signed_with_the_new_key_and_the_former
     let keys = ask(&b, &a_name, "/_matrix/key/v2/server").await.expect("an answer");
     assert!(keys["verify_keys"].get(&former).is_none(), "{keys}");
     assert_eq!(keys["old_verify_keys"][&former]["expired_ts"], 1_700_000_000_000_u64, "{keys}");
+}
+
+#[test]
+fn o3_a_server_serves_though_it_cannot_say_so() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").expect("a device that is full");
+    let closed = || std::io::pipe().expect("a pipe").1;
+    let both: [(Stdio, Stdio); 3] =
+        [(full().into(), full().into()), (closed().into(), closed().into()), (full().into(), Stdio::piped())];
+    for (out, err) in both {
+        let (data, address) = (TempDir::new(), free_address());
+        let settings = [format!("data_dir={}", data.path().display()), format!("listen={address}")];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
+        command.arg("serve").args(settings.iter().flat_map(|setting| ["--set", setting]));
+        let mut child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("starts");
+        until("it answers", || {
+            assert_eq!(child.try_wait().expect("can be asked"), None, "it goes on");
+            TcpStream::connect(address).is_ok()
+        });
+        Client::new(&format!("http://{address}")).register("alice");
+        let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kills");
+        assert!(stopped.success());
+        assert_eq!(child.wait().expect("ends").code(), Some(0));
+        let mut log = String::new();
+        if let Some(mut err) = child.stderr.take() {
+            err.read_to_string(&mut log).expect("reads");
+            assert!(
+                log.contains("cannot say on standard output") && log.contains(&address.to_string()),
+                "{log}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_and_cannot_be_printed_is_a_failure() {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("a device that is full");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotlight"));
+    let output = command.arg("config").stdout(full).stderr(Stdio::piped()).output().expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!output.stderr.is_empty());
 }

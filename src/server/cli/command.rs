@@ -12,7 +12,7 @@ use super::{
     failure::Failure,
     keys::Keys,
     peers::PeersCommand,
-    settings::{Settings, print, runtime},
+    settings::{Settings, print, runtime, say},
     user::User,
 };
 use crate::server::{
@@ -125,13 +125,21 @@ fn serve(config: Config) -> Result<(), Failure> {
         // A file that may not grow is an error of the write, not the end of the program.
         let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::Output)?;
         let server = Server::bind(config).await.map_err(Failure::Serve)?;
-        print(&format!("listening on http://{}\n", server.address()))?;
+        greet(&server);
         server.run(stop).await;
         Ok(())
     });
     // A name server that does not answer holds a thread for as long as the system waits for it.
     runtime.shutdown_timeout(LAST_THREADS);
     served
+}
+
+/// Says where the server listens. Where that goes may be full or closed: no reason not to serve.
+fn greet(server: &Server) {
+    let address = server.address();
+    if let Err(error) = say(&format!("listening on http://{address}\n")) {
+        tracing::warn!(%address, %error, "cannot say on standard output where this server listens");
+    }
 }
 
 /// Completes at SIGTERM or SIGINT.

@@ -38,7 +38,13 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Output)
 }
 
+/// Prints what a command is asked for: without that it fails.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    say(text).map_err(Failure::Output)
+}
+
+/// Writes to standard output, at once.
+pub(super) fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
