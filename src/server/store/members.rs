@@ -28,6 +28,17 @@ pub struct MembershipRow {
     pub invite_state: Option<String>,
 }
 
+/// When a user was in a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Stays {
+    /// Where in the log they came in first.
+    pub first_began: LogPosition,
+    /// Where in the log the last stay ended; `None`: it had not.
+    pub last_ended: Option<LogPosition>,
+    /// After it they were invited, or knocked.
+    pub on_the_way_since: bool,
+}
+
 impl Store {
     /// Every room that `user` is or was something in, forgotten ones too.
     pub async fn memberships(&self, user: &UserId) -> Result<Vec<MembershipRow>, StoreError> {
@@ -84,22 +95,29 @@ impl Store {
         .await
     }
 
-    /// Where in the log the last stay of `user` in a room ended that had begun at or before `until`, a place of its
-    /// timeline; `None`: it had not begun, or had not ended by then.
-    pub async fn last_stay_ended(
+    /// The stays of `user` in a room as they were at `until`, a place of its timeline; `None`: there was none.
+    pub async fn stays(
         &self,
         user: &UserId,
         room: &RoomId,
         until: TimelinePosition,
-    ) -> Result<Option<LogPosition>, StoreError> {
+    ) -> Result<Option<Stays>, StoreError> {
         const OWN: &str = "FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
             AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 AND timeline <= ?3";
+        const IS: &str = "json_extract(pdu, '$.content.membership')";
         let sql = format!(
-            "SELECT min(position) {OWN} AND timeline > (SELECT timeline {OWN} \
-             AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY timeline DESC LIMIT 1)"
+            "WITH last AS MATERIALIZED \
+             (SELECT timeline {OWN} AND {IS} = 'join' ORDER BY timeline DESC LIMIT 1) \
+             SELECT (SELECT min(position) {OWN} AND {IS} = 'join'), \
+             (SELECT min(position) {OWN} AND timeline > (SELECT timeline FROM last)), \
+             EXISTS (SELECT 1 {OWN} AND timeline > (SELECT timeline FROM last) AND {IS} IN ('invite', 'knock'))"
         );
         self.read(|c| {
-            c.prepare_cached(&sql)?.query_row((room.as_str(), user.as_str(), until), |row| row.get(0))
+            c.prepare_cached(&sql)?.query_row((room.as_str(), user.as_str(), until), |row| {
+                let first_began: Option<LogPosition> = row.get(0)?;
+                let (last_ended, on_the_way_since) = (row.get(1)?, row.get(2)?);
+                Ok(first_began.map(|first_began| Stays { first_began, last_ended, on_the_way_since }))
+            })
         })
         .await
     }

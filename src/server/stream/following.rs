@@ -139,7 +139,7 @@ impl World {
         self.count += 1;
         self.app.clock.advance(Duration::from_millis(1));
         let (who, whom, room) = (self.below(USERS.len()), 1 + self.below(USERS.len() - 1), self.below(2));
-        let what = self.below(16);
+        let what = self.below(20);
         self.done.push(format!("{what}: {who} {whom} in {room}"));
         let room = self.rooms[room].clone();
         let (admin, user, other) = (&self.users[0], &self.users[who], &self.users[whom]);
@@ -168,6 +168,10 @@ impl World {
                 self.set(&room, "m.room.history_visibility", "history_visibility", visibility).await;
             }
             13 => self.set(&room, "m.room.topic", "topic", &n.to_string()).await,
+            16.. => {
+                self.put_out_and_ask_back(what % 4, &room, if n % 2 == 0 { other } else { &self.users[1] })
+                    .await
+            }
             _ => {
                 let id = OwnedTransactionId::from(n.to_string());
                 let sent = rooms.send_message(user, &room, "m.room.message", &id, r#"{"body":"x"}"#).await;
@@ -177,6 +181,29 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Somebody's stay ends, who then is invited or knocks: who looks only afterwards is told no more than that.
+    async fn put_out_and_ask_back(&self, how: usize, room: &RoomId, who: &Session) {
+        let (admin, rooms) = (&self.users[0], &self.app.rooms);
+        // Whatever the room's rules refuse is nothing that happens.
+        match how {
+            0 => drop(rooms.kick(admin, room, &who.user, None).await),
+            1 => {
+                drop(rooms.ban(admin, room, &who.user, None).await);
+                drop(rooms.unban(admin, room, &who.user, None).await);
+            }
+            2 => {
+                drop(rooms.leave(who, room, None).await);
+                return drop(rooms.knock(who, room, None).await);
+            }
+            _ => {
+                drop(rooms.leave(who, room, None).await);
+                drop(self.app.join(who, room, "{}").await);
+                drop(rooms.kick(admin, room, &who.user, None).await);
+            }
+        }
+        drop(rooms.invite(admin, room, &who.user, None).await);
     }
 
     async fn events(&self, room: &RoomId) -> Vec<Arc<StoredEvent>> {
@@ -217,6 +244,10 @@ impl World {
         let from = since.unwrap_or(LogPosition::START).get();
         let late = self.rng.chance(1, 2);
         let upto = if late { LogPosition::new(self.rng.range(from..end.get() + 1)) } else { end };
+        self.follow_from(client, since, upto).await;
+    }
+
+    async fn follow_from(&mut self, client: &mut Client, since: Option<LogPosition>, upto: LogPosition) {
         let news = self.look(client, since, upto).await;
         let case = format!("{} after {since:?} up to {upto:?}: {:?}", client.session.device, self.done);
         if since.is_none() {
@@ -340,19 +371,76 @@ fn take(client: &mut Client, news: News) {
     }
 }
 
-#[tokio::test]
-async fn a_client_that_follows_knows_what_one_knows_that_begins_anew() {
-    for seed in 0..seeds(4) {
-        let mut world = World::new(seed).await;
-        let session = |n: usize| Session { user: world.users[1].user.clone(), device: format!("{n}").into() };
+impl World {
+    /// Clients of the reader, one with each filter.
+    fn clients(&self) -> Vec<Client> {
         let client = |(n, json): (usize, &&str)| Client {
-            session: session(n),
+            session: Session { user: self.users[1].user.clone(), device: format!("{n}").into() },
             filter: Filter::parse(json).expect("is a filter"),
             drops_rooms: n % 3 == 1,
             since: None,
             rooms: BTreeMap::new(),
         };
-        let mut clients: Vec<Client> = FILTERS.iter().enumerate().map(client).collect();
+        FILTERS.iter().enumerate().map(client).collect()
+    }
+
+    /// All look, each from where it looked last.
+    async fn all_follow(&mut self, clients: &mut [Client]) {
+        for client in clients {
+            self.follow_from(client, client.since, self.app.store.log_position()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_told_only_that_they_are_asked_back_in_learns_what_changed_before_they_were_put_out() {
+    // How the reader is put out; whether they refuse, and are asked in once more; whether the server restarts.
+    let cases = (0..4).flat_map(|how| [(how, false, how == 0), (how, true, false)]);
+    for (how, refuses, restarts) in cases {
+        // A seed, and with it a folder, that no other test has.
+        let mut world = World::new(1_000_000 + how as u64).await;
+        world.done.push(format!("put out by way {how}, refuses: {refuses}, restarts: {restarts}"));
+        let room = world.rooms[0].clone();
+        let [_, reader, a, b, c] =
+            USERS.map(|name| Session { user: UserId::parse(name).expect("a user ID"), device: "D".into() });
+        for user in [&reader, &a, &b] {
+            world.app.join(user, &room, "{}").await.expect("joins");
+        }
+        for user in [&a, &b] {
+            let id = OwnedTransactionId::from("said");
+            let said = world.app.rooms.send_message(user, &room, "m.room.message", &id, r#"{"body":"x"}"#);
+            said.await.expect("is said");
+        }
+        let mut clients = world.clients();
+        world.all_follow(&mut clients).await;
+        world.app.rooms.leave(&a, &room, None).await.expect("leaves");
+        world.app.join(&c, &room, "{}").await.expect("joins");
+        world.set(&room, "m.room.join_rules", "join_rule", if how == 2 { "knock" } else { "public" }).await;
+        world.put_out_and_ask_back(how, &room, &reader).await;
+        world.all_follow(&mut clients).await;
+        if refuses {
+            world.app.rooms.leave(&reader, &room, None).await.expect("refuses");
+            world.all_follow(&mut clients).await;
+        }
+        if restarts {
+            world.restart().await;
+        }
+        world.set(&room, "m.room.join_rules", "join_rule", "public").await;
+        for n in 0..4 {
+            world.set(&room, "m.room.topic", "topic", &n.to_string()).await;
+        }
+        world.app.join(&reader, &room, "{}").await.expect("joins");
+        world.all_follow(&mut clients).await;
+        world.app.close().await;
+        std::fs::remove_dir_all(&world.folder).expect("is there");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_follows_knows_what_one_knows_that_begins_anew() {
+    for seed in 0..seeds(4) {
+        let mut world = World::new(seed).await;
+        let mut clients = world.clients();
         for step in 0..24 {
             for _ in 0..world.below(6) {
                 world.act().await;
