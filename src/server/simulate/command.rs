@@ -311,6 +311,9 @@ mod tests {
         let small = ["--servers=6", "--users=4"];
         let table = simulate(&[&small[..], &["--hours=2"]].concat()).expect("runs");
         assert!(table.contains("Nobody was online"), "{table}");
+        assert!(table.contains("begins at midnight") && table.contains("--hours 12"), "{table}");
+        let table = simulate(&[&small[..], &["--hours=12"]].concat()).expect("runs");
+        assert!(!table.contains("Nobody was online"), "{table}");
         let table = simulate(&[&small[..], &["--hours=2", "--online=24"]].concat()).expect("runs");
         assert!(!table.contains("Nobody was online"), "{table}");
     }
