@@ -18,13 +18,13 @@ use super::{
 };
 
 /// What GET status says of a user: nothing is known of whom one may not see.
-fn known(client: &Client, user: &str) -> String {
+pub fn known(client: &Client, user: &str) -> String {
     let answer = client.get(&status_path(user));
     let state = answer.body["org.pilotlight.presence"]["state"].as_str();
     if answer.status == 403 { "unknown".to_owned() } else { state.expect("a state").to_owned() }
 }
 
-fn share(who: &Client, with: &str) {
+pub fn share(who: &Client, with: &str) {
     who.put(&format!("{OURS}/settings/{}", who.user), json!({ "share": with })).ok();
 }
 
@@ -271,12 +271,13 @@ impl World {
     }
 
     fn settings(&mut self, who: usize) -> String {
-        let with = ["nobody", "list", "shared_rooms"][self.below(3)];
+        let times = 1 + self.below(4);
+        let with: Vec<_> = (0..times).map(|_| ["nobody", "list", "shared_rooms"][self.below(3)]).collect();
         let Shows { client, site, .. } = &self.shows[who];
         if let Some(server) = self.server(*site) {
-            share(&same(server, client), with);
+            with.iter().for_each(|with| share(&same(server, client), with));
         }
-        format!("{who} shares with {with}")
+        format!("{who} shares with {with:?}")
     }
 
     fn answer(&mut self, who: usize) -> String {

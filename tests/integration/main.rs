@@ -20,6 +20,7 @@ mod federation_reading;
 mod federation_send;
 mod federation_transport;
 mod ghosts;
+mod ghosts_of_rooms;
 mod hidden;
 mod hostile_edus;
 mod hostile_peer;

@@ -4,7 +4,7 @@
 //! That rooms tie users together, and cease to, stands in the log ([`super::rooms`]).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The changes of ties that lists led to. Bounded: one entry for each pair that ever came to see each other by a
-/// list, or ceased to, in this run, and one for each user who ever changed how they share.
+/// list, or ceased to, in this run, and [`CHANGES_KEPT`] for each user who ever changed how they share.
 #[derive(Debug)]
 pub(super) struct ListTies {
     live: Arc<Live>,
@@ -40,14 +40,18 @@ struct Observed {
 }
 
 /// With whom one user shares.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Shares {
     now: Share,
-    /// By the value of [`Share`]: up to which position it was the user's; 0: not before this run's value.
-    until: [LivePosition; 3],
-    /// Of the last change.
-    changed: LivePosition,
+    /// The last changes in their order, at most [`CHANGES_KEPT`]: where each was, and with whom the user shared before.
+    changes: VecDeque<(LivePosition, Share)>,
+    /// Where the last of those changes was that are not kept: with whom the user shared before it is not known.
+    forgotten: LivePosition,
 }
+
+/// How many changes of one user are kept: more than a person makes between two looks of a reader. Of who made more,
+/// readers are told as if they had shared with everybody.
+const CHANGES_KEPT: usize = 8;
 
 impl ListTies {
     /// As it is when the server starts: with whom those share who do not share with everybody in their rooms.
@@ -72,9 +76,10 @@ impl ListTies {
         let Inner { shares, shares_changed, .. } = &mut *inner;
         let position = self.live.advance();
         let shares = shares.entry(user.to_owned()).or_default();
-        shares.until[shares.now as usize] = position;
-        shares.now = now;
-        shares_changed.remove(&std::mem::replace(&mut shares.changed, position));
+        if let Some((before, _)) = shares.changes.back() {
+            shares_changed.remove(before);
+        }
+        shares.put(now, position);
         shares_changed.insert(position, user.to_owned());
     }
 
@@ -94,23 +99,17 @@ impl ListTies {
         observed.by_position.range(since.next()..=upto).map(|(_, user)| user.clone()).collect()
     }
 
-    /// Those who changed with whom they share after the live position `since` up to `upto`, and with whom they
-    /// shared at `since`.
-    pub(super) fn shares_changed(
-        &self,
-        since: LivePosition,
-        upto: LivePosition,
-    ) -> Vec<(OwnedUserId, Share)> {
-        if since >= upto {
-            return Vec::new();
-        }
+    /// Those who changed with whom they share after the live position `since`, and with whom they shared at `since`;
+    /// `None`: it is not known. A change that is later than what a reader is told otherwise counts too: an earlier one
+    /// is found by the last only.
+    pub(super) fn shares_changed(&self, since: LivePosition) -> Vec<(OwnedUserId, Option<Share>)> {
         let inner = self.lock();
-        let changed = inner.shares_changed.range(since.next()..=upto);
+        let changed = inner.shares_changed.range(since.next()..);
         changed.map(|(_, user)| (user.clone(), inner.share_at(user, since))).collect()
     }
 
-    /// With whom `user` shared at the live position `since`.
-    pub(super) fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
+    /// With whom `user` shared at the live position `since`; `None`: it is not known.
+    pub(super) fn share_at(&self, user: &UserId, since: LivePosition) -> Option<Share> {
         self.lock().share_at(user, since)
     }
 
@@ -120,14 +119,27 @@ impl ListTies {
 }
 
 impl Inner {
-    fn share_at(&self, user: &UserId, since: LivePosition) -> Share {
-        let Some(shares) = self.shares.get(user) else { return Share::default() };
-        let ended = [Share::Nobody, Share::List, Share::SharedRooms].into_iter();
-        let ended = ended.map(|share| (shares.until[share as usize], share));
-        ended
-            .filter(|(until, _)| *until > since)
-            .min_by_key(|(until, _)| *until)
-            .map_or(shares.now, |(_, share)| share)
+    fn share_at(&self, user: &UserId, since: LivePosition) -> Option<Share> {
+        self.shares.get(user).map_or(Some(Share::default()), |shares| shares.at(since))
+    }
+}
+
+impl Shares {
+    fn put(&mut self, now: Share, position: LivePosition) {
+        if self.changes.len() == CHANGES_KEPT
+            && let Some((position, _)) = self.changes.pop_front()
+        {
+            self.forgotten = position;
+        }
+        self.changes.push_back((position, std::mem::replace(&mut self.now, now)));
+    }
+
+    fn at(&self, since: LivePosition) -> Option<Share> {
+        if since < self.forgotten {
+            return None;
+        }
+        let later = self.changes.iter().find(|(position, _)| *position > since);
+        Some(later.map_or(self.now, |(_, before)| *before))
     }
 }
 
@@ -159,10 +171,24 @@ mod tests {
             ties.handle_share(alice, share);
         }
         let shares = [100, 101, 102, 103].map(|since| ties.share_at(alice, at(since)));
-        assert_eq!(shares, [Share::SharedRooms, Share::List, Share::Nobody, Share::List]);
-        assert_eq!(ties.shares_changed(at(100), at(103)), [(alice.to_owned(), Share::SharedRooms)]);
-        assert_eq!(ties.shares_changed(at(100), at(102)), [], "the last change counts");
-        assert_eq!(ties.shares_changed(at(103), at(110)), []);
+        let all = [Share::SharedRooms, Share::List, Share::Nobody, Share::List];
+        assert_eq!(shares, all.map(Some));
+        assert_eq!(ties.shares_changed(at(100)), [(alice.to_owned(), Some(Share::SharedRooms))]);
+        assert_eq!(ties.shares_changed(at(102)), [(alice.to_owned(), Some(Share::Nobody))]);
+        assert_eq!(ties.shares_changed(at(103)), []);
+    }
+
+    #[test]
+    fn l2_with_whom_a_user_shared_before_very_many_changes_is_not_known() {
+        let alice = user_id!("@alice:x");
+        let ties = ListTies::new(BTreeMap::new(), Arc::new(Live::new(100)));
+        let kept = CHANGES_KEPT as u64;
+        for n in 0..kept + 3 {
+            ties.handle_share(alice, if n % 2 == 0 { Share::List } else { Share::SharedRooms });
+        }
+        let shares = [100, 102, 103, 104, 103 + kept].map(|since| ties.share_at(alice, at(since)));
+        let (list, rooms) = (Some(Share::List), Some(Share::SharedRooms));
+        assert_eq!(shares, [None, None, list, rooms, list]);
     }
 
     #[test]
@@ -173,7 +199,7 @@ mod tests {
         ties.handle_share(alice, Share::List);
         let shares =
             [(alice, 100), (alice, 101), (bob, 100)].map(|(user, since)| ties.share_at(user, at(since)));
-        assert_eq!(shares, [Share::Nobody, Share::List, Share::SharedRooms]);
+        assert_eq!(shares, [Share::Nobody, Share::List, Share::SharedRooms].map(Some));
     }
 
     #[test]

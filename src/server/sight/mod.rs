@@ -13,4 +13,6 @@ mod visibility;
 pub use self::visibility::Sight;
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

@@ -25,6 +25,18 @@ pub struct Encounters {
     pub crossed: BTreeSet<OwnedUserId>,
 }
 
+/// What a reader who stayed in one room is told by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Known {
+    /// Every event.
+    All,
+    /// Of each member the last one: who came may have been there before, and gone meanwhile.
+    Last,
+}
+
+/// Those who came into one room in which the reader stayed, and were certainly not there before.
+pub type Newcomers = BTreeSet<OwnedUserId>;
+
 impl Sight {
     /// The reader came into `room`.
     pub fn entered(&self, room: &RoomId, encounters: &mut Encounters) {
@@ -34,12 +46,14 @@ impl Sight {
     }
 
     /// The reader was in `room` at the position `since` of the log and is there still; these events, perhaps among
-    /// others, happened since then, of which those of members count. [`Self::crossed`] comes after all of them.
+    /// others, happened since then, of which those of members count. [`Self::crossed`] comes after all of them, with
+    /// the newcomers of them all.
     pub fn stayed(
         &self,
         room: &RoomId,
-        events: &[Arc<StoredEvent>],
+        (known, events): (Known, &[Arc<StoredEvent>]),
         since: LogPosition,
+        newcomers: &mut Newcomers,
         encounters: &mut Encounters,
     ) {
         let counted = self.members.counted_at(room, since);
@@ -49,6 +63,9 @@ impl Sight {
             match membership {
                 Membership::Join if event.membership_before() == Some(Membership::Join) => {}
                 Membership::Join => {
+                    if known == Known::All || event.membership_before().is_none() {
+                        newcomers.insert(user.clone());
+                    }
                     encounters.met.insert(user);
                 }
                 Membership::Leave | Membership::Ban => encounters.part(counted, [user]),
@@ -57,12 +74,19 @@ impl Sight {
         }
     }
 
-    /// What it means to the reader that the size of `room` crossed the limit after `since`, if it did.
-    pub fn crossed(&self, room: &RoomId, since: LogPosition, encounters: &mut Encounters) {
+    /// What it means to the reader that the size of `room` crossed the limit after `since`, if it did. Newcomers were
+    /// not seen by this room, unless they had been there and left.
+    pub fn crossed(
+        &self,
+        room: &RoomId,
+        since: LogPosition,
+        newcomers: &Newcomers,
+        encounters: &mut Encounters,
+    ) {
         let counted = self.members.counted_at(room, since);
         let crossed = self.members.crossed_since(room, since);
         if counted {
-            let known = crossed.iter().filter(|user| !encounters.met.contains(*user));
+            let known = crossed.iter().filter(|user| !newcomers.contains(*user));
             encounters.dimmed.extend(known.cloned());
         }
         encounters.crossed.extend(crossed);

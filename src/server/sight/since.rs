@@ -30,11 +30,17 @@ impl Sight {
     ) -> Sighted {
         let since = told.unwrap_or_default();
         let by_list = self.by_list.changed_for(reader, since, upto);
-        let by_share = self.by_list.shares_changed(since, upto).into_iter();
-        let (seen_before, unseen_before): (Vec<_>, Vec<_>) =
-            by_share.partition(|(user, before)| self.might_see(reader, user, *before));
+        let by_share = self.by_list.shares_changed(since);
+        let seen = |(user, before): &(OwnedUserId, Option<Share>)| {
+            before.map(|before| self.might_see(reader, user, before))
+        };
+        // Where it is not known whether the reader saw them, both.
+        let perhaps_seen = by_share.iter().filter(|change| {
+            seen(change).unwrap_or_else(|| self.might_see(reader, &change.0, Share::SharedRooms))
+        });
+        let perhaps_unseen = by_share.iter().filter(|change| !seen(change).unwrap_or(false));
         let by_room = encounters.met.iter().chain(&encounters.crossed);
-        let by_share = unseen_before.iter().map(|(user, _)| user);
+        let by_share = perhaps_unseen.map(|(user, _)| user);
         let mut came: BTreeSet<OwnedUserId> = by_room.chain(&by_list).chain(by_share).cloned().collect();
         let mut went = BTreeSet::new();
         match told {
@@ -47,8 +53,11 @@ impl Sight {
                 went.extend(encounters.parted.iter().chain(&encounters.dimmed).cloned());
             }
             Some(_) => {
-                went.extend(by_list.into_iter().chain(seen_before.into_iter().map(|(user, _)| user)));
-                let shared_rooms = |user: &UserId| self.by_list.share_at(user, since) == Share::SharedRooms;
+                went.extend(perhaps_seen.map(|(user, _)| user.clone()));
+                went.extend(by_list);
+                let shared_rooms = |user: &UserId| {
+                    self.by_list.share_at(user, since).is_none_or(|share| share == Share::SharedRooms)
+                };
                 went.extend(encounters.dimmed.iter().filter(|user| shared_rooms(user)).cloned());
             }
         }
@@ -59,12 +68,12 @@ impl Sight {
 
     /// What this run of the server knows of changes begins with it. A reader with a token of an earlier one,
     /// or whose device was told nothing for a while, is told again of all that they may have seen then: whom they
-    /// cannot see any longer, and what is known of the others.
+    /// cannot see any longer, and what is known of the others. A room that is too large may have been smaller then,
+    /// or the limit another. Those of other servers are seen by lists only.
     fn perhaps_seen_before_the_start(&self, reader: &UserId) -> BTreeSet<OwnedUserId> {
         let mut users: BTreeSet<OwnedUserId> = self.contacts.known_to(reader).into_iter().collect();
-        self.members.each_room_mate(reader, |user| {
-            users.insert(user.clone());
-        });
+        let here = |user: &OwnedUserId| user.server_name() == self.server_name;
+        users.extend(self.members.sharing_rooms_with(reader).into_iter().filter(here));
         users
     }
 }

@@ -7,10 +7,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use ruma::{OwnedUserId, UserId, event_id, room_id, server_name};
+use ruma::{OwnedUserId, RoomId, UserId, event_id, room_id, server_name};
 use serde_json::{Value, value::to_raw_value};
 
-use super::{Sight, rooms::Encounters, since::Sighted};
+use super::{
+    Sight,
+    rooms::{Encounters, Known, Newcomers},
+    since::Sighted,
+};
 use crate::{
     core::{
         list::{AutoAccept, Contact, Kind, Relation, Wish},
@@ -31,7 +35,7 @@ use crate::{
     },
 };
 
-fn user(name: &str) -> OwnedUserId {
+pub(super) fn user(name: &str) -> OwnedUserId {
     let name = if name.contains(':') { format!("@{name}") } else { format!("@{name}:x") };
     UserId::parse(name).expect("a user ID")
 }
@@ -42,6 +46,17 @@ fn names(users: &BTreeSet<OwnedUserId>) -> String {
 
 /// `name` is `membership` from the position `at` on; `before`: they were that already.
 fn member(at: u64, name: &str, membership: &str, before: Option<&str>) -> Arc<StoredEvent> {
+    member_of("!r:x", at, name, membership, before)
+}
+
+/// The same in another room.
+pub(super) fn member_of(
+    room: &str,
+    at: u64,
+    name: &str,
+    membership: &str,
+    before: Option<&str>,
+) -> Arc<StoredEvent> {
     let content = |membership: &str| serde_json::json!({ "membership": membership });
     let replaces = before.map(|before| Replaced {
         event_id: event_id!("$before").to_owned(),
@@ -52,7 +67,7 @@ fn member(at: u64, name: &str, membership: &str, before: Option<&str>) -> Arc<St
         position: LogPosition::new(at),
         timeline: TimelinePosition::live(LogPosition::new(at)),
         event_id: event_id!("$event").to_owned(),
-        room_id: room_id!("!r:x").to_owned(),
+        room_id: RoomId::parse(room).expect("a room ID"),
         kind: "m.room.member".to_owned(),
         state_key: Some(user(name).to_string()),
         sender: user(name),
@@ -67,18 +82,18 @@ fn member(at: u64, name: &str, membership: &str, before: Option<&str>) -> Arc<St
 }
 
 /// One room, `!r:x`, that counts up to two members, and lists.
-struct World {
+pub(super) struct World {
     folder: PathBuf,
     members: Arc<Members>,
-    contacts: Arc<Contacts>,
-    live: Arc<Live>,
-    sight: Sight,
+    pub(super) contacts: Arc<Contacts>,
+    pub(super) live: Arc<Live>,
+    pub(super) sight: Sight,
     /// What was kept last: owner, contact.
     rows: Mutex<BTreeMap<(OwnedUserId, OwnedUserId), Relation>>,
 }
 
 impl World {
-    async fn new(name: &str, limit: RoomLimit) -> Self {
+    pub(super) async fn new(name: &str, limit: RoomLimit) -> Self {
         let folder = std::env::temp_dir().join(format!("pilotlight-sight-{name}-{}", std::process::id()));
         let own = server_name!("x").to_owned();
         let store = Store::open(&folder, &own, Access::Sole, Arc::default()).expect("opens");
@@ -90,23 +105,23 @@ impl World {
         Self { folder, members, contacts, live, sight, rows: Mutex::default() }
     }
 
-    fn happens(&self, event: &Arc<StoredEvent>) {
+    pub(super) fn happens(&self, event: &Arc<StoredEvent>) {
         self.members.follow(&Change::Appended(Arc::clone(event)));
     }
 
-    fn changes(&self, change: &Change) {
+    pub(super) fn changes(&self, change: &Change) {
         self.contacts.follow(change);
         self.sight.follow(change);
     }
 
-    fn shares(&self, name: &str, share: Share) {
+    pub(super) fn shares(&self, name: &str, share: Share) {
         let owner = user(name);
         let shared_before = self.contacts.share_of(&owner);
         let settings = Settings { share, ..Settings::default() };
         self.changes(&Change::PresenceSettings { owner, settings, shared_before });
     }
 
-    fn row(&self, owner: &str, contact: &str, after: Relation) {
+    pub(super) fn row(&self, owner: &str, contact: &str, after: Relation) {
         let (owner, contact) = (user(owner), user(contact));
         let before = self.rows.lock().insert((owner.clone(), contact.clone()), after).unwrap_or_default();
         let kept = Some(Contact { relation: after, ..Contact::default() });
@@ -124,8 +139,9 @@ impl World {
     fn stayed(&self, events: &[Arc<StoredEvent>], since: u64) -> [String; 4] {
         let mut encounters = Encounters::default();
         let (room, since) = (room_id!("!r:x"), LogPosition::new(since));
-        self.sight.stayed(room, events, since, &mut encounters);
-        self.sight.crossed(room, since, &mut encounters);
+        let mut newcomers = Newcomers::new();
+        self.sight.stayed(room, (Known::All, events), since, &mut newcomers, &mut encounters);
+        self.sight.crossed(room, since, &newcomers, &mut encounters);
         said(&encounters)
     }
 }
@@ -141,7 +157,7 @@ impl Drop for World {
 }
 
 /// Who asked to observe, and was accepted: the observed's side.
-fn observer() -> Relation {
+pub(super) fn observer() -> Relation {
     let mut relation = Relation::default();
     relation.handle_message(Kind::Invite, Some(1), AutoAccept::Everybody);
     relation

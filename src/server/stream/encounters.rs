@@ -7,7 +7,10 @@ use ruma::RoomId;
 use crate::server::{
     change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
-    sight::{Sight, rooms::Encounters},
+    sight::{
+        Sight,
+        rooms::{Encounters, Known, Newcomers},
+    },
     store::{Kinds, Side, Store, StoreError},
 };
 
@@ -73,19 +76,22 @@ pub(super) async fn note(
         }
         return Ok(());
     }
+    let mut newcomers = Newcomers::new();
     match events {
         Some(events) => {
             let later = events.partition_point(|event| event.position <= there_since);
-            sight.stayed(room, &events[later..], there_since, encounters);
+            let events = (Known::All, &events[later..]);
+            sight.stayed(room, events, there_since, &mut newcomers, encounters);
         }
         None => {
             let range = (there_since, upto);
             let mut list = store.state_changes(room, range, Kinds::Members, |_| true).await?;
             while !list.is_empty() {
-                sight.stayed(room, &store.next_page(&mut list).await?, there_since, encounters);
+                let page = store.next_page(&mut list).await?;
+                sight.stayed(room, (Known::Last, &page), there_since, &mut newcomers, encounters);
             }
         }
     }
-    sight.crossed(room, there_since, encounters);
+    sight.crossed(room, there_since, &newcomers, encounters);
     Ok(())
 }
