@@ -302,3 +302,43 @@ fn memory_is_bounded_whatever_a_room_holds_and_whoever_does_not_take_their_answe
     assert!(most < begun + 64.0, "{begun:.0} MiB before, {most:.0} at most");
     assert!(longest < Duration::from_secs(3), "{longest:?}");
 }
+
+#[test]
+fn pages_and_first_syncs_that_are_begun_hold_little_and_let_small_ones_go_first() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
+    let register = |name: &str| server.client.clone().register(name);
+    let users: Vec<Client> = (0..24 * times()).map(|n| register(&format!("u{n}"))).collect();
+    let other = register("other");
+    create_room(&other, json!({}));
+    let room = room_of_much_state(&users, 240);
+    let in_room = |rest: &str| format!("/_matrix/client/v3/rooms/{room}/{rest}");
+    let event = last_event(&users[0], &room);
+    let filter = "%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A50%7D%7D%7D";
+    let paths = [
+        in_room("messages?dir=b&limit=100"),
+        in_room(&format!("context/{event}?limit=100")),
+        format!("{SYNC}?filter={filter}"),
+    ];
+    for path in &paths {
+        let begun = resident(&server);
+        let asked = Instant::now();
+        let untaken: Vec<_> =
+            users.iter().flat_map(|user| [0, 1].map(|_| ask_and_take_nothing(user, path))).collect();
+        let (mut most, mut longest) = (begun, Duration::ZERO);
+        while asked.elapsed() < Duration::from_secs(4) {
+            longest = longest.max(others_wait(&other));
+            most = most.max(resident(&server));
+        }
+        drop(untaken);
+        eprintln!("{path}: {begun:.0} MiB before, {most:.0} at most; others waited {longest:?}");
+        assert!(most < begun + 160.0, "{path}: {begun:.0} MiB before, {most:.0} at most");
+        assert!(longest < Duration::from_secs(3), "{path}: {longest:?}");
+    }
+}
+
+/// The last event of a room.
+fn last_event(client: &Client, room: &str) -> String {
+    let page = client.get(&format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=1")).ok();
+    page["chunk"][0]["event_id"].as_str().expect("an event").to_owned()
+}

@@ -1,11 +1,11 @@
 //! The places at which answers of one kind are made, and whose turn it is.
 //!
-//! Who asks while all are taken waits, and whoever has used the places least lately goes first. An answer that takes
-//! long is interrupted now and then to let such a one go before it: so nobody waits for what others have in work,
-//! but for one turn of each who asked for little until then.
+//! Who asks while all are taken waits, and whoever has used the places least lately goes first; of those who have not yet,
+//! whose answer is expected to take least. An answer that takes long is interrupted now and then to let such a one go
+//! before it: so who asks for little does not wait for what others have in work, but for the turns that go on.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -19,7 +19,10 @@ use tokio::{
 /// How long a turn lasts while somebody waits who goes first.
 const TURN: Duration = Duration::from_millis(50);
 
-/// What was used is forgotten at this fraction of the time that passes.
+/// Who comes after a while goes before others until they have used the places for so long, too.
+const CREDIT: Duration = Duration::from_secs(1);
+
+/// While nobody waits, what was used is forgotten at this fraction of the time that passes.
 const FORGOTTEN: u32 = 8;
 
 #[derive(Debug)]
@@ -31,15 +34,31 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// Who waits for a place; as many as there are requests.
-    waiting: BTreeMap<Rank, oneshot::Sender<()>>,
+    /// Who waits for a place, by when they asked; as many as there are requests.
+    waiting: HashMap<u64, Asker>,
+    /// The same in their order. Who uses a place while another request of theirs waits moves back when it is their turn.
+    order: BTreeSet<Rank>,
     asked: u64,
+    /// What everybody counts as having used, at least. It grows with what is used by those who wait for places: so who
+    /// was away, or comes for the first time, gains no more by that than [`CREDIT`], and keeps nobody waiting for ever.
+    floor: Duration,
+    /// When that was looked at.
+    at: Instant,
     /// Bounded by the number of clients who used a place lately, or have a request that waits, is made or is taken.
     clients: HashMap<Arc<str>, Arc<Client>>,
 }
 
-/// Who goes first: whoever has used less; of two, who asked first.
+/// Who goes first: whoever has used less, with what their answer is expected to take; of two, who asked first.
 type Rank = (Duration, u64);
+
+/// Somebody in the order.
+#[derive(Debug)]
+struct Asker {
+    client: Arc<Client>,
+    expected: Duration,
+    due: Duration,
+    give: oneshot::Sender<()>,
+}
 
 /// One client at one desk.
 #[derive(Debug)]
@@ -51,8 +70,10 @@ pub(super) struct Client {
 
 #[derive(Debug)]
 struct Used {
+    /// How long the client had places lately.
     time: Duration,
-    at: Instant,
+    /// Places that they have.
+    places: u32,
 }
 
 /// A place, for a while.
@@ -67,13 +88,22 @@ pub(super) struct Turn {
 /// Somebody who waits for a place.
 struct Waiting<'a> {
     desk: &'a Desk,
-    rank: Rank,
+    client: &'a Client,
+    asked: u64,
     is_given: bool,
 }
 
 impl Desk {
     pub(super) fn new(places: usize, of_one: usize) -> Self {
-        let state = State { free: places, waiting: BTreeMap::new(), asked: 0, clients: HashMap::new() };
+        let state = State {
+            free: places,
+            waiting: HashMap::new(),
+            order: BTreeSet::new(),
+            asked: 0,
+            floor: Duration::ZERO,
+            at: Instant::now(),
+            clients: HashMap::new(),
+        };
         Self { of_one, state: Mutex::new(state) }
     }
 
@@ -84,55 +114,74 @@ impl Desk {
         (client, answers.expect("these semaphores are never closed"))
     }
 
-    /// A place, as soon as it is the client's turn.
-    pub(super) async fn turn(self: &Arc<Self>, client: &Arc<Client>) -> Turn {
+    /// A place, as soon as it is the client's turn, for an answer that is expected to take so long.
+    pub(super) async fn turn(self: &Arc<Self>, client: &Arc<Client>, expected: Duration) -> Turn {
         let mut turn = Turn { desk: Arc::clone(self), client: Arc::clone(client), begun: None };
-        turn.wait().await;
+        turn.wait(expected).await;
         turn
     }
 
     /// `None`: there is a place.
-    fn wait(&self, client: &Client) -> Option<(Waiting<'_>, oneshot::Receiver<()>)> {
+    fn wait<'a>(
+        &'a self,
+        client: &'a Arc<Client>,
+        expected: Duration,
+    ) -> Option<(Waiting<'a>, oneshot::Receiver<()>)> {
         let mut state = self.state.lock();
+        state.forget();
+        client.used.lock().at_least(state.floor);
         if state.free > 0 {
             state.free -= 1;
+            client.used.lock().places += 1;
             return None;
         }
-        let rank = (client.used(), state.asked);
+        let (asked, (give, given)) = (state.asked, oneshot::channel());
         state.asked += 1;
-        let (give, given) = oneshot::channel();
-        state.waiting.insert(rank, give);
-        Some((Waiting { desk: self, rank, is_given: false }, given))
+        let due = client.used.lock().due() + expected;
+        state.order.insert((due, asked));
+        state.waiting.insert(asked, Asker { client: Arc::clone(client), expected, due, give });
+        Some((Waiting { desk: self, client, asked, is_given: false }, given))
     }
 
     /// Gives a place to whoever goes first.
     fn pass_on(&self) {
         let mut state = self.state.lock();
-        while let Some((_, next)) = state.waiting.pop_first() {
-            if next.send(()).is_ok() {
-                return;
+        state.forget();
+        match state.next() {
+            Some(next) => {
+                let used = {
+                    let mut used = next.client.used.lock();
+                    used.places += 1;
+                    used.time
+                };
+                state.floor = state.floor.max(used.saturating_sub(CREDIT));
+                if next.give.send(()).is_err() {
+                    tracing::trace!("who is gone before they took their turn passes it on");
+                }
             }
+            None => state.free += 1,
         }
-        state.free += 1;
     }
 
     /// Whether somebody waits who goes before `client`.
     fn has_before(&self, client: &Client) -> bool {
-        let first = self.state.lock().waiting.first_key_value().map(|((used, _), _)| *used);
-        first.is_some_and(|used| used < client.used())
+        let first = self.state.lock().order.first().map(|(due, _)| *due);
+        first.is_some_and(|due| due < client.used.lock().time)
     }
 
     fn client(&self, name: &str) -> Arc<Client> {
-        let clients = &mut self.state.lock().clients;
+        let mut state = self.state.lock();
+        state.forget();
+        let State { clients, floor, .. } = &mut *state;
         if let Some(client) = clients.get(name) {
             return Arc::clone(client);
         }
         // Those who have nothing here and used nothing lately are dropped when the map is about to grow.
         if clients.len() == clients.capacity() {
-            clients.retain(|_, client| client.is_known());
+            clients.retain(|_, client| client.is_known(*floor));
         }
         let name: Arc<str> = name.into();
-        let used = Mutex::new(Used { time: Duration::ZERO, at: Instant::now() });
+        let used = Mutex::new(Used { time: *floor, places: 0 });
         let answers = Arc::new(Semaphore::new(self.of_one));
         let client = Arc::new(Client { name: Arc::clone(&name), answers, used });
         clients.insert(name, Arc::clone(&client));
@@ -146,25 +195,47 @@ impl Desk {
     }
 }
 
-impl Client {
-    /// Whether the client has something here, or used something lately.
-    fn is_known(self: &Arc<Self>) -> bool {
-        let has_answers = Arc::strong_count(&self.answers) > 1;
-        has_answers || Arc::strong_count(self) > 1 || self.used() > Duration::ZERO
+impl State {
+    /// Lets what was used be forgotten, while nobody waits: who has used less goes before others as long as they do.
+    fn forget(&mut self) {
+        let now = Instant::now();
+        if self.order.is_empty() {
+            self.floor += now.saturating_duration_since(self.at) / FORGOTTEN;
+        }
+        self.at = now;
     }
 
-    /// How long the client had places lately.
-    fn used(&self) -> Duration {
-        self.used.lock().by_now()
+    /// Whoever goes first, by what they have used up to now.
+    fn next(&mut self) -> Option<Asker> {
+        while let Some((_, asked)) = self.order.pop_first() {
+            let Some(asker) = self.waiting.get_mut(&asked) else { continue };
+            let due = asker.client.used.lock().due() + asker.expected;
+            if due <= asker.due {
+                return self.waiting.remove(&asked);
+            }
+            asker.due = due;
+            self.order.insert((due, asked));
+        }
+        None
+    }
+}
+
+impl Client {
+    /// Whether the client has something here, or used something lately.
+    fn is_known(self: &Arc<Self>, floor: Duration) -> bool {
+        let has_answers = Arc::strong_count(&self.answers) > 1;
+        has_answers || Arc::strong_count(self) > 1 || self.used.lock().time > floor
     }
 }
 
 impl Used {
-    fn by_now(&mut self) -> Duration {
-        let now = Instant::now();
-        self.time = self.time.saturating_sub(now.saturating_duration_since(self.at) / FORGOTTEN);
-        self.at = now;
-        self.time
+    fn at_least(&mut self, floor: Duration) {
+        self.time = self.time.max(floor);
+    }
+
+    /// What is used when the turns that go on are over.
+    fn due(&self) -> Duration {
+        self.time + TURN * self.places
     }
 }
 
@@ -179,15 +250,15 @@ impl Turn {
         self.desk.has_before(&self.client)
     }
 
-    /// Lets others go first.
+    /// Lets others go first. Of an answer that is begun nothing more is expected than of those who have used as much.
     pub(super) async fn again(&mut self) {
         self.end();
-        self.wait().await;
+        self.wait(Duration::ZERO).await;
     }
 
     /// Waits for a place.
-    async fn wait(&mut self) {
-        if let Some((mut waiting, given)) = self.desk.wait(&self.client) {
+    async fn wait(&mut self, expected: Duration) {
+        if let Some((mut waiting, given)) = self.desk.wait(&self.client, expected) {
             // The sender is dropped by nobody but who removes the entry, which is the one that waits.
             waiting.is_given = given.await.is_ok();
         }
@@ -197,6 +268,7 @@ impl Turn {
     fn end(&mut self) {
         self.count();
         if self.begun.take().is_some() {
+            self.client.used.lock().places -= 1;
             self.desk.pass_on();
         }
     }
@@ -204,9 +276,7 @@ impl Turn {
     /// Counts the time up to now for the client.
     fn count(&self) {
         let Some(begun) = self.begun else { return };
-        let mut used = self.client.used.lock();
-        used.by_now();
-        used.time += begun.elapsed();
+        self.client.used.lock().time += begun.elapsed();
     }
 }
 
@@ -218,9 +288,20 @@ impl Drop for Turn {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let gone = self.desk.state.lock().waiting.remove(&self.rank).is_none();
+        if self.is_given {
+            return;
+        }
+        let asker = {
+            let mut state = self.desk.state.lock();
+            let asker = state.waiting.remove(&self.asked);
+            if let Some(asker) = &asker {
+                state.order.remove(&(asker.due, self.asked));
+            }
+            asker
+        };
         // Given a place and gone before taking it: it is the next one's.
-        if gone && !self.is_given {
+        if asker.is_none() {
+            self.client.used.lock().places -= 1;
             self.desk.pass_on();
         }
     }
@@ -229,6 +310,8 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOTHING: Duration = Duration::ZERO;
 
     /// Lets the client have used a place for so long.
     fn use_up(desk: &Desk, client: &str, time: Duration) -> Arc<Client> {
@@ -240,7 +323,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_used_the_places_least_lately_goes_first_whoever_asked_first() {
         let desk = Arc::new(Desk::new(1, 9));
-        let turn = desk.turn(&desk.client("@x:x")).await;
+        let turn = desk.turn(&desk.client("@x:x"), NOTHING).await;
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         for (name, used) in
             [("@much:x", 30), ("@some:x", 20), ("@none:x", 0), ("@none:x", 0), ("@less:x", 10)]
@@ -248,7 +331,7 @@ mod tests {
             let (desk, tell) = (Arc::clone(&desk), tell.clone());
             let client = use_up(&desk, name, Duration::from_secs(used));
             tokio::spawn(async move {
-                let turn = desk.turn(&client).await;
+                let turn = desk.turn(&client, NOTHING).await;
                 tell.send(name).expect("is waited for");
                 drop(turn);
             });
@@ -266,13 +349,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_long_turn_is_over_when_somebody_waits_who_goes_first() {
         let desk = Arc::new(Desk::new(1, 9));
-        let mut long = desk.turn(&desk.client("@a:x")).await;
+        let mut long = desk.turn(&desk.client("@a:x"), NOTHING).await;
         tokio::time::advance(TURN).await;
         assert!(!long.is_over(), "nobody waits");
         let waits = |name: &'static str, used| {
             let client = use_up(&desk, name, Duration::from_secs(used));
             let desk = Arc::clone(&desk);
-            tokio::spawn(async move { desk.turn(&client).await })
+            tokio::spawn(async move { desk.turn(&client, NOTHING).await })
         };
         let later = waits("@b:x", 10);
         tokio::task::yield_now().await;
@@ -296,22 +379,104 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_used_is_forgotten() {
+    async fn what_was_used_is_forgotten_while_nobody_waits() {
         let desk = Desk::new(1, 1);
         let client = use_up(&desk, "@a:x", Duration::from_secs(2));
+        let lead = |client: &Arc<Client>| {
+            let other = desk.client("@new:x").used.lock().time;
+            client.used.lock().time.saturating_sub(other.max(desk.state.lock().floor))
+        };
         tokio::time::advance(Duration::from_secs(8)).await;
-        assert_eq!(client.used(), Duration::from_secs(1));
+        assert_eq!(lead(&client), Duration::from_secs(1));
         tokio::time::advance(Duration::from_secs(9)).await;
-        assert_eq!(client.used(), Duration::ZERO);
+        assert_eq!(lead(&client), Duration::ZERO);
+    }
+
+    /// Somebody has so many turns, one after the other, each as long as this; says when one begins.
+    fn work(
+        desk: &Arc<Desk>,
+        (client, expected): (String, Duration),
+        (turns, turn): (usize, Duration),
+        tell: &tokio::sync::mpsc::UnboundedSender<String>,
+    ) -> tokio::task::JoinHandle<()> {
+        let (desk, tell) = (Arc::clone(desk), tell.clone());
+        tokio::spawn(async move {
+            let (who, _permit) = desk.admit(&client).await;
+            let mut place = desk.turn(&who, expected).await;
+            for n in 0..turns {
+                tell.send(client.clone()).expect("is waited for");
+                tokio::time::sleep(turn).await;
+                if n + 1 < turns && place.is_over() {
+                    place.again().await;
+                }
+            }
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_little_waits_for_no_turns_but_those_that_go_on_whoever_asked_before() {
+        let (turn, much) = (Duration::from_millis(300), Duration::from_millis(200));
+        // Before anybody had a turn, in the first round, and long after it.
+        for after in [0, 1, 3_000, 20_000, 90_000] {
+            let desk = Arc::new(Desk::new(3, 2));
+            let (tell, _told) = tokio::sync::mpsc::unbounded_channel();
+            let all: Vec<_> =
+                (0..120).map(|n| work(&desk, (format!("@u{}:x", n / 2), much), (20, turn), &tell)).collect();
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            let asked = Instant::now();
+            work(&desk, ("@new:x".into(), NOTHING), (2, turn / 3), &tell).await.expect("no panic");
+            assert!(asked.elapsed() <= 3 * turn, "{:?} after {after} ms", asked.elapsed());
+            all.iter().for_each(tokio::task::JoinHandle::abort);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_had_a_turn_goes_behind_who_has_not_with_every_request_of_theirs() {
+        let desk = Arc::new(Desk::new(1, 2));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let held = desk.turn(&desk.client("@x:x"), NOTHING).await;
+        for n in 0..8 {
+            drop(work(&desk, (format!("@u{}:x", n / 2), NOTHING), (1, TURN), &tell));
+        }
+        tokio::task::yield_now().await;
+        drop((held, tell));
+        let mut order = Vec::new();
+        while let Some(name) = told.recv().await {
+            order.push(name);
+        }
+        let round = ["@u0:x", "@u1:x", "@u2:x", "@u3:x"];
+        assert_eq!(order, [round, round].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newcomers_however_many_keep_nobody_waiting_for_ever() {
+        let desk = Arc::new(Desk::new(1, 2));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let old = work(&desk, ("@old:x".into(), CREDIT), (40, TURN), &tell);
+        let crowd: Vec<_> = (0..8)
+            .map(|n| {
+                let (desk, tell) = (Arc::clone(&desk), tell.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let name = format!("@u{n}:x");
+                        work(&desk, (name, NOTHING), (60, TURN), &tell).await.expect("no panic");
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                })
+            })
+            .collect();
+        tokio::time::timeout(Duration::from_secs(60), old).await.expect("has its turns").expect("no panic");
+        crowd.iter().for_each(tokio::task::JoinHandle::abort);
+        told.close();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_that_is_given_to_who_has_gone_is_the_next_ones() {
         let desk = Arc::new(Desk::new(1, 9));
         let client = desk.client("@a:x");
-        let turn = desk.turn(&client).await;
-        let mut gone = Box::pin(desk.turn(&client));
-        let mut next = Box::pin(desk.turn(&client));
+        let turn = desk.turn(&client, NOTHING).await;
+        let mut gone = Box::pin(desk.turn(&client, NOTHING));
+        let mut next = Box::pin(desk.turn(&client, NOTHING));
         for waiting in [&mut gone, &mut next] {
             assert!(tokio::time::timeout(Duration::ZERO, waiting).await.is_err());
         }

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::body::{Body, Bytes};
@@ -34,6 +35,9 @@ const PAGES_AT_ONCE: usize = 4;
 
 /// Of them for one client: asked for and made, or not taken yet.
 const PAGES_OF_ONE: usize = 3;
+
+/// How long an answer is expected to take of which nothing else is known.
+const UNKNOWN: Duration = Duration::from_millis(100);
 
 /// How large an answer can get.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +80,11 @@ impl Answers {
     /// A place to make an answer of this size at, for `client` (a user, or the address of a stranger), as soon as there
     /// is one.
     pub async fn place(&self, client: &str, size: Size) -> Place {
+        self.place_for(client, size, UNKNOWN).await
+    }
+
+    /// The same for an answer that is expected to take so long.
+    pub async fn place_for(&self, client: &str, size: Size, expected: Duration) -> Place {
         let desk = match size {
             Size::Whole => &self.whole,
             Size::Page => &self.pages,
@@ -83,7 +92,7 @@ impl Answers {
         let _asking = Asking::begin(&self.asking);
         // The client's own first: however many requests one has waiting, only a few of them wait for the places of all.
         let (client, of_client) = desk.admit(client).await;
-        let turn = desk.turn(&client).await;
+        let turn = desk.turn(&client, expected).await;
         Place { turn, client, of_client, room: self.room.clone() }
     }
 
@@ -168,7 +177,7 @@ impl Drop for Asking<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{ops::Deref, time::Duration};
+    use std::ops::Deref;
 
     use http_body_util::BodyExt;
     use hyper::body::Body as _;

@@ -29,7 +29,8 @@ impl Sheet {
     }
 
     /// Takes over what `out` has, once that is a piece; and lets those go first who have used the places less, once the
-    /// client has had theirs for long.
+    /// client has had theirs for long. All who let others go first wait at the same time: who has much in memory beside
+    /// `out` uses [`Self::put`] until it is written.
     ///
     /// # Errors
     /// [`NoRoom`] when neither the disk nor the memory for answers takes it.
@@ -40,6 +41,17 @@ impl Sheet {
         }
         if over {
             self.place.again().await;
+        }
+        Ok(())
+    }
+
+    /// Takes over what `out` has, once that is a piece, and keeps the place.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when neither the disk nor the memory for answers takes it.
+    pub(in crate::server) fn put(&mut self, out: &mut Writer) -> Result<(), NoRoom> {
+        if out.len() >= PIECE {
+            out.hand_over(|bytes| self.written.put(bytes))?;
         }
         Ok(())
     }

@@ -93,7 +93,12 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Takes over what is written, once that is a piece.
+    /// Takes over what is written, once that is a piece, and keeps the place: for who has much in memory meanwhile.
+    pub(super) fn put(&mut self) -> Result<(), NoRoom> {
+        self.sheet.put(&mut self.out)
+    }
+
+    /// Takes over what is written, once that is a piece, and lets others go first when it is their turn.
     pub(super) async fn take(&mut self) -> Result<(), NoRoom> {
         self.sheet.take(&mut self.out).await
     }

@@ -54,6 +54,18 @@ impl Store {
         .await
     }
 
+    /// How many state events the rooms have that `user` is in; more than `max` are not counted.
+    pub async fn state_events_of(&self, user: &UserId, max: u32) -> Result<u32, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM memberships m JOIN current_state s ON s.room = m.room \
+                 WHERE m.user_id = ?1 AND m.membership = 'join' LIMIT ?2)",
+            )?
+            .query_row((user.as_str(), max), |row| row.get(0))
+        })
+        .await
+    }
+
     /// What `user` is in one room; `None`: never was anything.
     pub async fn membership(
         &self,

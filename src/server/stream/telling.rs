@@ -79,9 +79,6 @@ impl<'a> Telling<'a> {
     ) -> Result<(Opening, Self), Refusal> {
         let (look, parts) = (&reader.look, reader.parts);
         let Outline { windows, mut own_data } = outline;
-        let waiting = to_device::waiting(look, &parts.inboxes, &parts.store).await?;
-        let own_news = account_data::global(look, mem::take(&mut own_data.global));
-        let opening = Opening { own_data: own_news, to_device: waiting.messages };
         let mut encounters = Encounters::default();
         let range = (look.log.since, look.log.upto);
         let mut rooms: [VecDeque<_>; 4] = Default::default();
@@ -104,6 +101,10 @@ impl<'a> Telling<'a> {
             }
         }
         let rooms = rooms.into_iter().flatten().collect();
+        // Last, as it can be much, and is written before others have their turns again.
+        let waiting = to_device::waiting(look, &parts.inboxes, &parts.store).await?;
+        let own_news = account_data::global(look, mem::take(&mut own_data.global));
+        let opening = Opening { own_data: own_news, to_device: waiting.messages };
         Ok((opening, Self { reader, rooms, own_data, encounters, to_device_upto: waiting.upto }))
     }
 

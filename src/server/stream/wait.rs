@@ -34,6 +34,12 @@ use crate::{
 /// The longest that a reader waits, whatever the client asks for.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
+/// How long it takes to write a state event, about.
+const PER_STATE_EVENT: Duration = Duration::from_micros(250);
+
+/// State events of a reader's rooms from which on it does not matter how many they are.
+const MANY_STATE_EVENTS: u32 = 4_000;
+
 /// What a reader is told.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "lives for a moment, in the box of the look")]
@@ -226,7 +232,8 @@ impl<'a> Listener<'a> {
                 (news.has_news(), news.upto.clone(), Told::News(news))
             }
             None => {
-                let place = parts.answers.place(self.session.user.as_str(), Size::Whole).await;
+                let (user, expected) = (&self.session.user, self.expected().await?);
+                let place = parts.answers.place_for(user.as_str(), Size::Whole, expected).await;
                 self.check_still_logged_in().await?;
                 let (filter, now) = (self.filter, parts.clock.now());
                 let form =
@@ -240,6 +247,12 @@ impl<'a> Listener<'a> {
         let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
         let is_told = has_news || since.is_none() || full_state || is_last;
         Ok(if is_told { Looked::Told(told) } else { Looked::NothingUpTo(upto) })
+    }
+
+    /// How long it takes to write all that there is for the reader, about: little goes before much.
+    async fn expected(&self) -> Result<Duration, Refusal> {
+        let store = &self.sources.parts().store;
+        Ok(PER_STATE_EVENT * store.state_events_of(&self.session.user, MANY_STATE_EVENTS).await?)
     }
 
     /// A reader who was told everything up to `since`, and is told everything that there is.

@@ -202,10 +202,10 @@ mod tests {
     fn a_room_in_which_nothing_happened_is_whole() {
         let rooms = RoomsNews { joined: vec![joined()], ..RoomsNews::default() };
         let expected = concat!(
-            r#"{"rooms":{"join":{"!r:x":{"state":{"events":[]},"#,
+            r#"{"rooms":{"join":{"!r:x":{"#,
             r#""timeline":{"events":[],"limited":false,"prev_batch":"t8388608"},"ephemeral":{"events":[]},"#,
             r#""account_data":{"events":[]},"#,
-            r#""unread_notifications":{"highlight_count":0,"notification_count":0}}}},"#,
+            r#""unread_notifications":{"highlight_count":0,"notification_count":0},"state":{"events":[]}}}},"#,
             r#""device_one_time_keys_count":{},"device_unused_fallback_key_types":[],"next_batch":"p12_34"}"#
         );
         assert_eq!(written(News { rooms, ..nothing() }), expected);
@@ -250,18 +250,18 @@ mod tests {
             concat!(
                 r#"{{"rooms":{{"join":{{"!r:x":{{"#,
                 r#""summary":{{"m.joined_member_count":2,"m.invited_member_count":1,"m.heroes":["@b:x"]}},"#,
-                r#""state":{{"events":[{NAME}]}},"#,
                 r#""timeline":{{"events":[{MESSAGE}],"limited":true,"prev_batch":"t8388608"}},"#,
                 r#""ephemeral":{{"events":[{{"type":"m.typing","content":{{"user_ids":["@b:x","@c:x"]}}}},"#,
                 r#"{{"type":"m.receipt","content":{{"$e":{{"m.read":{{"@b:x":{{"ts":7}}}}}}}}}}]}},"#,
                 r#""account_data":{{"events":[{{"type":"m.tag","content":{{"n":1}}}}]}},"#,
-                r#""unread_notifications":{{"highlight_count":1,"notification_count":3}}}},"#,
+                r#""unread_notifications":{{"highlight_count":1,"notification_count":3}},"#,
+                r#""state":{{"events":[{NAME}]}}}},"#,
                 r#""!s:x":{{"summary":{{"m.joined_member_count":2,"m.invited_member_count":0}},"#,
-                r#""state":{{"events":[]}},"#,
                 r#""timeline":{{"events":[],"limited":false,"prev_batch":"t8388608"}},"#,
                 r#""ephemeral":{{"events":[{{"type":"m.typing","content":{{"user_ids":[]}}}}]}},"#,
                 r#""account_data":{{"events":[]}},"#,
-                r#""unread_notifications":{{"highlight_count":0,"notification_count":0}}}}}}}},"#,
+                r#""unread_notifications":{{"highlight_count":0,"notification_count":0}},"#,
+                r#""state":{{"events":[]}}}}}}}},"#,
                 r#""device_one_time_keys_count":{{}},"device_unused_fallback_key_types":[],"#,
                 r#""next_batch":"p12_34"}}"#
             ),
@@ -320,8 +320,8 @@ mod tests {
             r#"{"content":{"membership":"invite"},"sender":"@a:x","state_key":"@a:x","type":"m.room.member"}]}},"#,
             r#""!j:x":{"invite_state":{"events":[{"type":"m.room.create"}]}}},"#,
             r#""knock":{"!k:x":{"knock_state":{"events":[{"type":"m.room.create"}]}}},"#,
-            r#""leave":{"!l:x":{"state":{"events":[]},"#,
-            r#""timeline":{"events":[],"limited":false,"prev_batch":"t11534336"}}}},"#,
+            r#""leave":{"!l:x":{"timeline":{"events":[],"limited":false,"prev_batch":"t11534336"},"#,
+            r#""state":{"events":[]}}}},"#,
             r#""device_one_time_keys_count":{"signed_curve25519":5},"#,
             r#""device_unused_fallback_key_types":["signed_curve25519"],"#,
             r#""device_lists":{"changed":["@b:x"],"left":["@c:x"]},"#,

@@ -41,16 +41,17 @@ pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, form: Form<'_>) {
 }
 
 fn write_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) {
-    let state = begin_joined(out, room, form);
-    end_joined(out, room, state, form);
+    let open = begin_joined(out, room, form);
+    end_room(out, open);
 }
 
 fn write_left(out: &mut Writer, room: &LeftRoom, form: Form<'_>) {
-    let state = begin_left(out, room, form);
-    end_left(out, room, state, form);
+    let open = begin_left(out, room, form);
+    end_room(out, open);
 }
 
-/// A room that is being written, up to its state: what of it is open.
+/// A room that is being written, up to its state, which comes last: it is written by and by, and nothing else of the room
+/// is held meanwhile.
 pub(super) struct OpenState {
     room: Open,
     part: Open,
@@ -63,12 +64,26 @@ pub(super) fn begin_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) 
     if let Some(summary) = &room.summary {
         write_summary(out, summary);
     }
+    write_timeline(out, &room.timeline, form);
+    write_ephemeral(out, room);
+    let part = out.open("account_data");
+    let events = out.open_array("events");
+    for data in &room.own_data {
+        out.element_with(|out| append_account_data(out, data));
+    }
+    out.end_even_if_empty(events);
+    out.end_even_if_empty(part);
+    let part = out.open("unread_notifications");
+    out.number("highlight_count", room.unread.highlights);
+    out.number("notification_count", room.unread.notifications);
+    out.end(part);
     begin_state(out, object, &room.state, form)
 }
 
 /// Begins a room that the reader left.
 pub(super) fn begin_left(out: &mut Writer, room: &LeftRoom, form: Form<'_>) -> OpenState {
     let object = out.open(room.room.as_str());
+    write_timeline(out, &room.timeline, form);
     begin_state(out, object, &room.state, form)
 }
 
@@ -86,34 +101,11 @@ pub(super) fn write_state_event(out: &mut Writer, event: &StoredEvent, form: For
     out.element_with(|out| write_event(out, event, form, None));
 }
 
-/// Ends a room that the reader is in, with all that follows its state.
-pub(super) fn end_joined(out: &mut Writer, room: &JoinedRoom, state: OpenState, form: Form<'_>) {
-    let OpenState { room: object, part, events } = state;
+/// Ends a room whose state is written.
+pub(super) fn end_room(out: &mut Writer, OpenState { room, part, events }: OpenState) {
     out.end_even_if_empty(events);
     out.end_even_if_empty(part);
-    write_timeline(out, &room.timeline, form);
-    write_ephemeral(out, room);
-    let part = out.open("account_data");
-    let events = out.open_array("events");
-    for data in &room.own_data {
-        out.element_with(|out| append_account_data(out, data));
-    }
-    out.end_even_if_empty(events);
-    out.end_even_if_empty(part);
-    let part = out.open("unread_notifications");
-    out.number("highlight_count", room.unread.highlights);
-    out.number("notification_count", room.unread.notifications);
-    out.end(part);
-    out.end(object);
-}
-
-/// Ends a room that the reader left.
-pub(super) fn end_left(out: &mut Writer, room: &LeftRoom, state: OpenState, form: Form<'_>) {
-    let OpenState { room: object, part, events } = state;
-    out.end_even_if_empty(events);
-    out.end_even_if_empty(part);
-    write_timeline(out, &room.timeline, form);
-    out.end(object);
+    out.end(room);
 }
 
 fn write_summary(out: &mut Writer, summary: &Summary) {

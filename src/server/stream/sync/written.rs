@@ -5,14 +5,13 @@ use axum::body::Body;
 use super::{
     answer::{write_closing, write_opening},
     form::Form,
-    rooms::{begin_joined, begin_left, end_joined, end_left, write_state_event, write_stripped},
+    rooms::{begin_joined, begin_left, end_room, write_state_event, write_stripped},
 };
 use crate::server::{
     answers::Sheet,
     json::{Open, Writer},
-    store::Store,
+    store::{StateList, Store},
     stream::{
-        news::RoomState,
         reader::Reader,
         refusal::Refusal,
         telling::{Closing, Opening, RoomNews, Telling},
@@ -83,15 +82,19 @@ async fn write_room(
     (store, sheet): (&Store, &mut Sheet),
 ) -> Result<(), Refusal> {
     match room {
-        RoomNews::Joined(mut room) => {
+        RoomNews::Joined(room) => {
             let open = begin_joined(out, &room, form);
-            write_state(out, &mut room.state, form, (store, sheet)).await?;
-            end_joined(out, &room, open, form);
+            // What else there is of the room is written, and not held while others have their turns.
+            let listed = { room }.state.listed;
+            write_state(out, listed, form, (store, sheet)).await?;
+            end_room(out, open);
         }
-        RoomNews::Left(mut room) => {
+        RoomNews::Left(room) => {
             let open = begin_left(out, &room, form);
-            write_state(out, &mut room.state, form, (store, sheet)).await?;
-            end_left(out, &room, open, form);
+            // What else there is of the room is written, and not held while others have their turns.
+            let listed = { room }.state.listed;
+            write_state(out, listed, form, (store, sheet)).await?;
+            end_room(out, open);
         }
         RoomNews::Invited(room) => write_stripped(out, &room, "invite_state"),
         RoomNews::Knocked(room) => write_stripped(out, &room, "knock_state"),
@@ -102,12 +105,12 @@ async fn write_room(
 /// Writes the rest of the open state.
 async fn write_state(
     out: &mut Writer,
-    state: &mut RoomState,
+    mut listed: StateList,
     form: Form<'_>,
     (store, sheet): (&Store, &mut Sheet),
 ) -> Result<(), Refusal> {
-    while !state.listed.is_empty() {
-        for event in store.next_page(&mut state.listed).await? {
+    while !listed.is_empty() {
+        for event in store.next_page(&mut listed).await? {
             write_state_event(out, &event, form);
         }
         sheet.take(out).await?;

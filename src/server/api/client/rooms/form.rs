@@ -44,7 +44,8 @@ pub(super) async fn with_relations(
 }
 
 /// Writes events of one room into the open array, each with what is gathered of those that relate to it, as the
-/// session's device sees them.
+/// session's device sees them. Lets nobody go first meanwhile, as a page of events is much to hold while others have
+/// their turns.
 pub(super) async fn write_with_relations(
     (app, session): (&App, &Session),
     room: &RoomId,
@@ -59,7 +60,7 @@ pub(super) async fn write_with_relations(
             let relations = gathered.get(&event.event_id).map(|of_event| of_event.json(session, now_ms));
             write_event(event, (session, now_ms), relations.as_deref(), answer);
         }
-        answer.take().await?;
+        answer.put()?;
     }
     Ok(())
 }

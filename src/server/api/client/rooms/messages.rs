@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Router, extract::State, response::Response, routing::get};
 use ruma::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UInt, UserId,
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UInt,
     api::{
         Direction,
         client::{
@@ -82,9 +82,9 @@ async fn messages(
     if let Some(end) = page.end {
         answer.out.text("end", &page_token(end));
     }
+    let senders: BTreeSet<OwnedUserId> = page.events.into_iter().map(|event| event.sender.clone()).collect();
     if !request.filter.lazy_load_options.is_disabled() {
         let state = answer.out.open_array("state");
-        let senders: BTreeSet<&UserId> = page.events.iter().map(|event| &*event.sender).collect();
         for sender in senders {
             if let Some(member) = app.store.state_event(room, "m.room.member", sender.as_str()).await? {
                 write_event(&member, (&session, app.unix_ms()), None, &mut answer);
@@ -134,9 +134,9 @@ async fn context(
     let mut answer = paper.object();
     answer.out.text("start", &page_token(first.before()));
     answer.out.text("end", &page_token(last));
-    for (key, events) in [("events_before", &before.events), ("events_after", &after.events)] {
+    for (key, events) in [("events_before", before.events), ("events_after", after.events)] {
         let list = answer.out.open_array(key);
-        write_with_relations(by, room, events, &mut answer).await?;
+        write_with_relations(by, room, &events, &mut answer).await?;
         answer.out.end_even_if_empty(list);
     }
     answer.out.raw("event", with_relations(&app, &session, event).await?.get());
@@ -234,6 +234,8 @@ async fn initial_sync(
     answer.out.end_even_if_empty(chunk);
     answer.out.text("start", &page_token(page.end.unwrap_or(TimelinePosition::START)));
     answer.out.text("end", &page_token(page.start));
+    drop(page);
+    answer.put()?;
     answer.out.end(messages);
     let list = answer.out.open_array("state");
     write_state((&app, &session), state, |_| true, &mut answer).await?;
