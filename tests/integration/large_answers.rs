@@ -309,8 +309,7 @@ fn pages_and_first_syncs_that_are_begun_hold_little_and_let_small_ones_go_first(
     let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
     let register = |name: &str| server.client.clone().register(name);
     let users: Vec<Client> = (0..24 * times()).map(|n| register(&format!("u{n}"))).collect();
-    let other = register("other");
-    create_room(&other, json!({}));
+    let newcomers: Vec<Client> = (0..12).map(|n| register(&format!("new{n}"))).collect();
     let room = room_of_much_state(&users, 240);
     let in_room = |rest: &str| format!("/_matrix/client/v3/rooms/{room}/{rest}");
     let event = last_event(&users[0], &room);
@@ -320,14 +319,18 @@ fn pages_and_first_syncs_that_are_begun_hold_little_and_let_small_ones_go_first(
         in_room(&format!("context/{event}?limit=100")),
         format!("{SYNC}?filter={filter}"),
     ];
-    for path in &paths {
+    for (path, newcomers) in paths.iter().zip(newcomers.chunks(4)) {
         let begun = resident(&server);
         let asked = Instant::now();
         let untaken: Vec<_> =
             users.iter().flat_map(|user| [0, 1].map(|_| ask_and_take_nothing(user, path))).collect();
         let (mut most, mut longest) = (begun, Duration::ZERO);
-        while asked.elapsed() < Duration::from_secs(4) {
-            longest = longest.max(others_wait(&other));
+        for newcomer in newcomers {
+            longest = longest.max(others_wait(newcomer));
+            most = most.max(resident(&server));
+        }
+        while asked.elapsed() < Duration::from_secs(3) {
+            newcomers[0].get(WHOAMI).ok();
             most = most.max(resident(&server));
         }
         drop(untaken);
