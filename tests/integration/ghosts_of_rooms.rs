@@ -5,7 +5,7 @@ use pilotlight::server::Config;
 use serde_json::json;
 
 use super::{
-    contacts::{OURS, told},
+    contacts::told,
     ghosts::{known, share},
     support::{Client, TestServer},
     sync::{Reader, room_of, same},
