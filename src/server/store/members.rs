@@ -28,15 +28,17 @@ pub struct MembershipRow {
     pub invite_state: Option<String>,
 }
 
-/// When a user was in a room.
+/// What a user was in a room, in short.
 #[derive(Clone, Copy, Debug)]
-pub struct Stays {
-    /// Where in the log they came in first.
-    pub first_began: LogPosition,
-    /// Where in the log the last stay ended; `None`: it had not.
+pub struct Past {
+    /// Where in the log they became something in it first.
+    pub began: LogPosition,
+    /// Where in the log their last stay ended; `None`: there was none, or it had not ended.
     pub last_ended: Option<LogPosition>,
     /// After it they were invited, or knocked.
     pub on_the_way_since: bool,
+    /// They left it, or an invite or a knock came to nothing, or they were banned.
+    pub was_outside: bool,
 }
 
 impl Store {
@@ -107,28 +109,29 @@ impl Store {
         .await
     }
 
-    /// The stays of `user` in a room as they were at `until`, a place of its timeline; `None`: there was none.
-    pub async fn stays(
+    /// What `user` had been in a room at `until`, a place of its timeline; `None`: nothing.
+    pub async fn past(
         &self,
         user: &UserId,
         room: &RoomId,
         until: TimelinePosition,
-    ) -> Result<Option<Stays>, StoreError> {
+    ) -> Result<Option<Past>, StoreError> {
         const OWN: &str = "FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
             AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 AND timeline <= ?3";
         const IS: &str = "json_extract(pdu, '$.content.membership')";
         let sql = format!(
             "WITH last AS MATERIALIZED \
              (SELECT timeline {OWN} AND {IS} = 'join' ORDER BY timeline DESC LIMIT 1) \
-             SELECT (SELECT min(position) {OWN} AND {IS} = 'join'), \
+             SELECT (SELECT min(position) {OWN}), \
              (SELECT min(position) {OWN} AND timeline > (SELECT timeline FROM last)), \
-             EXISTS (SELECT 1 {OWN} AND timeline > (SELECT timeline FROM last) AND {IS} IN ('invite', 'knock'))"
+             EXISTS (SELECT 1 {OWN} AND timeline > (SELECT timeline FROM last) AND {IS} IN ('invite', 'knock')), \
+             EXISTS (SELECT 1 {OWN} AND {IS} IN ('leave', 'ban'))"
         );
         self.read(|c| {
             c.prepare_cached(&sql)?.query_row((room.as_str(), user.as_str(), until), |row| {
-                let first_began: Option<LogPosition> = row.get(0)?;
-                let (last_ended, on_the_way_since) = (row.get(1)?, row.get(2)?);
-                Ok(first_began.map(|first_began| Stays { first_began, last_ended, on_the_way_since }))
+                let began: Option<LogPosition> = row.get(0)?;
+                let (last_ended, on_the_way_since, was_outside) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok(began.map(|began| Past { began, last_ended, on_the_way_since, was_outside }))
             })
         })
         .await

@@ -64,7 +64,7 @@ pub use self::{
     events::Order,
     filters::{AddFilterError, MAX_FILTERS},
     folder::has_database,
-    members::{MembershipRow, Stays},
+    members::{MembershipRow, Past},
     open::Access,
     proof::{NotProven, Proof},
     receipts::Receipt,

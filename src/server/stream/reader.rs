@@ -28,7 +28,7 @@ use crate::server::{
     },
     rooms::Audience,
     sight::rooms::Encounters,
-    store::Stays,
+    store::Past,
 };
 
 /// Rooms that something happened in, in a look that is quick.
@@ -215,17 +215,20 @@ impl Reader<'_> {
             (false, _) if passage.was_there() => Ok(Some(look.log.since)),
             (false, _) => {
                 let until = TimelinePosition::live(look.log.since);
-                let stays = self.parts.store.stays(&look.session.user, room, until).await?;
-                Ok(stays.and_then(Self::surely_told))
+                let past = self.parts.store.past(&look.session.user, room, until).await?;
+                Ok(past.and_then(Self::surely_told))
             }
         }
     }
 
-    /// Up to where any client was told of a room that the reader was in. That a stay ended tells it up to there; but
-    /// who looks only when the reader is on the way in again is told that instead, and knows the room as it was at
-    /// any time of any stay.
-    fn surely_told(stays: Stays) -> Option<LogPosition> {
-        if stays.on_the_way_since { Some(stays.first_began) } else { stays.last_ended }
+    /// Up to where any client was told of a room that the reader is not in, if it was. That a stay ended tells it up
+    /// to there; but who looks only when the reader is on the way in again is told that instead, and knows the room as
+    /// it was at any time. Who never was in it can have seen its timeline when they were told that they are not.
+    fn surely_told(past: Past) -> Option<LogPosition> {
+        match past.last_ended {
+            Some(ended) if !past.on_the_way_since => Some(ended),
+            _ => past.was_outside.then_some(past.began),
+        }
     }
 
     /// A room that the reader is invited to or knocks at.
@@ -245,7 +248,7 @@ impl Reader<'_> {
         let since = if was_there { look.log.since } else { LogPosition::START };
         let until = TimelinePosition::live(passage.position);
         let stay_ended =
-            parts.store.stays(&look.session.user, &room, until).await?.and_then(|stays| stays.last_ended);
+            parts.store.past(&look.session.user, &room, until).await?.and_then(|past| past.last_ended);
         // What became of the reader after that does not show them the room again.
         let upto = stay_ended.unwrap_or(passage.position);
         let mut timeline =
