@@ -63,13 +63,18 @@ impl Watch {
             ("offline", Seen::NetworkDown),
             // The document's own events pass the window too.
             ("resume", Seen::Woken),
-            ("visibilitychange", Seen::Woken),
-            ("focus", Seen::Woken),
         ] {
             let seen = seen.clone();
             watch.listen(&global, &[name], move |_| seen(what));
         }
         let Some(document) = document() else { return watch };
+        let (woken, window) = (seen.clone(), global.clone());
+        watch.listen(&global, &["visibilitychange", "focus"], move |event| {
+            // A field's focus is often a script's.
+            if event.type_() != "focus" || is_own(&event, &window) {
+                woken(Seen::Woken);
+            }
+        });
         if activity {
             watch.listen_to_deeds(&global, seen.clone());
             let target = document.clone();
@@ -98,10 +103,9 @@ impl Watch {
                 did();
             }
         });
-        // The window's own, which a person brings to the front; a field's is also a script's.
         let itself = window.clone();
         self.listen(window, &["focus"], move |event| {
-            if event.is_trusted() && event.target().as_ref() == Some(&itself) {
+            if event.is_trusted() && is_own(&event, &itself) {
                 act();
             }
         });
@@ -157,6 +161,11 @@ pub fn has_document() -> bool {
 fn document() -> Option<EventTarget> {
     let document = Reflect::get(&js_sys::global(), &"document".into()).ok()?;
     document.is_object().then(|| document.unchecked_into())
+}
+
+/// Whether the event is of `target` itself, and of nothing in it.
+fn is_own(event: &Event, target: &EventTarget) -> bool {
+    event.target().as_ref() == Some(target)
 }
 
 fn is_hidden(document: &EventTarget) -> bool {
