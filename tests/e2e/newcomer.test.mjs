@@ -59,6 +59,11 @@ test("who is accepted may be added after a reload too, or talked to", async () =
   await carol.by("unseen-add").click();
   await carol.findsContact(alice, "online");
   await carol.by("unseen-item").waitFor({ state: "detached" });
+  await asks(bob, "carol");
+  await carol.by("request-accept").click();
+  await carol.by("toast-add").waitFor();
+  await carol.by("unseen-add").click();
+  await carol.by("toast-add").waitFor({ state: "detached", timeout: 3000 }); // what it offered is done
   await carol.context.close();
 });
 

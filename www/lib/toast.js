@@ -6,13 +6,14 @@ import { errorText } from "./errors.js";
 const SHOWN_MS = 6000;
 
 /**
+ * Shows one, and gives back what takes it away before its time.
  * @param {string} text
  * @param {"info" | "error"} [kind]
  * @param {{ label: string, testid: string, act: () => unknown }} [offer] what to do about it
  */
 export function toast(text, kind = "info", offer) {
   const region = document.getElementById("toasts");
-  if (!region) return;
+  if (!region) return () => {};
   // What is not in the topmost dialog lies under its backdrop, and cannot be clicked.
   const top = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
   if (region.parentElement !== top) top.append(region);
@@ -21,6 +22,7 @@ export function toast(text, kind = "info", offer) {
   node.addEventListener("click", () => node.remove());
   region.append(node);
   setTimeout(() => node.remove(), SHOWN_MS);
+  return () => node.remove();
 }
 
 /**

@@ -14,6 +14,8 @@ export function createRequests(context) {
   const unseen = createUnseen(context);
   /** @type {Map<string, HTMLElement>} */
   const shown = new Map();
+  /** What takes the offer to add somebody away, by whom I accepted. @type {Map<string, () => void>} */
+  const offers = new Map();
 
   const update = () => {
     const asking = new Set(contacts.requests());
@@ -24,7 +26,7 @@ export function createRequests(context) {
     }
     for (const userId of asking) {
       if (shown.has(userId)) continue;
-      const item = createRequest(context, userId);
+      const item = createRequest(context, userId, offers);
       shown.set(userId, item);
       items.append(item);
     }
@@ -33,10 +35,19 @@ export function createRequests(context) {
     setText(badge, String(shown.size));
     badge.setAttribute("aria-label", `${shown.size} requests`);
     unseen.update();
+    for (const [userId, withdraw] of offers) {
+      if (!contacts.entry(userId)) continue;
+      withdraw();
+      offers.delete(userId);
+    }
   };
 
-  const dispose = contacts.subscribe(update);
+  const unsubscribe = contacts.subscribe(update);
   update();
+  const dispose = () => {
+    unsubscribe();
+    for (const withdraw of offers.values()) withdraw();
+  };
   return { node, badge, unseen: unseen.node, dispose };
 }
 
@@ -81,16 +92,16 @@ async function add({ client, people }, userId) {
   if (await orToast(() => client.addContact(userId))) toast(`${people.name(userId)} is on your list.`);
 }
 
-/** @param {import("./shell.js").Context} context @param {string} userId */
-function createRequest(context, userId) {
+/** @param {import("./shell.js").Context} context @param {string} userId @param {Map<string, () => void>} offers */
+function createRequest(context, userId, offers) {
   const { client, people, contacts } = context;
   const name = people.name(userId);
   const accept = async () => {
     if (!(await orToast(() => client.answerRequest(userId, "accept"))) || contacts.entry(userId)) return;
     // To be seen is not to see: who accepts may expect the other on the own list.
-    toast(`${name} may see when you are there, but is not on your own list.`, "info", {
+    offers.set(userId, toast(`${name} may see when you are there, but is not on your own list.`, "info", {
       label: "Add them too", testid: "toast-add", act: () => add(context, userId),
-    });
+    }));
   };
   const deny = () => orToast(() => client.answerRequest(userId, "deny"));
   return el(
