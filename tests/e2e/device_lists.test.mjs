@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
 import { crossSigningKey, deviceKeys, signed, signingKey, uploadCrossSigning } from "./lib/keys.mjs";
-import { Device, path, until } from "./lib/matrix.mjs";
+import { Device, path, people, roomOf, until } from "./lib/matrix.mjs";
 
-let server, alice, bob, carol, room, names = 0;
+let server, alice, bob, carol, room;
 
 before(async () => {
   server = await Homeserver.start();
@@ -16,10 +16,8 @@ after(() => server?.stop());
 
 // Alice and Bob share a room, Carol none. All of them have keys, and have synced since.
 beforeEach(async () => {
-  names += 1;
-  [alice, bob, carol] = await Promise.all(["alice", "bob", "carol"].map((name) => Device.register(server.baseUrl, `${name}${names}`)));
-  room = await alice.createRoom();
-  await bob.join(room);
+  ({ alice, bob, carol } = await people(server, "alice", "bob", "carol"));
+  room = await roomOf(alice, bob);
   for (const device of [alice, bob, carol]) await device.ok("POST", "/_matrix/client/v3/keys/upload", { device_keys: deviceKeys(device) });
   for (const device of [alice, bob, carol]) await device.sync();
 });

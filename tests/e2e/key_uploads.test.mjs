@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
 import { crossSigningKey, deviceKeys, signed, signingKey, uploadCrossSigning } from "./lib/keys.mjs";
-import { Device } from "./lib/matrix.mjs";
+import { people } from "./lib/matrix.mjs";
 
 const UPLOAD = "/_matrix/client/v3/keys/upload";
 const QUERY = "/_matrix/client/v3/keys/query";
 const CROSS = "/_matrix/client/v3/keys/device_signing/upload";
 const SIGNATURES = "/_matrix/client/v3/keys/signatures/upload";
 
-let server, alice, bob, names = 0;
+let server, alice, bob;
 
 before(async () => {
   server = await Homeserver.start();
@@ -20,8 +20,7 @@ before(async () => {
 after(() => server?.stop());
 
 beforeEach(async () => {
-  names += 1;
-  [alice, bob] = await Promise.all(["ann", "ben"].map((name) => Device.register(server.baseUrl, `${name}${names}`)));
+  ({ alice, bob } = await people(server, "alice", "bob"));
 });
 
 const signedKey = ({ userId, deviceId }, more) => ({

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
-import { Device, path, until } from "./lib/matrix.mjs";
+import { path, people, roomOf, until } from "./lib/matrix.mjs";
 
 const V3 = "/_matrix/client/v3";
-let server, alice, bob, carol, room, names = 0;
+let server, alice, bob, carol, room;
 
 before(async () => {
   server = await Homeserver.start();
@@ -14,12 +14,8 @@ before(async () => {
 after(() => server?.stop());
 
 beforeEach(async () => {
-  names += 1;
-  [alice, bob, carol] = await Promise.all(
-    ["alice", "bob", "carol"].map((name) => Device.register(server.baseUrl, name + names)));
-  room = await alice.createRoom();
-  await bob.join(room);
-  await carol.join(room);
+  ({ alice, bob, carol } = await people(server, "alice", "bob", "carol"));
+  room = await roomOf(alice, bob, carol);
 });
 
 const ignore = (who, ...whom) => {

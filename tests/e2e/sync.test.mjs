@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
-import { Device, path } from "./lib/matrix.mjs";
+import { Device, path, people, roomOf } from "./lib/matrix.mjs";
 
-let server, alice, bob, carol, dave, room, names = 0;
+let server, alice, bob, carol, dave, room;
 
 before(async () => {
   server = await Homeserver.start();
@@ -15,10 +15,8 @@ after(() => server?.stop());
 
 // Alice and Bob are in a room; Carol and Dave are not.
 beforeEach(async () => {
-  names += 1;
-  [alice, bob, carol, dave] = await Promise.all(["alice", "bob", "carol", "dave"].map((name) => Device.register(server.baseUrl, `${name}${names}`)));
-  room = await alice.createRoom();
-  await bob.join(room);
+  ({ alice, bob, carol, dave } = await people(server, "alice", "bob", "carol", "dave"));
+  room = await roomOf(alice, bob);
 });
 
 const joined = (answer, of = room) => answer.rooms?.join?.[of];

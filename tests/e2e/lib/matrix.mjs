@@ -106,6 +106,22 @@ export class Device {
   }
 }
 
+let casts = 0;
+
+/** New users by the names given, each with a number that nobody had before: `{alice, bob}`. */
+export async function people(server, ...names) {
+  casts += 1;
+  const registered = names.map(async (name) => [name, await Device.register(server.baseUrl, `${name}${casts}`)]);
+  return Object.fromEntries(await Promise.all(registered));
+}
+
+/** A public room of the first one that the others have joined, in this order. */
+export async function roomOf(host, ...others) {
+  const room = await host.createRoom();
+  for (const other of others) await other.join(room);
+  return room;
+}
+
 /** Waits until `question()` is true (or resolves to something truthy) and gives that back. */
 export async function until(what, question, timeoutMs = 20_000) {
   for (const deadline = Date.now() + timeoutMs; ; ) {
