@@ -221,17 +221,31 @@ fn o3_a_server_starts_on_a_full_disk_and_lets_read_or_says_that_the_disk_is_full
     server.end("-TERM");
 }
 
-#[test]
-fn o3_a_choice_of_presence_that_the_disk_does_not_take_is_an_error_and_changes_nothing_the_first_time_too() {
-    let data = TempDir::new();
-    let patient = ["--set", "presence.offline_grace=10m", "--set", "presence.restart_grace=10m"];
-    let settings = [&UNLIMITED[..], &patient[..]].concat();
-    let server = Serve::start(data.path(), &settings);
-    let disk = Disk::Limited(server.child.id());
+/// Nobody goes offline by themselves, and no rate is limited.
+const PATIENT: [&str; 6] = [
+    "--set",
+    "rate_limits.enabled=false",
+    "--set",
+    "presence.offline_grace=10m",
+    "--set",
+    "presence.restart_grace=10m",
+];
+
+/// Alice and Bob, who see each other.
+fn two_in_a_room(server: &Serve) -> (Client, Client) {
     let (alice, bob) = (server.client.clone().register("alice"), server.client.clone().register("bob"));
     let room = alice.post("/_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).ok();
     bob.post(&format!("/_matrix/client/v3/join/{}", room["room_id"].as_str().expect("an ID")), json!({}))
         .ok();
+    (alice, bob)
+}
+
+#[test]
+fn o3_a_choice_of_presence_that_the_disk_does_not_take_is_an_error_and_changes_nothing_the_first_time_too() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &PATIENT);
+    let disk = Disk::Limited(server.child.id());
+    let (alice, bob) = two_in_a_room(&server);
     let path = format!("/_matrix/client/v3/presence/{}/status", alice.user);
     let choose =
         |state: &str, message: &str| alice.put(&path, json!({ "presence": state, "status_msg": message }));
@@ -257,7 +271,7 @@ fn o3_a_choice_of_presence_that_the_disk_does_not_take_is_an_error_and_changes_n
     disk.fill();
     choose("hidden", "lost").refused(500, "M_UNKNOWN");
     server.end("-KILL");
-    let server = Serve::start(data.path(), &settings);
+    let server = Serve::start(data.path(), &PATIENT);
     let after = |by: &Client| Client { base: server.client.base.clone(), ..by.clone() };
     assert_eq!([seen(&after(&alice)), seen(&after(&bob))], before, "what was shown is what was stored");
 }
@@ -265,15 +279,10 @@ fn o3_a_choice_of_presence_that_the_disk_does_not_take_is_an_error_and_changes_n
 #[test]
 fn o3_attendance_goes_on_on_a_full_disk_is_answered_so_and_is_written_when_there_is_room() {
     let data = TempDir::new();
-    let patient = ["--set", "presence.offline_grace=10m", "--set", "presence.restart_grace=10m"];
-    let settings = [&UNLIMITED[..], &patient[..]].concat();
-    let server = Serve::start(data.path(), &settings);
+    let server = Serve::start(data.path(), &PATIENT);
     let disk = Disk::Limited(server.child.id());
-    let (alice, bob) = (server.client.clone().register("alice"), server.client.clone().register("bob"));
+    let (alice, bob) = two_in_a_room(&server);
     let stock = server.client.clone().log_in("alice");
-    let room = alice.post("/_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).ok();
-    bob.post(&format!("/_matrix/client/v3/join/{}", room["room_id"].as_str().expect("an ID")), json!({}))
-        .ok();
     let device = format!("/_matrix/client/unstable/org.pilotlight/presence/{}/device", alice.user);
     let status = |of: &Client| format!("/_matrix/client/v3/presence/{}/status", of.user);
     let seen = |by: &Client| by.get(&status(&alice)).ok()["presence"].clone();
@@ -309,7 +318,7 @@ fn o3_attendance_goes_on_on_a_full_disk_is_answered_so_and_is_written_when_there
     assert!((1..=6).contains(&lines), "a line for the first failure, and then ever fewer: {log}");
     assert!(log.contains("the disk takes what is to be written again"), "{log}");
     assert!(!log.contains("commit failed: database"), "a cause is told once: {log}");
-    let server = Serve::start(data.path(), &settings);
+    let server = Serve::start(data.path(), &PATIENT);
     let after = |by: &Client| Client { base: server.client.base.clone(), ..by.clone() };
     after(&alice).get("/_matrix/client/v3/sync").ok();
     assert_eq!(seen(&after(&bob)), "unavailable");
