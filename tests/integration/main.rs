@@ -47,6 +47,7 @@ mod rooms_rules;
 mod sight;
 mod support;
 mod sync;
+mod sync_filters;
 mod sync_gaps;
 mod watching;
 mod web;
