@@ -17,30 +17,10 @@ use super::{
     folder, header,
     mark::{self, Commits, Mark, Noted},
     refusal::OpenError,
+    schema::{self, KNOWN},
     write_ahead,
 };
 use crate::server::private_file;
-
-/// Schema steps; step `i` brings version `i` to `i + 1`. Released steps never change.
-const MIGRATIONS: &[&[&str]] = &[
-    &[
-        include_str!("schema/log.sql"),
-        include_str!("schema/accounts.sql"),
-        include_str!("schema/account_data.sql"),
-        include_str!("schema/device_keys.sql"),
-        include_str!("schema/presence.sql"),
-        include_str!("schema/contacts.sql"),
-        include_str!("schema/list_outbox.sql"),
-        include_str!("schema/receipts.sql"),
-        include_str!("schema/rooms.sql"),
-        include_str!("schema/to_device.sql"),
-        include_str!("schema/federation.sql"),
-    ],
-    &[include_str!("schema/relations.sql")],
-];
-
-/// The schema version that this binary writes.
-const KNOWN: u32 = MIGRATIONS.len() as u32;
 
 /// Who else may have the data open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,7 +85,7 @@ pub(super) fn prepare(
         true => OpenError::Full(path.to_owned()),
         false => OpenError::Access(path.to_owned(), e.to_string()),
     };
-    migrate(&mut connection, found).map_err(failed)?;
+    schema::migrate(&mut connection, found).map_err(failed)?;
     set_up(&connection).map_err(failed)?;
     let mark = lock.as_ref().map(|_| Mark::begin(path, commits)).transpose()?;
     Ok(Prepared { connection, lock, mark })
@@ -127,7 +107,7 @@ fn make(path: &Path, noted: Noted, server_name: &ServerName) -> Result<(), OpenE
         // SQLite gives what it puts beside a database the rights of the database.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         let mut connection = checked_file::open_new(&unfinished)?;
-        migrate(&mut connection, 0)?;
+        schema::migrate(&mut connection, 0)?;
         connection.execute("INSERT INTO server VALUES (?1)", [server_name.as_str()])?;
         connection.close().map_err(|(_, e)| e)?;
         File::open(&unfinished)?.sync_all()?;
@@ -198,7 +178,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, OpenErr
     if verdict != "ok" {
         return Err(OpenError::Damaged(path.to_owned(), verdict));
     }
-    if shape(connection).map_err(damaged)? != shape_of_version(found).map_err(damaged)? {
+    if !schema::is_of_version(connection, found).map_err(damaged)? {
         return Err(OpenError::NeverReleased(path.to_owned()));
     }
     Ok(found)
@@ -213,39 +193,6 @@ fn is_changed_page(e: &rusqlite::Error) -> bool {
 fn is_out_of_room(e: &rusqlite::Error) -> bool {
     let is_full = |code| matches!(code, rusqlite::ffi::SQLITE_FULL | rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     e.sqlite_error().is_some_and(|e| is_full(e.extended_code))
-}
-
-/// The tables and indexes, in words.
-fn shape(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
-    connection
-        .prepare(
-            "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-        )?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
-}
-
-/// What `version` has, by its steps.
-fn shape_of_version(version: u32) -> rusqlite::Result<Vec<(String, String)>> {
-    let empty = Connection::open_in_memory()?;
-    for sql in MIGRATIONS.iter().take(version as usize).copied().flatten() {
-        empty.execute_batch(sql)?;
-    }
-    shape(&empty)
-}
-
-/// Brings the schema from version `found` up to date: all of it or, after a power cut, nothing.
-fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
-    if found == KNOWN {
-        return Ok(());
-    }
-    let transaction = connection.transaction()?;
-    for sql in MIGRATIONS.iter().skip(found as usize).copied().flatten() {
-        transaction.execute_batch(sql)?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", KNOWN)?;
-    transaction.commit()
 }
 
 /// Makes a connection that was found sound ready for writing.
@@ -417,9 +364,7 @@ mod tests {
         for version in 1..KNOWN {
             let folder = Folder::new(&format!("version-{version}"));
             let earlier = checked_file::open_new(&folder.file()).expect("opens");
-            for sql in MIGRATIONS.iter().take(version as usize).copied().flatten() {
-                earlier.execute_batch(sql).expect("is SQL");
-            }
+            schema::make(&earlier, version).expect("is SQL");
             earlier.execute("INSERT INTO server VALUES ('a')", []).expect("writes");
             earlier.pragma_update(None, "application_id", APPLICATION_ID).expect("writes");
             earlier.pragma_update(None, "user_version", version).expect("writes");
@@ -427,8 +372,7 @@ mod tests {
             for _ in 0..2 {
                 let Prepared { connection, .. } =
                     folder.open(server_name!("a"), Access::Sole).expect("opens");
-                let shapes = (shape(&connection), shape_of_version(KNOWN));
-                assert_eq!(shapes.0.expect("can be read"), shapes.1.expect("is SQL"), "{version}");
+                assert!(schema::is_of_version(&connection, KNOWN).expect("can be read"), "{version}");
             }
         }
     }
