@@ -14,7 +14,7 @@ use crate::core::action::ids::ActionId;
 use crate::core::client::call::BadCall;
 use crate::core::client::notify::{Naming, settings_json};
 use crate::core::idle::System;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 
 /// A device of a user, following its homeserver.
 #[wasm_bindgen(js_name = Client, skip_typescript)]

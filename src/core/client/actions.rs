@@ -11,8 +11,8 @@ use crate::core::action::ids::ActionId;
 use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;
+use crate::core::wire::object::Object;
 use crate::core::wire::path::path;
-use crate::core::wire::read::Object;
 
 impl Client {
     /// Sends an event. The echo is in the timeline when this returns; its ID is the action's.

@@ -7,8 +7,9 @@ use super::role::{Client, Dialect};
 use crate::core::presence::{Choice, State};
 use crate::core::time::Instant;
 use crate::core::wire::event::events;
+use crate::core::wire::object::Object;
 use crate::core::wire::presence::PresenceContent;
-use crate::core::wire::read::{Object, Reader};
+use crate::core::wire::read::Reader;
 
 impl Client {
     /// A request was answered; `retry_after_ms` comes from the `Retry-After` header.

@@ -15,7 +15,8 @@ use super::send_gate::session_over;
 use super::shape::{misfit, parameters};
 use crate::core::presence::StatusMsg;
 use crate::core::time::Instant;
-use crate::core::wire::read::{Object, Reader, elements};
+use crate::core::wire::object::{Object, elements};
+use crate::core::wire::read::Reader;
 
 /// The largest integer that every application counts exactly.
 const MAX_EXACT: u64 = (1 << 53) - 1;

@@ -12,8 +12,8 @@ use super::role::{Client, Dialect};
 use super::stored::{CHOICE_KEY, WISH_KEY};
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::Instant;
+use crate::core::wire::object::Object;
 use crate::core::wire::path::path;
-use crate::core::wire::read::Object;
 use crate::core::wire::write;
 
 impl Client {

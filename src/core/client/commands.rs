@@ -7,8 +7,8 @@ use super::pending::{Awaited, Then};
 use super::role::Client;
 use super::room::Membership;
 use crate::core::time::{Instant, millis};
+use crate::core::wire::object::Object;
 use crate::core::wire::path::{path, push_query};
-use crate::core::wire::read::Object;
 use crate::core::wire::write;
 
 const V3: &str = "/_matrix/client/v3";

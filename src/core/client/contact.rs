@@ -1,6 +1,7 @@
 //! One entry of the presence list (L1 to L5): as the server says it, and as an application is given it.
 
-use crate::core::wire::read::{Object, Reader, read_elements};
+use crate::core::wire::object::{Object, read_elements};
+use crate::core::wire::read::Reader;
 use crate::core::wire::write::{ToJson, Writer};
 
 /// Somebody whom the list has to do with.

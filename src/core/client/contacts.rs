@@ -10,8 +10,8 @@ use super::pending::{Awaited, Half, Then};
 use super::privacy;
 use super::role::{Client, Dialect};
 use crate::core::time::Instant;
+use crate::core::wire::object::Object;
 use crate::core::wire::path::path;
-use crate::core::wire::read::Object;
 use crate::core::wire::write::{self, ToJson};
 
 /// The type of the account data that tells of a change.

@@ -7,8 +7,9 @@ use super::role::Client;
 use super::room::Membership;
 use crate::core::time::Instant;
 use crate::core::wire::event::{Event, events};
+use crate::core::wire::object::Object;
 use crate::core::wire::path::path;
-use crate::core::wire::read::{Object, Reader};
+use crate::core::wire::read::Reader;
 use crate::core::wire::write::{self, ToJson};
 
 impl Client {

@@ -7,8 +7,8 @@ use super::role::Client;
 use crate::core::notify::{Exception, NotifySettings, Sender, Subject};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;
+use crate::core::wire::object::{Object, elements};
 use crate::core::wire::path::path;
-use crate::core::wire::read::{Object, elements};
 use crate::core::wire::write;
 
 /// The type of the account data that holds the settings.

@@ -8,7 +8,7 @@ use super::member::Member;
 use super::presence::{Me, Presence};
 use super::room::RoomSummary;
 use super::timeline::TimelineOp;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 
 /// Names one request from its output to its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

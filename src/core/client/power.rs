@@ -1,7 +1,7 @@
 //! Who may do how much in a room: levels as `m.room.power_levels` has them, and the room's creators.
 
 use crate::core::wire::event::Event;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 
 /// JavaScript's largest exact integer.
 const BEYOND_POWER: i64 = (1 << 53) - 1;

@@ -1,6 +1,6 @@
 //! The settings of privacy (L6, L7), in the words of the wire and in the application's.
 
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 use crate::core::wire::write;
 
 const ON_THE_WIRE: [&str; 3] = ["share", "auto_accept", "invites"];

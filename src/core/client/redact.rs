@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 use crate::core::wire::write;
 
 /// The keys that survive, by event type. For `m.room.create` all of them do, as since room version 11.

@@ -11,7 +11,7 @@ use super::power::Power;
 use super::timeline::Timeline;
 use crate::core::time::Instant;
 use crate::core::wire::event::Event;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 use crate::core::wire::write::{ToJson, Writer};
 
 /// The own user's relation to a room.

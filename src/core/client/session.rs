@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::output::Failure;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 use crate::core::wire::write;
 
 /// A device of a user, logged in.

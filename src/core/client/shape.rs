@@ -1,6 +1,6 @@
 //! The names that an application may use: those of a command's arguments, and of the fields of the objects it gives.
 
-use crate::core::wire::read::{Object, elements};
+use crate::core::wire::object::{Object, elements};
 
 /// What is wrong with a field that `owner` does not have: the nearest one that it has, else all of them.
 pub fn unknown_field<'a>(owner: &str, field: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::StoredAction;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 use crate::core::wire::write;
 
 /// Storage keys of actions begin so; the ID follows.

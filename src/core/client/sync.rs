@@ -14,8 +14,8 @@ use crate::core::action::ids::ActionId;
 use crate::core::action::queue::Moved;
 use crate::core::time::{Instant, millis};
 use crate::core::wire::event::{Event, events};
+use crate::core::wire::object::{Object, strings};
 use crate::core::wire::path::{path, push_query};
-use crate::core::wire::read::{Object, strings};
 use crate::core::wire::sync::{JoinedRoom, SyncBody, Timeline};
 
 /// How long the server may hold a sync open.

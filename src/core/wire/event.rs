@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::read::{Malformed, Object, Reader};
+use super::object::Object;
+use super::read::{Malformed, Reader};
 
 /// One event of any kind. What a kind lacks stays empty: stripped state has no ID, a receipt no sender.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 //! unread, and one event of an unforeseen shape costs that event, not the answer it came in.
 
 pub mod event;
+pub mod object;
 pub mod path;
 pub mod presence;
 pub mod read;

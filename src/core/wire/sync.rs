@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::event::{Event, EventList};
+use super::object::Object;
 use super::presence::PresenceEvent;
-use super::read::{Malformed, Object, Reader};
+use super::read::{Malformed, Reader};
 
 /// The answer to `/sync`.
 #[derive(Debug, Default)]

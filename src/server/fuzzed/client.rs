@@ -15,7 +15,7 @@ use crate::core::{
     idle::IdleTimeout,
     presence::DeviceType,
     time::Instant,
-    wire::{read::Object, write::ToJson},
+    wire::{object::Object, write::ToJson},
 };
 
 /// Requests that may be under way at once.

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{
     core::wire::{
-        read::{Object, Reader, elements},
+        object::{Object, elements},
+        read::Reader,
         write::{self, ToJson},
     },
     server::json::{append_number, append_string, json_depth},

@@ -8,7 +8,7 @@ use super::*;
 use crate::core::client::contact::{Contact, Listed, Observer, Standing};
 use crate::core::client::contacts::{Answer, Placement};
 use crate::core::client::output::Ticket;
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 use crate::core::wire::write::ToJson;
 
 type Change = (Vec<Contact>, Vec<String>);

@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::core::client::notify::{Naming, checked_settings, settings_json};
 use crate::core::presence::{Choice, StatusMsg};
-use crate::core::wire::read::Object;
+use crate::core::wire::object::Object;
 
 fn told(f: &Fixture, item: Value) -> bool {
     let text = item.to_string();
