@@ -106,9 +106,9 @@ impl Lane {
         self.actions.binary_search_by_key(&id, |action| action.id)
     }
 
-    /// The action to transmit next, if one may go now.
-    fn next(&self, now: Instant) -> Option<&Action> {
-        let waits = self.in_flight.is_some() || self.resume_at.is_some_and(|at| at > now);
+    /// The action to transmit next, if one may go; a delay that has passed is `None` by then.
+    fn next(&self) -> Option<&Action> {
+        let waits = self.in_flight.is_some() || self.resume_at.is_some();
         self.actions.iter().find(|action| !waits && action.state == EchoState::Queued)
     }
 }
@@ -243,11 +243,10 @@ impl Queue {
         }
         // Oldest first over all rooms, so that a busy one does not hold up the others.
         let open = self.lanes.iter().enumerate().filter(|(_, lane)| open(&lane.room));
-        let next = open.filter_map(|(at, lane)| Some((lane.next(now)?.id, at)));
+        let next = open.filter_map(|(at, lane)| Some((lane.next()?.id, at)));
         let (id, at) = next.min()?;
         let lane = &mut self.lanes[at];
         lane.in_flight = Some(id);
-        lane.resume_at = None;
         self.apply(id, EchoInput::Transmitted, |_| ());
         let lane = &self.lanes[at];
         lane.find(id).ok().map(|at| &lane.actions[at])

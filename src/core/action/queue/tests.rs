@@ -74,18 +74,77 @@ fn what_was_interrupted_goes_again_when_its_time_comes_or_the_network_does() {
 }
 
 #[test]
-fn after_a_gap_only_what_may_lie_in_it_is_taken_for_sent() {
-    // Interrupted before the gap: the server may have it. Not transmitted before it: the stream will bring it.
-    for (interrupted, gone) in [(true, 1), (false, 0)] {
-        let mut queue = with(&[1]);
-        if interrupted {
-            transmitted(&mut queue, NOW);
-            queue.handle_interrupted(ActionId(1), "lost", NOW);
-        }
-        queue.handle_gap(ROOM);
-        assert_eq!(transmitted(&mut queue, NOW), Some(1));
-        queue.handle_answered(ActionId(1), "$event", 7);
-        assert_eq!(queue.handle_synced(7).len(), 0, "this sync may have begun before the event");
-        assert_eq!(queue.handle_synced(8).len(), gone, "interrupted: {interrupted}");
+fn a_room_waits_for_its_own_request_and_for_no_other() {
+    let mut queue = with(&[1, 2, 3]);
+    assert_eq!(transmitted(&mut queue, NOW), Some(1));
+    queue.cancel(ActionId(3));
+    queue.retry(ActionId(1));
+    assert_eq!(transmitted(&mut queue, NOW), None, "the first one is still under way");
+    for id in 4..=7 {
+        let room = format!("!{id}:x");
+        queue.push(ActionId(id), &room, "m", Arc::from("{}"), UnixMillis(1)).expect("there is room");
     }
+    for next in [Some(4), Some(5), Some(6), None] {
+        assert_eq!(transmitted(&mut queue, NOW), next, "oldest first, and four rooms at a time");
+    }
+    queue.handle_answered(ActionId(5), "$event", 1);
+    assert_eq!(transmitted(&mut queue, NOW), Some(7));
+    queue.handle_refused(ActionId(1), "no");
+    assert_eq!(transmitted(&mut queue, NOW), Some(2));
+}
+
+#[test]
+fn after_a_gap_only_what_may_lie_in_it_is_taken_for_sent() {
+    type Act = fn(&mut Queue);
+    let gap: Act = |queue| queue.handle_gap(ROOM);
+    let elsewhere: Act = |queue| queue.handle_gap("!other:x");
+    let sends: Act = |queue| assert_eq!(transmitted(queue, NOW), Some(1));
+    let fails: Act = |queue| drop(queue.handle_interrupted(ActionId(1), "lost", NOW));
+    let answers: Act = |queue| drop(queue.handle_answered(ActionId(1), "$event", 7));
+    let restarts: Act = |queue| {
+        let stored = queue.forget_all().pop().expect("is there").to_stored("D");
+        queue.restore(stored, "D").expect("there is room");
+    };
+    for (why, acts, gone) in [
+        ("not transmitted before it: the stream brings it", &[gap, sends, answers][..], false),
+        ("interrupted before it: the server may have it", &[sends, fails, gap, sends, answers], true),
+        ("under way", &[sends, gap, answers], true),
+        ("answered", &[sends, answers, gap], true),
+        ("two gaps", &[sends, answers, gap, gap], true),
+        ("an earlier run may have sent it", &[restarts, sends, answers], true),
+        ("and a gap after that", &[restarts, gap, sends, answers], true),
+        ("a gap elsewhere", &[sends, answers, elsewhere], false),
+    ] {
+        let mut queue = with(&[1]);
+        acts.iter().for_each(|act| act(&mut queue));
+        assert_eq!(queue.handle_synced(7).len(), 0, "{why}: this sync may have begun before the event");
+        assert_eq!(queue.handle_synced(8).len(), usize::from(gone), "{why}");
+    }
+}
+
+#[test]
+fn actions_are_in_the_order_of_their_ids_and_leave_when_they_are_placed() {
+    let mut queue = with(&[2, 4, 3, 1, 5]);
+    let ids = |queue: &Queue| queue.room(ROOM).map(|action| action.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(&queue), [1, 2, 3, 4, 5]);
+    assert!(queue.contains(ROOM, ActionId(3)) && !queue.contains("!other:x", ActionId(3)));
+    assert!(matches!(queue.handle_streamed(ActionId(3)), Moved::Out(EchoStep::To(EchoState::Placed), _)));
+    assert_eq!((ids(&queue), queue.len(), queue.unsent()), (vec![1, 2, 4, 5], 4, 4));
+    transmitted(&mut queue, NOW);
+    queue.handle_answered(ActionId(1), "$event", 1);
+    assert_eq!((queue.find_event(ROOM, "$event"), queue.find_event(ROOM, "$no")), (Some(ActionId(1)), None));
+    assert_eq!((queue.len(), queue.unsent()), (4, 3), "answered, and awaiting its place");
+}
+
+#[test]
+fn only_a_refusal_is_stored_as_one() {
+    let mut queue = with(&[1]);
+    let error = |queue: &Queue| queue.room(ROOM).next().expect("is there").to_stored("D").error;
+    transmitted(&mut queue, NOW);
+    queue.handle_interrupted(ActionId(1), "lost", NOW);
+    assert_eq!(error(&queue), None, "it goes again");
+    queue.handle_refused(ActionId(1), "no");
+    assert_eq!(error(&queue).as_deref(), Some("no"));
+    queue.retry(ActionId(1));
+    assert_eq!(error(&queue), None);
 }
