@@ -1,13 +1,16 @@
 //! No client shows more than its server knows, though rooms grow beyond the limit and shrink, people change back and
 //! forth with whom they share, and the server restarts, all between two looks of a client.
 
-use pilotlight::server::Config;
+use std::collections::BTreeMap;
+
+use pilotlight::{core::rng::Rng, server::Config};
 use serde_json::json;
 
 use super::{
-    contacts::told,
+    contacts::{OURS, list_path, told},
     ghosts::{known, share},
-    support::{Client, TestServer},
+    presence_behind::filtered,
+    support::{Client, TestServer, times},
     sync::{Reader, room_of, same},
 };
 
@@ -117,5 +120,150 @@ fn l6_who_of_a_room_that_outgrows_the_limit_comes_into_another_room_is_lost_from
         act(x, &small, "join");
         assert_eq!(told(&bobs.now(), &alice), ["unknown"]);
         [&alice, x, b].into_iter().for_each(|user| act(user, &small, "leave"));
+    }
+}
+
+/// A client that merges what it is told.
+#[derive(Clone)]
+struct Shows {
+    since: String,
+    states: BTreeMap<String, String>,
+}
+
+/// Six users in three rooms, of whom two have a client that looks now and then.
+struct World {
+    seed: u64,
+    rng: Rng,
+    server: Option<TestServer>,
+    users: Vec<Client>,
+    rooms: Vec<String>,
+    shows: [Shows; 2],
+    /// What the clients showed earlier, and can go back to.
+    kept: Vec<(usize, Shows)>,
+    done: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let server = TestServer::driven_with(limited(3));
+        let users: Vec<_> = (0..6).map(|n| server.register(&format!("u{n}"))).collect();
+        let rooms = (0..3).map(|n| room_of(&users[n], &[&users[n + 1]])).collect();
+        let shows = [(); 2].map(|()| Shows { since: String::new(), states: BTreeMap::new() });
+        users.iter().for_each(busy);
+        let (rng, kept, done) = (Rng::new(seed), Vec::new(), Vec::new());
+        Self { seed, rng, server: Some(server), users, rooms, shows, kept, done }
+    }
+
+    fn below(&mut self, bound: u64) -> usize {
+        usize::try_from(self.rng.range(0..bound)).expect("small")
+    }
+
+    fn step(&mut self) {
+        let (who, other, room) = (self.below(6), self.below(6), self.below(3));
+        let (user, room) = (self.users[who].clone(), self.rooms[room].clone());
+        let whom = self.users[other].user.clone();
+        let done = match self.below(24) {
+            0..5 => {
+                user.post(&format!("/_matrix/client/v3/join/{room}"), json!({}));
+                format!("{who} joins {room}")
+            }
+            5..8 => {
+                // A room that everybody left would be gone.
+                let members = user.get(&format!("/_matrix/client/v3/rooms/{room}/joined_members"));
+                if members.body["joined"].as_object().is_some_and(|joined| joined.len() > 1) {
+                    act(&user, &room, "leave");
+                }
+                format!("{who} leaves {room}")
+            }
+            8..13 => {
+                let times = 1 + self.below(5);
+                let with: Vec<_> =
+                    (0..times).map(|_| ["nobody", "list", "shared_rooms"][self.below(3)]).collect();
+                with.iter().for_each(|with| share(&user, with));
+                format!("{who} shares with {with:?}")
+            }
+            13 => {
+                // Refused of oneself.
+                user.post(&list_path(&user), json!({ "invite": [whom] }));
+                format!("{who} asks {other}")
+            }
+            14..16 => {
+                let word = ["accept", "revoke", "deny"][self.below(3)];
+                user.post(&format!("{OURS}/requests/{}/{whom}", user.user), json!({ "answer": word }));
+                format!("{who} answers {other}: {word}")
+            }
+            16 => {
+                let ignored = if self.below(2) == 0 { json!({}) } else { json!({ whom: {} }) };
+                let path = format!("/_matrix/client/v3/user/{}/account_data/m.ignored_user_list", user.user);
+                user.put(&path, json!({ "ignored_users": ignored })).ok();
+                format!("{who} ignores {ignored}")
+            }
+            17 => {
+                let most = [0, 2, 3, 3][self.below(4)];
+                let server = self.server.take().expect("it is up").restart_with(limited(most));
+                self.users = self.users.iter().map(|user| same(&server, user)).collect();
+                self.server = Some(server);
+                format!("restart, with at most {most}")
+            }
+            18 => {
+                let filter = ["{\"types\":[]}".to_owned(), format!("{{\"senders\":[\"{whom}\"]}}")];
+                let filter = &filter[self.below(2)];
+                self.sync(who % 2, &filtered(filter));
+                format!("{} glances: {filter}", who % 2)
+            }
+            19 => {
+                self.kept.push((who % 2, self.shows[who % 2].clone()));
+                format!("{} is kept", who % 2)
+            }
+            20 if !self.kept.is_empty() => {
+                let at = self.below(self.kept.len() as u64);
+                let (reader, shows) = self.kept[at].clone();
+                self.shows[reader] = shows;
+                format!("{reader} goes back to {}", self.shows[reader].since)
+            }
+            _ => {
+                self.look(who % 2);
+                format!("{} looks", who % 2)
+            }
+        };
+        self.done.push(done);
+    }
+
+    /// Whether this told of anybody.
+    fn sync(&mut self, who: usize, with: &str) -> bool {
+        self.server.as_ref().expect("it is up").settle();
+        let shows = &mut self.shows[who];
+        let with = format!("&set_presence=offline{with}");
+        let mut reader = Reader { client: self.users[who].clone(), since: shows.since.clone(), with };
+        let answer = reader.now();
+        shows.since = reader.since;
+        let events = answer["presence"]["events"].as_array().cloned().unwrap_or_default();
+        for event in &events {
+            let state = event["content"]["org.pilotlight.presence"]["state"].as_str().expect("a state");
+            shows.states.insert(event["sender"].as_str().expect("a sender").to_owned(), state.to_owned());
+        }
+        !events.is_empty()
+    }
+
+    fn look(&mut self, who: usize) {
+        while self.sync(who, "") {}
+        for user in self.users.iter().enumerate().filter(|(n, _)| *n != who).map(|(_, user)| &user.user) {
+            let shown = self.shows[who].states.get(user).map_or("unknown", String::as_str);
+            let known = known(&self.users[who], user);
+            // Of who was never seen connected a first sync says nothing.
+            let same = shown == known || (shown == "unknown" && known == "offline");
+            let (seed, done) = (self.seed, self.done.join("\n"));
+            assert!(same, "seed {seed}: {who} shows {user} as {shown}, known is {known}, after:\n{done}");
+        }
+    }
+}
+
+#[test]
+fn no_client_shows_more_than_its_server_knows_however_rooms_grow_and_people_change_their_minds() {
+    for seed in 0..6 * times() as u64 {
+        let mut world = World::new(seed);
+        (0..2).for_each(|who| world.look(who));
+        (0..80).for_each(|_| world.step());
+        (0..2).for_each(|who| world.look(who));
     }
 }
