@@ -12,6 +12,7 @@ mod contacts;
 mod disk;
 mod door;
 mod driven;
+mod encounters;
 mod federation_cost;
 mod federation_lines;
 mod federation_lists;

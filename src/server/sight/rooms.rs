@@ -25,16 +25,7 @@ pub struct Encounters {
     pub crossed: BTreeSet<OwnedUserId>,
 }
 
-/// What a reader who stayed in one room is told by.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Known {
-    /// Every event.
-    All,
-    /// Of each member the last one: who came may have been there before, and gone meanwhile.
-    Last,
-}
-
-/// Those who came into one room in which the reader stayed, and were certainly not there before.
+/// Those who came into one room in which the reader stayed.
 pub type Newcomers = BTreeSet<OwnedUserId>;
 
 impl Sight {
@@ -45,13 +36,14 @@ impl Sight {
         });
     }
 
-    /// The reader was in `room` at the position `since` of the log and is there still; these events, perhaps among
-    /// others, happened since then, of which those of members count. [`Self::crossed`] comes after all of them, with
-    /// the newcomers of them all.
+    /// The reader was in `room` at the position `since` of the log and is there still. These events happened since then:
+    /// all by which somebody came or went are among them, or will be among those of further calls; whoever looks at
+    /// the last of each member only takes who came and changed their name for one who was there, and who was put out
+    /// and asked back in for one who never was. [`Self::crossed`] comes after them, with the newcomers of them all.
     pub fn stayed(
         &self,
         room: &RoomId,
-        (known, events): (Known, &[Arc<StoredEvent>]),
+        events: &[Arc<StoredEvent>],
         since: LogPosition,
         newcomers: &mut Newcomers,
         encounters: &mut Encounters,
@@ -63,9 +55,7 @@ impl Sight {
             match membership {
                 Membership::Join if event.membership_before() == Some(Membership::Join) => {}
                 Membership::Join => {
-                    if known == Known::All || event.membership_before().is_none() {
-                        newcomers.insert(user.clone());
-                    }
+                    newcomers.insert(user.clone());
                     encounters.met.insert(user);
                 }
                 Membership::Leave | Membership::Ban => encounters.part(counted, [user]),

@@ -12,7 +12,7 @@ use serde_json::{Value, value::to_raw_value};
 
 use super::{
     Sight,
-    rooms::{Encounters, Known, Newcomers},
+    rooms::{Encounters, Newcomers},
     since::Sighted,
 };
 use crate::{
@@ -140,7 +140,7 @@ impl World {
         let mut encounters = Encounters::default();
         let (room, since) = (room_id!("!r:x"), LogPosition::new(since));
         let mut newcomers = Newcomers::new();
-        self.sight.stayed(room, (Known::All, events), since, &mut newcomers, &mut encounters);
+        self.sight.stayed(room, events, since, &mut newcomers, &mut encounters);
         self.sight.crossed(room, since, &newcomers, &mut encounters);
         said(&encounters)
     }

@@ -151,6 +151,22 @@ impl Store {
         self.read(|c| list(c, &sql, (room.as_str(), from, to), keep)).await
     }
 
+    /// The events of a room that were accepted at positions after `from`, up to and including `to`, by which a member
+    /// became something else in it than they were: not those by which they say another name.
+    pub async fn membership_changes(
+        &self,
+        room: &RoomId,
+        (from, to): (LogPosition, LogPosition),
+    ) -> Result<StateList, StoreError> {
+        const SQL: &str = "SELECT e.event, e.position, e.type, e.state_key, e.sender \
+            FROM events e INDEXED BY events_state_changes LEFT JOIN events p ON p.event = e.replaces \
+            WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+            AND e.state_key IS NOT NULL AND e.position > ?2 AND e.position <= ?3 AND e.type = 'm.room.member' \
+            AND json_extract(e.pdu, '$.content.membership') IS NOT json_extract(p.pdu, '$.content.membership') \
+            ORDER BY e.position";
+        self.read(|c| list(c, SQL, (room.as_str(), from, to), |_| true)).await
+    }
+
     /// The next events of a list, which go from it; none: that was all.
     pub async fn next_page(&self, list: &mut StateList) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         if list.is_empty() {

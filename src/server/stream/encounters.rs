@@ -9,7 +9,7 @@ use crate::server::{
     event::stored::{Membership, StoredEvent},
     sight::{
         Sight,
-        rooms::{Encounters, Known, Newcomers},
+        rooms::{Encounters, Newcomers},
     },
     store::{Kinds, Side, Store, StoreError},
 };
@@ -80,15 +80,13 @@ pub(super) async fn note(
     match events {
         Some(events) => {
             let later = events.partition_point(|event| event.position <= there_since);
-            let events = (Known::All, &events[later..]);
-            sight.stayed(room, events, there_since, &mut newcomers, encounters);
+            sight.stayed(room, &events[later..], there_since, &mut newcomers, encounters);
         }
         None => {
-            let range = (there_since, upto);
-            let mut list = store.state_changes(room, range, Kinds::Members, |_| true).await?;
+            let mut list = store.membership_changes(room, (there_since, upto)).await?;
             while !list.is_empty() {
                 let page = store.next_page(&mut list).await?;
-                sight.stayed(room, (Known::Last, &page), there_since, &mut newcomers, encounters);
+                sight.stayed(room, &page, there_since, &mut newcomers, encounters);
             }
         }
     }
