@@ -40,6 +40,8 @@ use crate::{
     },
 };
 
+mod tables;
+
 /// The first is in every room and may do everything there; the second reads.
 const USERS: [&str; 5] =
     ["@admin:localhost", "@reader:localhost", "@a:localhost", "@b:localhost", "@c:localhost"];
@@ -389,50 +391,6 @@ impl World {
         for client in clients {
             self.follow_from(client, client.since, self.app.store.log_position()).await;
         }
-    }
-}
-
-#[tokio::test]
-async fn who_is_told_only_that_they_are_asked_back_in_learns_what_changed_before_they_were_put_out() {
-    // How the reader is put out; whether they refuse, and are asked in once more; whether the server restarts.
-    let cases = (0..4).flat_map(|how| [(how, false, how == 0), (how, true, false)]);
-    for (how, refuses, restarts) in cases {
-        // A seed, and with it a folder, that no other test has.
-        let mut world = World::new(1_000_000 + how as u64).await;
-        world.done.push(format!("put out by way {how}, refuses: {refuses}, restarts: {restarts}"));
-        let room = world.rooms[0].clone();
-        let [_, reader, a, b, c] =
-            USERS.map(|name| Session { user: UserId::parse(name).expect("a user ID"), device: "D".into() });
-        for user in [&reader, &a, &b] {
-            world.app.join(user, &room, "{}").await.expect("joins");
-        }
-        for user in [&a, &b] {
-            let id = OwnedTransactionId::from("said");
-            let said = world.app.rooms.send_message(user, &room, "m.room.message", &id, r#"{"body":"x"}"#);
-            said.await.expect("is said");
-        }
-        let mut clients = world.clients();
-        world.all_follow(&mut clients).await;
-        world.app.rooms.leave(&a, &room, None).await.expect("leaves");
-        world.app.join(&c, &room, "{}").await.expect("joins");
-        world.set(&room, "m.room.join_rules", "join_rule", if how == 2 { "knock" } else { "public" }).await;
-        world.put_out_and_ask_back(how, &room, &reader).await;
-        world.all_follow(&mut clients).await;
-        if refuses {
-            world.app.rooms.leave(&reader, &room, None).await.expect("refuses");
-            world.all_follow(&mut clients).await;
-        }
-        if restarts {
-            world.restart().await;
-        }
-        world.set(&room, "m.room.join_rules", "join_rule", "public").await;
-        for n in 0..4 {
-            world.set(&room, "m.room.topic", "topic", &n.to_string()).await;
-        }
-        world.app.join(&reader, &room, "{}").await.expect("joins");
-        world.all_follow(&mut clients).await;
-        world.app.close().await;
-        std::fs::remove_dir_all(&world.folder).expect("is there");
     }
 }
 
