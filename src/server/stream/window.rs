@@ -9,10 +9,11 @@ use crate::server::{
     change::position::TimelinePosition,
     event::stored::{Membership, StoredEvent},
     rooms::Members,
-    store::{Store, StoreError},
+    store::{MembershipRow, Store, StoreError},
 };
 
-/// Rooms that the reader has left which a first look tells of, when it is asked to: those left last.
+/// Rooms that the reader has left which a first look, or one with full state, tells of again, when it is asked to: those
+/// left last.
 const MAX_LEFT_ROOMS: usize = 1_000;
 
 /// What happened in a room since the reader's token.
@@ -96,24 +97,29 @@ async fn windows_from_store(
 /// For a first look, or one with full state: every room the reader is in or on the way into, and those of which that
 /// was said after the end of this look.
 async fn every_room(look: &Look<'_>, store: &Store) -> Result<Windows, StoreError> {
+    Ok(told_of(look, store.memberships(&look.session.user).await?))
+}
+
+/// The same of all rooms that the reader is or was something in, by what was said last.
+fn told_of(look: &Look<'_>, rows: Vec<MembershipRow>) -> Windows {
     let mut windows = Windows::new();
     let mut left = 0;
-    for row in store.memberships(&look.session.user).await?.into_iter().rev() {
-        let wanted = match row.membership {
+    for row in rows.into_iter().rev() {
+        let is_told = match row.membership {
             Membership::Join | Membership::Invite | Membership::Knock => true,
+            // That a room was left is told to every device, though another has it forgotten meanwhile, and however many.
+            Membership::Leave | Membership::Ban if row.position > look.log.since && !look.is_first => true,
             Membership::Leave | Membership::Ban => {
-                // That a room was left is told to every device, though another has it forgotten meanwhile.
-                !row.forgotten && look.filter.include_leave()
-                    || row.position > look.log.since && !look.is_first
+                let is_wanted = !row.forgotten && look.filter.include_leave();
+                left += usize::from(is_wanted);
+                is_wanted && left <= MAX_LEFT_ROOMS
             }
         };
-        let is_left = matches!(row.membership, Membership::Leave | Membership::Ban);
-        left += usize::from(wanted && is_left);
-        if row.position > look.log.upto || wanted && (!is_left || left <= MAX_LEFT_ROOMS) {
+        if row.position > look.log.upto || is_told {
             windows.insert(row.room_id, Window::default());
         }
     }
-    Ok(windows)
+    windows
 }
 
 /// Where the reader comes from in `room` and stands at the end of the look. Costs a query only when something about it
@@ -144,4 +150,67 @@ pub(super) async fn passage(
         passage.position = event.position;
     }
     Ok(passage)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+    use crate::{
+        core::time::Instant,
+        server::{
+            change::position::{LivePosition, LogPosition},
+            session::Session,
+            stream::{behind::PresenceLook, filter::Filter, look::Stretch},
+        },
+    };
+
+    /// Of rooms that the reader left, one at each position: up to `until`, `since` being the reader's token.
+    fn told(filter: &str, since: Option<u64>, until: usize) -> Vec<String> {
+        let rows = (1..=until).map(|n| MembershipRow {
+            room_id: RoomId::parse(format!("!{n:05}:x")).expect("a room ID"),
+            membership: Membership::Leave,
+            position: LogPosition::new(n as u64),
+            timeline: TimelinePosition::live(LogPosition::new(n as u64)),
+            forgotten: n % 2 == 0,
+            invite_state: None,
+        });
+        let session = Session { user: user_id!("@reader:x").to_owned(), device: "D".into() };
+        let since_log = since.map_or(LogPosition::START, LogPosition::new);
+        let look = Look {
+            session: &session,
+            filter: &Filter::parse(filter).expect("is a filter"),
+            ignored: Arc::default(),
+            is_first: since.is_none(),
+            goes_on: since.is_some(),
+            full_state: since.is_some(),
+            log: Stretch { since: since_log, upto: LogPosition::new(until as u64) },
+            live: Stretch { since: LivePosition::START, upto: LivePosition::START },
+            to_device: LogPosition::START,
+            presence: PresenceLook::NONE,
+            now: Instant::ZERO,
+        };
+        told_of(&look, rows.collect()).into_keys().map(|room| room.to_string()).collect()
+    }
+
+    #[test]
+    fn every_room_that_was_left_since_the_token_is_told_and_of_earlier_ones_so_many() {
+        const LEAVES: &str = r#"{"room":{"include_leave":true}}"#;
+        let room = |n: usize| format!("!{n:05}:x");
+        for (filter, since, until, count, first) in [
+            ("{}", None, 50, 0, None),
+            ("{}", Some(20), 50, 30, Some(21)),
+            ("{}", Some(20), 5_000, 4_980, Some(21)),
+            // Forgotten ones are not told again.
+            (LEAVES, None, 50, 25, Some(1)),
+            (LEAVES, None, 5_000, MAX_LEFT_ROOMS, Some(3_001)),
+            (LEAVES, Some(20), 50, 40, Some(1)),
+            (LEAVES, Some(2_500), 5_000, 2_500 + MAX_LEFT_ROOMS, Some(501)),
+        ] {
+            let told = told(filter, since, until);
+            let case = format!("{filter} {since:?} {until}");
+            assert_eq!((told.len(), told.first()), (count, first.map(room).as_ref()), "{case}");
+        }
+    }
 }
