@@ -361,10 +361,10 @@ impl Queue {
             self.lanes.push(Lane { room: action.room.clone(), ..Lane::default() });
             self.lanes.len() - 1
         });
-        let actions = &mut self.lanes[lane].actions;
-        let at = actions.partition_point(|known| known.id < action.id);
-        actions.insert(at, action);
-        &self.lanes[lane].actions[at]
+        let lane = &mut self.lanes[lane];
+        let (Ok(at) | Err(at)) = lane.find(action.id);
+        lane.actions.insert(at, action);
+        &lane.actions[at]
     }
 
     fn lane(&self, room: &str) -> Option<&Lane> {

@@ -117,9 +117,14 @@ mod tests {
         ] {
             assert_eq!(GroupName::new(text).map(|_| ()), outcome, "{text:?}");
             let json = serde_json::to_string(text).expect("a string");
-            assert_eq!(serde_json::from_str::<GroupName>(&json).is_ok(), outcome.is_ok(), "{text:?}");
+            let read = serde_json::from_str::<GroupName>(&json);
+            assert_eq!(read.is_ok(), outcome.is_ok(), "{text:?}");
+            if let Ok(name) = read {
+                assert_eq!((name.as_str(), serde_json::to_string(&name).expect("a string")), (text, json));
+            }
         }
-        assert!(AclPointer::new(&"x".repeat(255)).is_ok());
+        let longest = "x".repeat(255);
+        assert_eq!(AclPointer::new(&longest).expect("good").as_str(), longest);
         assert_eq!(AclPointer::new(&"x".repeat(256)), Err(BadName::TooLong(255)));
     }
 }

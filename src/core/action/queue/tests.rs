@@ -148,3 +148,13 @@ fn only_a_refusal_is_stored_as_one() {
     queue.retry(ActionId(1));
     assert_eq!(error(&queue), None);
 }
+
+#[test]
+fn what_another_device_stored_is_not_sent_by_itself() {
+    for (device, sent) in [("D", Some(1)), ("another", None)] {
+        let mut queue = with(&[1]);
+        let stored = queue.forget_room(ROOM).pop().expect("is there").to_stored("D");
+        queue.restore(stored, device).expect("there is room");
+        assert_eq!(transmitted(&mut queue, NOW), sent, "restored by {device}");
+    }
+}
