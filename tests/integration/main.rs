@@ -2,6 +2,7 @@
 
 mod account_data;
 mod accounts;
+mod action_order;
 mod at_once;
 mod authority;
 mod check;

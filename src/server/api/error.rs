@@ -219,6 +219,8 @@ impl From<rooms::Refusal> for ApiError {
             Refusal::UnsupportedVersion => {
                 Self::unsupported_room_version("this server has rooms of versions 10, 11 and 12")
             }
+            Refusal::Crowded(wait) => Self::limit_exceeded(wait),
+            Refusal::LoggedOut => Self::unknown_token("the device was logged out").with("soft_logout", false),
             Refusal::Store(e) => e.into(),
             Refusal::Internal(e) => Self::internal(e),
         }

@@ -36,14 +36,16 @@ impl App {
     /// As for [`rooms::Rooms::join`].
     pub async fn join(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<rooms::Actor>,
         room: &RoomId,
         own: &str,
-    ) -> Result<(), rooms::Refusal> {
-        let (app, session, room, own) = (Arc::clone(self), session.clone(), room.to_owned(), own.to_owned());
+    ) -> Result<OwnedRoomId, rooms::Refusal> {
+        let (app, actor) = (Arc::clone(self), actor.into());
+        let (room, own) = (room.to_owned(), own.to_owned());
         finish(async move {
-            let act = app.rooms.join(&session, &room, &own);
-            app.entering(&session.user, &room, act).await
+            let user = actor.session().user.clone();
+            let act = app.rooms.join(actor, &room, &own);
+            app.entering(&user, &room, act).await
         })
         .await
     }
@@ -54,19 +56,20 @@ impl App {
     /// As for [`rooms::Rooms::send_state`].
     pub async fn set_state(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<rooms::Actor>,
         room: &RoomId,
         (kind, key): (&str, &str),
         content: &str,
     ) -> Result<OwnedEventId, rooms::Refusal> {
-        if kind != "m.room.member" || key != session.user {
-            return self.rooms.send_state(session, room, kind, key, content).await;
+        let (app, actor, room) = (Arc::clone(self), actor.into(), room.to_owned());
+        if kind != "m.room.member" || key != actor.session().user {
+            return self.rooms.send_state(actor, &room, kind, key, content).await;
         }
-        let (app, session, room) = (Arc::clone(self), session.clone(), room.to_owned());
         let (kind, key, content) = (kind.to_owned(), key.to_owned(), content.to_owned());
         finish(async move {
-            let act = app.rooms.send_state(&session, &room, &kind, &key, &content);
-            app.entering(&session.user, &room, act).await
+            let user = actor.session().user.clone();
+            let act = app.rooms.send_state(actor, &room, &kind, &key, &content);
+            app.entering(&user, &room, act).await
         })
         .await
     }

@@ -26,9 +26,12 @@ use super::{
     proposal::Proposal,
     refusal::Refusal,
     send::place,
-    write::Act,
+    write::{Act, Actor, Performed},
 };
-use crate::server::{event::stored::Membership, session::Session, store::RoomRow};
+use crate::server::{event::stored::Membership, store::RoomRow};
+
+/// The kind of request that makes a room.
+const CREATE: &str = "createRoom";
 
 impl Rooms {
     /// Makes a room as `request` describes it, with its sender in it.
@@ -38,12 +41,20 @@ impl Rooms {
     /// invites or initial state than allowed, somebody who takes no invite of its sender.
     pub async fn create(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         request: Request,
     ) -> Result<OwnedRoomId, Refusal> {
-        self.check_can_join(&self.coming.lock(), &session.user)?;
-        let plan = Plan::new(self, &session.user, request)?;
-        self.perform(session, plan).await
+        let actor = actor.into();
+        if let Some(room) = self.room_of_done(&actor, CREATE).await? {
+            return Ok(room);
+        }
+        let user = &actor.session().user;
+        self.check_can_join(&self.coming.lock(), user)?;
+        let plan = Plan::new(self, user, request)?;
+        match self.perform_action(&actor, CREATE.to_owned(), plan).await? {
+            Performed::Done(room, _) => Ok(room),
+            Performed::DoneBefore(placed) => self.room_of(&placed).await,
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::server::{event::stored::Membership, store::RoomRow};
 
+/// The kind of request that joins, by whatever name of a room.
+pub(super) const JOIN: &str = "join";
+
 /// Somebody comes into a room.
 pub(super) struct Join {
     room: OwnedRoomId,
@@ -37,8 +40,10 @@ impl Act for Join {
     async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
         let room = existing(proposal, &self.room).await?;
         let user = proposal.author.sender.clone();
-        let before = proposal.membership(&room, &user).await?;
-        if before == Some(Membership::Join) {
+        let member = proposal.state(&room, "m.room.member", user.as_str()).await?;
+        let before = member.as_ref().and_then(|member| member.membership());
+        if let Some(member) = member.filter(|_| before == Some(Membership::Join)) {
+            proposal.stand(member.id());
             return Ok(());
         }
         let content = content_of_join(proposal, &room, &user, before, self.own.clone()).await?;

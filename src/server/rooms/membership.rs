@@ -10,28 +10,40 @@ use super::{
     content,
     draft::Draft,
     invite::invite_in,
-    join::{Join, existing},
+    join::{JOIN, Join, existing},
     parts::Rooms,
     proposal::Proposal,
     refusal::Refusal,
-    write::Act,
+    write::{Act, Actor, Performed},
 };
 use crate::server::{event::stored::Membership, profile::Profile, session::Session, store::RoomRow};
 
 impl Rooms {
-    /// Joins a room, with `own` (a JSON object) in the content of the member event. Whoever is in it already stays as
-    /// they are.
+    /// Joins a room, with `own` (a JSON object) in the content of the member event, and answers with its ID; with that of
+    /// another room if the same action joined that one. Whoever is in it already stays as they are.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for a room that this server does not know, [`Refusal::Forbidden`] by its rules,
     /// [`Refusal::BadJson`].
     pub async fn join(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         own: &str,
-    ) -> Result<(), Refusal> {
-        self.perform(session, Join::new(room_id, content::parse(own)?)?).await
+    ) -> Result<OwnedRoomId, Refusal> {
+        let join = Join::new(room_id, content::parse(own)?)?;
+        match self.perform_action(&actor.into(), JOIN.to_owned(), join).await? {
+            Performed::Done((), _) => Ok(room_id.to_owned()),
+            Performed::DoneBefore(placed) => self.room_of(&placed).await,
+        }
+    }
+
+    /// The room that an action joined, if it is done.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn room_joined(&self, actor: &Actor) -> Result<Option<OwnedRoomId>, Refusal> {
+        self.room_of_done(actor, JOIN).await
     }
 
     /// Asks to be let in.
@@ -40,11 +52,12 @@ impl Rooms {
     /// As for [`Self::join`].
     pub async fn knock(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
-        self.perform(session, Knock { room: room_id.to_owned(), reason }).await
+        let act = Knock { room: room_id.to_owned(), reason };
+        self.perform_action(&actor.into(), format!("knock/{room_id}"), act).await.map(drop)
     }
 
     /// Leaves a room, declines an invite, or takes a knock back.
@@ -53,11 +66,13 @@ impl Rooms {
     /// [`Refusal::Forbidden`] for somebody who is neither joined, invited nor knocking.
     pub async fn leave(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
-        self.set(session, room_id, &session.user, Deed::Leave, reason).await
+        let actor = actor.into();
+        let user = actor.session().user.clone();
+        self.set(&actor, room_id, &user, Deed::Leave, reason).await
     }
 
     /// Invites a user of this server; answers with the name and picture they go by (M12).
@@ -67,12 +82,21 @@ impl Rooms {
     /// another server, which this one cannot reach. [`Refusal::Unwanted`].
     pub async fn invite(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         target: &UserId,
         reason: Option<String>,
     ) -> Result<Profile, Refusal> {
-        self.perform(session, Invite { room: room_id.to_owned(), target: target.to_owned(), reason }).await
+        let act = Invite { room: room_id.to_owned(), target: target.to_owned(), reason };
+        match self.perform_action(&actor.into(), format!("invite/{room_id}/{target}"), act).await? {
+            Performed::Done(profile, _) => Ok(profile),
+            Performed::DoneBefore(placed) => {
+                let event = self.store.event(&placed.event_id).await?;
+                let content: serde_json::Value = event.and_then(|e| e.content_as()).unwrap_or_default();
+                let said = |key: &str| content[key].as_str().map(str::to_owned);
+                Ok(Profile { displayname: said("displayname"), avatar_url: said("avatar_url") })
+            }
+        }
     }
 
     /// Puts somebody out of a room, or takes their invite back.
@@ -81,12 +105,12 @@ impl Rooms {
     /// [`Refusal::Forbidden`]: by the room's rules, or the target is not in the room.
     pub async fn kick(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
-        self.set(session, room_id, target, Deed::Kick, reason).await
+        self.set(&actor.into(), room_id, target, Deed::Kick, reason).await
     }
 
     /// Bans somebody from a room.
@@ -95,12 +119,12 @@ impl Rooms {
     /// [`Refusal::Forbidden`]: by the room's rules.
     pub async fn ban(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
-        self.set(session, room_id, target, Deed::Ban, reason).await
+        self.set(&actor.into(), room_id, target, Deed::Ban, reason).await
     }
 
     /// Takes a ban back.
@@ -109,12 +133,12 @@ impl Rooms {
     /// [`Refusal::Forbidden`]: by the room's rules, or the target is not banned.
     pub async fn unban(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
-        self.set(session, room_id, target, Deed::Unban, reason).await
+        self.set(&actor.into(), room_id, target, Deed::Unban, reason).await
     }
 
     /// Takes a room that the user left off their lists.
@@ -133,14 +157,15 @@ impl Rooms {
 
     async fn set(
         self: &Arc<Self>,
-        session: &Session,
+        actor: &Actor,
         room_id: &RoomId,
         target: &UserId,
         deed: Deed,
         reason: Option<String>,
     ) -> Result<(), Refusal> {
+        let endpoint = format!("{}/{room_id}/{target}", deed.as_str());
         let (room, target) = (room_id.to_owned(), target.to_owned());
-        self.perform(session, SetMembership { room, target, deed, reason }).await
+        self.perform_action(actor, endpoint, SetMembership { room, target, deed, reason }).await.map(drop)
     }
 }
 
@@ -205,6 +230,16 @@ impl Deed {
             Membership::Leave => Some(Self::Kick),
             Membership::Ban => Some(Self::Ban),
             Membership::Invite | Membership::Join | Membership::Knock => None,
+        }
+    }
+
+    /// The endpoint that does it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Leave => "leave",
+            Self::Kick => "kick",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
         }
     }
 

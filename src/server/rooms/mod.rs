@@ -19,9 +19,11 @@ mod everywhere;
 mod invite;
 mod join;
 mod judge;
+mod lanes;
 mod may_begin;
 mod members;
 mod membership;
+mod order;
 mod parts;
 mod pdu;
 mod power;
@@ -45,9 +47,12 @@ pub use self::{
     aggregate::Audience,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},
     directory::{DirectoryPage, MAX_LISTED},
+    lanes::NO_ROOM,
     may_begin::MayBegin,
     members::Members,
+    order::Order,
     parts::Rooms,
     read::{Context, MAX_PAGE, Page, Wanted},
     refusal::Refusal,
+    write::Actor,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ruma::{OwnedServerName, RoomVersionId, ServerName, UserId};
 
-use super::{coming::Coming, may_begin::MayBegin, members::Members, turns::Turns};
+use super::{coming::Coming, lanes::Lanes, may_begin::MayBegin, members::Members, turns::Turns};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -33,6 +33,8 @@ pub struct Rooms {
     pub(super) may_begin: MayBegin,
     /// Whose turn it is where.
     pub(super) turns: Arc<Turns>,
+    /// Whose action goes next.
+    pub(super) lanes: Arc<Lanes>,
     /// What users are about to become.
     pub(super) coming: Arc<Coming>,
     /// Acts go beside each other, in any number; one that was overtaken too often goes alone, in all rooms.
@@ -66,6 +68,7 @@ impl Rooms {
             default_version,
             may_begin,
             turns,
+            lanes: Arc::default(),
             coming: Arc::default(),
             passing,
         })

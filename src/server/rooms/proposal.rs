@@ -42,6 +42,8 @@ pub(super) struct Proposal<'a> {
     pub(super) coming: Vec<Kept>,
     /// Something of it rests on what is not on the disk yet.
     rests_on_others: bool,
+    /// The event that makes so what was asked for, where nothing is to be changed.
+    stands: Option<OwnedEventId>,
 }
 
 /// A room as the act sees it.
@@ -77,15 +79,26 @@ impl<'a> Proposal<'a> {
             changes: Vec::new(),
             coming: Vec::new(),
             rests_on_others: false,
+            stands: None,
         }
+    }
+
+    /// What was asked for is so already, because of this event.
+    pub(super) fn stand(&mut self, event: &EventId) {
+        self.stands = Some(event.to_owned());
     }
 
     /// What is to be written.
     pub(super) fn finish(mut self) -> Proposed {
         let outcome =
             self.turn.and_then(|turn| self.seen.remove(turn.room_id())).map(|seen| (seen.head, seen.state));
-        let commit =
-            RoomCommit { assumptions: self.assumptions, once: self.author.once, changes: self.changes };
+        let stands = self.stands.filter(|_| self.author.once.is_some());
+        let commit = RoomCommit {
+            assumptions: self.assumptions,
+            once: self.author.once,
+            changes: self.changes,
+            stands: stands.map(|event| (event, self.author.now_ms)),
+        };
         Proposed { commit, rests_on_others: self.rests_on_others, coming: self.coming, outcome }
     }
 

@@ -1,6 +1,6 @@
 //! Why a room did not do what was asked.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use crate::server::{finish::Interrupted, store::StoreError};
 
@@ -31,6 +31,10 @@ pub enum Refusal {
     BadAlias(Cow<'static, str>),
     /// Not a room version of [`super::bounds::VERSIONS`].
     UnsupportedVersion,
+    /// Too many actions wait for others; there may be room after this time.
+    Crowded(Duration),
+    /// The device was logged out before it was the action's turn.
+    LoggedOut,
     /// The store failed.
     Store(StoreError),
     /// Something of ours is not as it must be.

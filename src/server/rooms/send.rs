@@ -20,7 +20,7 @@ use super::{
     proposal::Proposal,
     refusal::Refusal,
     relate::check_relation,
-    write::{Act, Performed},
+    write::{Act, Actor, Performed},
 };
 use crate::server::{
     session::Session,
@@ -82,7 +82,7 @@ impl Rooms {
     /// As for [`send_message`]; [`Refusal::BadAlias`] for an alias that does not lead to the room.
     pub async fn send_state(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         kind: &str,
         key: &str,
@@ -91,7 +91,11 @@ impl Rooms {
         content::check_length("the event type", kind)?;
         content::check_length("the state key", key)?;
         let draft = Draft::state(kind, key, content::parse(json)?);
-        self.perform(session, Send { room: room_id.to_owned(), draft }).await
+        let act = Send { room: room_id.to_owned(), draft };
+        match self.perform_action(&actor.into(), format!("state/{room_id}/{kind}/{key}"), act).await? {
+            Performed::Done(event_id, _) => Ok(event_id),
+            Performed::DoneBefore(placed) => Ok(placed.event_id),
+        }
     }
 
     /// The same ID on the same endpoint by the same device is done once.
@@ -155,6 +159,7 @@ pub(super) async fn place(
             && current.json() == canonical(&draft.content)?
             && proposal.is_joined(room).await?
         {
+            proposal.stand(current.id());
             return Ok(current.id().to_owned());
         }
         if let Some(member) = &member {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, OwnedTransactionId};
 
 use super::{
+    content,
     parts::Rooms,
     proposal::{Author, Proposal, Proposed},
     refusal::Refusal,
@@ -40,6 +41,38 @@ pub(super) trait Act: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
 }
 
+/// Who acts, and under which ID of theirs (M9).
+#[derive(Clone, Debug)]
+pub struct Actor {
+    session: Session,
+    action: Option<OwnedTransactionId>,
+}
+
+impl Actor {
+    /// Somebody whose action is done once if it has an ID.
+    pub fn new(session: &Session, action: Option<OwnedTransactionId>) -> Self {
+        Self { session: session.clone(), action }
+    }
+
+    /// Whose session it is.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What is done once; `endpoint` is the kind of request and what tells it from others of the kind.
+    fn once(&self, endpoint: String) -> Option<Once> {
+        let transaction = self.action.clone()?;
+        let (user, device) = (self.session.user.clone(), self.session.device.clone());
+        Some(Once { user, device, endpoint, transaction })
+    }
+}
+
+impl From<&Session> for Actor {
+    fn from(session: &Session) -> Self {
+        Self::new(session, None)
+    }
+}
+
 /// What an act came to.
 #[derive(Debug)]
 pub(super) enum Performed<T> {
@@ -67,6 +100,39 @@ impl Rooms {
                 Err(Refusal::Internal("an act without a transaction was repeated".into()))
             }
         }
+    }
+
+    /// The same for an action that may have an ID, and is done once then; see [`Actor::once`].
+    pub(super) async fn perform_action<A: Act>(
+        self: &Arc<Self>,
+        actor: &Actor,
+        endpoint: String,
+        act: A,
+    ) -> Result<Performed<A::Answer>, Refusal> {
+        if let Some(action) = &actor.action {
+            content::check_length("the action ID", action.as_str())?;
+        }
+        self.perform_once(actor.session.user.clone(), actor.once(endpoint), act).await
+    }
+
+    /// The room of the event that an action was answered with when it was done.
+    pub(super) async fn room_of_done(
+        &self,
+        actor: &Actor,
+        endpoint: &str,
+    ) -> Result<Option<OwnedRoomId>, Refusal> {
+        let Some(once) = actor.once(endpoint.to_owned()) else { return Ok(None) };
+        match self.store.done_before(&once).await? {
+            Some(placed) => self.room_of(&placed).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The room of an event.
+    pub(super) async fn room_of(&self, placed: &Placed) -> Result<OwnedRoomId, Refusal> {
+        let event = self.store.event(&placed.event_id).await?;
+        let event = event.ok_or_else(|| Refusal::Internal("an action was answered with no event".into()))?;
+        Ok(event.room_id.clone())
     }
 
     /// The same for a request that is done once, however often it is sent.
@@ -132,7 +198,7 @@ impl Rooms {
         let Proposed { mut commit, rests_on_others, coming: _until_it_is_written, outcome: of_room } =
             proposal.finish();
         let answer = match outcome {
-            Ok(answer) if !commit.changes.is_empty() => answer,
+            Ok(answer) if !commit.changes.is_empty() || commit.stands.is_some() => answer,
             Err(failed @ (Refusal::Store(_) | Refusal::Internal(_))) => return Err(failed),
             unchanged if !rests_on_others => {
                 return unchanged.map(|answer| Some(Performed::Done(answer, Vec::new())));

@@ -3,7 +3,9 @@
 //! Whoever judges does so beside the writer, on what is on the disk and on its way there. The write looks whether
 //! that is still so, and does all of what was proposed, or nothing.
 
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedTransactionId, OwnedUserId};
+use ruma::{
+    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedTransactionId, OwnedUserId,
+};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     steps::{NotCommitted, Placed, RoomChange, Write},
     tx::Tx,
 };
-use crate::server::{event::stored::Membership, profile::Profile};
+use crate::server::{event::stored::Membership, profile::Profile, session::Session};
 
 /// How long a transaction ID is remembered, in ms: 30 days, longer than a client's queue of messages waits.
 const TRANSACTIONS_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -31,6 +33,9 @@ pub struct RoomCommit {
     pub once: Option<Once>,
     /// In this order.
     pub changes: Vec<RoomChange>,
+    /// Where nothing has to be changed, as what is done once is so already: the event that makes it so, which a
+    /// repetition is answered with, and the time (Unix, ms).
+    pub stands: Option<(OwnedEventId, u64)>,
 }
 
 /// Something that was looked at, and how it was.
@@ -110,6 +115,18 @@ impl Store {
         release
     }
 
+    /// Whether a request of the session's device with this ID was done.
+    pub async fn is_action_done(&self, session: &Session, id: u64) -> Result<bool, StoreError> {
+        let id = id.to_string();
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT 1 FROM transactions WHERE user_id = ?1 AND device_id = ?2 AND transaction_id = ?3",
+            )?
+            .exists([session.user.as_str(), session.device.as_str(), &id])
+        })
+        .await
+    }
+
     /// The event that a request was answered with when it was done.
     pub async fn done_before(&self, once: &Once) -> Result<Option<Placed>, StoreError> {
         self.read(|c| done(c, once)).await
@@ -131,10 +148,11 @@ fn run(tx: &Tx<'_>, commit: &RoomCommit) -> Result<Vec<Placed>, NotCommitted> {
     for change in &commit.changes {
         write.apply(change)?;
     }
-    match (&commit.once, write.placed.last()) {
-        (Some(once), Some(last)) => remember(tx, once, last)?,
-        (Some(_), None) => return Err(NotCommitted::Stale),
-        (None, _) => {}
+    match (&commit.once, write.placed.last(), &commit.stands) {
+        (Some(once), Some(last), _) => remember(tx, once, &last.event_id, None)?,
+        (Some(once), None, Some((event, now_ms))) => remember(tx, once, event, Some(*now_ms))?,
+        (Some(_), None, None) => return Err(NotCommitted::Stale),
+        (None, _, _) => {}
     }
     Ok(write.placed)
 }
@@ -172,10 +190,10 @@ fn done(c: &Connection, once: &Once) -> rusqlite::Result<Option<Placed>> {
 }
 
 /// Remembers what a request is answered with, and forgets those that are too old to come again.
-fn remember(c: &Connection, once: &Once, last: &Placed) -> rusqlite::Result<()> {
+fn remember(c: &Connection, once: &Once, event: &EventId, now_ms: Option<u64>) -> rusqlite::Result<()> {
     let sent_ms: i64 = c
         .prepare_cached(
-            "INSERT INTO transactions SELECT ?1, ?2, ?3, ?4, event, origin_server_ts FROM events \
+            "INSERT INTO transactions SELECT ?1, ?2, ?3, ?4, event, coalesce(?6, origin_server_ts) FROM events \
              WHERE event_id = ?5 RETURNING sent_ms",
         )?
         .query_row(
@@ -184,7 +202,8 @@ fn remember(c: &Connection, once: &Once, last: &Placed) -> rusqlite::Result<()> 
                 once.device.as_str(),
                 &once.endpoint,
                 once.transaction.as_str(),
-                last.event_id.as_str(),
+                event.as_str(),
+                now_ms.map(u64::cast_signed),
             ),
             |row| row.get(0),
         )?;

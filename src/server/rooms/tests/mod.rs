@@ -98,7 +98,7 @@ impl House {
         })
     }
 
-    fn join(&self, session: &Session, room: &OwnedRoomId) -> JoinHandle<Result<(), Refusal>> {
+    fn join(&self, session: &Session, room: &OwnedRoomId) -> JoinHandle<Result<OwnedRoomId, Refusal>> {
         let (rooms, session, room) = (Arc::clone(&self.rooms), session.clone(), room.clone());
         tokio::spawn(async move { rooms.join(&session, &room, "{}").await })
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::{Router, extract::State};
 use ruma::api::client::room::create_room;
 
+use super::action::Asked;
 use crate::server::{
     api::{error::ApiResult, extract::Ruma, ruma_route::RumaRoute},
     app::App,
+    rooms::NO_ROOM,
     session::Session,
 };
 
@@ -19,7 +21,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn create(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<create_room::v3::Request>,
 ) -> ApiResult<Ruma<create_room::v3::Response>> {
-    Ok(Ruma(create_room::v3::Response::new(app.rooms.create(&session, request).await?)))
+    let (actor, order) = asked.of(&session)?;
+    let rooms = Arc::clone(&app.rooms);
+    let act = async move { rooms.create(actor, request).await };
+    let room = app.rooms.in_order(&session, NO_ROOM, order, act).await?;
+    Ok(Ruma(create_room::v3::Response::new(room)))
 }

@@ -16,6 +16,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::action::Asked;
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -44,10 +45,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn join(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Path(room_id): Path<OwnedRoomId>,
     Json(own): Json<Box<RawValue>>,
 ) -> ApiResult<Ruma<join_room_by_id::v3::Response>> {
-    app.join(&session, &room_id, own.get()).await?;
+    let room_id = enter(&app, &session, &asked, room_id, own).await?;
     Ok(Ruma(join_room_by_id::v3::Response::new(room_id)))
 }
 
@@ -55,22 +57,46 @@ async fn join(
 async fn join_by_alias(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Path(room_id_or_alias): Path<OwnedRoomOrAliasId>,
     Json(own): Json<Box<RawValue>>,
 ) -> ApiResult<Ruma<join_room_by_id_or_alias::v3::Response>> {
-    let room_id = resolve(&app, &room_id_or_alias).await?;
-    app.join(&session, &room_id, own.get()).await?;
+    // An alias may lead elsewhere since the action was done.
+    let room_id = match app.rooms.room_joined(&asked.of(&session)?.0).await? {
+        Some(done) => done,
+        None => {
+            let room_id = resolve(&app, &room_id_or_alias).await?;
+            enter(&app, &session, &asked, room_id, own).await?
+        }
+    };
     Ok(Ruma(join_room_by_id_or_alias::v3::Response::new(room_id)))
+}
+
+async fn enter(
+    app: &Arc<App>,
+    session: &Session,
+    asked: &Asked,
+    room_id: OwnedRoomId,
+    own: Box<RawValue>,
+) -> ApiResult<OwnedRoomId> {
+    let (actor, order) = asked.of(session)?;
+    let (entered, room) = (Arc::clone(app), room_id.clone());
+    let act = async move { entered.join(actor, &room, own.get()).await };
+    Ok(app.rooms.in_order(session, room_id.as_str(), order, act).await?)
 }
 
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 async fn knock(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<knock_room::v3::Request>,
 ) -> ApiResult<Ruma<knock_room::v3::Response>> {
     let room_id = resolve(&app, &request.room_id_or_alias).await?;
-    app.rooms.knock(&session, &room_id, request.reason).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (rooms, room) = (Arc::clone(&app.rooms), room_id.clone());
+    let act = async move { rooms.knock(actor, &room, request.reason).await };
+    app.rooms.in_order(&session, room_id.as_str(), order, act).await?;
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
 
@@ -88,13 +114,16 @@ async fn invite(
     State(app): State<Arc<App>>,
     session: Session,
     form: AnswerForm,
+    asked: Asked,
     Ruma(request): Ruma<invite_user::v3::Request>,
 ) -> ApiResult<Json<Invited>> {
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
         return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
     };
-    let (room, user) = (&request.room_id, &recipient.user_id);
-    let profile = app.rooms.invite(&session, room, user, recipient.reason).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
+    let act = async move { rooms.invite(actor, &room, &recipient.user_id, recipient.reason).await };
+    let profile = app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Json(match form {
         AnswerForm::Matrix => Invited::default(),
         AnswerForm::Full => Invited { displayname: profile.displayname, avatar_url: profile.avatar_url },
@@ -105,9 +134,13 @@ async fn invite(
 async fn leave(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<leave_room::v3::Request>,
 ) -> ApiResult<Ruma<leave_room::v3::Response>> {
-    app.rooms.leave(&session, &request.room_id, request.reason).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
+    let act = async move { rooms.leave(actor, &room, request.reason).await };
+    app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Ruma(leave_room::v3::Response::new()))
 }
 
@@ -125,9 +158,13 @@ async fn forget(
 async fn kick(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<kick_user::v3::Request>,
 ) -> ApiResult<Ruma<kick_user::v3::Response>> {
-    app.rooms.kick(&session, &request.room_id, &request.user_id, request.reason).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
+    let act = async move { rooms.kick(actor, &room, &request.user_id, request.reason).await };
+    app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Ruma(kick_user::v3::Response::new()))
 }
 
@@ -135,9 +172,13 @@ async fn kick(
 async fn ban(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<ban_user::v3::Request>,
 ) -> ApiResult<Ruma<ban_user::v3::Response>> {
-    app.rooms.ban(&session, &request.room_id, &request.user_id, request.reason).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
+    let act = async move { rooms.ban(actor, &room, &request.user_id, request.reason).await };
+    app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Ruma(ban_user::v3::Response::new()))
 }
 
@@ -145,9 +186,13 @@ async fn ban(
 async fn unban(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<unban_user::v3::Request>,
 ) -> ApiResult<Ruma<unban_user::v3::Response>> {
-    app.rooms.unban(&session, &request.room_id, &request.user_id, request.reason).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
+    let act = async move { rooms.unban(actor, &room, &request.user_id, request.reason).await };
+    app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Ruma(unban_user::v3::Response::new()))
 }
 

@@ -1,5 +1,6 @@
 //! Rooms over HTTP: one module per subject, one thin function per endpoint.
 
+mod action;
 mod create;
 mod directory;
 mod form;

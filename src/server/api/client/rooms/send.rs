@@ -9,7 +9,7 @@ use ruma::{
 };
 use serde::Serialize;
 
-use super::form::stream_token;
+use super::{action::Asked, form::stream_token};
 use crate::server::{
     api::{
         error::ApiResult,
@@ -39,18 +39,17 @@ async fn send(
     State(app): State<Arc<App>>,
     session: Session,
     form: AnswerForm,
+    asked: Asked,
     Ruma(request): Ruma<send_message_event::v3::Request>,
 ) -> ApiResult<Json<Sent>> {
-    let sent = app
-        .rooms
-        .send_message(
-            &session,
-            &request.room_id,
-            &request.event_type.to_string(),
-            &request.txn_id,
-            request.body.json().get(),
-        )
-        .await?;
+    let (order, room) = (asked.with(&request.txn_id)?, request.room_id.clone());
+    let (rooms, by) = (Arc::clone(&app.rooms), session.clone());
+    let act = async move {
+        let kind = request.event_type.to_string();
+        let json = request.body.json().get();
+        rooms.send_message(&by, &request.room_id, &kind, &request.txn_id, json).await
+    };
+    let sent = app.rooms.in_order(&session, room.as_str(), order, act).await?;
     let position = (form == AnswerForm::Full).then(|| stream_token(sent.position));
     Ok(Json(Sent { event_id: sent.event_id, position }))
 }
@@ -59,11 +58,15 @@ async fn send(
 async fn redact(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<redact_event::v3::Request>,
 ) -> ApiResult<Ruma<redact_event::v3::Response>> {
-    let event_id = app
-        .rooms
-        .redact(&session, &request.room_id, &request.event_id, &request.txn_id, request.reason)
-        .await?;
+    let (order, room) = (asked.with(&request.txn_id)?, request.room_id.clone());
+    let (rooms, by) = (Arc::clone(&app.rooms), session.clone());
+    let act = async move {
+        let (event, reason) = (&request.event_id, request.reason);
+        rooms.redact(&by, &request.room_id, event, &request.txn_id, reason).await
+    };
+    let event_id = app.rooms.in_order(&session, room.as_str(), order, act).await?;
     Ok(Ruma(redact_event::v3::Response::new(event_id)))
 }

@@ -16,7 +16,10 @@ use ruma::{
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use super::form::{client_json, place, write_state};
+use super::{
+    action::Asked,
+    form::{client_json, place, write_state},
+};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -48,12 +51,17 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn put(
     State(app): State<Arc<App>>,
     session: Session,
+    asked: Asked,
     Ruma(request): Ruma<send_state_event::v3::Request>,
 ) -> ApiResult<Ruma<send_state_event::v3::Response>> {
-    let kind = request.event_type.to_string();
-    let content = request.body.json().get();
-    let named = (&*kind, &*request.state_key);
-    let event_id = app.set_state(&session, &request.room_id, named, content).await?;
+    let (actor, order) = asked.of(&session)?;
+    let (asked_of, room) = (Arc::clone(&app), request.room_id.clone());
+    let act = async move {
+        let kind = request.event_type.to_string();
+        let named = (&*kind, &*request.state_key);
+        asked_of.set_state(actor, &request.room_id, named, request.body.json().get()).await
+    };
+    let event_id = app.rooms.in_order(&session, room.as_str(), order, act).await?;
     Ok(Ruma(send_state_event::v3::Response::new(event_id)))
 }
 
