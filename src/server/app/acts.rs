@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 
 use super::{parts::App, refusal::Refusal};
 use crate::server::{
-    change::position::LivePosition, finish::finish, presence::PresenceEvent, profile::ProfileField, rooms,
-    session::Session, store::Proof,
+    change::position::LivePosition,
+    finish::finish,
+    presence::PresenceEvent,
+    profile::ProfileField,
+    rooms,
+    session::Session,
+    store::{Placed, Proof},
 };
 
 impl App {
@@ -60,7 +65,7 @@ impl App {
         room: &RoomId,
         (kind, key): (&str, &str),
         content: &str,
-    ) -> Result<OwnedEventId, rooms::Refusal> {
+    ) -> Result<Placed, rooms::Refusal> {
         let (app, actor, room) = (Arc::clone(self), actor.into(), room.to_owned());
         if kind != "m.room.member" || key != actor.session().user {
             return self.rooms.send_state(actor, &room, kind, key, content).await;

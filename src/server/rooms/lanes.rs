@@ -1,6 +1,6 @@
 //! Whose action goes next: those of one device in one room, in the order of their IDs (M9).
 //!
-//! Owns what waits and what is being done. Knows no time: whoever waits says when it has waited long enough. Source:
+//! Owns what waits and what is being done. Has no timers: whoever waits asks until when, and says when that has come. Source:
 //! instant-messaging.rst, "Action APIs".
 
 use std::{
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use ruma::{OwnedDeviceId, OwnedUserId};
 use tokio::sync::oneshot;
 
-use crate::server::session::Session;
+use crate::{core::time::Instant, server::session::Session};
 
 /// Actions of one user that wait for others, at most, and the bytes of their requests.
 const MAX_OF_ONE: Held = Held { actions: 1_000, bytes: 8 << 20 };
@@ -52,8 +52,19 @@ struct OfUser {
 #[derive(Debug, Default)]
 struct Lane {
     waiting: BTreeMap<u64, Waiting>,
-    /// What is being done, and how many requests ask for it.
-    running: Option<(u64, usize)>,
+    running: Option<Running>,
+    /// When an action was answered last that had not given up the one before it. As long as that goes on, what is missing
+    /// is likely to wait at the client for an answer.
+    progressed_at: Option<Instant>,
+}
+
+/// What is being done.
+#[derive(Debug)]
+struct Running {
+    id: u64,
+    /// How many requests ask for it.
+    requests: usize,
+    before: Before,
 }
 
 #[derive(Debug)]
@@ -75,8 +86,10 @@ struct Request {
 enum Before {
     /// It is waited for.
     Missing,
-    /// It is done, or waited for no longer.
+    /// It was answered, or there is none.
     Past,
+    /// It is waited for no longer.
+    GivenUp,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,6 +115,7 @@ pub(super) struct Place {
     /// `None`: it goes.
     go: Option<oneshot::Receiver<()>>,
     end: End,
+    ended_at: Option<Instant>,
 }
 
 /// What became of a request for an action.
@@ -130,17 +144,17 @@ impl Lanes {
         let of_user = inner.users.entry(session.user.clone()).or_default();
         let key = (session.device.clone(), room.to_owned());
         let lane = of_user.lanes.entry(key.clone()).or_default();
-        let go = if let Some((running, requests)) = &mut lane.running
-            && *running == id
+        let go = if let Some(running) = &mut lane.running
+            && running.id == id
         {
-            *requests += 1;
+            running.requests += 1;
             None
         } else if of_user.waiting.has_room(MAX_OF_ONE, bytes) && inner.waiting.has_room(MAX_OF_ALL, bytes) {
             let (go, wait) = oneshot::channel();
             let before = if is_past { Before::Past } else { Before::Missing };
             let waiting = lane.waiting.entry(id).or_insert(Waiting { after, before, requests: Vec::new() });
             if is_past {
-                waiting.before = Before::Past;
+                waiting.before = waiting.before.answered();
             }
             waiting.requests.push(Request { go, bytes });
             of_user.waiting.add(bytes);
@@ -152,7 +166,7 @@ impl Lanes {
         };
         inner.advance(&session.user, &key);
         let (lanes, session, room) = (Arc::clone(self), session.clone(), room.to_owned());
-        Ok(Place { lanes, session, room, id, after, go, end: End::Open })
+        Ok(Place { lanes, session, room, id, after, go, end: End::Open, ended_at: None })
     }
 
     /// An action of the session's device that nobody asked the order of was answered.
@@ -189,7 +203,7 @@ impl Inner {
         let first = (session.device.clone(), String::new());
         for (key, lane) in of_user.lanes.range_mut(first..).take_while(|((d, _), _)| *d == session.device) {
             for waiting in lane.waiting.values_mut().filter(|waiting| waiting.after == id) {
-                waiting.before = Before::Past;
+                waiting.before = waiting.before.answered();
             }
             moved.push(key.clone());
         }
@@ -204,7 +218,7 @@ impl Inner {
         let Some(lane) = of_user.lanes.get_mut(key) else { return };
         while lane.running.is_none()
             && let Some(first) = lane.waiting.first_entry()
-            && first.get().before == Before::Past
+            && first.get().before != Before::Missing
         {
             let (id, waiting) = first.remove_entry();
             let mut requests = 0;
@@ -213,7 +227,7 @@ impl Inner {
                 self.waiting.remove(request.bytes);
                 requests += usize::from(request.go.send(()).is_ok());
             }
-            lane.running = (requests > 0).then_some((id, requests));
+            lane.running = (requests > 0).then_some(Running { id, requests, before: waiting.before });
         }
         if lane.running.is_none() && lane.waiting.is_empty() {
             of_user.lanes.remove(key);
@@ -248,6 +262,12 @@ impl Place {
         self.lanes.0.lock().handle_past(&self.session, self.after);
     }
 
+    /// When an action of the same device and room was answered last in its turn, if this one still waits.
+    pub(super) fn progressed_at(&self) -> Option<Instant> {
+        let inner = self.lanes.0.lock();
+        inner.users.get(&self.session.user)?.lanes.get(&self.key())?.progressed_at
+    }
+
     /// This action was waiting for long enough: what is missing before it is given up, and what is here goes, in order.
     pub(super) fn handle_timeout(&self) {
         let inner = &mut *self.lanes.0.lock();
@@ -255,14 +275,17 @@ impl Place {
         let Some(of_user) = inner.users.get_mut(&self.session.user) else { return };
         let Some(lane) = of_user.lanes.get_mut(&key) else { return };
         for (_, waiting) in lane.waiting.range_mut(..=self.id) {
-            waiting.before = Before::Past;
+            if waiting.before == Before::Missing {
+                waiting.before = Before::GivenUp;
+            }
         }
         inner.advance(&self.session.user, &key);
     }
 
     /// What became of it; those that come after it go when this is dropped.
-    pub(super) fn end(mut self, end: End) {
+    pub(super) fn end(mut self, end: End, now: Instant) {
         self.end = end;
+        self.ended_at = Some(now);
     }
 
     fn key(&self) -> (OwnedDeviceId, String) {
@@ -291,16 +314,28 @@ impl Drop for Place {
                     lane.waiting.remove(&self.id);
                 }
             }
-        } else if let Some((id, requests)) = &mut lane.running
-            && *id == self.id
+        } else if let Some(running) = &mut lane.running
+            && running.id == self.id
         {
-            *requests -= 1;
-            if *requests == 0 {
+            if running.before == Before::Past && self.end != End::Open {
+                lane.progressed_at = self.ended_at;
+            }
+            running.requests -= 1;
+            if running.requests == 0 {
                 lane.running = None;
             }
         }
         inner.end(&self.session, self.id, self.end);
         inner.advance(&self.session.user, &key);
+    }
+}
+
+impl Before {
+    fn answered(self) -> Self {
+        match self {
+            Self::Missing | Self::Past => Self::Past,
+            Self::GivenUp => Self::GivenUp,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! the readers it concerns are woken.
 //! Nothing here knows SQL or HTTP. Client-server API, "Rooms", "Events"; server-server API, "PDUs".
 
+mod about;
 mod access;
 mod aggregate;
 mod append;
@@ -43,6 +44,7 @@ mod write;
 #[cfg(any(test, fuzzing))]
 pub(in crate::server) use self::content::parse as parse_content;
 pub use self::{
+    about::{About, Member},
     access::Access,
     aggregate::Audience,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},

@@ -1,18 +1,21 @@
 //! Actions take effect in the order that their device asked for (M9).
 //!
-//! Each names the one before it in its room. It waits until that one is answered, and for [`GAP_WAIT`] at most if it does
-//! not come. Source: instant-messaging.rst, "Action APIs".
+//! Each names the one before it in its room. It waits until that one is answered; if it does not come, until nothing
+//! of that device and room was answered for [`GAP_WAIT`]. Source: instant-messaging.rst, "Action APIs".
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    lanes::{End, Full},
+    lanes::{End, Full, Place},
     parts::Rooms,
     refusal::Refusal,
 };
-use crate::server::{finish::finish, session::Session};
+use crate::{
+    core::time::Instant,
+    server::{finish::finish, session::Session},
+};
 
-/// How long an action waits for those before it that do not come.
+/// How long an action waits for those before it that do not come, once all that came is answered.
 const GAP_WAIT: Duration = Duration::from_secs(2);
 
 /// Where an action stands among those of its device in a room.
@@ -52,7 +55,7 @@ impl Rooms {
         };
         let mut place =
             self.lanes.enter(session, room, (id, after), bytes).map_err(|Full| Refusal::Crowded(GAP_WAIT))?;
-        let (rooms, session) = (Arc::clone(self), session.clone());
+        let (rooms, session, arrived) = (Arc::clone(self), session.clone(), self.clock.now());
         finish(async move {
             if !place.goes() {
                 // What was done is known by its ID, before a restart too.
@@ -63,22 +66,32 @@ impl Rooms {
                 if rooms.store.is_action_done(&session, after).await? {
                     place.handle_done_before();
                 }
-                tokio::select! {
-                    () = place.wait() => {}
-                    () = rooms.clock.sleep(GAP_WAIT) => {
-                        place.handle_timeout();
-                        place.wait().await;
-                    }
-                }
+                rooms.wait_for_turn(&mut place, arrived).await;
                 if rooms.store.device(&session.user, &session.device).await?.is_none() {
                     return Err(Refusal::LoggedOut);
                 }
             }
             let outcome = act.await;
-            place.end(end_of(&outcome));
+            place.end(end_of(&outcome), rooms.clock.now());
             outcome
         })
         .await
+    }
+
+    /// Waits until the action goes; for what is missing before it no longer than [`GAP_WAIT`] without any progress.
+    async fn wait_for_turn(&self, place: &mut Place, arrived: Instant) {
+        loop {
+            let begun = place.progressed_at().map_or(arrived, |progressed| progressed.max(arrived));
+            let deadline = begun + GAP_WAIT;
+            if self.clock.now() >= deadline {
+                place.handle_timeout();
+                return place.wait().await;
+            }
+            tokio::select! {
+                () = place.wait() => return,
+                () = self.clock.sleep_until(deadline) => {}
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use ruma::{OwnedUserId, UserId, room_version_rules::AuthorizationRules};
 use serde::Deserialize;
 
 use super::{proposal::Proposal, refusal::Refusal};
-use crate::server::store::RoomRow;
+use crate::server::store::{RoomRow, Store};
 
 /// A user's power. Creators of rooms of version 12 are above every number.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -68,6 +68,36 @@ impl PowerLevels {
             creators.extend(additional_creators);
         }
         Ok(Self { content, creators, creators_are_above_all: rules.explicitly_privilege_room_creators })
+    }
+
+    /// The power levels of a room as they are on the disk.
+    pub(super) async fn stored(
+        store: &Store,
+        room: &RoomRow,
+        rules: &AuthorizationRules,
+    ) -> Result<Self, Refusal> {
+        let content = store.state_event(&room.room_id, "m.room.power_levels", "").await?;
+        let create = store.state_event(&room.room_id, "m.room.create", "").await?;
+        let create = create.ok_or_else(|| Refusal::Internal("a room without m.room.create".into()))?;
+        let mut creators = BTreeSet::from([create.sender.clone()]);
+        if rules.additional_room_creators
+            && let Some(Create { additional_creators }) = create.content_as()
+        {
+            creators.extend(additional_creators);
+        }
+        Ok(Self {
+            content: content.and_then(|event| event.content_as()),
+            creators,
+            creators_are_above_all: rules.explicitly_privilege_room_creators,
+        })
+    }
+
+    /// The level of a user; `None`: they are above every level.
+    pub(super) fn level(&self, user: &UserId) -> Option<i64> {
+        match self.of(user) {
+            Power::Level(level) => Some(level),
+            Power::Creator => None,
+        }
     }
 
     /// The power of a user.

@@ -217,6 +217,34 @@ impl Rooms {
         Ok(Page { events, start: from, end: end.or(at_live_end.then_some(at)) })
     }
 
+    /// Whether `user` can see more of a room's timeline beyond a place at which a page of it ends.
+    ///
+    /// # Errors
+    /// As for [`state`].
+    pub async fn has_more(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        end: TimelinePosition,
+        order: Order,
+    ) -> Result<bool, Refusal> {
+        let last = match self.access(user, room).await? {
+            Access::Joined | Access::Peek => self.end(),
+            Access::Until(position) => position,
+        };
+        let (low, high) = match order {
+            Order::NewestFirst => (TimelinePosition::START, end.min(last)),
+            Order::OldestFirst => (end, last),
+        };
+        if low >= high {
+            return Ok(false);
+        }
+        let found = self.store.room_events(room, low, high, order, BATCH).await?;
+        // Of what lies beyond so many that are hidden, the next page tells.
+        let is_cut = found.len() == BATCH;
+        Ok(!self.visible_events(user, room, found).await?.is_empty() || is_cut)
+    }
+
     /// An event with up to `limit` events around it.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl Rooms {
         self.send_once(session, room_id, draft, transaction, format!("send/{room_id}/{kind}")).await
     }
 
-    /// Redacts an event and answers with the ID of the redaction.
+    /// Redacts an event and answers with the ID and place of the redaction.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when there is no such event, [`Refusal::Invalid`] when it is of another room, else as for
@@ -59,7 +59,7 @@ impl Rooms {
         target: &EventId,
         transaction: &TransactionId,
         reason: Option<String>,
-    ) -> Result<OwnedEventId, Refusal> {
+    ) -> Result<Placed, Refusal> {
         content::check_length("the transaction ID", transaction.as_str())?;
         let mut content = ruma::CanonicalJsonObject::new();
         if let Some(reason) = reason {
@@ -72,10 +72,10 @@ impl Rooms {
             redacts: Some(target.to_owned()),
         };
         let endpoint = format!("redact/{room_id}/{target}");
-        Ok(self.send_once(session, room_id, draft, transaction, endpoint).await?.event_id)
+        self.send_once(session, room_id, draft, transaction, endpoint).await
     }
 
-    /// Sets state and answers with the ID of the event. State that is set to what the same user set it to
+    /// Sets state and answers with the ID and place of the event. State that is set to what the same user set it to
     /// already stays the event it is.
     ///
     /// # Errors
@@ -87,14 +87,14 @@ impl Rooms {
         kind: &str,
         key: &str,
         json: &str,
-    ) -> Result<OwnedEventId, Refusal> {
+    ) -> Result<Placed, Refusal> {
         content::check_length("the event type", kind)?;
         content::check_length("the state key", key)?;
         let draft = Draft::state(kind, key, content::parse(json)?);
         let act = Send { room: room_id.to_owned(), draft };
         match self.perform_action(&actor.into(), format!("state/{room_id}/{kind}/{key}"), act).await? {
-            Performed::Done(event_id, _) => Ok(event_id),
-            Performed::DoneBefore(placed) => Ok(placed.event_id),
+            Performed::Done(event_id, placed) => self.place_of(event_id, placed).await,
+            Performed::DoneBefore(placed) => Ok(placed),
         }
     }
 
@@ -111,11 +111,18 @@ impl Rooms {
         let once = Once { user: user.clone(), device, endpoint, transaction: transaction.to_owned() };
         match self.perform_once(user, Some(once), Send { room: room_id.to_owned(), draft }).await? {
             Performed::DoneBefore(placed) => Ok(placed),
-            Performed::Done(event_id, placed) => placed
-                .into_iter()
-                .find(|placed| placed.event_id == event_id)
-                .ok_or_else(|| Refusal::Internal("an event that was sent has no place".into())),
+            Performed::Done(event_id, placed) => self.place_of(event_id, placed).await,
         }
+    }
+
+    /// The place of an event, which is new or was there before.
+    async fn place_of(&self, event_id: OwnedEventId, new: Vec<Placed>) -> Result<Placed, Refusal> {
+        if let Some(placed) = new.into_iter().find(|placed| placed.event_id == event_id) {
+            return Ok(placed);
+        }
+        let event = self.store.event(&event_id).await?;
+        let event = event.ok_or_else(|| Refusal::Internal("an event that was sent has no place".into()))?;
+        Ok(Placed { event_id, position: event.position })
     }
 }
 

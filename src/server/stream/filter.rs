@@ -4,6 +4,7 @@ use ruma::api::client::filter::{
     self as wire, EventFormat, FilterDefinition, LazyLoadOptions, RoomEventFilter, UrlFilter,
 };
 use ruma::{OwnedRoomId, RoomId, UserId};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -23,6 +24,21 @@ pub struct Filter {
     wire: FilterDefinition,
     /// `None`: events are told whole.
     fields: Option<Fields>,
+    /// Where a room begins is told.
+    joined_events: bool,
+}
+
+/// What a filter says beyond Matrix's.
+#[derive(Deserialize)]
+struct Own {
+    #[serde(default)]
+    room: OwnRoom,
+}
+
+#[derive(Default, Deserialize)]
+struct OwnRoom {
+    #[serde(default, rename = "org.pilotlight.joined_events")]
+    joined_events: bool,
 }
 
 /// Whose presence a reader wants to be told of.
@@ -57,7 +73,8 @@ impl Filter {
         // An empty list asks for nothing at all, and clients mean everything by it.
         let paths = wire.event_fields.as_deref().filter(|paths| !paths.is_empty());
         let fields = paths.map(Fields::parse).transpose().map_err(serde::de::Error::custom)?;
-        Ok(Self { wire, fields })
+        let Own { room } = serde_json::from_str(json)?;
+        Ok(Self { wire, fields, joined_events: room.joined_events })
     }
 
     /// Whether presence of `sender` is wanted.
@@ -139,6 +156,19 @@ impl Filter {
     /// Whether the user's account data of this type is wanted for `room`.
     pub fn room_account_data(&self, room: &RoomId, kind: &str) -> bool {
         wants_kind(&self.wire.room.account_data, room, kind)
+    }
+
+    /// Whether it is told where a room begins that is new to the reader (M7).
+    pub fn joined_events(&self) -> bool {
+        self.joined_events
+    }
+
+    /// The same, with so many events in a timeline if it does not say how many.
+    #[must_use]
+    pub fn or_timeline_limit(&self, limit: u32) -> Self {
+        let mut filter = self.clone();
+        filter.wire.room.timeline.limit.get_or_insert(limit.into());
+        filter
     }
 
     /// In which form events of rooms are told.

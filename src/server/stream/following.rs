@@ -19,9 +19,10 @@ use serde_json::Value;
 
 use super::{
     behind::PresenceLook,
+    entry::{self, Entered},
     filter::Filter,
     look::{Look, Stretch},
-    news::News,
+    news::{JoinedRoom, News},
     reader::Reader,
     sources::Sources,
     telling,
@@ -85,6 +86,8 @@ struct Client {
     drops_rooms: bool,
     since: Option<LogPosition>,
     rooms: BTreeMap<OwnedRoomId, Known>,
+    /// The answers to joins that it has and its stream does not know of.
+    entered: Vec<Entered>,
 }
 
 struct World {
@@ -227,6 +230,7 @@ impl World {
             live: Stretch { since: LivePosition::START, upto: self.app.live.position() },
             to_device: LogPosition::START,
             presence: PresenceLook::NONE,
+            entered: &client.entered,
             now: self.app.clock.now(),
         };
         let reader = Reader { sources: &sources, parts: sources.parts(), look };
@@ -244,9 +248,34 @@ impl World {
         let end = self.app.store.log_position();
         let since = client.since.filter(|_| !self.rng.chance(1, 12));
         let from = since.unwrap_or(LogPosition::START).get();
+        if since.is_some() && self.rng.chance(1, 3) {
+            self.enter(client).await;
+        }
+        // Nobody looks up to before what they were answered.
+        let from = client.entered.iter().map(|entered| entered.upto.get()).fold(from, u64::max);
         let late = self.rng.chance(1, 2);
         let upto = if late { LogPosition::new(self.rng.range(from..end.get() + 1)) } else { end };
         self.follow_from(client, since, upto).await;
+    }
+
+    /// `client` has the answers to joins of rooms that the reader is in: it asks again, say, for what it asked before.
+    async fn enter(&mut self, client: &mut Client) {
+        let sources = Sources::new(Arc::clone(&self.app.stream));
+        for room in self.rooms.clone() {
+            let entry = entry::read(&sources, &client.session, &client.filter, &room).await.expect("reads");
+            // Some answers are lost.
+            let Some(mut entry) = entry.filter(|_| self.rng.chance(2, 3)) else { continue };
+            while !entry.room.state.listed.is_empty() {
+                let page = self.app.store.next_page(&mut entry.room.state.listed).await.expect("reads");
+                entry.room.state.events.extend(page);
+            }
+            let known = client.rooms.entry(room.clone()).or_default();
+            known.is = Some(Membership::Join);
+            let JoinedRoom { state, timeline, .. } = &entry.room;
+            state.events.iter().chain(&timeline.events).for_each(|event| put(&mut known.state, event));
+            self.done.push(format!("{} enters {}", client.session.device, entry.upto));
+            client.entered.push(entry.upto);
+        }
     }
 
     async fn follow_from(&mut self, client: &mut Client, since: Option<LogPosition>, upto: LogPosition) {
@@ -259,6 +288,7 @@ impl World {
         self.check_left(&news, &case).await;
         take(client, news);
         client.since = Some(upto);
+        client.entered.clear();
         for room in self.rooms.clone() {
             let mut expected = State::new();
             for event in self.events(&room).await.iter().filter(|e| e.position <= upto) {
@@ -382,6 +412,7 @@ impl World {
             drops_rooms: n % 3 == 1,
             since: None,
             rooms: BTreeMap::new(),
+            entered: Vec::new(),
         };
         FILTERS.iter().enumerate().map(client).collect()
     }

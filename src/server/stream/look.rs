@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, RoomId, UserId};
 
-use super::{behind::PresenceLook, filter::Filter};
+use super::{behind::PresenceLook, entry::Entered, filter::Filter};
 use crate::{
     core::time::Instant,
     server::{
@@ -43,10 +43,22 @@ pub(super) struct Look<'a> {
     pub(super) to_device: LogPosition,
     /// What of presence is told, and from where on.
     pub(super) presence: PresenceLook,
+    /// Of which rooms the device has the answer to its join, each up to a position.
+    pub(super) entered: &'a [Entered],
     pub(super) now: Instant,
 }
 
 impl Look<'_> {
+    /// Up to where the device has `room` from the answer to its join; `None`: it was told of it by its stream only. Of
+    /// several answers the first counts: who has a later one, too, is told again what it said.
+    pub(super) fn entered(&self, room: &RoomId) -> Option<LogPosition> {
+        if self.is_first || self.full_state {
+            return None;
+        }
+        let of_room = self.entered.iter().filter(|entered| entered.room == room).map(|entered| entered.upto);
+        of_room.filter(|upto| *upto > self.log.since && *upto <= self.log.upto).min()
+    }
+
     /// Whether the reader is not to be told what `sender` says.
     pub(super) fn ignores(&self, sender: &UserId) -> bool {
         self.ignored.contains(sender)

@@ -8,6 +8,7 @@
 mod account_data;
 mod behind;
 mod encounters;
+mod entry;
 mod ephemeral;
 mod filter;
 mod filters;
@@ -35,6 +36,7 @@ mod wait;
 mod window;
 
 pub use self::{
+    entry::{Entered, entry},
     filter::{Filter, Seen, Whose, wants_event},
     filters::Filters,
     lazy::LazyMembers,

@@ -70,6 +70,8 @@ pub struct JoinedRoom {
     pub state: RoomState,
     /// What happened.
     pub timeline: Timeline,
+    /// From where the reader, to whom the room is new and who asked to be told so, scrolls back (M7).
+    pub begins_at: Option<TimelinePosition>,
     /// Who types; `None`: as before.
     pub typing: Option<Vec<OwnedUserId>>,
     /// Who has read how far.
@@ -201,8 +203,10 @@ impl RoomState {
 impl JoinedRoom {
     /// Whether nothing of it is to be told. How much the user has not read is no news by itself.
     pub fn is_empty(&self) -> bool {
-        let Self { room: _, summary: _, state, timeline, typing, receipts, own_data, unread: _ } = self;
-        let has_events = !state.is_empty() || !timeline.events.is_empty() || timeline.limited;
+        let Self { room: _, summary: _, state, timeline, begins_at, typing, receipts, own_data, unread: _ } =
+            self;
+        let has_events =
+            !state.is_empty() || !timeline.events.is_empty() || timeline.limited || begins_at.is_some();
         !has_events && typing.is_none() && receipts.is_empty() && own_data.is_empty()
     }
 }

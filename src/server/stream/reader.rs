@@ -55,6 +55,14 @@ pub(super) struct Reader<'a> {
     pub(super) look: Look<'a>,
 }
 
+impl<'a> Reader<'a> {
+    /// The same reader, had they been told everything up to `since`.
+    pub(super) fn since(&self, since: LogPosition) -> Self {
+        let look = Look { log: Stretch { since, ..self.look.log }, ..self.look.clone() };
+        Self { sources: self.sources, parts: self.parts, look }
+    }
+}
+
 impl Reader<'_> {
     /// The outline of a look that is quick and whose answer is small; `None`: of any other.
     pub(super) async fn quick_outline(&self) -> Result<Option<Outline>, Refusal> {
@@ -191,10 +199,12 @@ impl Reader<'_> {
         let aggregations = self.aggregations(&room, &timeline, is_new, TimelinePosition::END).await?;
         let changed = own_data.of_rooms.remove(&room);
         let displayname = |user: &_| self.sources.displayname(user);
+        let timeline = timeline.into_news(look.log.upto, aggregations);
         Ok(JoinedRoom {
+            begins_at: (is_new && look.filter.joined_events()).then_some(timeline.prev),
             summary,
             state,
-            timeline: timeline.into_news(look.log.upto, aggregations),
+            timeline,
             typing: ephemeral::who_types(look, &parts.typing, &room, is_new),
             receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
             own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,

@@ -84,6 +84,21 @@ impl Sources {
         self.0.board.event(user)
     }
 
+    /// The content of the presence event of `user`, as `reader` (who may see it) gets it.
+    pub(super) fn presence_content(&self, reader: &UserId, user: &UserId, now: Instant) -> Vec<u8> {
+        let mut out = Vec::new();
+        if reader == user
+            && let Some(own) = self.own_presence(user, LivePosition::START, now)
+        {
+            own.write_content(&mut out, now);
+        } else if let Some(event) = self.presence_event(user) {
+            event.write_content(&mut out, now);
+        } else {
+            self.unheard(user).write_content(&mut out, now);
+        }
+        out
+    }
+
     /// What is told of `user`, of whom this run of the server has heard nothing.
     pub(super) fn unheard(&self, user: &UserId) -> PresenceEvent {
         PresenceEvent::unheard(user, self.0.sight.server_name())
@@ -116,7 +131,7 @@ impl Sources {
 }
 
 /// Of rooms that are read.
-fn refusal(refusal: rooms::Refusal) -> Refusal {
+pub(super) fn refusal(refusal: rooms::Refusal) -> Refusal {
     match refusal {
         rooms::Refusal::Store(e) => Refusal::Store(e),
         other => Refusal::Internal(format!("{other:?}")),

@@ -113,23 +113,31 @@ impl<'a> Telling<'a> {
         let Self { reader, rooms, own_data, .. } = self;
         let look = &reader.look;
         while let Some((room, window, passage)) = rooms.pop_front() {
-            let news = match passage.is {
-                Some(Membership::Join) => {
+            let news = match (passage.is, look.entered(&room)) {
+                // What the answer to the join told is not told again, to who was not there before.
+                (Some(Membership::Join), Some(since)) if !passage.was_there() => {
+                    let reader = reader.since(since);
+                    let (store, members) = (&reader.parts.store, &reader.parts.members);
+                    let passage = window::passage(&reader.look, store, members, &room).await?;
+                    let joined = reader.joined(room, window.after(since), passage, own_data).await?;
+                    (!passage.was_there() || !joined.is_empty()).then_some(RoomNews::Joined(joined))
+                }
+                (Some(Membership::Join), _) => {
                     let joined = reader.joined(room, window, passage, own_data).await?;
                     // Who comes in is told so, and who asks for everything gets it; else nothing is no news.
                     let is_told = !passage.was_there() || look.full_state || !joined.is_empty();
                     is_told.then_some(RoomNews::Joined(joined))
                 }
-                Some(Membership::Invite) => {
+                (Some(Membership::Invite), _) => {
                     let invite = reader.stripped(room).await?;
                     let is_ignored = invite.own.as_ref().is_some_and(|own| look.ignores(&own.sender));
                     (!is_ignored).then_some(RoomNews::Invited(invite))
                 }
-                Some(Membership::Knock) => Some(RoomNews::Knocked(reader.stripped(room).await?)),
-                Some(Membership::Leave | Membership::Ban) => {
+                (Some(Membership::Knock), _) => Some(RoomNews::Knocked(reader.stripped(room).await?)),
+                (Some(Membership::Leave | Membership::Ban), _) => {
                     Some(RoomNews::Left(reader.left(room, passage).await?))
                 }
-                None => None,
+                (None, _) => None,
             };
             if news.is_some() {
                 return Ok(news);

@@ -166,6 +166,11 @@ impl FromStr for PageToken {
     }
 }
 
+/// A position of the log, in digits.
+pub(super) fn log_position(s: &str) -> Result<LogPosition, NotAToken> {
+    number(s).map(LogPosition::new)
+}
+
 /// Digits only: no sign, no space, and no zero in front, as one place is written in one way. The log is SQLite's: 63 bits.
 fn number(s: &str) -> Result<u64, NotAToken> {
     let padded = s.len() > 1 && s.starts_with('0');

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::{
     behind::PresenceLook,
+    entry::Entered,
     filter::{Filter, Whose},
     look::{Look, Stretch},
     news::{DeviceLists, News},
@@ -74,6 +75,8 @@ pub struct Poll {
     pub set_presence: Option<SetPresence>,
     /// What kind of device it is, if it says so.
     pub device_type: Option<DeviceType>,
+    /// Of which rooms it has the answer to its join, and is not told again what that told.
+    pub entered: Vec<Entered>,
 }
 
 impl Poll {
@@ -85,7 +88,7 @@ impl Poll {
     pub async fn answer(&mut self, sources: &Sources, session: &Session) -> Result<Told, Refusal> {
         let deadline = sources.parts().clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
-        let mut listener = Listener::begin(sources, session, &self.filter, says).await?;
+        let mut listener = Listener::begin(sources, session, (&self.filter, &self.entered), says).await?;
         listener.news(&mut self.since, self.full_state, deadline).await
     }
 }
@@ -114,6 +117,7 @@ pub async fn device_lists_between(
         live: Stretch { since: LivePosition::START, upto: LivePosition::START },
         to_device: since,
         presence: PresenceLook::NONE,
+        entered: &[],
         now: parts.clock.now(),
     };
     Reader { sources, parts, look }.device_lists().await
@@ -126,6 +130,7 @@ struct Listener<'a> {
     sources: &'a Sources,
     session: &'a Session,
     filter: &'a Filter,
+    entered: &'a Vec<Entered>,
     wakes: Arc<Notify>,
     sessions_ended: u64,
     _connected: Option<Connected>,
@@ -136,7 +141,7 @@ impl<'a> Listener<'a> {
     async fn begin(
         sources: &'a Sources,
         session: &'a Session,
-        filter: &'a Filter,
+        (filter, entered): (&'a Filter, &'a Vec<Entered>),
         says: Option<(SetPresence, Option<DeviceType>)>,
     ) -> Result<Self, Refusal> {
         let reading = match sources.whose_presence(session, filter) {
@@ -152,6 +157,7 @@ impl<'a> Listener<'a> {
             sources,
             session,
             filter,
+            entered,
             wakes: parts.wakers.listen(&session.user),
             sessions_ended: parts.accounts.sessions_ended(),
             _connected: connected,
@@ -277,6 +283,7 @@ impl<'a> Listener<'a> {
             live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
             to_device: since.map_or(LogPosition::START, Token::to_device),
             presence: PresenceLook::new(whose, since, goes_on, &parts.live),
+            entered: self.entered,
             now: parts.clock.now(),
         };
         Reader { sources: self.sources, parts, look }
@@ -343,6 +350,7 @@ mod tests {
                 timeout,
                 set_presence: None,
                 device_type: None,
+                entered: Vec::new(),
             };
             let answer = tokio::spawn(async move { poll.answer(&sources, &session).await });
             while self.app.metrics.open_polls.value() == 0 {
@@ -407,6 +415,7 @@ mod tests {
             timeout: Duration::from_secs(30),
             set_presence: None,
             device_type: None,
+            entered: Vec::new(),
         };
         let answer = tokio::spawn(async move { poll.answer(&sources, &session).await });
         while world.app.metrics.open_polls.value() == 0 {

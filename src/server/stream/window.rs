@@ -6,7 +6,7 @@ use ruma::{OwnedRoomId, RoomId};
 
 use super::{encounters::Passage, look::Look};
 use crate::server::{
-    change::position::TimelinePosition,
+    change::position::{LogPosition, TimelinePosition},
     event::stored::{Membership, StoredEvent},
     rooms::Members,
     store::{MembershipRow, Store, StoreError},
@@ -27,6 +27,14 @@ impl Window {
     /// Of a room in which nothing happened that is an event.
     pub(super) const fn quiet() -> Self {
         Self { events: Some(Vec::new()) }
+    }
+
+    /// What of it came after a position.
+    pub(super) fn after(mut self, since: LogPosition) -> Self {
+        if let Some(events) = &mut self.events {
+            events.retain(|event| event.position > since);
+        }
+        self
     }
 }
 

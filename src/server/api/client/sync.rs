@@ -20,9 +20,12 @@ use crate::{
         },
         app::App,
         session::Session,
-        stream::{self, Poll, Sources, Token, Told, sync::Form},
+        stream::{self, Entered, Poll, Sources, Token, Told, sync::Form},
     },
 };
+
+/// Answers to joins that a request names, at most.
+const MAX_ENTERED: usize = 50;
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -39,6 +42,8 @@ struct Parameters {
     set_presence: Option<String>,
     #[serde(rename = "org.pilotlight.device_type")]
     device_type: Option<String>,
+    #[serde(default, rename = "org.pilotlight.joined")]
+    entered: Vec<String>,
 }
 
 /// `GET /_matrix/client/v3/sync`
@@ -89,5 +94,19 @@ async fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResul
         timeout: Duration::from_millis(parameters.timeout.unwrap_or(0)),
         set_presence,
         device_type,
+        entered: entered(&parameters.entered)?,
     })
+}
+
+/// Of which rooms the device has the answer to its join.
+fn entered(tokens: &[String]) -> ApiResult<Vec<Entered>> {
+    if tokens.len() > MAX_ENTERED {
+        return Err(ApiError::invalid_param(format!("org.pilotlight.joined: at most {MAX_ENTERED}")));
+    }
+    let parse = |token: &String| {
+        token
+            .parse()
+            .map_err(|_| ApiError::invalid_param("org.pilotlight.joined is not a token of this server"))
+    };
+    tokens.iter().map(parse).collect()
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const NOW: Instant = Instant::from_millis(7);
+
 fn session(device: &str) -> Session {
     let user = ruma::UserId::parse("@ann:localhost").expect("a user ID");
     Session { user, device: device.into() }
@@ -21,10 +23,10 @@ fn an_action_goes_once_the_one_before_it_is_answered() {
         assert!(!second.goes() && !third.goes());
         let mut first = enter(&lanes, 1, 0);
         assert!(first.goes() && !second.goes());
-        first.end(end);
+        first.end(end, NOW);
         assert_eq!((second.goes(), third.goes()), (goes, false), "{end:?}");
         if goes {
-            second.end(end);
+            second.end(end, NOW);
             assert!(third.goes());
         }
         drop(third);
@@ -40,9 +42,9 @@ fn whoever_has_waited_long_enough_gives_up_what_is_missing_before_it_and_nothing
     let (mut second, mut fourth, mut sixth) =
         (waiting.pop().expect("2"), waiting.pop().expect("4"), waiting.pop().expect("6"));
     assert!(second.goes() && !fourth.goes() && !sixth.goes());
-    second.end(End::Done);
+    second.end(End::Done, NOW);
     assert!(fourth.goes() && !sixth.goes());
-    fourth.end(End::Done);
+    fourth.end(End::Done, NOW);
     assert!(!sixth.goes(), "its own time is not over");
     // It comes late, and goes before those that still wait.
     let mut third = enter(&lanes, 3, 2);
@@ -51,9 +53,31 @@ fn whoever_has_waited_long_enough_gives_up_what_is_missing_before_it_and_nothing
     assert!(third.goes());
     sixth.handle_timeout();
     assert!(!sixth.goes());
-    third.end(End::Open);
+    third.end(End::Open, NOW);
     assert!(sixth.goes());
     drop(sixth);
+    assert!(lanes.is_empty());
+}
+
+#[test]
+fn what_is_missing_is_given_up_only_when_nothing_goes_on() {
+    let at = Instant::from_millis;
+    let lanes = Arc::default();
+    let waits = enter(&lanes, 9, 8);
+    assert_eq!(waits.progressed_at(), None);
+    for (id, end, progressed) in [(1, End::Done, 1), (2, End::Refused, 2), (3, End::Open, 2)] {
+        let mut place = enter(&lanes, id, 0);
+        assert!(place.goes());
+        place.end(end, at(id));
+        assert_eq!(waits.progressed_at(), Some(at(progressed)), "{end:?}");
+    }
+    // Who gave up the one before is no sign that others come.
+    let mut gives_up = enter(&lanes, 5, 4);
+    gives_up.handle_timeout();
+    assert!(gives_up.goes());
+    gives_up.end(End::Done, at(5));
+    assert_eq!(waits.progressed_at(), Some(at(2)));
+    drop(waits);
     assert!(lanes.is_empty());
 }
 
@@ -139,7 +163,7 @@ proptest! {
                 if !done.contains(&place.id) {
                     done.push(place.id);
                 }
-                place.end(End::Done);
+                place.end(End::Done, NOW);
             } else if arrivals.is_empty() {
                 prop_assert!(here.is_empty(), "stuck: {here:?}");
             }

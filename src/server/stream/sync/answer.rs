@@ -171,6 +171,7 @@ mod tests {
                 limited: false,
                 prev: TimelinePosition::live(LogPosition::new(8)),
             },
+            begins_at: None,
             typing: None,
             receipts: Vec::new(),
             own_data: Vec::new(),

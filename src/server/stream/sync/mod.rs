@@ -4,11 +4,15 @@
 //! encoded in place. Parts without news leave no trace.
 
 mod answer;
+mod entry;
 mod form;
 mod own_data;
 mod presence;
 mod rooms;
 mod written;
 
-pub(super) use self::written::{Written, written};
 pub use self::{answer::answer, form::Form};
+pub(super) use self::{
+    entry::entry,
+    written::{Written, written},
+};

@@ -61,6 +61,16 @@ pub(super) struct OpenState {
 /// Begins a room that the reader is in, up to those events of its state that are here.
 pub(super) fn begin_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) -> OpenState {
     let object = out.open(room.room.as_str());
+    begin_joined_in(out, object, room, form)
+}
+
+/// The same in an object that is open.
+pub(super) fn begin_joined_in(
+    out: &mut Writer,
+    object: Open,
+    room: &JoinedRoom,
+    form: Form<'_>,
+) -> OpenState {
     if let Some(summary) = &room.summary {
         write_summary(out, summary);
     }
@@ -168,6 +178,14 @@ fn write_ephemeral(out: &mut Writer, room: &JoinedRoom) {
     }
     if !room.receipts.is_empty() {
         out.element(&receipts::event(&room.receipts));
+    }
+    if let Some(place) = room.begins_at {
+        let event = out.open_element();
+        out.text("type", "org.pilotlight.joined");
+        let content = out.open("content");
+        out.plain("prev_batch", &PageToken(place));
+        out.end(content);
+        out.end(event);
     }
     out.end_even_if_empty(events);
     out.end_even_if_empty(part);

@@ -103,7 +103,7 @@ async fn write_room(
 }
 
 /// Writes the rest of the open state.
-async fn write_state(
+pub(super) async fn write_state(
     out: &mut Writer,
     mut listed: StateList,
     form: Form<'_>,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State};
+use axum::{Router, extract::State, response::Response};
 use ruma::api::client::room::create_room;
 
-use super::action::Asked;
+use super::{action::Asked, entry::EntryForm};
 use crate::server::{
     api::{error::ApiResult, extract::Ruma, ruma_route::RumaRoute},
     app::App,
@@ -21,12 +21,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn create(
     State(app): State<Arc<App>>,
     session: Session,
-    asked: Asked,
+    (asked, form): (Asked, EntryForm),
     Ruma(request): Ruma<create_room::v3::Request>,
-) -> ApiResult<Ruma<create_room::v3::Response>> {
+) -> ApiResult<Response> {
     let (actor, order) = asked.of(&session)?;
     let rooms = Arc::clone(&app.rooms);
     let act = async move { rooms.create(actor, request).await };
     let room = app.rooms.in_order(&session, NO_ROOM, order, act).await?;
-    Ok(Ruma(create_room::v3::Response::new(room)))
+    form.answer(&app, &session, &room.clone(), Ruma(create_room::v3::Response::new(room))).await
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use ruma::RoomId;
-use serde_json::value::RawValue;
+use ruma::{OwnedEventId, RoomId};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
+        extract::Json,
         large::Written,
     },
     app::App,
@@ -19,12 +21,38 @@ use crate::server::{
     },
     rooms::Audience,
     session::Session,
-    store::StateList,
+    store::{Placed, StateList},
     stream::{PageToken, Token},
 };
 
 /// Events for which what relates to them is gathered at once.
 const GATHERED_AT_ONCE: usize = 16;
+
+/// An event that was sent; with its position and, if it is not what the client said, its content, where these were
+/// asked for (M12).
+#[derive(Serialize)]
+pub(super) struct Sent {
+    event_id: OwnedEventId,
+    #[serde(rename = "org.pilotlight.position", skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+    #[serde(rename = "org.pilotlight.content", skip_serializing_if = "Option::is_none")]
+    content: Option<Box<RawValue>>,
+}
+
+/// The answer to an event that was sent; `said` is the content that the client gave it, if it wants to know what was
+/// made of it.
+pub(super) async fn sent(app: &App, placed: Placed, said: Option<Box<RawValue>>) -> ApiResult<Json<Sent>> {
+    let Placed { event_id, position } = placed;
+    let Some(said) = said else { return Ok(Json(Sent { event_id, position: None, content: None })) };
+    let stored = app.store.event(&event_id).await?;
+    let content = stored.as_ref().map(|event| event.content());
+    let is_same = |content: &&RawValue| {
+        let parse = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
+        parse(content) == parse(&said)
+    };
+    let content = content.filter(|content| !is_same(content)).map(ToOwned::to_owned);
+    Ok(Json(Sent { event_id, position: Some(stream_token(position)), content }))
+}
 
 /// An event by itself, as the session's device sees it.
 pub(super) fn client_json(app: &App, session: &Session, event: &StoredEvent) -> Box<RawValue> {

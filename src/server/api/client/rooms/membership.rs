@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State};
+use axum::{Router, extract::State, response::Response};
 use ruma::{
     OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId, RoomOrAliasId,
     api::client::{
@@ -16,7 +16,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::action::Asked;
+use super::{action::Asked, entry::EntryForm};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -45,22 +45,22 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn join(
     State(app): State<Arc<App>>,
     session: Session,
-    asked: Asked,
+    (asked, form): (Asked, EntryForm),
     Path(room_id): Path<OwnedRoomId>,
     Json(own): Json<Box<RawValue>>,
-) -> ApiResult<Ruma<join_room_by_id::v3::Response>> {
+) -> ApiResult<Response> {
     let room_id = enter(&app, &session, &asked, room_id, own).await?;
-    Ok(Ruma(join_room_by_id::v3::Response::new(room_id)))
+    form.answer(&app, &session, &room_id.clone(), Ruma(join_room_by_id::v3::Response::new(room_id))).await
 }
 
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`
 async fn join_by_alias(
     State(app): State<Arc<App>>,
     session: Session,
-    asked: Asked,
+    (asked, form): (Asked, EntryForm),
     Path(room_id_or_alias): Path<OwnedRoomOrAliasId>,
     Json(own): Json<Box<RawValue>>,
-) -> ApiResult<Ruma<join_room_by_id_or_alias::v3::Response>> {
+) -> ApiResult<Response> {
     // An alias may lead elsewhere since the action was done.
     let room_id = match app.rooms.room_joined(&asked.of(&session)?.0).await? {
         Some(done) => done,
@@ -69,7 +69,8 @@ async fn join_by_alias(
             enter(&app, &session, &asked, room_id, own).await?
         }
     };
-    Ok(Ruma(join_room_by_id_or_alias::v3::Response::new(room_id)))
+    let matrix = Ruma(join_room_by_id_or_alias::v3::Response::new(room_id.clone()));
+    form.answer(&app, &session, &room_id, matrix).await
 }
 
 async fn enter(

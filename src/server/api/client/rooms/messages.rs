@@ -22,7 +22,7 @@ use super::form::{page_token, place, with_relations, write_event, write_state, w
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Path, Query, Ruma},
+        extract::{AnswerForm, Json, Path, Query, Ruma},
         large::Paper,
         ruma_route::RumaRoute,
     },
@@ -58,11 +58,23 @@ pub(super) fn routes() -> Router<Arc<App>> {
     router
 }
 
+/// Whether other servers may be asked for what is not here (M8). All of a room is here: nobody is asked.
+#[derive(Deserialize)]
+struct Backfill {
+    #[serde(rename = "org.pilotlight.backfill")]
+    #[expect(
+        dead_code,
+        reason = "is checked, and makes no difference as long as rooms are of this server only"
+    )]
+    backfill: Option<bool>,
+}
+
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 async fn messages(
     State(app): State<Arc<App>>,
     session: Session,
     paper: Paper,
+    (form, Query(Backfill { .. })): (AnswerForm, Query<Backfill>),
     Ruma(request): Ruma<get_message_events::v3::Request>,
 ) -> ApiResult<Response> {
     let room = &request.room_id;
@@ -72,6 +84,7 @@ async fn messages(
         order: order(request.dir),
         limit: request.filter.limit.map_or(usize::MAX, size).min(size(request.limit)),
     };
+    let (order, to) = (wanted.order, wanted.to);
     let keep = keep(&app, &session, &request.filter, room);
     let page = app.rooms.messages(&session.user, room, wanted, keep).await?;
     let mut answer = paper.object();
@@ -81,6 +94,16 @@ async fn messages(
     answer.out.text("start", &page_token(page.start));
     if let Some(end) = page.end {
         answer.out.text("end", &page_token(end));
+    }
+    if form == AnswerForm::Full {
+        let here = match page.end.or(to) {
+            Some(end) => app.rooms.has_more(&session.user, room, end, order).await?,
+            None => false,
+        };
+        let more = answer.out.open("org.pilotlight.more");
+        answer.out.boolean("here", here);
+        answer.out.boolean("elsewhere", false);
+        answer.out.end(more);
     }
     let senders: BTreeSet<OwnedUserId> = page.events.into_iter().map(|event| event.sender.clone()).collect();
     if !request.filter.lazy_load_options.is_disabled() {

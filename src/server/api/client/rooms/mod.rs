@@ -3,6 +3,7 @@
 mod action;
 mod create;
 mod directory;
+mod entry;
 mod form;
 mod membership;
 mod messages;

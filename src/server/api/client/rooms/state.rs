@@ -18,12 +18,12 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     action::Asked,
-    form::{client_json, place, write_state},
+    form::{Sent, client_json, place, sent, write_state},
 };
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Ruma},
+        extract::{AnswerForm, Json, Ruma},
         large::Paper,
         ruma_route::RumaRoute,
     },
@@ -51,18 +51,20 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn put(
     State(app): State<Arc<App>>,
     session: Session,
+    form: AnswerForm,
     asked: Asked,
     Ruma(request): Ruma<send_state_event::v3::Request>,
-) -> ApiResult<Ruma<send_state_event::v3::Response>> {
+) -> ApiResult<Json<Sent>> {
     let (actor, order) = asked.of(&session)?;
     let (asked_of, room) = (Arc::clone(&app), request.room_id.clone());
+    let said = (form == AnswerForm::Full).then(|| request.body.json().to_owned());
     let act = async move {
         let kind = request.event_type.to_string();
         let named = (&*kind, &*request.state_key);
         asked_of.set_state(actor, &request.room_id, named, request.body.json().get()).await
     };
-    let event_id = app.rooms.in_order(&session, room.as_str(), order, act).await?;
-    Ok(Ruma(send_state_event::v3::Response::new(event_id)))
+    let placed = app.rooms.in_order(&session, room.as_str(), order, act).await?;
+    sent(&app, placed, said).await
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`

@@ -1,0 +1,77 @@
+//! What somebody who comes into a room is answered, if they ask for more than its ID (M5, M6).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header::CONTENT_TYPE, request::Parts},
+    response::{IntoResponse, Response},
+};
+use ruma::RoomId;
+use serde::Deserialize;
+
+use crate::server::{
+    api::{
+        error::{ApiError, ApiResult},
+        extract::{AnswerForm, Query},
+    },
+    app::App,
+    session::Session,
+    stream::{self, Filter, Sources},
+};
+
+/// Events of the timeline that fill a screen.
+const SCREEN: u32 = 20;
+
+/// In which form who comes into a room is answered.
+pub(super) enum EntryForm {
+    /// As Matrix has it.
+    Matrix,
+    /// With the room, as far as the filter lets it through: `?org.pilotlight.answer=full`, and
+    /// `org.pilotlight.filter=` as the filter of `/sync`.
+    Full(Filter),
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(rename = "org.pilotlight.filter")]
+    filter: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for EntryForm {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> ApiResult<Self> {
+        match AnswerForm::from_request_parts(parts, app).await? {
+            AnswerForm::Matrix => Ok(Self::Matrix),
+            AnswerForm::Full => {
+                let session = Session::from_request_parts(parts, app).await?;
+                let Query(Asked { filter }) = Query::<Asked>::from_request_parts(parts, app).await?;
+                let filter = app.stream.filters.named(&session.user, filter.as_deref()).await?;
+                Ok(Self::Full(filter.or_timeline_limit(SCREEN)))
+            }
+        }
+    }
+}
+
+impl EntryForm {
+    /// The answer to the session's user who is in `room`; `matrix` is what Matrix has.
+    pub(super) async fn answer(
+        self,
+        app: &App,
+        session: &Session,
+        room: &RoomId,
+        matrix: impl IntoResponse,
+    ) -> ApiResult<Response> {
+        let body = match self {
+            Self::Matrix => None,
+            Self::Full(filter) => {
+                stream::entry(&Sources::new(Arc::clone(&app.stream)), session, &filter, room).await?
+            }
+        };
+        Ok(match body {
+            Some(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+            None => matrix.into_response(),
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! A room as somebody who came into it is told it in the answer to that, instead of in their stream (M6).
+//!
+//! The answer goes up to a position of the log, and says so: [`Entered`]. Who says in a later look that they have it is
+//! told of the room only what came after that; who does not say so is told the room whole, as if there had been no answer.
+//! So an answer that is lost loses nothing, and nothing is kept here of who has which.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use axum::body::Body;
+use ruma::{OwnedRoomId, OwnedUserId, RoomId};
+
+use super::{
+    account_data,
+    behind::PresenceLook,
+    encounters::Passage,
+    filter::{Filter, Whose},
+    look::{Look, Stretch},
+    news::JoinedRoom,
+    reader::Reader,
+    refusal::Refusal,
+    sources::{Sources, refusal},
+    sync::{self, Form},
+    token::{NotAToken, log_position},
+    window::Window,
+};
+use crate::server::{
+    answers::{Sheet, Size, aside},
+    change::position::{LivePosition, LogPosition, TimelinePosition},
+    event::stored::Membership,
+    rooms::About,
+    session::Session,
+};
+
+/// Up to where a device was told of a room by the answer to a join: `j{log}_{room}`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entered {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Up to here.
+    pub upto: LogPosition,
+}
+
+impl fmt::Display for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "j{}_{}", self.upto, self.room)
+    }
+}
+
+impl FromStr for Entered {
+    type Err = NotAToken;
+
+    fn from_str(s: &str) -> Result<Self, NotAToken> {
+        let (log, room) = s.strip_prefix('j').and_then(|s| s.split_once('_')).ok_or(NotAToken)?;
+        let room = RoomId::parse(room).map_err(|_| NotAToken)?;
+        Ok(Self { room, upto: log_position(log)? })
+    }
+}
+
+/// A room, for who is in it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// As a stream tells it that tells it for the first time.
+    pub(super) room: JoinedRoom,
+    pub(super) about: About,
+    /// Of those whom the reader may see, what their presence is: the content of their event.
+    pub(super) presence: BTreeMap<OwnedUserId, Vec<u8>>,
+    pub(super) typing: Vec<OwnedUserId>,
+    pub(super) upto: Entered,
+}
+
+/// The answer to somebody who came into a room, or who is there; `None`: they are not, by now.
+///
+/// # Errors
+/// [`Refusal::Store`].
+pub async fn entry(
+    sources: &Sources,
+    session: &Session,
+    filter: &Filter,
+    room: &RoomId,
+) -> Result<Option<Body>, Refusal> {
+    let parts = sources.parts();
+    let place = parts.answers.place(session.user.as_str(), Size::Whole).await;
+    let work = async {
+        let Some(entry) = read(sources, session, filter, room).await? else { return Ok(None) };
+        let form = Form {
+            viewer: session,
+            events: filter.format(),
+            fields: filter.fields(),
+            now: parts.clock.now(),
+        };
+        sync::entry(entry, form, &parts.store, Sheet::new(place)).await.map(Some)
+    };
+    aside(work).await
+}
+
+pub(super) async fn read(
+    sources: &Sources,
+    session: &Session,
+    filter: &Filter,
+    room: &RoomId,
+) -> Result<Option<Entry>, Refusal> {
+    let (parts, user) = (sources.parts(), &session.user);
+    let (log, live) = (parts.store.log_position(), parts.live.position());
+    let Some(joined_at) = parts.members.joined_at(user, room).filter(|at| *at <= log) else {
+        return Ok(None);
+    };
+    let now = parts.clock.now();
+    // A client that was there before may know its members as they were then: it is told of all of them.
+    let until = TimelinePosition::live(joined_at.before());
+    let past = parts.store.past(user, room, until).await?;
+    let goes_on = past.is_some_and(|past| past.last_ended.is_some() || past.was_outside);
+    let look = Look {
+        session,
+        filter,
+        ignored: parts.contacts.ignored_by(user),
+        is_first: true,
+        goes_on,
+        full_state: false,
+        log: Stretch { since: joined_at.before(), upto: log },
+        live: Stretch { since: LivePosition::START, upto: live },
+        to_device: log,
+        presence: PresenceLook::NONE,
+        entered: &[],
+        now,
+    };
+    // Told as to somebody who was not there before, though they were.
+    let passage =
+        Passage { was: None, is: Some(Membership::Join), joined_at: Some(joined_at), position: joined_at };
+    let reader = Reader { sources, parts, look };
+    let mut own_data = account_data::Changed::default();
+    let told = reader.joined(room.to_owned(), Window::default(), passage, &mut own_data).await?;
+    let about = parts.rooms.about(user, room).await.map_err(refusal)?;
+    let mut presence = BTreeMap::new();
+    if sources.whose_presence(session, filter) != Whose::Nobodys {
+        for member in about.members.iter().map(|member| &member.user) {
+            if filter.presence(member) && (member == user || parts.sight.may_see(user, member)) {
+                presence.insert(member.clone(), sources.presence_content(user, member, now));
+            }
+        }
+    }
+    let typing = parts.typing.in_room(room);
+    let upto = Entered { room: room.to_owned(), upto: log };
+    Ok(Some(Entry { room: told, about, presence, typing, upto }))
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::room_id;
+
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_room_is_read_as_it_was_written() {
+        for room in [room_id!("!r_x:localhost").to_owned(), room_id!("!hash").to_owned()] {
+            let entered = Entered { room, upto: LogPosition::new(17) };
+            assert_eq!(entered.to_string().parse(), Ok(entered));
+        }
+        for garbage in
+            ["", "j", "j1", "j1_", "j_!r:x", "j01_!r:x", "j-1_!r:x", "p1_!r:x", "j1_r:x", "j1_#r:x"]
+        {
+            assert_eq!(garbage.parse::<Entered>(), Err(NotAToken), "{garbage}");
+        }
+    }
+}
