@@ -197,6 +197,7 @@ mod tests {
             live: Stretch { since: LivePosition::START, upto: LivePosition::START },
             to_device: LogPosition::START,
             presence: PresenceLook::NONE,
+            entered: &[],
             now: Instant::ZERO,
         };
         told_of(&look, rows.collect()).into_keys().map(|room| room.to_string()).collect()

@@ -86,7 +86,7 @@ async fn who_refuses_an_invite_and_comes_later_learns_what_became_of_whom_they_s
         match what {
             "ban" => world.app.rooms.ban(&admin, &room, &a.user, None).await.map(drop).expect("is banned"),
             "leave" => world.app.rooms.leave(&a, &room, None).await.map(drop).expect("refuses"),
-            _ => world.app.join(&a, &room, "{}").await.expect("joins"),
+            _ => world.app.join(&a, &room, "{}").await.map(drop).expect("joins"),
         }
         if restarts {
             world.restart().await;
