@@ -4,57 +4,29 @@
 //! told of the room only what came after that; who does not say so is told the room whole, as if there had been no answer.
 //! So an answer that is lost loses nothing, and nothing is kept here of who has which.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::collections::BTreeMap;
 
-use axum::body::Body;
-use ruma::{OwnedRoomId, OwnedUserId, RoomId};
+use ruma::{OwnedUserId, RoomId};
 
 use super::{
     account_data,
     behind::PresenceLook,
     encounters::Passage,
+    entered::Entered,
     filter::{Filter, Whose},
     look::{Look, Stretch},
     news::JoinedRoom,
     reader::Reader,
     refusal::Refusal,
     sources::{Sources, refusal},
-    sync::{self, Form},
-    token::{NotAToken, log_position},
     window::Window,
 };
 use crate::server::{
-    answers::{Sheet, Size, aside},
-    change::position::{LivePosition, LogPosition, TimelinePosition},
+    change::position::{LivePosition, TimelinePosition},
     event::stored::Membership,
     rooms::About,
     session::Session,
 };
-
-/// Up to where a device was told of a room by the answer to a join: `j{log}_{room}`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entered {
-    /// The room.
-    pub room: OwnedRoomId,
-    /// Up to here.
-    pub upto: LogPosition,
-}
-
-impl fmt::Display for Entered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "j{}_{}", self.upto, self.room)
-    }
-}
-
-impl FromStr for Entered {
-    type Err = NotAToken;
-
-    fn from_str(s: &str) -> Result<Self, NotAToken> {
-        let (log, room) = s.strip_prefix('j').and_then(|s| s.split_once('_')).ok_or(NotAToken)?;
-        let room = RoomId::parse(room).map_err(|_| NotAToken)?;
-        Ok(Self { room, upto: log_position(log)? })
-    }
-}
 
 /// A room, for who is in it.
 #[derive(Debug)]
@@ -68,31 +40,7 @@ pub(super) struct Entry {
     pub(super) upto: Entered,
 }
 
-/// The answer to somebody who came into a room, or who is there; `None`: they are not, by now.
-///
-/// # Errors
-/// [`Refusal::Store`].
-pub async fn entry(
-    sources: &Sources,
-    session: &Session,
-    filter: &Filter,
-    room: &RoomId,
-) -> Result<Option<Body>, Refusal> {
-    let parts = sources.parts();
-    let place = parts.answers.place(session.user.as_str(), Size::Whole).await;
-    let work = async {
-        let Some(entry) = read(sources, session, filter, room).await? else { return Ok(None) };
-        let form = Form {
-            viewer: session,
-            events: filter.format(),
-            fields: filter.fields(),
-            now: parts.clock.now(),
-        };
-        sync::entry(entry, form, &parts.store, Sheet::new(place)).await.map(Some)
-    };
-    aside(work).await
-}
-
+/// `None`: the reader is not in the room.
 pub(super) async fn read(
     sources: &Sources,
     session: &Session,
@@ -141,24 +89,4 @@ pub(super) async fn read(
     let typing = parts.typing.in_room(room);
     let upto = Entered { room: room.to_owned(), upto: log };
     Ok(Some(Entry { room: told, about, presence, typing, upto }))
-}
-
-#[cfg(test)]
-mod tests {
-    use ruma::room_id;
-
-    use super::*;
-
-    #[test]
-    fn a_place_in_a_room_is_read_as_it_was_written() {
-        for room in [room_id!("!r_x:localhost").to_owned(), room_id!("!hash").to_owned()] {
-            let entered = Entered { room, upto: LogPosition::new(17) };
-            assert_eq!(entered.to_string().parse(), Ok(entered));
-        }
-        for garbage in
-            ["", "j", "j1", "j1_", "j_!r:x", "j01_!r:x", "j-1_!r:x", "p1_!r:x", "j1_r:x", "j1_#r:x"]
-        {
-            assert_eq!(garbage.parse::<Entered>(), Err(NotAToken), "{garbage}");
-        }
-    }
 }

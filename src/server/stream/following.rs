@@ -19,7 +19,8 @@ use serde_json::Value;
 
 use super::{
     behind::PresenceLook,
-    entry::{self, Entered},
+    entered::Entered,
+    entry,
     filter::Filter,
     look::{Look, Stretch},
     news::{JoinedRoom, News},

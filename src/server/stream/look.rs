@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{OwnedUserId, RoomId, UserId};
 
-use super::{behind::PresenceLook, entry::Entered, filter::Filter};
+use super::{behind::PresenceLook, entered::Entered, filter::Filter};
 use crate::{
     core::time::Instant,
     server::{

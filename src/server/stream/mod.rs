@@ -8,6 +8,7 @@
 mod account_data;
 mod behind;
 mod encounters;
+mod entered;
 mod entry;
 mod ephemeral;
 mod filter;
@@ -36,7 +37,7 @@ mod wait;
 mod window;
 
 pub use self::{
-    entry::{Entered, entry},
+    entered::Entered,
     filter::{Filter, Seen, Whose, wants_event},
     filters::Filters,
     lazy::LazyMembers,

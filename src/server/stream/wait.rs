@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::{
     behind::PresenceLook,
-    entry::Entered,
+    entered::Entered,
     filter::{Filter, Whose},
     look::{Look, Stretch},
     news::{DeviceLists, News},

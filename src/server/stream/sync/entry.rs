@@ -1,6 +1,7 @@
 //! A room as the answer to a join: what `/sync` tells of it, and what its screen shows beside.
 
 use axum::body::Body;
+use ruma::RoomId;
 
 use super::{
     form::Form,
@@ -8,23 +9,45 @@ use super::{
     written::write_state,
 };
 use crate::server::{
-    answers::Sheet,
+    answers::{Sheet, Size, aside},
     json::Writer,
     rooms::{About, Member},
+    session::Session,
     store::Store,
-    stream::{entry::Entry, refusal::Refusal},
+    stream::{
+        entry::{self, Entry},
+        filter::Filter,
+        refusal::Refusal,
+        sources::Sources,
+    },
 };
 
 /// A creator's power, who is above every level that a room can name.
 const ABOVE_ALL: i64 = (1 << 53) - 1;
 
+/// The answer to somebody who came into a room, or who is there; `None`: they are not, by now.
+///
+/// # Errors
+/// [`Refusal::Store`].
+pub async fn entry(
+    sources: &Sources,
+    session: &Session,
+    filter: &Filter,
+    room: &RoomId,
+) -> Result<Option<Body>, Refusal> {
+    let parts = sources.parts();
+    let place = parts.answers.place(session.user.as_str(), Size::Whole).await;
+    let work = async {
+        let Some(entry) = entry::read(sources, session, filter, room).await? else { return Ok(None) };
+        let (events, now) = (filter.format(), parts.clock.now());
+        let form = Form { viewer: session, events, fields: filter.fields(), now };
+        write(entry, form, &parts.store, Sheet::new(place)).await.map(Some)
+    };
+    aside(work).await
+}
+
 /// Writes the answer; the room's state, however large, by and by.
-pub(in crate::server::stream) async fn entry(
-    entry: Entry,
-    form: Form<'_>,
-    store: &Store,
-    mut sheet: Sheet,
-) -> Result<Body, Refusal> {
+async fn write(entry: Entry, form: Form<'_>, store: &Store, mut sheet: Sheet) -> Result<Body, Refusal> {
     let mut out = Writer::object();
     out.text("room_id", entry.room.room.as_str());
     out.text("org.pilotlight.joined", &entry.upto.to_string());

@@ -11,8 +11,5 @@ mod presence;
 mod rooms;
 mod written;
 
-pub use self::{answer::answer, form::Form};
-pub(super) use self::{
-    entry::entry,
-    written::{Written, written},
-};
+pub(super) use self::written::{Written, written};
+pub use self::{answer::answer, entry::entry, form::Form};

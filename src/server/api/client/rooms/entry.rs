@@ -66,7 +66,7 @@ impl EntryForm {
         let body = match self {
             Self::Matrix => None,
             Self::Full(filter) => {
-                stream::entry(&Sources::new(Arc::clone(&app.stream)), session, &filter, room).await?
+                stream::sync::entry(&Sources::new(Arc::clone(&app.stream)), session, &filter, room).await?
             }
         };
         Ok(match body {
