@@ -60,16 +60,17 @@ Client.create = async (session, options) => {
   if (storage != null && STORAGE.some((name) => typeof storage[name] !== "function")) throw badArgument("storage must be a Storage");
   const client = new Client(session, options);
   const itself = new WeakRef(client);
-  const tabs = joinTabs(client.session, () => {
+  const tabs = joinTabs(client.session, (name, given) => {
     const left = itself.deref();
-    if (left && !freed.has(left)) left.handleLoggedOutElsewhere();
+    if (left && !freed.has(left)) left[name](given);
     else tabs.leave();
   });
   tied.set(client, tabs);
+  client.on("tabs", tabs.post);
   client.on("connection", (state) => {
-    if (state === "logged_out") tabs.leave();
     const ended = state === "stopped" || state === "logged_out";
     following[ended ? "delete" : "add"](itself.deref());
+    tabs[state === "logged_out" ? "leave" : ended ? "rest" : "follow"]();
   });
   if (options?.trackActivity !== false) watching.set(client, watchSystem(client, options?.idleTimeoutMs));
   return client;

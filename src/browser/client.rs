@@ -199,6 +199,17 @@ impl JsClient {
         Ok(())
     }
 
+    /// Whether this client has the stream for all clients of its session.
+    pub fn lead(&self, leads: bool) {
+        self.shell.input(&mut |role, now| role.handle_lead(now, leads));
+    }
+
+    /// Another client of this session tells something.
+    #[wasm_bindgen(js_name = handleTab)]
+    pub fn handle_tab(&self, message: &str) {
+        self.shell.input(&mut |role, now| role.handle_tab(now, message));
+    }
+
     /// Another client of this session has logged out.
     #[wasm_bindgen(js_name = handleLoggedOutElsewhere)]
     pub fn handle_logged_out_elsewhere(&self) {

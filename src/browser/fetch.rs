@@ -1,9 +1,10 @@
 //! HTTP requests by the platform's `fetch`.
 //!
-//! Four functions serve all requests, bound to a request's number each time: nothing is left behind
+//! A few functions serve all requests, bound to a request's number each time: nothing is left behind
 //! whichever way one ends.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -18,6 +19,17 @@ extern "C" {
     type Thenable;
     #[wasm_bindgen(method)]
     fn then(this: &Thenable, fulfilled: &Function, rejected: &Function) -> JsValue;
+
+    /// An answer that may come in pieces.
+    type Pieces;
+    #[wasm_bindgen(method, getter)]
+    fn body(this: &Pieces) -> Option<Pieces>;
+    #[wasm_bindgen(method, js_name = getReader)]
+    fn reader(this: &Pieces) -> Pieces;
+    #[wasm_bindgen(method)]
+    fn read(this: &Pieces) -> Promise;
+    #[wasm_bindgen(method, getter)]
+    fn value(this: &Pieces) -> JsValue;
 
     /// A function that can be given its first arguments.
     type Bindable;
@@ -59,11 +71,22 @@ impl Answer {
 /// What is done with the end of a request: an answer, or the words of a failure.
 type Done = Box<dyn FnOnce(Result<Answer, String>)>;
 
+/// What is done with the bytes of an event stream as they come; there are none with its head.
+pub type Heard = Rc<dyn Fn(&[u8])>;
+
+/// A request that has not ended.
+struct Waiting {
+    number: u32,
+    heard: Option<Heard>,
+    done: Done,
+}
+
 struct Fetcher {
     last: Cell<u32>,
-    waiting: RefCell<Vec<(u32, Done)>>,
+    waiting: RefCell<Vec<Waiting>>,
     on_response: Bindable,
     on_body: Bindable,
+    on_piece: Bindable,
     on_error: Bindable,
 }
 
@@ -75,6 +98,9 @@ impl Fetcher {
     fn new() -> Self {
         let on_response = |number: u32, response: JsValue| {
             let response: Response = response.unchecked_into();
+            if FETCHER.with(|fetcher| fetcher.hear_head(number, &response)) {
+                return;
+            }
             let body = response.array_buffer();
             FETCHER.with(|fetcher| match body {
                 Ok(body) => {
@@ -95,6 +121,16 @@ impl Fetcher {
             };
             FETCHER.with(|fetcher| fetcher.end(number, Ok(answer)));
         };
+        let on_piece = |number: u32, reader: JsValue, piece: JsValue| {
+            let piece = piece.unchecked_into::<Pieces>().value();
+            FETCHER.with(|fetcher| {
+                if piece.is_undefined() {
+                    return fetcher.end(number, Err(String::from("the stream has ended")));
+                }
+                fetcher.hear(number, &Uint8Array::new(&piece).to_vec());
+                fetcher.read_on(number, reader.unchecked_into());
+            });
+        };
         let on_error = |number: u32, cause: JsValue| {
             FETCHER.with(|fetcher| fetcher.end(number, Err(words(&cause))));
         };
@@ -103,21 +139,56 @@ impl Fetcher {
             waiting: RefCell::default(),
             on_response: Closure::<dyn Fn(u32, JsValue)>::new(on_response).into_js_value().unchecked_into(),
             on_body: Closure::<dyn Fn(u32, JsValue, JsValue)>::new(on_body).into_js_value().unchecked_into(),
+            on_piece: Closure::<dyn Fn(u32, JsValue, JsValue)>::new(on_piece)
+                .into_js_value()
+                .unchecked_into(),
             on_error: Closure::<dyn Fn(u32, JsValue)>::new(on_error).into_js_value().unchecked_into(),
         }
     }
 
     fn end(&self, number: u32, outcome: Result<Answer, String>) {
-        let at = self.waiting.borrow().iter().position(|(known, _)| *known == number);
+        let at = self.waiting.borrow().iter().position(|waiting| waiting.number == number);
         if let Some(at) = at {
-            let (_, done) = self.waiting.borrow_mut().swap_remove(at);
-            done(outcome);
+            let waiting = self.waiting.borrow_mut().swap_remove(at);
+            (waiting.done)(outcome);
         }
+    }
+
+    /// Begins to read an event stream, if the answer is one and was asked for.
+    fn hear_head(&self, number: u32, response: &Response) -> bool {
+        let kind = response.headers().get("Content-Type").ok().flatten();
+        let fits = response.ok() && kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
+        if !fits || self.heard(number).is_none() {
+            return false;
+        }
+        let Some(body) = response.unchecked_ref::<Pieces>().body() else { return false };
+        let reader = body.reader();
+        self.hear(number, &[]);
+        self.read_on(number, reader);
+        true
+    }
+
+    fn heard(&self, number: u32) -> Option<Heard> {
+        let waiting = self.waiting.borrow();
+        waiting.iter().find(|waiting| waiting.number == number)?.heard.clone()
+    }
+
+    fn hear(&self, number: u32, bytes: &[u8]) {
+        if let Some(heard) = self.heard(number) {
+            heard(bytes);
+        }
+    }
+
+    fn read_on(&self, number: u32, reader: Pieces) {
+        let piece = reader.read();
+        let on_piece = self.on_piece.bind(&JsValue::UNDEFINED, number, &reader);
+        follow(piece, &on_piece, &bound(&self.on_error, number));
     }
 }
 
-/// Sends a request and reads the whole answer, then calls `done`. Dropping the controller does not abort.
-pub fn fetch(exchange: &Exchange<'_>, done: Done) -> Result<AbortController, JsValue> {
+/// Sends a request and reads the whole answer, then calls `done`; with `heard`, an answer that is an event stream is
+/// read as it comes, and its end is a failure. Dropping the controller does not abort.
+pub fn fetch(exchange: &Exchange<'_>, heard: Option<Heard>, done: Done) -> Result<AbortController, JsValue> {
     let headers = Headers::new()?;
     if let Some(token) = exchange.token {
         headers.set("Authorization", &["Bearer ", token].concat())?;
@@ -134,7 +205,7 @@ pub fn fetch(exchange: &Exchange<'_>, done: Done) -> Result<AbortController, JsV
     FETCHER.with(|fetcher| {
         let number = fetcher.last.get().wrapping_add(1);
         fetcher.last.set(number);
-        fetcher.waiting.borrow_mut().push((number, done));
+        fetcher.waiting.borrow_mut().push(Waiting { number, heard, done });
         let promise = global_fetch(exchange.url, &init);
         follow(promise, &bound(&fetcher.on_response, number), &bound(&fetcher.on_error, number));
     });

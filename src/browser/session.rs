@@ -114,7 +114,7 @@ fn post(
         Err(words) => promise.end(Err(Failure::local("NETWORK", &words))),
     });
     // Without an AbortController or Headers there is no fetch either: the page is told at once.
-    if let Err(cause) = fetch(&exchange, done) {
+    if let Err(cause) = fetch(&exchange, None, done) {
         wasm_bindgen::throw_val(cause);
     }
 }

@@ -9,7 +9,7 @@ use web_sys::AbortController;
 
 use super::activity::{Seen, Watch};
 use super::clock::Clock;
-use super::fetch::{Answer, Exchange, fetch};
+use super::fetch::{Answer, Exchange, Heard, fetch};
 use super::json::{error, give, parse};
 use super::options::Checked;
 use super::storage::Store;
@@ -27,9 +27,9 @@ extern "C" {
     fn console_error(value: &JsValue);
 }
 
-/// What applications listen to.
-pub const EVENTS: [&str; 8] =
-    ["presence", "contacts", "me", "rooms", "timeline", "members", "connection", "idle"];
+/// What applications listen to; the last is for what binds the tabs of a session.
+pub const EVENTS: [&str; 9] =
+    ["presence", "contacts", "me", "rooms", "timeline", "members", "connection", "idle", "tabs"];
 
 /// A function that an application wants called.
 #[derive(Clone)]
@@ -186,6 +186,9 @@ impl Shell {
                 Output::Changed(change) => self.show(&change),
                 Output::Store { key, value } => self.keep(&key, value.as_deref()),
                 Output::Forget => self.forget(),
+                Output::Tell(message) => {
+                    self.call("tabs", &|| (JsValue::from_str(&message), JsValue::UNDEFINED));
+                }
                 Output::Answer { ticket, result } => self.answer(ticket, result),
             }
         }
@@ -208,7 +211,15 @@ impl Shell {
                 Err(words) => role.handle_failure(now, id, "NETWORK", words),
             });
         });
-        match fetch(&exchange, done) {
+        let shell = self.me.clone();
+        let heard = request.held.then(|| {
+            Rc::new(move |bytes: &[u8]| {
+                if let Some(shell) = shell.upgrade() {
+                    shell.input(&mut |role, now| role.handle_chunk(now, id, bytes));
+                }
+            }) as Heard
+        });
+        match fetch(&exchange, heard, done) {
             Ok(controller) => self.requests.borrow_mut().push((id, controller)),
             Err(cause) => console_error(&cause),
         }

@@ -22,7 +22,7 @@ async fn exchange(exchange: Exchange<'_>, then: impl FnOnce(AbortController)) ->
             *end.borrow_mut() = Some(outcome);
             resolve.call0(&JsValue::UNDEFINED).expect("a promise's own function");
         });
-        controller = Some(fetch(&exchange, done).expect("a page can fetch"));
+        controller = Some(fetch(&exchange, None, done).expect("a page can fetch"));
     });
     then(controller.expect("a request was made"));
     JsFuture::from(promise).await.expect("it ends");

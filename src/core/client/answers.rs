@@ -36,7 +36,7 @@ impl Client {
     pub fn handle_failure(&mut self, now: Instant, id: RequestId, code: &str, message: &str) {
         let Some(awaited) = self.take_pending(id) else { return };
         let failure = Failure::local(code, message);
-        let of_the_stream = matches!(awaited, Awaited::Versions | Awaited::Sync(_));
+        let of_the_stream = matches!(awaited, Awaited::Versions | Awaited::Sync(_) | Awaited::Stream);
         self.conclude(now, awaited, Err(failure.clone()));
         if code == "NETWORK" && !of_the_stream {
             self.doubt_connection(now, failure);
@@ -44,7 +44,7 @@ impl Client {
         self.settle(now);
     }
 
-    fn conclude(&mut self, now: Instant, awaited: Awaited, outcome: Result<&str, Failure>) {
+    pub(super) fn conclude(&mut self, now: Instant, awaited: Awaited, outcome: Result<&str, Failure>) {
         if let Err(failure) = &outcome
             && failure.status == Some(401)
             && failure.code == "M_UNKNOWN_TOKEN"
@@ -56,6 +56,7 @@ impl Client {
         match awaited {
             Awaited::Versions => self.conclude_versions(now, outcome),
             Awaited::Sync(number) => self.conclude_sync(now, number, outcome),
+            Awaited::Stream => self.conclude_stream(now, outcome),
             Awaited::Profile => self.conclude_profile(outcome),
             Awaited::OwnStatus => {
                 if let Ok(Ok(content)) = outcome.map(|body| PresenceContent::read(&mut Reader::new(body))) {
@@ -89,6 +90,7 @@ impl Client {
             Awaited::Choice => (),
             Awaited::Versions
             | Awaited::Sync(_)
+            | Awaited::Stream
             | Awaited::Profile
             | Awaited::OwnStatus
             | Awaited::Notice => (),
@@ -119,9 +121,10 @@ impl Client {
         let features = body.object("unstable_features");
         let own = features.flag("org.pilotlight.presence");
         self.contacts.supported = features.flag("org.pilotlight.presence_list");
+        self.held.announced = features.flag("org.pilotlight.stream");
         self.dialect = if own { Dialect::Pilotlight } else { Dialect::Stock };
         self.ask_who_i_am(now);
-        self.begin_sync(now);
+        self.follow(now);
     }
 
     fn conclude_profile(&mut self, outcome: Result<&str, Failure>) {

@@ -21,6 +21,11 @@ pub fn delay(failures: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration 
     }
 }
 
+/// The delay before a stream that had been there is asked for again, spread as many lose theirs at one time.
+pub fn soon(rng: &mut Rng) -> Duration {
+    rng.jitter(FIRST / 2, 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]

@@ -17,6 +17,7 @@ use crate::core::wire::write;
 impl Client {
     /// The user did something at this device.
     pub fn handle_activity(&mut self, now: Instant) {
+        self.tell_activity();
         self.idle.timer.handle_activity(now);
         self.follow_timer(now);
     }
@@ -29,6 +30,7 @@ impl Client {
 
     /// The page was shown.
     pub fn handle_shown(&mut self, now: Instant) {
+        self.tell_activity();
         self.idle.timer.handle_shown(now);
         self.follow_timer(now);
     }
@@ -47,7 +49,7 @@ impl Client {
         self.note_idleness(now);
     }
 
-    fn follow_timer(&mut self, now: Instant) {
+    pub(super) fn follow_timer(&mut self, now: Instant) {
         if self.note_idleness(now) {
             self.settle(now);
         }

@@ -89,7 +89,10 @@ impl Client {
     }
 
     pub(super) fn give_up_sync(&mut self) {
-        let follows = |pending: &Pending| matches!(pending.awaited, Awaited::Sync(_) | Awaited::Versions);
+        self.close_stream();
+        let follows = |pending: &Pending| {
+            matches!(pending.awaited, Awaited::Sync(_) | Awaited::Stream | Awaited::Versions)
+        };
         if let Some(at) = self.pending.iter().position(follows) {
             let pending = self.pending.remove(at);
             self.outputs.push_back(Output::Cancel(pending.id));

@@ -1,4 +1,4 @@
-//! The client role: follows a homeserver over `/sync`, keeps rooms, presence and echoes, reports idleness.
+//! The client role: follows a homeserver over its held stream or `/sync`, keeps rooms, presence and echoes, reports idleness.
 //!
 //! Owns the send queue, the presence book, the rooms and the idle timer, and passes plain values between
 //! them. Inputs are `handle_*` and the user's actions, outputs come from [`Client::poll_output`] in one
@@ -18,6 +18,7 @@ mod contact_book;
 pub mod contacts;
 mod entered;
 mod follow_up;
+mod held;
 mod id;
 mod idle;
 mod idle_report;
@@ -37,8 +38,10 @@ mod send_gate;
 pub mod session;
 pub mod shape;
 pub mod stored;
+mod stream;
 mod sync;
 mod sync_loop;
+mod tabs;
 pub mod timeline;
 
 pub use self::role::{Client, Options, PresenceGrace};

@@ -37,6 +37,8 @@ pub enum Output {
     /// Delete all that is kept of this user, by other tabs too, but the last action ID: a device that is taken
     /// up again must not use one twice.
     Forget,
+    /// Tell the other clients of this session, such as those of other tabs; feed it to their `handle_tab`.
+    Tell(String),
     /// A command has ended.
     Answer {
         /// Which command.
@@ -57,6 +59,9 @@ pub struct Request {
     pub path: String,
     /// A JSON body.
     pub body: Option<String>,
+    /// The answer may be an event stream, which does not end: its bytes are fed to `handle_chunk` as they come, after
+    /// an empty chunk for its head, and its end to `handle_failure`. Any other answer is fed whole.
+    pub held: bool,
 }
 
 /// Why a request did not succeed.

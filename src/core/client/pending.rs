@@ -21,6 +21,8 @@ pub(super) enum Awaited {
     Versions,
     /// `/sync`, counted from one.
     Sync(u64),
+    /// The held stream.
+    Stream,
     /// The own profile.
     Profile,
     /// The own presence.

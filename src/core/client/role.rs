@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::choice_report::ChoiceReport;
 use super::contact_book::ContactBook;
 use super::entered::Entered;
+use super::held::HeldStream;
 use super::idle_report::IdleReport;
 use super::member::{Member, MemberList};
 use super::output::{Change, Connection, Failure, Output, Request, RequestId, Ticket};
@@ -17,6 +18,7 @@ use super::presence::{Me, Presence, PresenceBook};
 use super::room::{Room, RoomSummary};
 use super::session::Session;
 use super::sync_loop::SyncLoop;
+use super::tabs::Tabs;
 use super::timeline::TimelineItem;
 use crate::core::action::ids::ActionIds;
 use crate::core::action::queue::Queue;
@@ -90,6 +92,8 @@ pub struct Client {
     /// Logged out, or about to be: nothing more is kept.
     pub(super) session_over: bool,
     pub(super) sync: SyncLoop,
+    pub(super) held: HeldStream,
+    pub(super) tabs: Tabs,
     pub(super) rooms: BTreeMap<String, Room>,
     pub(super) touched: Vec<String>,
     pub(super) removed: Vec<String>,
@@ -123,6 +127,8 @@ impl Client {
             connection: Connection::Stopped,
             session_over: false,
             sync: SyncLoop::default(),
+            held: HeldStream::default(),
+            tabs: Tabs::default(),
             rooms: BTreeMap::new(),
             touched: Vec::new(),
             removed: Vec::new(),
@@ -203,7 +209,8 @@ impl Client {
         let queue = if self.is_online() { self.queue.poll_timeout() } else { None };
         let deadlines = self.pending.iter().map(|pending| pending.deadline).min();
         let choice = self.choice.poll_timeout();
-        let all = [deadlines, self.sync.poll_timeout(), idle, choice, queue];
+        let stream = [self.held.poll_timeout(), self.tabs.poll_timeout()].into_iter().flatten().min();
+        let all = [deadlines, self.sync.poll_timeout(), stream, idle, choice, queue];
         all.into_iter().flatten().min()
     }
 
@@ -216,6 +223,8 @@ impl Client {
         }
         self.handle_idle_timeout(now);
         self.handle_loss_timeout(now);
+        self.handle_stream_timeout(now);
+        self.handle_tabs_timeout(now);
         self.choice.handle_timeout(now);
         self.continue_sync(now);
         self.settle(now);
@@ -227,6 +236,7 @@ impl Client {
             return;
         }
         self.show_connection(Connection::Connecting, None);
+        self.ask_for_leader();
         self.begin_following(now);
         self.settle(now);
     }
@@ -297,8 +307,9 @@ impl Client {
     ) -> RequestId {
         self.last_request += 1;
         let id = RequestId(self.last_request);
+        let held = matches!(awaited, Awaited::Stream);
         self.pending.push(Pending { id, awaited, deadline: now + timeout });
-        self.outputs.push_back(Output::Request(Request { id, method, path, body }));
+        self.outputs.push_back(Output::Request(Request { id, method, path, body, held }));
         id
     }
 
@@ -324,6 +335,8 @@ impl Client {
     pub(super) fn abandon(&mut self, now: Instant) {
         let stopped = Failure::local("STOPPED", "the client was stopped");
         self.sync.stop();
+        self.close_stream();
+        self.tabs.leave_leader();
         self.lose_stream();
         for pending in std::mem::take(&mut self.pending) {
             self.outputs.push_back(Output::Cancel(pending.id));

@@ -1,4 +1,5 @@
-//! What the `/sync` loop asks for, and what its answers do to rooms, presence and echoes.
+//! What the `/sync` loop asks for, and what its answers, or the writes of the held stream, do to rooms, presence and
+//! echoes.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 /// How long the answer may take beyond that.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long the first answer may take: it has everything in it.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(180);
+pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(180);
 /// What syncs bring: members as they speak, timelines that fill a screen.
 const FILTER: &str = r#"{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":30}}}"#;
 
@@ -40,48 +41,75 @@ impl Client {
             self.sync.resume_at = None;
             match self.dialect {
                 Dialect::Unknown => self.begin_following(now),
-                Dialect::Pilotlight | Dialect::Stock => self.begin_sync(now),
+                Dialect::Pilotlight | Dialect::Stock => self.follow(now),
             }
+        }
+    }
+
+    /// Goes on from where it stands, by whatever way is open.
+    pub(super) fn follow(&mut self, now: Instant) {
+        if self.may_stream(now) {
+            self.begin_stream(now);
+        } else {
+            self.begin_sync(now);
         }
     }
 
     pub(super) fn begin_sync(&mut self, now: Instant) {
         self.sync.begun += 1;
-        // After a failure the answer shall come at once: it says that the server is back.
-        let hold =
-            if self.sync.since.is_some() && self.sync.failures == 0 { LONG_POLL } else { Duration::ZERO };
+        // After a failure the answer shall come at once: it says that the server is back. So shall one after which
+        // another tab tells what is new.
+        let at_once = self.sync.failures > 0 || self.tabs.begin_to_catch_up();
+        let hold = if self.sync.since.is_some() && !at_once { LONG_POLL } else { Duration::ZERO };
         let mut path = String::from("/_matrix/client/v3/sync");
         push_query(&mut path, "timeout", &millis(hold).to_string());
-        push_query(&mut path, "set_presence", self.sync_presence());
-        if matches!(self.dialect, Dialect::Pilotlight) {
-            push_query(&mut path, "org.pilotlight.device_type", self.device_type.as_str());
-        }
-        push_query(&mut path, "filter", FILTER);
-        if let Some(since) = &self.sync.since {
-            push_query(&mut path, "since", since);
-        }
+        self.push_position(&mut path);
         let timeout = if self.sync.since.is_some() { hold + GRACE } else { FIRST_TIMEOUT };
         self.expect_answer(now, hold);
         self.request_within(timeout, now, Awaited::Sync(self.sync.begun), "GET", path, None);
     }
 
+    /// What both ways of following say: who asks, for what, and from where.
+    pub(super) fn push_position(&self, path: &mut String) {
+        push_query(path, "set_presence", self.sync_presence());
+        if matches!(self.dialect, Dialect::Pilotlight) {
+            push_query(path, "org.pilotlight.device_type", self.device_type.as_str());
+        }
+        push_query(path, "filter", FILTER);
+        if let Some(since) = &self.sync.since {
+            push_query(path, "since", since);
+        }
+    }
+
     pub(super) fn conclude_sync(&mut self, now: Instant, number: u64, outcome: Result<&str, Failure>) {
         match outcome.and_then(|body| SyncBody::parse(body).map_err(|_| Failure::not_understood())) {
             Ok(body) => {
-                self.apply_sync(now, number, &body);
-                self.sync.since = Some(body.next_batch.to_string());
-                self.sync.failures = 0;
-                self.show_connection(Connection::Online, None);
-                self.begin_sync(now);
-                self.retry_contacts(now);
+                self.take_news(now, number, &body);
+                if !self.is_caught_up(now) {
+                    self.follow(now);
+                }
             }
             Err(failure) => {
                 // The server does not know the position any more: start over from none.
                 let lost =
                     matches!(failure.status, Some(400 | 404 | 410)) && self.sync.since.take().is_some();
-                if lost { self.begin_sync(now) } else { self.delay_sync(now, failure) }
+                if lost {
+                    self.follow(now);
+                } else {
+                    self.held.try_again();
+                    self.delay_sync(now, failure);
+                }
             }
         }
+    }
+
+    /// Takes in what an answer says, or a write of the held stream: the position moves with it.
+    pub(super) fn take_news(&mut self, now: Instant, number: u64, body: &SyncBody<'_>) {
+        self.apply_sync(now, number, body);
+        self.sync.since = Some(body.next_batch.to_string());
+        self.sync.failures = 0;
+        self.show_connection(Connection::Online, None);
+        self.retry_contacts(now);
     }
 
     pub(super) fn delay_sync(&mut self, now: Instant, failure: Failure) {
@@ -103,9 +131,13 @@ impl Client {
         let first = self.sync.since.is_none();
         if first {
             self.drop_rooms_not_in(body);
+            for (room_id, _) in &body.join {
+                self.enter_room(room_id, Membership::Join);
+                self.apply_gap(room_id);
+            }
         }
         for (room_id, room) in &body.join {
-            self.apply_joined(now, room_id, room, first);
+            self.apply_joined(now, room_id, room);
         }
         for (room_id, room) in body.invite.fields() {
             let state = Object::parse_or_empty(room).object("invite_state");
@@ -160,13 +192,19 @@ impl Client {
         }
     }
 
-    fn apply_joined(&mut self, now: Instant, room_id: &str, new: &JoinedRoom<'_>, first: bool) {
-        self.enter_room(room_id, Membership::Join);
-        let Some(room) = self.rooms.get_mut(room_id) else { return };
-        if first || new.timeline.limited {
+    fn apply_gap(&mut self, room_id: &str) {
+        if let Some(room) = self.rooms.get_mut(room_id) {
             room.handle_gap();
             self.queue.handle_gap(room_id);
         }
+    }
+
+    fn apply_joined(&mut self, now: Instant, room_id: &str, new: &JoinedRoom<'_>) {
+        self.enter_room(room_id, Membership::Join);
+        if new.timeline.limited {
+            self.apply_gap(room_id);
+        }
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
         room.handle_summary(&new.summary);
         for event in &new.state {
             room.handle_state(event, &self.user_id);

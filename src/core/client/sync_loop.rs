@@ -1,11 +1,13 @@
-//! Where the `/sync` loop stands: its position, its failures, when it goes on.
+//! Where the following of the server stands, by `/sync` or by the held stream: its position, its failures, when it
+//! goes on.
 
 use crate::core::time::Instant;
 
-/// Where the loop stands.
+/// Where it stands.
 #[derive(Debug, Default)]
 pub(super) struct SyncLoop {
     pub(super) since: Option<String>,
+    /// Syncs begun. The writes of a stream count as well: each ends one, and begins the next.
     pub(super) begun: u64,
     pub(super) failures: u32,
     pub(super) resume_at: Option<Instant>,

@@ -181,7 +181,7 @@ impl Timeline {
     pub fn handle_stretch(&mut self, token: Option<&str>) {
         match self.stretches.back_mut() {
             Some(last) if token.is_none() || last.len == 0 => {
-                if last.len == 0 {
+                if last.len == 0 && token.is_some() {
                     last.token = token.map(ToOwned::to_owned);
                 }
             }

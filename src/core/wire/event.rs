@@ -12,6 +12,8 @@ pub struct Event<'a> {
     pub kind: Cow<'a, str>,
     /// Who sent it.
     pub sender: Cow<'a, str>,
+    /// The room it is of, where that is not said around it.
+    pub room_id: Option<Cow<'a, str>>,
     /// Its ID; none on stripped, ephemeral and account data events.
     pub event_id: Option<Cow<'a, str>>,
     /// Present, if maybe empty, on state events.
@@ -27,7 +29,7 @@ pub struct Event<'a> {
     /// The event comes already redacted.
     pub redacted: bool,
     /// The event that a redaction names, up to room version 10.
-    redacts: Option<Cow<'a, str>>,
+    pub(super) redacts: Option<Cow<'a, str>>,
 }
 
 impl<'a> Event<'a> {
@@ -41,6 +43,7 @@ impl<'a> Event<'a> {
             match &*key {
                 "type" => event.kind = reader.text()?.unwrap_or_default(),
                 "sender" => event.sender = reader.text()?.unwrap_or_default(),
+                "room_id" => event.room_id = reader.text()?,
                 "event_id" => event.event_id = reader.text()?,
                 "state_key" => event.state_key = reader.text()?,
                 "content" => event.content = Some(reader.raw()?).filter(|raw| is_object(raw)).unwrap_or("{}"),

@@ -26,6 +26,11 @@ impl<'a> Object<'a> {
         Ok(Self::read_only(reader)?.unwrap_or_default())
     }
 
+    /// Adds the fields of another object; what both have stays as it is.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     /// The fields, unread.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.0.iter().map(|(name, value)| (&**name, *value))

@@ -1,4 +1,4 @@
-//! `m.presence` as `/sync` carries it and as `GET /presence/{userId}/status` answers it.
+//! `m.presence` as `/sync` and the held stream carry it and as `GET /presence/{userId}/status` answers it.
 
 use std::borrow::Cow;
 
@@ -49,6 +49,33 @@ impl<'a> PresenceEvent<'a> {
             match &*key {
                 "sender" => event.sender = reader.text()?.unwrap_or_default(),
                 "content" => event.content = PresenceContent::read(reader)?,
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        Ok(Some(event).filter(|event| !event.sender.is_empty()))
+    }
+
+    /// Reads the short form of the held stream.
+    pub fn read_short(reader: &mut Reader<'a>) -> Result<Option<Self>, Malformed> {
+        let mut event = Self::default();
+        if !reader.enter_object()? {
+            return Ok(None);
+        }
+        let content = &mut event.content;
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "u" => event.sender = reader.text()?.unwrap_or_default(),
+                "s" => content.state = reader.text()?,
+                "m" => content.status_msg = reader.text()?.filter(|words| !words.is_empty()),
+                "n" => content.displayname = reader.text()?,
+                "i" => content.avatar_url = reader.text()?,
+                "d" => content.device_type = reader.text()?,
+                "a" => content.last_active_ago = reader.raw()?.parse().ok(),
+                "c" => content.currently_active = reader.raw()? == "1",
+                "t" => content.idle_ms = reader.raw()?.parse().ok(),
+                "w" => content.choice = reader.text()?,
                 _ => {
                     reader.raw()?;
                 }

@@ -1,4 +1,4 @@
-//! The answer to `GET /_matrix/client/v3/sync`.
+//! The answer to `GET /_matrix/client/v3/sync`, as which a write of the held stream is read too.
 
 use std::borrow::Cow;
 
@@ -57,24 +57,30 @@ impl<'a> SyncBody<'a> {
     pub fn parse(json: &'a str) -> Result<Self, Malformed> {
         let mut reader = Reader::new(json);
         let mut body = Self::default();
+        body.read(&mut reader)?;
+        reader.end()?;
+        if body.next_batch.is_empty() { Err(Malformed) } else { Ok(body) }
+    }
+
+    /// Reads an answer, adding what it says to what is here.
+    pub(super) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         if reader.enter_object()? {
             while let Some(key) = reader.next_key()? {
                 match &*key {
-                    "next_batch" => body.next_batch = reader.text()?.unwrap_or_default(),
-                    "rooms" => body.read_rooms(&mut reader)?,
-                    "presence" => body.read_presence(&mut reader)?,
-                    "account_data" => body.account_data = EventList::read(&mut reader)?.0,
+                    "next_batch" => self.next_batch = reader.text()?.unwrap_or_default(),
+                    "rooms" => self.read_rooms(reader)?,
+                    "presence" => self.read_presence(reader)?,
+                    "account_data" => self.account_data.append(&mut EventList::read(reader)?.0),
                     _ => {
                         reader.raw()?;
                     }
                 }
             }
         }
-        reader.end()?;
-        if body.next_batch.is_empty() { Err(Malformed) } else { Ok(body) }
+        Ok(())
     }
 
-    fn read_rooms(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+    pub(super) fn read_rooms(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         if !reader.enter_object()? {
             return Ok(());
         }
@@ -87,9 +93,9 @@ impl<'a> SyncBody<'a> {
                         }
                     }
                 }
-                "invite" => self.invite = Object::read(reader)?,
-                "knock" => self.knock = Object::read(reader)?,
-                "leave" => self.leave = Object::read(reader)?,
+                "invite" => self.invite.append(Object::read(reader)?),
+                "knock" => self.knock.append(Object::read(reader)?),
+                "leave" => self.leave.append(Object::read(reader)?),
                 _ => {
                     reader.raw()?;
                 }

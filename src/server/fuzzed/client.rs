@@ -67,7 +67,7 @@ impl Run {
                 Output::Cancel(id) => self.requests.retain(|request| request.id != id),
                 Output::Changed(change) => self.show(&change),
                 Output::Store { value, .. } => assert!(value.is_none_or(|value| !value.is_empty())),
-                Output::Forget => (),
+                Output::Forget | Output::Tell(_) => (),
                 Output::Answer { result, .. } => {
                     assert!(result.is_err() || result.is_ok_and(|json| is_json(&json)))
                 }
@@ -99,6 +99,14 @@ impl Run {
         if let Some(at) = self.requests.iter().position(|request| request.path.contains(what)) {
             let request = self.requests.remove(at);
             self.client.handle_response(self.now, request.id, status, None, body.as_bytes());
+            self.drain();
+        }
+    }
+
+    /// Bytes of the held stream, if it is asked for.
+    fn chunk(&mut self, text: &str) {
+        if let Some(id) = self.requests.iter().find(|request| request.held).map(|request| request.id) {
+            self.client.handle_chunk(self.now, id, text.as_bytes());
             self.drain();
         }
     }
@@ -137,6 +145,10 @@ impl Run {
             }
             "more" => drop(self.client.scroll_back(self.now, first, 10)),
             "read" => self.client.mark_read(self.now, first),
+            // What a line cannot hold.
+            "chunk" => self.chunk(&[first, " ", rest].concat().replace("\\n", "\n").replace("\\r", "\r")),
+            "tab" => self.client.handle_tab(self.now, &[first, " ", rest].concat().replace("\\n", "\n")),
+            "lead" => self.client.handle_lead(self.now, first == "yes"),
             "wait" => self.pass(first.parse::<u64>().unwrap_or(1) % 10_000),
             what => {
                 let status = first.parse().ok().filter(|status| (100..=599).contains(status));
@@ -173,7 +185,8 @@ fn edit(timeline: &mut Vec<Arc<TimelineItem>>, op: &TimelineOp) {
 }
 
 /// A line each: `stored KEY VALUE` what storage held, before anything else; `sync 200 {…}` the answer to the request
-/// with that word in its path; `send ROOM {…}`, `members ROOM`, `more ROOM`, `read ROOM`, `wait SECONDS`.
+/// with that word in its path; `send ROOM {…}`, `members ROOM`, `more ROOM`, `read ROOM`, `wait SECONDS`;
+/// `chunk TEXT` of the held stream, `tab TEXT` from another tab, `lead yes` or `no`.
 pub(super) fn client_answers(data: &[u8]) {
     let Ok(lines) = str::from_utf8(data) else { return };
     let lines: Vec<&str> = lines.lines().take(MOST_STEPS).collect();

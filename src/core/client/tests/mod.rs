@@ -10,7 +10,9 @@ mod loss;
 mod notify;
 mod property;
 mod send_gate;
+mod stream;
 mod sync;
+mod tabs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub struct Fixture {
     pub changes: Vec<Change>,
     pub answers: Vec<Result<String, Failure>>,
     pub stored: BTreeMap<String, String>,
+    /// What the other clients of the session are told.
+    pub told: Vec<String>,
     /// The room's timeline as its edits make it.
     pub view: Vec<Arc<TimelineItem>>,
 }
@@ -66,8 +70,8 @@ impl Fixture {
         for (key, value) in &stored {
             client.handle_stored(key, value);
         }
-        let (requests, changes, answers, view) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { client, now, requests, changes, answers, stored, view }
+        let (requests, changes, answers, told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { client, now, requests, changes, answers, stored, told, view: Vec::new() }
     }
 
     /// Started, on this project's server, with the room joined and its first sync read.
@@ -101,6 +105,7 @@ impl Fixture {
                 Output::Cancel(id) => self.requests.retain(|request| request.id != id),
                 Output::Store { key, value: Some(value) } => drop(self.stored.insert(key, value)),
                 Output::Store { key, value: None } => drop(self.stored.remove(&key)),
+                Output::Tell(message) => self.told.push(message),
                 Output::Forget => self.stored.retain(|key, _| key == "last"),
                 Output::Answer { result, .. } => self.answers.push(result),
                 Output::Changed(change) => {
