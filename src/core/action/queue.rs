@@ -1,4 +1,5 @@
-//! The send queue: every room's actions in ID order, one request at a time in each room.
+//! The send queue: every room's actions in ID order, one request at a time in each room; some, where the server keeps
+//! the order that it is asked for (M9).
 //!
 //! Rooms do not wait for each other. An action that the server refused stands aside: later ones of its
 //! room go on, and a retry puts it back in ID order. Attempts that fail on the way are repeated for as
@@ -16,8 +17,10 @@ use crate::core::time::{Instant, UnixMillis};
 pub const MAX_ACTIONS: usize = 1_000;
 /// The largest content: Matrix ends events at 65,536 bytes, envelope and signatures included.
 pub const MAX_CONTENT_BYTES: usize = 60_000;
-/// The most rooms that send at the same time; browsers hold few connections to one server.
+/// The most requests at the same time; browsers hold few connections to one server.
 const MAX_IN_FLIGHT: usize = 4;
+/// The most of them for one room, where the server keeps their order: others have their turn.
+const MAX_IN_ROOM: usize = 3;
 
 /// One action and its echo.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct Action {
     pub event_id: Option<String>,
     /// Attempts in a row that were interrupted.
     pub attempts: u32,
+    /// The action of its room after which it is to take effect, if the server keeps the order: 0 where none is under way.
+    pub after: Option<u64>,
     /// The number of syncs begun when the answer came.
     answered_in: u64,
     /// The stream may have jumped over its place.
@@ -90,7 +95,7 @@ pub enum Moved {
 struct Lane {
     room: String,
     actions: VecDeque<Action>,
-    in_flight: Option<ActionId>,
+    in_flight: Vec<ActionId>,
     resume_at: Option<Instant>,
 }
 
@@ -99,6 +104,8 @@ struct Lane {
 pub struct Queue {
     lanes: Vec<Lane>,
     len: usize,
+    /// The server keeps the order of a room's actions that it gets at one time.
+    keeps_order: bool,
 }
 
 impl Lane {
@@ -107,9 +114,14 @@ impl Lane {
     }
 
     /// The action to transmit next, if one may go; a delay that has passed is `None` by then.
-    fn next(&self) -> Option<&Action> {
-        let waits = self.in_flight.is_some() || self.resume_at.is_some();
+    fn next(&self, at_once: usize) -> Option<&Action> {
+        let waits = self.in_flight.len() >= at_once || self.resume_at.is_some();
         self.actions.iter().find(|action| !waits && action.state == EchoState::Queued)
+    }
+
+    /// The action under way that is the last before this one.
+    fn before(&self, id: ActionId) -> Option<ActionId> {
+        self.in_flight.iter().copied().filter(|&flying| flying < id).max()
     }
 }
 
@@ -198,6 +210,7 @@ impl Queue {
             error: None,
             event_id: None,
             attempts: 0,
+            after: None,
             answered_in: 0,
             gapped: false,
         };
@@ -226,9 +239,20 @@ impl Queue {
             error,
             event_id: None,
             attempts: 0,
+            after: None,
             answered_in: 0,
             gapped: true,
         }))
+    }
+
+    /// Whether the server keeps the order of actions as it is asked for.
+    pub fn handle_order(&mut self, keeps_order: bool) {
+        self.keeps_order = keeps_order;
+    }
+
+    /// How many requests for one room there may be at one time.
+    fn at_once(&self) -> usize {
+        if self.keeps_order { MAX_IN_ROOM } else { 1 }
     }
 
     /// The next action to transmit, of a room that is `open`; it counts as transmitted from here on.
@@ -237,24 +261,26 @@ impl Queue {
         for lane in &mut self.lanes {
             lane.resume_at = lane.resume_at.filter(|&at| at > now);
         }
-        let in_flight = self.lanes.iter().filter(|lane| lane.in_flight.is_some()).count();
+        let in_flight: usize = self.lanes.iter().map(|lane| lane.in_flight.len()).sum();
         if in_flight >= MAX_IN_FLIGHT {
             return None;
         }
         // Oldest first over all rooms, so that a busy one does not hold up the others.
         let open = self.lanes.iter().enumerate().filter(|(_, lane)| open(&lane.room));
-        let next = open.filter_map(|(at, lane)| Some((lane.next()?.id, at)));
+        let next = open.filter_map(|(at, lane)| Some((lane.next(self.at_once())?.id, at)));
         let (id, at) = next.min()?;
         let lane = &mut self.lanes[at];
-        lane.in_flight = Some(id);
-        self.apply(id, EchoInput::Transmitted, |_| ());
+        let after = self.keeps_order.then(|| lane.before(id).map_or(0, |before| before.0));
+        lane.in_flight.push(id);
+        self.apply(id, EchoInput::Transmitted, |action| action.after = after);
         let lane = &self.lanes[at];
         lane.find(id).ok().map(|at| &lane.actions[at])
     }
 
     /// When an interrupted room goes on.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.lanes.iter().filter(|lane| lane.in_flight.is_none()).filter_map(|lane| lane.resume_at).min()
+        let waiting = self.lanes.iter().filter(|lane| lane.in_flight.len() < self.at_once());
+        waiting.filter_map(|lane| lane.resume_at).min()
     }
 
     /// The server answered; `syncs_begun` tells later which syncs must have known the event.
@@ -378,8 +404,8 @@ impl Queue {
     fn apply(&mut self, id: ActionId, input: EchoInput, note: impl FnOnce(&mut Action)) -> Moved {
         let Some(lane) = self.lane_of(id) else { return Moved::No };
         let ends_request = matches!(input, EchoInput::Answered | EchoInput::Interrupted | EchoInput::Refused);
-        if lane.in_flight == Some(id) && ends_request {
-            lane.in_flight = None;
+        if ends_request {
+            lane.in_flight.retain(|&flying| flying != id);
         }
         let Ok(at) = lane.find(id) else { return Moved::No };
         let action = &mut lane.actions[at];
@@ -393,7 +419,7 @@ impl Queue {
             }
         };
         let removed = lane.actions.remove(at);
-        lane.in_flight = lane.in_flight.filter(|&flying| flying != id);
+        lane.in_flight.retain(|&flying| flying != id);
         self.lanes.retain(|lane| !lane.actions.is_empty());
         let Some(action) = removed else { return Moved::No };
         self.len -= 1;

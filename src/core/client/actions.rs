@@ -12,7 +12,7 @@ use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;
 use crate::core::wire::object::Object;
-use crate::core::wire::path::path;
+use crate::core::wire::path::{path, push_query};
 
 impl Client {
     /// Sends an event. The echo is in the timeline when this returns; its ID is the action's.
@@ -110,7 +110,10 @@ impl Client {
         {
             let id = action.id;
             let txn = id.to_string();
-            let path = path("/_matrix/client/v3", &["rooms", &action.room, "send", &action.kind, &txn]);
+            let mut path = path("/_matrix/client/v3", &["rooms", &action.room, "send", &action.kind, &txn]);
+            if let Some(after) = action.after {
+                push_query(&mut path, "org.pilotlight.after", &after.to_string());
+            }
             let body = action.content.to_string();
             let shown = action.clone();
             self.show_action(&shown);

@@ -121,6 +121,7 @@ impl Client {
         let features = body.object("unstable_features");
         let own = features.flag("org.pilotlight.presence");
         self.contacts.supported = features.flag("org.pilotlight.presence_list");
+        self.queue.handle_order(features.flag("org.pilotlight.action_order"));
         self.held.announced = features.flag("org.pilotlight.stream");
         self.dialect = if own { Dialect::Pilotlight } else { Dialect::Stock };
         self.ask_who_i_am(now);

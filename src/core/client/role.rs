@@ -119,6 +119,8 @@ pub struct Client {
 impl Client {
     /// A client that does nothing until it is started.
     pub fn new(session: &Session, options: Options, now: Instant) -> Self {
+        let mut rng = Rng::new(options.seed);
+        let action_ids = ActionIds::of_tab(now.to_unix().0, rng.range(0..u64::MAX));
         Self {
             user_id: session.user_id.clone(),
             device_id: session.device_id.clone(),
@@ -141,13 +143,13 @@ impl Client {
             presence_grace: options.presence_grace.duration(),
             shown_me: Me::default(),
             idle: IdleReport::new(options.idle_timeout, now),
-            action_ids: ActionIds::above(now.to_unix().0),
+            action_ids,
             queue: Queue::default(),
             entered: Entered::default(),
             pending: Vec::new(),
             last_request: 0,
             last_ticket: 0,
-            rng: Rng::new(options.seed),
+            rng,
             outputs: VecDeque::new(),
         }
     }

@@ -143,8 +143,12 @@ impl Client {
         let message =
             data.string("error").unwrap_or_else(|| ["the server ended the stream: ", &reason].concat());
         let code = data.string("errcode");
-        // A reason with a code is for good: as if the request had been refused with it.
-        let status = code.as_deref().map(|code| if code == "M_UNKNOWN_TOKEN" { 401 } else { 403 });
+        // A reason with a code is for good: as if the request had been refused with it. So is that this device has too many.
+        let status = match code.as_deref() {
+            Some("M_UNKNOWN_TOKEN") => Some(401),
+            None if reason != "replaced" => None,
+            Some(_) | None => Some(403),
+        };
         let failure = Failure {
             status,
             retry_after_ms: data.integer("retry_after_ms"),

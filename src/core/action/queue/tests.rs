@@ -158,3 +158,24 @@ fn what_another_device_stored_is_not_sent_by_itself() {
         assert_eq!(transmitted(&mut queue, NOW), sent, "restored by {device}");
     }
 }
+
+#[test]
+fn m9_a_server_that_keeps_the_order_is_sent_several_of_a_room_each_naming_the_one_before_it() {
+    let mut queue = with(&[1, 4, 6, 9]);
+    queue.push(ActionId(10), "!other:x", "m", Arc::from("{}"), UnixMillis(1)).expect("there is room");
+    queue.handle_order(true);
+    let mut next = || queue.poll_transmit(NOW, |_| true).map(|action| (action.id.0, action.after));
+    let first = [next(), next(), next(), next(), next()];
+    assert_eq!(
+        first,
+        [Some((1, Some(0))), Some((4, Some(1))), Some((6, Some(4))), Some((10, Some(0))), None],
+        "a busy room leaves the others a turn"
+    );
+    queue.handle_answered(ActionId(4), "$4", 1);
+    let sent = queue.poll_transmit(NOW, |_| true).map(|action| (action.id.0, action.after));
+    assert_eq!(sent, Some((9, Some(6))));
+    queue.handle_interrupted(ActionId(1), "lost", LATER);
+    assert_eq!((transmitted(&mut queue, NOW), queue.poll_timeout()), (None, Some(LATER)));
+    let again = queue.poll_transmit(LATER, |_| true).map(|action| (action.id.0, action.after));
+    assert_eq!(again, Some((1, Some(0))), "none before it is under way");
+}

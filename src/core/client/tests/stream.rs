@@ -265,9 +265,11 @@ fn why_the_server_ends_it_says_what_to_do() {
     end(&mut f, json!({"reason": "error", "errcode": "M_UNKNOWN_TOKEN", "error": "gone"}));
     assert_eq!((f.client.connection(), f.requests.len()), (Connection::LoggedOut, 0));
 
-    let mut f = Fixture::streaming();
-    end(&mut f, json!({"reason": "error", "errcode": "M_NOT_NOW"}));
-    assert_eq!(f.count("/sync"), 1, "for good: /sync may say why");
+    for data in [json!({"reason": "error", "errcode": "M_NOT_NOW"}), json!({"reason": "replaced"})] {
+        let mut f = Fixture::streaming();
+        end(&mut f, data);
+        assert_eq!(f.count("/sync"), 1, "for good: /sync may say why");
+    }
 }
 
 #[test]
