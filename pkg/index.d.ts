@@ -124,6 +124,7 @@ export interface TimelineItem {
   type: string;
   stateKey?: string;
   sender: string;
+  /** That of the latest edit, where there is one. */
   content: any;
   prevContent?: any;
   /** Milliseconds since the epoch. */
@@ -134,7 +135,29 @@ export interface TimelineItem {
   redacted?: boolean;
   /** The own user sent it, and somebody else's receipt covers it. */
   read?: boolean;
+  /** The event that it answers; said in a thread, the thread's beginning. `event()` has it where the timeline has not. */
+  replyTo?: string;
+  /** When the edit that is shown was made, in milliseconds since the epoch. */
+  edited?: number;
+  /** Those that came first in front. */
+  reactions?: Reaction[];
+  /** The own user's edit or redaction of it that the stream has not placed. */
+  pending?: { type: "edit" | "redaction"; actionId: number; echo: EchoState; error?: string };
 }
+
+/** Everybody who reacted to an event in one way. */
+export interface Reaction {
+  /** Mostly an emoji. */
+  key: string;
+  count: number;
+  /** The first 20 of them. */
+  senders: string[];
+  /** The own user's. `actionId`, `echo` and `error` are those of the reaction, or, when `removing`, of taking it back. */
+  mine?: { eventId?: string; actionId?: number; echo: EchoState; error?: string; removing?: boolean };
+}
+
+/** A text, or the content of an `m.room.message`. */
+export type MessageContent = string | { msgtype: string; body: string; [field: string]: unknown };
 
 /** One edit of a timeline. */
 export type TimelineOp =
@@ -164,6 +187,10 @@ export interface Room {
   canScrollBack: boolean;
   /** For good: this client can neither read nor write what is said there. */
   encrypted: boolean;
+  /** The power level that it takes to redact what others sent. */
+  redactLevel: number;
+  /** The power level that it takes to mention everybody in the room. */
+  mentionRoomLevel: number;
 }
 
 export interface Member {
@@ -226,6 +253,8 @@ export interface Events {
   rooms: (changed: Room[], removed: string[]) => void;
   /** Edits, to be applied in order: see `applyTimeline`. */
   timeline: (roomId: string, ops: TimelineOp[]) => void;
+  /** The same for the stretch of a room's past that `jump` opened. Reset to nothing, it was left, or has joined the timeline. */
+  past: (roomId: string, ops: TimelineOp[]) => void;
   /** For rooms whose `members()` have been asked for. */
   members: (roomId: string, changed: Member[]) => void;
   connection: (connection: Connection, error?: PilotlightError) => void;
@@ -347,6 +376,12 @@ export class Client {
    */
   send(roomId: string, type: string, content: object): number;
   sendText(roomId: string, body: string): number;
+  /** Answers a message, in its thread where it has one; its sender is mentioned. */
+  reply(roomId: string, item: TimelineItem, content: MessageContent): number;
+  /** Replaces an own message: shown at once, with the echo in its `pending`. */
+  edit(roomId: string, item: TimelineItem, content: MessageContent): number;
+  /** Reacts to an event. Taken back by `redact` of the reaction's event, or `cancel` of its action before. */
+  react(roomId: string, eventId: string, key: string): number;
   /** Tries what failed or waits again, at once. Does nothing where that is over meanwhile. */
   retry(actionId: number): void;
   /** Takes back what the server has not confirmed. Does nothing where it has meanwhile. */
@@ -365,15 +400,32 @@ export class Client {
   forgetRoom(roomId: string): Promise<void>;
   invite(roomId: string, userId: string): Promise<void>;
   kick(roomId: string, userId: string, reason?: string): Promise<void>;
+  /**
+   * Takes an event's content away. Queued as messages are, and in the event's `pending` (or its `reactions`) until the
+   * stream shows it; the promise ends when the server has done it, or refused.
+   */
   redact(roomId: string, eventId: string, reason?: string): Promise<void>;
   /** Whether there is more. */
   scrollBack(roomId: string, limit?: number): Promise<boolean>;
+  /**
+   * Looks an event up: in the timeline (`live`), else in a stretch of the past around it, which comes as a `past` event before
+   * this resolves. A room has one such stretch; without an event it is left.
+   */
+  jump(roomId: string, eventId?: string): Promise<"live" | "past">;
+  /** Goes on from there; where it reaches the timeline it becomes a part of that. Whether there is more. */
+  scrollPast(roomId: string, direction: "back" | "forward", limit?: number): Promise<boolean>;
+  /** One event, from the server where it is not at hand. */
+  event(roomId: string, eventId: string): Promise<TimelineItem>;
   publicRooms(search?: string): Promise<
     { roomId: string; name?: string; alias?: string; topic?: string; members: number }[]
   >;
 
   setTyping(roomId: string, typing: boolean): void;
-  markRead(roomId: string): void;
+  /**
+   * The user has read up to an event of the timeline, by default its last; never goes back. `isPrivate`: only the user's own
+   * devices are told.
+   */
+  markRead(roomId: string, eventId?: string, isPrivate?: boolean): void;
   /** Any other request, authenticated. */
   request(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: object): Promise<any>;
 }

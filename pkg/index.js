@@ -103,10 +103,54 @@ Client.prototype.sendText = function (roomId, body) {
   return this.send(roomId, "m.room.message", { msgtype: "m.text", body });
 };
 
+/** A message in the words of a string, or a content as it is. */
+function contentOf(given) {
+  if (typeof given === "string" && given !== "") return { msgtype: "m.text", body: given };
+  if (given === null || typeof given !== "object") throw badArgument("content must be a content, or a string that is not empty");
+  return given;
+}
+
+Client.prototype.reply = function (roomId, item, given) {
+  checkItem(item);
+  const content = contentOf(given);
+  const { rel_type: kind, event_id: root } = item.content?.["m.relates_to"] ?? {};
+  const thread = kind === "m.thread" && { rel_type: kind, event_id: root, is_falling_back: false };
+  const told = new Set(content["m.mentions"]?.user_ids).add(item.sender);
+  told.delete(this.session.userId);
+  return this.send(roomId, "m.room.message", {
+    ...content,
+    "m.mentions": { ...content["m.mentions"], ...(told.size > 0 && { user_ids: [...told] }) },
+    "m.relates_to": { ...thread, "m.in_reply_to": { event_id: item.eventId } },
+  });
+};
+
+Client.prototype.edit = function (roomId, item, given) {
+  checkItem(item);
+  const content = contentOf(given);
+  const { user_ids: ids = [], room } = content["m.mentions"] ?? {};
+  const before = item.content?.["m.mentions"] ?? {};
+  // Whom the message mentioned before is not told again.
+  const fresh = ids.filter((id) => !before.user_ids?.includes?.(id));
+  return this.send(roomId, item.type, {
+    ...content,
+    body: `* ${content.body}`,
+    ...(content.formatted_body && { formatted_body: `* ${content.formatted_body}` }),
+    "m.mentions": { ...(fresh.length > 0 && { user_ids: fresh }), ...(room && !before.room && { room }) },
+    "m.new_content": content,
+    "m.relates_to": { rel_type: "m.replace", event_id: item.eventId },
+  });
+};
+
+Client.prototype.react = function (roomId, eventId, key) {
+  checkText(eventId, "eventId");
+  checkText(key, "key");
+  return this.send(roomId, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: eventId, key } });
+};
+
 /** The arguments that the wasm takes as texts, by name. */
 const TEXTS = {
   on: ["event"], presenceOf: ["userId"], timeline: ["roomId"], members: ["roomId"], send: ["roomId", "type"],
-  sendText: ["roomId"], setTyping: ["roomId"], markRead: ["roomId"],
+  sendText: ["roomId"], reply: ["roomId"], edit: ["roomId"], react: ["roomId"], setTyping: ["roomId"], markRead: ["roomId"],
 };
 
 // Every misuse has a code, that of a client which was freed too.
@@ -134,7 +178,7 @@ Client.prototype.free = function () {
 const COMMANDS = [
   "logout", "setPresence", "setDisplayName", "addContact", "dropContact", "answerRequest", "setGroup", "inviteGroup",
   "privacy", "setPrivacy", "deliverPresence", "setNotifySettings", "createRoom", "joinRoom", "leaveRoom", "forgetRoom",
-  "invite", "kick", "redact", "scrollBack", "publicRooms", "request",
+  "invite", "kick", "redact", "scrollBack", "jump", "scrollPast", "event", "publicRooms", "request",
 ];
 for (const name of COMMANDS) {
   Client.prototype[name] = function (...given) {
@@ -152,6 +196,10 @@ function wasFreed() {
 
 function checkText(value, name) {
   if (typeof value !== "string") throw badArgument(`${name} must be a string`);
+}
+
+function checkItem(item) {
+  if (typeof item?.eventId !== "string") throw badArgument("item must be a timeline's item with an eventId");
 }
 
 function checkUrl(baseUrl) {

@@ -12,6 +12,7 @@ use super::session::read_session;
 use super::shell::{EVENTS, Shell};
 use crate::core::action::ids::ActionId;
 use crate::core::client::call::BadCall;
+use crate::core::client::commands::Told;
 use crate::core::client::notify::{Naming, settings_json};
 use crate::core::idle::System;
 use crate::core::wire::object::Object;
@@ -180,10 +181,11 @@ impl JsClient {
         self.shell.input(&mut |role, now| role.set_typing(now, room_id, typing));
     }
 
-    /// The user has read a room to its end.
+    /// The user has read a room up to an event, or to its end.
     #[wasm_bindgen(js_name = markRead)]
-    pub fn mark_read(&self, room_id: &str) {
-        self.shell.input(&mut |role, now| role.mark_read(now, room_id));
+    pub fn mark_read(&self, room_id: &str, event_id: Option<String>, private: Option<bool>) {
+        let told = if private == Some(true) { Told::Nobody } else { Told::Everybody };
+        self.shell.input(&mut |role, now| role.mark_read(now, room_id, event_id.as_deref(), told));
     }
 
     /// What the system knows of the user beyond the page: `active`, `locked`, or `idle` for so long.

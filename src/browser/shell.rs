@@ -28,8 +28,8 @@ extern "C" {
 }
 
 /// What applications listen to; the last is for what binds the tabs of a session.
-pub const EVENTS: [&str; 9] =
-    ["presence", "contacts", "me", "rooms", "timeline", "members", "connection", "idle", "tabs"];
+pub const EVENTS: [&str; 10] =
+    ["presence", "contacts", "me", "rooms", "timeline", "past", "members", "connection", "idle", "tabs"];
 
 /// A function that an application wants called.
 #[derive(Clone)]
@@ -267,6 +267,9 @@ impl Shell {
             }
             Change::Timeline { room_id, ops } => {
                 self.call("timeline", &|| (JsValue::from_str(room_id), parse(&ops.to_json())));
+            }
+            Change::Past { room_id, ops } => {
+                self.call("past", &|| (JsValue::from_str(room_id), parse(&ops.to_json())));
             }
             Change::Members { room_id, changed } => {
                 self.call("members", &|| (JsValue::from_str(room_id), parse(&changed.to_json())));

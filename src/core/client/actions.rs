@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::backoff;
 use super::output::{Failure, Output};
 use super::pending::{Awaited, Pending};
+use super::redaction::{REDACTION, redacted_by, request_of};
 use super::role::Client;
 use super::stored::{ACTION_KEY, CHOICE_KEY, LAST_ID_KEY, WISH_KEY, action_key, parse_stored, stored_json};
 use crate::core::action::ids::ActionId;
@@ -12,7 +13,6 @@ use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;
 use crate::core::time::Instant;
 use crate::core::wire::object::Object;
-use crate::core::wire::path::{path, push_query};
 
 impl Client {
     /// Sends an event. The echo is in the timeline when this returns; its ID is the action's.
@@ -26,12 +26,14 @@ impl Client {
         let action = self.queue.push(id, room, kind, content, now.to_unix()).map_err(refusal)?;
         let stored = stored_json(&action.to_stored(&self.device_id));
         if let Some(known) = self.rooms.get_mut(room) {
-            known.timeline.handle_action(action, &self.user_id);
+            known.show_action(action, &self.user_id);
             self.touch(room);
         }
         self.outputs.push_back(Output::Store { key: action_key(id), value: Some(stored) });
         // A message alone does not end what others see of the typing.
-        self.set_typing(now, room, false);
+        if !matches!(kind, REDACTION | "m.reaction") {
+            self.set_typing(now, room, false);
+        }
         self.settle(now);
         Ok(id)
     }
@@ -109,12 +111,7 @@ impl Client {
                 .poll_transmit(now, |room| self.rooms.contains_key(room) && !self.entered.awaits(room))
         {
             let id = action.id;
-            let txn = id.to_string();
-            let mut path = path("/_matrix/client/v3", &["rooms", &action.room, "send", &action.kind, &txn]);
-            if let Some(after) = action.after {
-                push_query(&mut path, "org.pilotlight.after", &after.to_string());
-            }
-            let body = action.content.to_string();
+            let (path, body) = request_of(action);
             let shown = action.clone();
             self.show_action(&shown);
             self.request(now, Awaited::Action(id), "PUT", path, Some(body));
@@ -130,6 +127,7 @@ impl Client {
                 let moved = self.queue.handle_answered(id, &event_id, self.sync.begun());
                 if let Moved::To(action) = moved {
                     self.handle_sent(id, &action);
+                    self.end_redaction(id, Ok(()));
                 }
             }
             Err(failure) if failure.is_transient() => {
@@ -140,6 +138,7 @@ impl Client {
             Err(failure) => {
                 let error = [&*failure.code, ": ", &*failure.message].concat();
                 self.fail_action(id, &error);
+                self.end_redaction(id, Err(failure));
             }
         }
     }
@@ -156,7 +155,11 @@ impl Client {
     fn handle_sent(&mut self, id: ActionId, action: &Action) {
         self.forget_stored(action);
         let event_id = action.event_id.as_deref().unwrap_or_default();
-        let placed = self.rooms.get(&action.room).is_some_and(|room| room.timeline.contains(event_id));
+        let placed = self.rooms.get(&action.room).is_some_and(|room| match redacted_by(action) {
+            // The stream shows a redaction by what it took away.
+            Some(target) => room.timeline.item(&target).is_some_and(|item| item.redacted),
+            None => room.timeline.contains(event_id),
+        });
         if placed {
             if let Moved::Out(_, action) = self.queue.handle_streamed(id) {
                 self.drop_echo(&action);
@@ -174,7 +177,7 @@ impl Client {
     pub(super) fn drop_echo(&mut self, action: &Action) {
         self.forget_stored(action);
         if let Some(room) = self.rooms.get_mut(&action.room) {
-            room.timeline.remove_echo(action.id.0);
+            room.remove_echo(action.id.0);
             self.touch(&action.room);
         }
     }
@@ -196,7 +199,7 @@ impl Client {
 
     fn show_action(&mut self, action: &Action) {
         if let Some(room) = self.rooms.get_mut(&action.room) {
-            room.timeline.handle_action(action, &self.user_id);
+            room.show_action(action, &self.user_id);
             self.touch(&action.room);
         }
     }

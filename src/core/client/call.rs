@@ -10,6 +10,7 @@ use super::contacts::{Answer, Delivery, Placement};
 use super::id::{check_room, check_user};
 use super::notify::checked_settings;
 use super::output::{Failure, Ticket};
+use super::pending::Direction;
 use super::role::Client;
 use super::send_gate::session_over;
 use super::shape::{misfit, parameters};
@@ -101,6 +102,16 @@ impl Client {
             "kick" => self.kick(now, &given.text(0)?, &given.text(1)?, given.optional(2)?.as_deref()),
             "redact" => self.redact(now, &given.text(0)?, &given.text(1)?, given.optional(2)?.as_deref()),
             "scrollBack" => self.scroll_back(now, &given.text(0)?, given.count(1)?),
+            "jump" => self.jump(now, &given.text(0)?, given.optional(1)?.as_deref()),
+            "scrollPast" => {
+                let direction = match &*given.text(1)? {
+                    "back" => Direction::Back,
+                    "forward" => Direction::Forward,
+                    _ => return Err(given.refused(1, "back or forward")),
+                };
+                self.scroll_past(now, &given.text(0)?, direction, given.count(2)?)
+            }
+            "event" => self.event(now, &given.text(0)?, &given.text(1)?),
             "publicRooms" => self.public_rooms(now, given.optional(0)?.as_deref()),
             "request" => {
                 let method = match &*given.text(0)? {

@@ -18,7 +18,16 @@ const TYPING_LASTS: Duration = Duration::from_secs(30);
 const TYPING_REPEATS: Duration = Duration::from_secs(20);
 /// The most events one scroll back asks for.
 const MAX_SCROLL_BACK: u32 = 500;
-const MESSAGES_FILTER: &str = r#"{"lazy_load_members":true}"#;
+pub(super) const MESSAGES_FILTER: &str = r#"{"lazy_load_members":true}"#;
+
+/// Who is told how far the user has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Everybody in the room.
+    Everybody,
+    /// The user's own devices.
+    Nobody,
+}
 
 /// A room to create.
 #[derive(Debug, Default)]
@@ -120,18 +129,6 @@ impl Client {
         self.command(now, Then::Done, "POST", path(V3, &["rooms", room, "kick"]), Some(body))
     }
 
-    /// Takes an event's content away.
-    pub fn redact(&mut self, now: Instant, room: &str, event_id: &str, reason: Option<&str>) -> Ticket {
-        match self.allocate_action_id() {
-            Ok(id) => {
-                let path = path(V3, &["rooms", room, "redact", event_id, &id.to_string()]);
-                let body = write::object(|body| body.optional("reason", reason));
-                self.command(now, Then::Done, "PUT", path, Some(body))
-            }
-            Err(failure) => self.answer_at_once(Err(failure)),
-        }
-    }
-
     /// Asks for older events; answers whether there are more.
     pub fn scroll_back(&mut self, now: Instant, room_id: &str, limit: u32) -> Ticket {
         let Some(from) = self.rooms.get(room_id).and_then(|room| room.timeline.back_token()) else {
@@ -141,7 +138,7 @@ impl Client {
         let mut path = path(V3, &["rooms", room_id, "messages"]);
         push_query(&mut path, "dir", "b");
         push_query(&mut path, "from", &from);
-        push_query(&mut path, "limit", &limit.clamp(1, MAX_SCROLL_BACK).to_string());
+        push_query(&mut path, "limit", &scroll_limit(limit));
         push_query(&mut path, "filter", MESSAGES_FILTER);
         self.command(now, Then::ScrollBack { room_id: room_id.to_owned(), from }, "GET", path, None)
     }
@@ -209,19 +206,23 @@ impl Client {
         self.request(now, Awaited::Notice, "PUT", path, Some(body));
     }
 
-    /// The user has read a room to its end.
-    pub fn mark_read(&mut self, now: Instant, room_id: &str) {
+    /// The user has read a room up to an event of its timeline, or to its end, which others are told or not.
+    pub fn mark_read(&mut self, now: Instant, room_id: &str, event_id: Option<&str>, told: Told) {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
-        let Some(event_id) = room.timeline.last_placed().and_then(|item| item.event_id.as_deref()) else {
-            return;
-        };
-        if room.receipt_sent.as_deref() == Some(event_id) {
+        let Some(last) = room.timeline.last_placed().and_then(|item| item.event_id.clone()) else { return };
+        let event_id = event_id.unwrap_or(&last);
+        if room.receipt_sent.as_deref() == Some(event_id)
+            || !room.timeline.leads(event_id, &room.receipt_sent)
+        {
             return;
         }
-        let path = path(V3, &["rooms", room_id, "receipt", "m.read", event_id]);
+        let kind = if told == Told::Nobody { "m.read.private" } else { "m.read" };
+        let path = path(V3, &["rooms", room_id, "receipt", kind, event_id]);
         room.receipt_sent = Some(event_id.to_owned());
-        room.unread = 0;
-        room.highlight = 0;
+        if *event_id == *last {
+            room.unread = 0;
+            room.highlight = 0;
+        }
         self.touch(room_id);
         self.request(now, Awaited::Notice, "POST", path, Some(String::from("{}")));
         self.settle(now);
@@ -252,4 +253,9 @@ impl Client {
         self.outputs.push_back(Output::Answer { ticket, result });
         ticket
     }
+}
+
+/// How many events to ask for at once.
+pub(super) fn scroll_limit(limit: u32) -> String {
+    limit.clamp(1, MAX_SCROLL_BACK).to_string()
 }

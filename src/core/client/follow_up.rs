@@ -48,6 +48,11 @@ impl Client {
             }
             Then::Forget(room) => self.remove_room(&room),
             Then::ScrollBack { room_id, from } => return self.apply_older(&room_id, &from, body),
+            Then::Jump { room_id } => return self.apply_jump(&room_id, body),
+            Then::ScrollPast { room_id, from, direction } => {
+                return self.apply_past(&room_id, &from, direction, body);
+            }
+            Then::Event => return self.apply_event(body),
             Then::Directory => return Ok(directory(body)),
             Then::Privacy => return Ok(privacy::for_application(body)),
             Then::Notify(settings) => self.notify = settings,
@@ -98,7 +103,7 @@ impl Client {
             if let Some(id) = self.place_echo(room_id, event)
                 && let Some(room) = self.rooms.get_mut(room_id)
             {
-                room.timeline.remove_echo(id);
+                room.remove_echo(id);
             }
         }
         let Some(room) = self.rooms.get_mut(room_id) else { return Ok(String::from("false")) };

@@ -164,6 +164,14 @@ pub enum Change {
         /// The edits.
         ops: Vec<TimelineOp>,
     },
+    /// Edits to the stretch of a room's past that somebody looks at; emptied, it is left, or has become a part
+    /// of the timeline.
+    Past {
+        /// The room.
+        room_id: String,
+        /// The edits.
+        ops: Vec<TimelineOp>,
+    },
     /// Members of one room that changed.
     Members {
         /// The room.

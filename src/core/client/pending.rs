@@ -50,6 +50,15 @@ pub(super) enum Half {
     Observers,
 }
 
+/// Which way to go on from a place in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To what is older.
+    Back,
+    /// Towards the present.
+    Forward,
+}
+
 /// What to do with a command's answer.
 #[derive(Debug)]
 pub(super) enum Then {
@@ -63,6 +72,12 @@ pub(super) enum Then {
     Forget(String),
     /// More of the past.
     ScrollBack { room_id: String, from: String },
+    /// The surroundings of an event.
+    Jump { room_id: String },
+    /// More of a room's past.
+    ScrollPast { room_id: String, from: String, direction: Direction },
+    /// One event.
+    Event,
     /// The directory.
     Directory,
     /// Give the settings of privacy.

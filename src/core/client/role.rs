@@ -11,16 +11,17 @@ use super::contact_book::ContactBook;
 use super::entered::Entered;
 use super::held::HeldStream;
 use super::idle_report::IdleReport;
+use super::item::TimelineItem;
 use super::member::{Member, MemberList};
 use super::output::{Change, Connection, Failure, Output, Request, RequestId, Ticket};
 use super::pending::{Awaited, Pending};
 use super::presence::{Me, Presence, PresenceBook};
+use super::redaction::Ended;
 use super::room::{Room, RoomSummary};
 use super::session::Session;
 use super::sync_loop::SyncLoop;
 use super::tabs::Tabs;
-use super::timeline::TimelineItem;
-use crate::core::action::ids::ActionIds;
+use crate::core::action::ids::{ActionId, ActionIds};
 use crate::core::action::queue::Queue;
 use crate::core::idle::IdleTimeout;
 use crate::core::notify::NotifySettings;
@@ -110,6 +111,8 @@ pub struct Client {
     pub(super) queue: Queue,
     pub(super) entered: Entered,
     pub(super) pending: Vec<Pending>,
+    /// Redactions whose end somebody waits for: no more than the queue holds.
+    pub(super) redactions: Vec<(ActionId, Ticket)>,
     last_request: u64,
     last_ticket: u64,
     pub(super) rng: Rng,
@@ -147,6 +150,7 @@ impl Client {
             queue: Queue::default(),
             entered: Entered::default(),
             pending: Vec::new(),
+            redactions: Vec::new(),
             last_request: 0,
             last_ticket: 0,
             rng,
@@ -279,6 +283,7 @@ impl Client {
         self.report_idleness(now);
         self.transmit_choice(now);
         self.transmit_actions(now);
+        self.end_redactions(Ended::Gone);
         self.show_changes();
     }
 
@@ -345,6 +350,7 @@ impl Client {
             self.end_abandoned(now, pending.awaited, &stopped);
         }
         self.interrupt_choice(&stopped);
+        self.end_redactions(Ended::All);
         self.show_changes();
     }
 
@@ -380,7 +386,11 @@ impl Client {
             }
             let ops = room.timeline.take_ops();
             if !ops.is_empty() {
-                details.push(Change::Timeline { room_id, ops });
+                details.push(Change::Timeline { room_id: room_id.clone(), ops });
+            }
+            let past_ops = room.take_past_ops();
+            if !past_ops.is_empty() {
+                details.push(Change::Past { room_id, ops: past_ops });
             }
         }
         let removed = std::mem::take(&mut self.removed);

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use super::member::{Member, MemberList, MemberRecord};
 use super::name::{self, Heroes};
+use super::past::Past;
 use super::power::Power;
-use super::timeline::Timeline;
+use super::timeline::{Timeline, TimelineOp};
 use crate::core::time::Instant;
 use crate::core::wire::event::Event;
 use crate::core::wire::object::Object;
@@ -59,6 +60,10 @@ pub struct RoomSummary {
     pub can_scroll_back: bool,
     /// Messages are encrypted, for good: this client can neither read nor write them.
     pub encrypted: bool,
+    /// The power level that it takes to redact what others sent.
+    pub redact_level: i64,
+    /// The power level that it takes to mention everybody.
+    pub mention_room_level: i64,
 }
 
 /// A value of the room's state, and the event that set it: a redaction of that one clears it.
@@ -74,6 +79,10 @@ pub struct Room {
     pub(super) id: String,
     pub(super) membership: Membership,
     pub(super) timeline: Timeline,
+    /// Where somebody looks an event up.
+    pub(super) past: Option<Past>,
+    /// What is to be told of its end.
+    pub(super) past_ops: Vec<TimelineOp>,
     pub(super) unread: u64,
     pub(super) highlight: u64,
     pub(super) inviter: Option<String>,
@@ -102,8 +111,8 @@ pub struct Room {
 
 impl Room {
     /// A room of which nothing is known.
-    pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), ..Self::default() }
+    pub fn new(id: &str, me: &str) -> Self {
+        Self { id: id.to_owned(), timeline: Timeline::new(me), ..Self::default() }
     }
 
     /// The room as a list shows it.
@@ -125,6 +134,8 @@ impl Room {
             is_direct: is_direct || self.invited_directly,
             can_scroll_back,
             encrypted: self.encrypted,
+            redact_level: self.power.to_redact(),
+            mention_room_level: self.power.to_mention_room(),
         }
     }
 
@@ -241,7 +252,7 @@ impl Room {
                 note(&mut self.changed_members, user);
             }
         }
-        self.timeline.redact(event_id);
+        self.redact(event_id);
     }
 
     /// Who is typing, all of them.
@@ -377,6 +388,8 @@ impl ToJson for RoomSummary {
             fields.flag("isDirect", self.is_direct);
             fields.flag("canScrollBack", self.can_scroll_back);
             fields.flag("encrypted", self.encrypted);
+            fields.signed("redactLevel", self.redact_level);
+            fields.signed("mentionRoomLevel", self.mention_room_level);
         });
     }
 }

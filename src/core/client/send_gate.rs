@@ -13,7 +13,7 @@ pub const ENCRYPTED_ROOM: &str = "ENCRYPTED_ROOM";
 pub const NOT_IN_ROOM: &str = "NOT_IN_ROOM";
 /// The types that go into an encrypted room as they are: what is encrypted already, and what Matrix leaves in
 /// the clear.
-const SENT_IN_THE_CLEAR: [&str; 2] = ["m.room.encrypted", "m.reaction"];
+const SENT_IN_THE_CLEAR: [&str; 3] = ["m.room.encrypted", "m.reaction", "m.room.redaction"];
 
 fn is_sent_in_the_clear(kind: &str) -> bool {
     SENT_IN_THE_CLEAR.contains(&kind)

@@ -36,6 +36,8 @@ pub fn parameters(command: &str) -> &'static [&'static str] {
         "kick" => &["roomId", "userId", "reason"],
         "redact" => &["roomId", "eventId", "reason"],
         "scrollBack" => &["roomId", "limit"],
+        "jump" | "event" => &["roomId", "eventId"],
+        "scrollPast" => &["roomId", "direction", "limit"],
         "publicRooms" => &["search"],
         "request" => &["method", "path", "body"],
         _ => &[],

@@ -247,7 +247,7 @@ impl Client {
         self.touch(room_id);
         self.entered.handle_streamed(room_id);
         let room = self.rooms.entry(room_id.to_owned()).or_insert_with(|| {
-            let mut room = Room::new(room_id);
+            let mut room = Room::new(room_id, &self.user_id);
             for action in self.queue.room(room_id) {
                 room.timeline.handle_action(action, &self.user_id);
             }
@@ -270,10 +270,13 @@ impl Client {
                 if let Some(target) = event.redacted_event() {
                     room.handle_redaction(&target);
                 }
+                if let Some(id) = echo_of {
+                    room.remove_echo(id);
+                }
                 continue;
             }
             room.handle_state(event, &self.user_id);
-            room.timeline.handle_event(event, echo_of);
+            room.place(event, echo_of);
         }
     }
 
@@ -287,6 +290,7 @@ impl Client {
         let id = by_action.or_else(by_event)?;
         let Moved::Out(_, action) = self.queue.handle_streamed(id) else { return None };
         self.forget_stored(&action);
+        self.end_redaction(id, Ok(()));
         Some(id.0)
     }
 

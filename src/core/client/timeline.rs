@@ -6,45 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::redact::redact_content;
-use crate::core::action::echo::EchoState;
+use super::item::TimelineItem;
+use super::relations::Relations;
 use crate::core::action::queue::Action;
 use crate::core::wire::event::Event;
 use crate::core::wire::write::{ToJson, Writer};
 
 /// The most placed items held for one room.
 pub const MAX_PLACED: usize = 2_000;
-
-/// One line of a timeline.
-#[derive(Clone, Debug)]
-pub struct TimelineItem {
-    /// The same over the whole life of an echo.
-    pub key: Arc<str>,
-    /// The event's ID, once known.
-    pub event_id: Option<Arc<str>>,
-    /// The action's ID, on the device that sent it.
-    pub action_id: Option<u64>,
-    /// The event type.
-    pub kind: String,
-    /// Set on state events.
-    pub state_key: Option<String>,
-    /// Who sent it.
-    pub sender: String,
-    /// The content, a JSON object.
-    pub content: Arc<str>,
-    /// The content that a state event replaced, a JSON object.
-    pub prev_content: Option<Arc<str>>,
-    /// Milliseconds since the epoch.
-    pub ts: u64,
-    /// Where its echo stands; `Placed` for everything that came by the stream.
-    pub echo: EchoState,
-    /// What went wrong last.
-    pub error: Option<String>,
-    /// Its content was taken away.
-    pub redacted: bool,
-    /// The own user sent it, and a receipt of somebody else's covers it.
-    pub read: bool,
-}
 
 /// One edit. Applied in order they turn the previous timeline into the present one.
 #[derive(Clone, Debug)]
@@ -89,6 +58,8 @@ struct Stretch {
 /// One room's timeline.
 #[derive(Debug, Default)]
 pub struct Timeline {
+    /// The own user.
+    me: String,
     placed: VecDeque<Arc<TimelineItem>>,
     /// The position of the first placed item; falls as older ones are put in front.
     first: i64,
@@ -98,49 +69,16 @@ pub struct Timeline {
     echoes: Vec<Arc<TimelineItem>>,
     /// How far others have read, by position.
     read_to: Option<i64>,
+    relations: Relations,
     ops: Vec<TimelineOp>,
 }
 
-impl TimelineItem {
-    fn from_event(event: &Event<'_>, key: Option<Arc<str>>) -> Option<Self> {
-        let event_id: Arc<str> = Arc::from(&**event.event_id.as_ref()?);
-        Some(Self {
-            key: key.unwrap_or_else(|| event_id.clone()),
-            event_id: Some(event_id),
-            action_id: event.action_id,
-            kind: event.kind.to_string(),
-            state_key: event.state_key.as_ref().map(|key| key.to_string()),
-            sender: event.sender.to_string(),
-            content: Arc::from(event.content),
-            prev_content: event.prev_content.map(Arc::from),
-            ts: event.origin_server_ts.unwrap_or(0),
-            echo: EchoState::Placed,
-            error: None,
-            redacted: event.redacted,
-            read: false,
-        })
-    }
-
-    fn from_action(action: &Action, sender: &str) -> Self {
-        Self {
-            key: Arc::from(echo_key(action.id.0)),
-            event_id: action.event_id.as_deref().map(Arc::from),
-            action_id: Some(action.id.0),
-            kind: action.kind.clone(),
-            state_key: None,
-            sender: sender.to_owned(),
-            content: action.content.clone(),
-            prev_content: None,
-            ts: action.at.0,
-            echo: action.state,
-            error: action.error.clone(),
-            redacted: false,
-            read: false,
-        }
-    }
-}
-
 impl Timeline {
+    /// An empty one, as `me` sees it.
+    pub fn new(me: &str) -> Self {
+        Self { me: me.to_owned(), ..Self::default() }
+    }
+
     /// All items, oldest first, the echoes last.
     pub fn items(&self) -> impl DoubleEndedIterator<Item = &Arc<TimelineItem>> {
         self.placed.iter().chain(&self.echoes)
@@ -161,6 +99,22 @@ impl Timeline {
         self.positions.contains_key(event_id)
     }
 
+    /// The item of an event that is placed.
+    pub(super) fn item(&self, event_id: &str) -> Option<&TimelineItem> {
+        self.placed.get(self.index(event_id)?).map(|item| &**item)
+    }
+
+    /// Whether an event is held and comes after another one, where that is held too.
+    pub fn leads(&self, event_id: &str, other: &Option<String>) -> bool {
+        let other = other.as_ref().and_then(|other| self.positions.get(&**other));
+        self.positions.get(event_id).is_some_and(|at| other.is_none_or(|other| at > other))
+    }
+
+    /// What awaits its place.
+    pub(super) fn echoes(&self) -> impl Iterator<Item = &TimelineItem> {
+        self.echoes.iter().map(|item| &**item)
+    }
+
     /// The edits since the last call.
     pub fn take_ops(&mut self) -> Vec<TimelineOp> {
         std::mem::take(&mut self.ops)
@@ -173,6 +127,10 @@ impl Timeline {
         self.stretches.clear();
         self.first = 0;
         self.read_to = None;
+        self.relations = Relations::default();
+        for echo in &self.echoes {
+            self.relations.insert(echo);
+        }
         self.ops.clear();
         self.ops.push(TimelineOp::Reset { items: self.echoes.clone() });
     }
@@ -199,13 +157,22 @@ impl Timeline {
         }
         let echo = echo_of.and_then(|id| self.echoes.iter().position(|item| item.action_id == Some(id)));
         let key = echo.map(|at| self.echoes[at].key.clone());
-        let Some(item) = TimelineItem::from_event(event, key).map(Arc::new) else { return };
+        let Some(mut item) = TimelineItem::from_event(event, key).map(Arc::new) else { return };
+        let target = self.relations.insert(&item);
+        self.relations.insert_bundled(item.event_id.as_ref().unwrap_or(&item.key), event);
+        self.relations.apply(&mut item, &self.me);
         self.positions.extend(item.event_id.clone().map(|id| (id, self.first + self.placed.len() as i64)));
         self.placed.push_back(item.clone());
         match self.stretches.back_mut() {
             Some(stretch) => stretch.len += 1,
             None => self.stretches.push_back(Stretch { token: None, len: 1 }),
         }
+        self.show_placed(item, echo);
+        self.refresh(target);
+    }
+
+    /// Shows what was placed, in the stead of the echo at `echo`.
+    fn show_placed(&mut self, item: Arc<TimelineItem>, echo: Option<usize>) {
         if let Some(at) = echo {
             self.echoes.remove(at);
             if at == 0 {
@@ -222,23 +189,67 @@ impl Timeline {
         }
     }
 
+    /// Shows anew what something relates to, and what that relates to.
+    fn refresh(&mut self, target: Option<Arc<str>>) {
+        self.refresh_to(target, 1);
+    }
+
+    fn refresh_to(&mut self, target: Option<Arc<str>>, depth: u8) {
+        let Some(target) = target else { return };
+        let is_target = |echo: &&mut Arc<TimelineItem>| echo.event_id.as_deref() == Some(&*target);
+        let item = match self.index(&target) {
+            Some(at) => self.placed.get_mut(at),
+            None => self.echoes.iter_mut().find(is_target),
+        };
+        let mut key = target.clone();
+        if let Some(item) = item {
+            key = item.key.clone();
+            if self.relations.apply(item, &self.me) {
+                self.ops.push(TimelineOp::Update { item: item.clone() });
+            }
+        }
+        // Taking a reaction back is about the reaction, which is about a message.
+        let next = self.relations.target_of(&key).filter(|next| *next != target);
+        if depth > 0 {
+            self.refresh_to(next, depth - 1);
+        }
+    }
+
     /// Puts older events in front, given newest first; `token` leads further back.
     pub fn handle_older<'a>(&mut self, events: impl Iterator<Item = Event<'a>>, token: Option<&str>) {
-        let mut items = VecDeque::new();
+        let mut len = 0;
+        let mut targets = Vec::new();
         for event in events {
             let Some(item) = TimelineItem::from_event(&event, None).map(Arc::new) else { continue };
             let Some(id) = item.event_id.clone() else { continue };
             if self.contains(&id) {
                 continue;
             }
+            targets.extend(self.relations.insert(&item));
+            self.relations.insert_bundled(&id, &event);
             self.first -= 1;
             self.positions.insert(id, self.first);
-            self.placed.push_front(item.clone());
-            items.push_front(item);
+            self.placed.push_front(item);
+            len += 1;
         }
-        self.stretches.push_front(Stretch { token: token.map(ToOwned::to_owned), len: items.len() });
+        self.stretches.push_front(Stretch { token: token.map(ToOwned::to_owned), len });
+        self.show_older(len);
+        for target in targets {
+            self.refresh(Some(target));
+        }
+    }
+
+    /// Shows the first `len` items, which are new.
+    fn show_older(&mut self, len: usize) {
+        let new = self.placed.iter_mut().take(len);
+        let items: Vec<_> = new
+            .map(|item| {
+                self.relations.apply(item, &self.me);
+                item.clone()
+            })
+            .collect();
         if !items.is_empty() {
-            self.ops.push(TimelineOp::Prepend { items: items.into() });
+            self.ops.push(TimelineOp::Prepend { items });
         }
     }
 
@@ -264,7 +275,9 @@ impl Timeline {
 
     /// Shows an action, or shows it as it is after a change. Echoes stand in ID order.
     pub fn handle_action(&mut self, action: &Action, sender: &str) {
-        let item = Arc::new(TimelineItem::from_action(action, sender));
+        let mut item = Arc::new(TimelineItem::from_action(action, sender));
+        let target = self.relations.insert(&item);
+        self.relations.apply(&mut item, &self.me);
         match self.echoes.binary_search_by_key(&item.action_id, |echo| echo.action_id) {
             Ok(at) => {
                 self.echoes[at] = item.clone();
@@ -276,28 +289,75 @@ impl Timeline {
                 self.ops.push(TimelineOp::Append { item, before });
             }
         }
+        self.refresh(target);
     }
 
     /// Takes an echo away.
     pub fn remove_echo(&mut self, id: u64) {
         if let Some(at) = self.echoes.iter().position(|echo| echo.action_id == Some(id)) {
             let echo = self.echoes.remove(at);
+            let target = self.relations.remove(&echo.key);
             self.ops.push(TimelineOp::Remove { key: echo.key.clone() });
+            self.refresh(target);
         }
     }
 
-    /// Takes the content of an event away, as Matrix prescribes for its type.
+    /// Takes the content of an event away, as Matrix prescribes for its type; and what it made of another.
     pub fn redact(&mut self, event_id: &str) {
-        let Some(position) = self.positions.get(event_id) else { return };
-        let Some(item) = usize::try_from(position - self.first).ok().and_then(|at| self.placed.get_mut(at))
-        else {
-            return;
-        };
-        let redacted = Arc::make_mut(item);
-        redacted.content = redact_content(&redacted.kind, &redacted.content);
-        redacted.prev_content = None;
-        redacted.redacted = true;
-        self.ops.push(TimelineOp::Update { item: item.clone() });
+        // It may have come with what it edits.
+        let mut target = self.relations.remove_event(event_id);
+        if let Some(item) = self.index(event_id).and_then(|at| self.placed.get_mut(at)) {
+            Arc::make_mut(item).redact();
+            target = self.relations.insert(item).or(target);
+            self.relations.apply(item, &self.me);
+            self.ops.push(TimelineOp::Update { item: item.clone() });
+        }
+        self.refresh(target);
+    }
+
+    /// Learns what something says of what is here, which is itself shown elsewhere.
+    pub(super) fn note(&mut self, item: &TimelineItem) {
+        let target = self.relations.insert(item);
+        self.refresh(target);
+    }
+
+    /// The opposite, by the item's key.
+    pub(super) fn unnote(&mut self, key: &str) {
+        let target = self.relations.remove(key);
+        self.refresh(target);
+    }
+
+    /// What is here is shown from the beginning.
+    pub(super) fn begin_anew(&mut self) {
+        self.ops.clear();
+        self.ops.push(TimelineOp::Reset { items: self.items().cloned().collect() });
+    }
+
+    /// Puts in front what leads here without a hole.
+    pub(super) fn join(&mut self, older: Self) {
+        let mut items: Vec<_> = older.placed.into();
+        let mut total = 0;
+        for mut stretch in older.stretches.into_iter().rev() {
+            let new = items.split_off(items.len().saturating_sub(stretch.len));
+            stretch.len = 0;
+            for item in new.into_iter().rev() {
+                let Some(id) = item.event_id.clone().filter(|id| !self.contains(id)) else { continue };
+                self.relations.insert(&item);
+                self.first -= 1;
+                self.positions.insert(id, self.first);
+                self.placed.push_front(item);
+                stretch.len += 1;
+            }
+            total += stretch.len;
+            self.stretches.push_front(stretch);
+        }
+        self.relations.absorb(older.relations);
+        self.show_older(total);
+    }
+
+    /// Where an event is among those that are placed.
+    fn index(&self, event_id: &str) -> Option<usize> {
+        usize::try_from(self.positions.get(event_id)? - self.first).ok()
     }
 
     fn first_echo_key(&self) -> Option<Arc<str>> {
@@ -315,45 +375,11 @@ impl Timeline {
                 if let Some(id) = &item.event_id {
                     self.positions.remove(id);
                 }
+                self.relations.forget(&item);
                 self.ops.push(TimelineOp::Remove { key: item.key.clone() });
             }
             self.stretches.pop_front();
         }
-    }
-}
-
-/// The key of an echo; no event ID begins like this.
-fn echo_key(action_id: u64) -> String {
-    let mut key = String::from("~");
-    key.push_str(&action_id.to_string());
-    key
-}
-
-impl ToJson for TimelineItem {
-    fn write(&self, writer: &mut Writer) {
-        writer.object(|fields| {
-            fields.text("key", &self.key);
-            fields.optional("eventId", self.event_id.as_deref());
-            if let Some(id) = self.action_id {
-                fields.integer("actionId", id);
-            }
-            fields.text("type", &self.kind);
-            fields.optional("stateKey", self.state_key.as_deref());
-            fields.text("sender", &self.sender);
-            fields.raw("content", &self.content);
-            if let Some(content) = &self.prev_content {
-                fields.raw("prevContent", content);
-            }
-            fields.integer("ts", self.ts);
-            fields.text("echo", self.echo.as_str());
-            fields.optional("error", self.error.as_deref());
-            if self.redacted {
-                fields.flag("redacted", true);
-            }
-            if self.read {
-                fields.flag("read", true);
-            }
-        });
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Event<'a> {
     pub action_id: Option<u64>,
     /// The content that a state event replaced, unread.
     pub prev_content: Option<&'a str>,
+    /// The latest edit of the event, an event too, which the server sends along.
+    pub bundled_edit: Option<&'a str>,
     /// The event comes already redacted.
     pub redacted: bool,
     /// The event that a redaction names, up to room version 10.
@@ -84,6 +86,14 @@ impl<'a> Event<'a> {
             match &*key {
                 "transaction_id" => self.action_id = reader.text()?.and_then(|id| id.parse().ok()),
                 "prev_content" => self.prev_content = Some(reader.raw()?).filter(|raw| is_object(raw)),
+                "m.relations" => {
+                    let relations = reader.raw()?;
+                    // Most events have none, or none of these.
+                    if relations.contains("m.replace") {
+                        self.bundled_edit =
+                            Object::parse_or_empty(relations).raw("m.replace").filter(|raw| is_object(raw));
+                    }
+                }
                 "redacted_because" => self.redacted = is_object(reader.raw()?),
                 _ => {
                     reader.raw()?;

@@ -8,9 +8,11 @@ use serde_json::value::RawValue;
 use crate::core::{
     client::{
         Client, Options, PresenceGrace,
+        commands::Told,
+        item::TimelineItem,
         output::{Change, Failure, Output, Request},
         session::{Registration, Session, Step, session_of},
-        timeline::{TimelineItem, TimelineOp},
+        timeline::TimelineOp,
     },
     idle::IdleTimeout,
     presence::DeviceType,
@@ -87,6 +89,7 @@ impl Run {
                 ops.iter().for_each(|op| edit(timeline, op));
                 ops.to_json()
             }
+            Change::Past { ops, .. } => ops.to_json(),
             Change::Members { changed, .. } => changed.to_json(),
             Change::Contacts { changed, .. } => changed.to_json(),
             Change::Connection(..) | Change::Idle(_) => return,
@@ -144,11 +147,15 @@ impl Run {
                 assert!(is_json(&members.to_json()));
             }
             "more" => drop(self.client.scroll_back(self.now, first, 10)),
-            "read" => self.client.mark_read(self.now, first),
             // What a line cannot hold.
             "chunk" => self.chunk(&[first, " ", rest].concat().replace("\\n", "\n").replace("\\r", "\r")),
             "tab" => self.client.handle_tab(self.now, &[first, " ", rest].concat().replace("\\n", "\n")),
             "lead" => self.client.handle_lead(self.now, first == "yes"),
+            "read" => self.client.mark_read(self.now, first, None, Told::Everybody),
+            "jump" => drop(self.client.jump(self.now, first, Some(rest))),
+            "on" => {
+                drop(self.client.call(self.now, "scrollPast", &["[\"", first, "\",\"forward\"]"].concat()))
+            }
             "wait" => self.pass(first.parse::<u64>().unwrap_or(1) % 10_000),
             what => {
                 let status = first.parse().ok().filter(|status| (100..=599).contains(status));

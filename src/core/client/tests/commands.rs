@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::core::client::commands::NewRoom;
+use crate::core::client::commands::{NewRoom, Told};
 use crate::core::presence::{Choice, StatusMsg};
 
 fn body(request: &Request) -> Value {
@@ -96,8 +96,8 @@ fn read_is_told_once_for_the_newest_event() {
     let mut f = Fixture::online();
     f.events(json!([message("$1", "@b:hs", "hi", None)]));
     f.send("an echo is not read by its sender");
-    f.client.mark_read(f.now, ROOM);
-    f.client.mark_read(f.now, ROOM);
+    f.client.mark_read(f.now, ROOM, None, Told::Everybody);
+    f.client.mark_read(f.now, ROOM, None, Told::Everybody);
     f.drain();
     f.respond("POST receipt/m.read/%241", 200, json!({}));
     assert_eq!(f.count("receipt"), 0);

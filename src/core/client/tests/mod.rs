@@ -9,6 +9,7 @@ mod idle;
 mod loss;
 mod notify;
 mod property;
+mod relations;
 mod send_gate;
 mod stream;
 mod sync;
@@ -20,14 +21,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::item::TimelineItem;
 use super::output::{Change, Connection, Failure, Output, Request};
 use super::session::Session;
-use super::timeline::{TimelineItem, TimelineOp};
+use super::timeline::TimelineOp;
 use super::{Client, Options, PresenceGrace};
 use crate::core::action::ids::ActionId;
 use crate::core::idle::IdleTimeout;
 use crate::core::presence::DeviceType;
 use crate::core::time::Instant;
+use crate::core::wire::write::ToJson;
 
 pub const ME: &str = "@me:hs";
 pub const ROOM: &str = "!r:hs";
@@ -45,6 +48,8 @@ pub struct Fixture {
     pub told: Vec<String>,
     /// The room's timeline as its edits make it.
     pub view: Vec<Arc<TimelineItem>>,
+    /// The stretch of its past, likewise.
+    pub past: Vec<Arc<TimelineItem>>,
 }
 
 impl Fixture {
@@ -71,7 +76,7 @@ impl Fixture {
             client.handle_stored(key, value);
         }
         let (requests, changes, answers, told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { client, now, requests, changes, answers, stored, told, view: Vec::new() }
+        Self { client, now, requests, changes, answers, stored, told, view: Vec::new(), past: Vec::new() }
     }
 
     /// Started, on this project's server, with the room joined and its first sync read.
@@ -114,13 +119,16 @@ impl Fixture {
                     {
                         ops.iter().for_each(|op| apply(&mut self.view, op));
                     }
+                    if let Change::Past { ops, .. } = &change {
+                        ops.iter().for_each(|op| apply(&mut self.past, op));
+                    }
                     self.changes.push(change);
                 }
             }
         }
         if self.client.rooms.contains_key(ROOM) {
             let keys = |items: &[Arc<TimelineItem>]| -> Vec<_> {
-                items.iter().map(|item| (item.key.clone(), item.echo, item.redacted)).collect()
+                items.iter().map(|item| (item.key.clone(), item.redacted, item.to_json())).collect()
             };
             assert_eq!(keys(&self.view), keys(&self.client.timeline(ROOM)), "the edits make the timeline");
         }
