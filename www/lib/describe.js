@@ -5,16 +5,15 @@ import { localpart, nameList } from "./format.js";
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {(userId: string) => string} NameOf */
 
-/** Whether an event has a line in the timeline. @param {TimelineItem} item */
+/** Whether an event has a line in the timeline. An edit has none: it is shown in what it edits. @param {TimelineItem} item */
 export function isShown(item) {
-  return isMessage(item) || stateLine(item, localpart) !== undefined;
+  return isMessage(item) ? !isEdit(item) : stateLine(item, localpart) !== undefined;
 }
 
-/** The event that an edit changes, for messages that are edits. @param {TimelineItem} item @returns {string | undefined} */
-export function editOf(item) {
-  const relation = item.content?.["m.relates_to"];
-  const complete = relation?.rel_type === "m.replace" && typeof item.content["m.new_content"] === "object";
-  return complete && typeof relation.event_id === "string" ? relation.event_id : undefined;
+/** @param {TimelineItem} item */
+export function isEdit(item) {
+  const { "m.relates_to": relation, "m.new_content": content } = item.content ?? {};
+  return relation?.rel_type === "m.replace" && typeof content === "object" && typeof relation.event_id === "string";
 }
 
 /** @param {TimelineItem} item */

@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 
 const PARTS = /```(?:[\w+-]*\n)?([\s\S]+?)```|`([^`\n]+)`|\*\*([^\s*](?:[^*\n]*[^\s*])?)\*\*|(https?:\/\/[^\s<>"“”]+)/g;
+const LINK = /https?:\/\/[^\s<>"“”]+/g;
 const LINK_TAIL = /[.,;:!?'’)\]]+$/;
 const ONLY_EMOJI = /^(?:\p{RGI_Emoji}\s*){1,6}$/v;
 
@@ -21,12 +22,31 @@ export function richText(text) {
     else if (url !== undefined) {
       const address = trimLink(url);
       used = address.length;
-      parts.push(el("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address));
+      parts.push(linkTo(address));
     }
     at = match.index + used;
   }
   parts.push(text.slice(at));
   return parts.filter((part) => part !== "");
+}
+
+/** Plain words with their links. @param {string} text @returns {(Node | string)[]} */
+export function linked(text) {
+  /** @type {(Node | string)[]} */
+  const parts = [];
+  let at = 0;
+  for (const match of text.matchAll(LINK)) {
+    const address = trimLink(match[0]);
+    parts.push(text.slice(at, match.index), linkTo(address));
+    at = match.index + address.length;
+  }
+  parts.push(text.slice(at));
+  return parts.filter((part) => part !== "");
+}
+
+/** @param {string} address */
+function linkTo(address) {
+  return el("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address);
 }
 
 /** Leaves punctuation that ends the sentence out of the link. @param {string} url */

@@ -2,12 +2,13 @@
 
 /**
  * @typedef {{ pane: "rooms" | "contacts" }
- *   | { pane: "room" | "people", roomId: string }} Route
+ *   | { pane: "room" | "people", roomId: string, eventId?: string }} Route
  */
 
 /** @param {string} hash @returns {Route} */
 export function parseRoute(hash) {
   const [, kind, id, sub] = hash.split("/");
+  if (kind === "room" && id && sub && sub !== "people") return { pane: "room", roomId: safeDecode(id), eventId: safeDecode(sub) };
   if (kind === "room" && id) return { pane: sub === "people" ? "people" : "room", roomId: safeDecode(id) };
   return { pane: kind === "contacts" ? "contacts" : "rooms" };
 }
@@ -20,7 +21,7 @@ export function routeHref(route) {
     case "contacts":
       return "#/contacts";
     case "room":
-      return `#/room/${encodeURIComponent(route.roomId)}`;
+      return `#/room/${encodeURIComponent(route.roomId)}${route.eventId ? `/${encodeURIComponent(route.eventId)}` : ""}`;
     case "people":
       return `#/room/${encodeURIComponent(route.roomId)}/people`;
   }

@@ -16,6 +16,19 @@ export function setIdleMinutes(minutes) {
   localStorage.setItem(IDLE, String(minutes));
 }
 
+const PRIVATE_RECEIPTS = "pilotlight.private-receipts";
+
+/** Whether only my own devices are told how far I have read. */
+export function receiptsArePrivate() {
+  return localStorage.getItem(PRIVATE_RECEIPTS) === "yes";
+}
+
+/** @param {boolean} isPrivate */
+export function setReceiptsPrivate(isPrivate) {
+  if (isPrivate) localStorage.setItem(PRIVATE_RECEIPTS, "yes");
+  else localStorage.removeItem(PRIVATE_RECEIPTS);
+}
+
 const LAST_ROOM = "pilotlight.room";
 
 /** The room that was looked at last. */

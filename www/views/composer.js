@@ -1,8 +1,16 @@
-// Where a message is written. Enter sends, Shift+Enter starts a line; what is unfinished waits per room.
+// Where a message is written, answered or edited. Enter sends, Shift+Enter starts a line, Escape leaves an answer or an
+// edit, and the up arrow in the empty field edits what I said last; what is unfinished waits per room.
 
 import { draftOf, keepDraft } from "../lib/drafts.js";
 import { el, fill, icon, iconButton } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
+import { oneLine } from "../lib/describe.js";
+import { compose } from "../lib/markdown.js";
+import { bodyOf } from "../lib/rich-text.js";
+import { createCompletion } from "./completion.js";
+
+/** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
+/** @typedef {import("../lib/markdown.js").Mention} Mention */
 
 const TYPING_RENEWED_MS = 8_000;
 const TYPING_ENDS_MS = 5_000;
@@ -17,11 +25,11 @@ const WORDS = {
 const ENCRYPTED = "This room is encrypted, and this client writes plain text only: nothing can be sent from here.";
 
 /**
- * @param {import("./shell.js").Context} context
- * @param {string} roomId
- * @param {{ onSent: () => void }} options
+ * @param {import("./talk.js").Talk} talk
+ * @param {{ onSent: () => void, lastOwn: () => TimelineItem | undefined }} options
  */
-export function createComposer({ client, rooms }, roomId, { onSent }) {
+export function createComposer(talk, { onSent, lastOwn }) {
+  const { roomId, context: { client, rooms } } = talk;
   const { userId } = client.session;
   const input = el("textarea", {
     testid: "composer", rows: "1", dir: "auto", placeholder: "Write a message", "aria-label": "Message", autocomplete: "off", enterkeyhint: "send",
@@ -29,14 +37,22 @@ export function createComposer({ client, rooms }, roomId, { onSent }) {
   });
   const submit = iconButton("send", "Send", { type: "submit", testid: "send" });
   const problem = el("p.problem", { role: "alert", testid: "composer-problem", hidden: true });
-  const node = el("form.composer", {}, problem, el("div.composer-box", {}, input, submit));
+  /** Those who were chosen by `@`; whose name is not in the text any more is not told. @type {Mention[]} */
+  let mentions = [];
+  /** @type {{ kind: "reply" | "edit", item: TimelineItem } | undefined} */
+  let about;
+  /** What was being written when an edit began. */
+  let draft = "";
+  const subject = el("div.composer-about", { testid: "composer-about", hidden: true });
+  const completion = createCompletion(talk, input, (chosen) => chosen !== "room" && mentions.push(chosen));
+  const node = el("form.composer", {}, problem, completion.node, subject, el("div.composer-box", {}, input, submit));
   let encrypted = false;
   const typing = createTypingNotice((on) => client.setTyping(roomId, on));
 
   const changed = () => {
     const empty = input.value.trim() === "";
     submit.disabled = empty || encrypted;
-    keepDraft(userId, roomId, input.value);
+    keepDraft(userId, roomId, about?.kind === "edit" ? draft : input.value);
     input.style.height = "auto";
     input.style.height = `${input.scrollHeight}px`;
     return empty;
@@ -57,12 +73,68 @@ export function createComposer({ client, rooms }, roomId, { onSent }) {
     changed();
   };
 
+  /** @param {typeof about} next */
+  const setAbout = (next) => {
+    if (about?.kind === "edit") input.value = draft;
+    if (next?.kind === "edit") {
+      draft = input.value;
+      input.value = next.item.content?.msgtype === "m.emote" ? `/me ${bodyOf(next.item.content)}` : bodyOf(next.item.content);
+      mentions = mentionsOf(talk, next.item);
+    }
+    about = next;
+    subject.hidden = about === undefined;
+    submit.title = about?.kind === "edit" ? "Save" : "Send";
+    submit.setAttribute("aria-label", submit.title);
+    if (about) {
+      const { kind, item } = about;
+      fill(
+        subject,
+        icon(kind === "edit" ? "pencil" : "reply"),
+        el("span.composer-about-text", {}, el("strong", {}, kind === "edit" ? "Edit message" : el("bdi", {}, `Reply to ${talk.nameOf(item.sender)}`)), el("bdi.muted", {}, oneLine({ ...item, content: { ...item.content, body: bodyOf(item.content) } }))),
+        iconButton("close", kind === "edit" ? "Leave the message as it was" : "Do not reply", { testid: "composer-about-close", onclick: () => leave() }),
+      );
+      input.focus();
+      input.setSelectionRange(input.value.length, input.value.length);
+    }
+    changed();
+  };
+  const leave = () => {
+    setAbout(undefined);
+    input.focus();
+  };
+  talk.onReply = (item) => setAbout({ kind: "reply", item });
+  talk.onEdit = (item) => setAbout({ kind: "edit", item });
+
+  /** @param {string} text */
+  const send = (text) => {
+    const mayTellAll = talk.powerOf(talk.me) >= (talk.room?.mentionRoomLevel ?? 50);
+    const content = compose(text, { mentions, room: mayTellAll });
+    if (about?.kind === "edit") client.edit(roomId, about.item, content);
+    else if (about) client.reply(roomId, about.item, content);
+    else client.send(roomId, "m.room.message", content);
+  };
+
+  input.addEventListener("blur", () => completion.close());
+  input.addEventListener("click", () => completion.update());
   input.addEventListener("input", () => {
     say();
+    completion.update();
     if (changed()) typing.end();
     else typing.renew();
   });
   input.addEventListener("keydown", (event) => {
+    if (completion.handleKey(event)) return;
+    if (event.key === "Escape" && about) {
+      event.preventDefault();
+      leave();
+    }
+    if (event.key === "ArrowUp" && input.value === "" && !about && !event.shiftKey) {
+      const own = lastOwn();
+      if (own) {
+        event.preventDefault();
+        setAbout({ kind: "edit", item: own });
+      }
+    }
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     node.requestSubmit();
@@ -72,17 +144,18 @@ export function createComposer({ client, rooms }, roomId, { onSent }) {
     const text = input.value.trim();
     if (text === "" || encrypted) return;
     try {
-      if (text.startsWith("/me ")) client.send(roomId, "m.room.message", { msgtype: "m.emote", body: text.slice(4) });
-      else client.sendText(roomId, text);
+      send(text);
     } catch (error) {
       say(errorText(error, WORDS));
       return;
     }
-    input.value = "";
+    const edited = about?.kind === "edit";
+    if (!edited) input.value = "";
+    mentions = [];
     say();
-    changed();
+    setAbout(undefined);
     typing.end();
-    onSent();
+    if (!edited) onSent();
     input.focus();
   });
   requestAnimationFrame(changed);
@@ -100,6 +173,12 @@ export function createComposer({ client, rooms }, roomId, { onSent }) {
       typing.end();
     },
   };
+}
+
+/** Whom a message mentions, by the name that its text has. @param {import("./talk.js").Talk} talk @param {TimelineItem} item @returns {Mention[]} */
+function mentionsOf(talk, { content }) {
+  const ids = content?.["m.mentions"]?.user_ids;
+  return (Array.isArray(ids) ? ids : []).filter((id) => typeof id === "string").map((userId) => ({ userId, name: talk.nameOf(userId) }));
 }
 
 /** Tells that I type: once, again while it lasts, and when it ends. @param {(on: boolean) => void} tell */

@@ -3,7 +3,7 @@
 import { el, icon } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { notificationsOn, setNotifications } from "../lib/notify.js";
-import { IDLE_MINUTES, idleMinutes, setIdleMinutes } from "../lib/settings.js";
+import { IDLE_MINUTES, idleMinutes, receiptsArePrivate, setIdleMinutes, setReceiptsPrivate } from "../lib/settings.js";
 import { toast } from "../lib/toast.js";
 import { choice, field, openForm, toggle } from "./dialog.js";
 import { openPassword } from "./password.js";
@@ -37,6 +37,9 @@ export async function openProfile(context) {
       toggle("Quiet while busy", {
         name: "quiet", testid: "quiet-busy", checked: mutedIn.includes("busy"), hint: "On all your devices.",
       }),
+      toggle("Tell others what I have read", {
+        name: "receipts", testid: "receipts", checked: !receiptsArePrivate(), hint: "By this browser. Else only your own devices know.",
+      }),
       ...names.map((name) => choice(`From the group ${name}`, {
         name: GROUP + name, testid: "notify-group", value: groups[name] ?? "", options: GROUP_RULES,
       })),
@@ -52,6 +55,7 @@ export async function openProfile(context) {
       const name = String(values.get("name")).trim();
       if (name !== people.name(people.myId)) await client.setDisplayName(name);
       if (values.has("notify") !== notificationsOn()) await setNotifications(values.has("notify"));
+      setReceiptsPrivate(!values.has("receipts"));
       await saveRules(client, values);
       if (values.has("system")) await askForSystem();
       const minutes = Number(values.get("idle"));

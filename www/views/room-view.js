@@ -9,6 +9,7 @@ import { createComposer } from "./composer.js";
 import { openInvite, openLeaveRoom } from "./room-dialogs.js";
 import { createRoomPeople } from "./room-people.js";
 import { openRoomSettings } from "./room-settings.js";
+import { Talk } from "./talk.js";
 import { Timeline } from "./timeline.js";
 
 /** @typedef {import("/pkg/index.js").Room} Room */
@@ -22,8 +23,9 @@ const sideBySide = matchMedia("(min-width: 1080px)");
  */
 export function createRoomView(context, roomId) {
   const { client } = context;
-  const timeline = new Timeline(context, roomId);
-  const composer = createComposer(context, roomId, { onSent: () => timeline.toBottom() });
+  const talk = new Talk(context, roomId);
+  const timeline = new Timeline(talk);
+  const composer = createComposer(talk, { onSent: () => timeline.toBottom(), lastOwn: () => timeline.rows.findLast((item) => talk.canEdit(item) && !item.pending) });
   const everybody = createRoomPeople(context, roomId);
   const typing = createTypingLine(context, roomId);
   const head = createHead(context, roomId, { onPeople: togglePeople });
@@ -63,6 +65,10 @@ export function createRoomView(context, roomId) {
     setPane(pane) {
       node.dataset.pane = pane;
       if (pane === "room") composer.focusWhereKeyboardIsCheap();
+    },
+    /** @param {string} eventId */
+    jump(eventId) {
+      void timeline.jump(eventId);
     },
     dispose() {
       for (const stop of stops) stop();

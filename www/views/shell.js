@@ -35,6 +35,8 @@ export function createShell(client, { onSignOut, onRestart }) {
   /** @type {ReturnType<typeof createRoomView> | undefined} */
   let room;
   let openedByItself = false;
+  /** The event that the address names, once it was gone to. @type {string | undefined} */
+  let shownEvent;
 
   /** @param {Route} route */
   function show(route) {
@@ -48,6 +50,9 @@ export function createShell(client, { onSignOut, onRestart }) {
       fill(main, room.node);
     }
     room?.setPane(route.pane);
+    const eventId = "roomId" in route ? route.eventId : undefined;
+    if (room && eventId !== undefined && eventId !== shownEvent) room.jump(eventId);
+    if (room || eventId === undefined) shownEvent = eventId;
     if (!room) fill(main, createPlaceholder(context, roomId));
     if (route.pane === "rooms") openLastRoom();
   }

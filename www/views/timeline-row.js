@@ -2,17 +2,23 @@
 
 import { avatar, renameAvatar } from "../lib/avatar.js";
 import { liveTime } from "../lib/clock.js";
-import { comingsLine, isMessage, stateLine } from "../lib/describe.js";
+import { comingsLine, isMessage, oneLine, stateLine } from "../lib/describe.js";
 import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
-import { clockTime, fullTime, hueOf } from "../lib/format.js";
+import { clockTime, fullTime, hueOf, initials, nameList } from "../lib/format.js";
+import { formatted } from "../lib/formatted.js";
 import { bodyOf, isOnlyEmoji, richText } from "../lib/rich-text.js";
-import { orToast, toast } from "../lib/toast.js";
+import { routeHref } from "../lib/router.js";
 import { confirm } from "./dialog.js";
 import { openPerson } from "./person-dialog.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {import("/pkg/index.js").EchoState} EchoState */
+
+/** How many of those who have read up to a message have their picture there. */
+const MOST_READERS = 3;
+/** How many kinds of reaction are shown at a message. */
+const MOST_REACTIONS = 20;
 
 /** @type {Record<EchoState, string>} */
 const ECHO = {
@@ -26,22 +32,15 @@ const ECHO = {
 /** One tick: the server has it; two: somebody has read it. @type {Record<EchoState, string>} */
 const MARKS = { queued: "echo-queued", sending: "echo-sending", sent: "echo-sent", placed: "echo-sent", failed: "echo-failed" };
 
-const REDACTOR_LEVEL = 50;
-
 export class TimelineRow {
-  /**
-   * @param {import("./shell.js").Context} context
-   * @param {string} roomId
-   * @param {TimelineItem} item
-   */
-  constructor(context, roomId, item) {
-    this.context = context;
-    this.roomId = roomId;
+  /** @param {import("./talk.js").Talk} talk @param {TimelineItem} item */
+  constructor(talk, item) {
+    this.talk = talk;
     this.item = item;
-    /** The item before any edit. */
-    this.original = item;
     this.isMessage = isMessage(item);
-    this.own = item.sender === context.people.myId;
+    this.own = item.sender === talk.me;
+    /** Others who have read up to here. @type {Set<string>} */
+    this.readers = new Set();
     /** @type {HTMLElement | undefined} */
     this.day = undefined;
     /** Whether a run of comings and goings is shown in full, as the person wished at one of its rows. */
@@ -100,7 +99,7 @@ export class TimelineRow {
       for (const row of head) row.open = !open;
       for (const row of head) row.showInRun({ hidden: open, head: row === this ? head : undefined, open: !open });
     };
-    const words = open ? "" : comingsLine(head.map((row) => row.item), (userId) => this.#nameOf(userId));
+    const words = open ? "" : comingsLine(head.map((row) => row.item), (userId) => this.talk.nameOf(userId));
     const button = el("button.link", { type: "button", testid: "fold", "aria-expanded": String(open), onclick: toggle }, open ? "Show less" : `Show all ${head.length}`);
     this.fold = el("p.event-line.fold", {}, el("bdi", {}, words), " ", button);
     this.node.append(this.fold);
@@ -108,20 +107,24 @@ export class TimelineRow {
 
   #buildMessage() {
     const { sender } = this.item;
-    const open = () => openPerson(this.context, sender, this.roomId);
+    const open = () => openPerson(this.talk.context, sender, this.talk.roomId);
     this.name = el("button.sender", { type: "button", class: `hue-${hueOf(sender)}`, dir: "auto", onclick: open, tabindex: "-1" });
     this.picture = this.own ? undefined : avatar(sender, this.#senderName(), "round");
     this.text = el("div.body", { dir: "auto" });
     this.time = el("time.stamp");
     this.echo = el("span.echo");
+    this.quote = el("div.quote-place");
+    this.edited = el("span.edited");
     this.tools = el("div.tools");
+    this.reactions = el("ul.reactions", { "aria-label": "Reactions", hidden: true });
+    this.readersPlace = el("div.readers", { testid: "readers", hidden: true });
     this.failure = el("p.failure", { hidden: true });
     this.node.append(
       el(
         "article.line",
         { tabindex: "-1" },
         this.picture ?? "",
-        el("div.stack", {}, this.name, el("div.bubble", {}, this.text, el("span.meta", {}, this.time, this.echo), this.tools), this.failure),
+        el("div.stack", {}, this.name, el("div.bubble", {}, this.quote, this.text, el("span.meta", {}, this.edited, this.time, this.echo), this.tools), el("div.under", {}, this.reactions, this.readersPlace), this.failure),
       ),
     );
     this.rename();
@@ -134,13 +137,16 @@ export class TimelineRow {
     node.dataset.read = String(item.read === true);
     if (item.eventId) node.dataset.eventId = item.eventId;
     if (!this.isMessage) {
-      setText(/** @type {Element} */ (this.text), stateLine(item, (userId) => this.#nameOf(userId)) ?? "");
+      setText(/** @type {Element} */ (this.text), stateLine(item, (userId) => this.talk.nameOf(userId)) ?? "");
       /** @type {HTMLElement} */ (this.text).title = fullTime(item.ts);
       return;
     }
     if (before?.ts !== item.ts) this.#showTime();
-    if (before?.content !== item.content || before?.redacted !== item.redacted) this.#showBody();
-    if (before?.echo !== item.echo || before?.error !== item.error || before?.read !== item.read) this.#showEcho();
+    if (!before || before.content !== item.content || before.redacted !== item.redacted || isLeaving(before) !== isLeaving(item)) this.#showBody();
+    if (before?.replyTo !== item.replyTo) this.showQuote();
+    if (!before || before.reactions !== item.reactions) this.#showReactions();
+    this.#showEdited();
+    this.#showEcho();
     if (before?.eventId !== item.eventId || before?.redacted !== item.redacted || !before) this.#showTools();
   }
 
@@ -152,88 +158,160 @@ export class TimelineRow {
   }
 
   #showBody() {
-    const { item, node } = this;
+    const { item, node, talk } = this;
     const text = /** @type {HTMLElement} */ (this.text);
     const body = bodyOf(item.content);
-    node.classList.toggle("redacted", item.redacted === true);
+    const leaving = isLeaving(item);
+    node.classList.toggle("redacted", item.redacted === true || leaving);
     node.classList.toggle("emote", item.content?.msgtype === "m.emote");
     node.classList.toggle("notice", item.content?.msgtype === "m.notice");
-    node.classList.toggle("only-emoji", !item.redacted && isOnlyEmoji(body));
+    node.classList.toggle("only-emoji", !item.redacted && !leaving && isOnlyEmoji(body));
+    node.classList.toggle("names-me", talk.namesMe(item));
+    const said = () => formatted(item.content, (target, words) => this.#pill(target, words)) ?? el("span", {}, ...richText(body));
     if (item.redacted) fill(text, "Message deleted");
+    else if (leaving) fill(text, "Deleting this message…");
     else if (item.type === "m.room.encrypted") fill(text, icon("lock"), "Encrypted message, which this client cannot read");
-    else if (item.content?.msgtype === "m.emote") fill(text, `${this.#senderName()} `, richText(body));
-    else fill(text, richText(body));
+    else if (item.content?.msgtype === "m.emote") fill(text, `${this.#senderName()} `, said());
+    else fill(text, said());
+  }
+
+  /** @param {import("../lib/links.js").MatrixLink} target @param {string} words */
+  #pill({ id, eventId }, words) {
+    const { talk } = this;
+    if (id.startsWith("@")) {
+      const open = () => openPerson(talk.context, id, talk.roomId);
+      return el("button.pill-name", { type: "button", class: id === talk.me ? "names-you" : "", dir: "auto", title: id, tabindex: "-1", onclick: open }, talk.nameOf(id));
+    }
+    if (!talk.context.rooms.isJoined(id)) return undefined;
+    return el("a", { href: routeHref({ pane: "room", roomId: id, eventId }), dir: "auto" }, words);
+  }
+
+  /** Shows what is answered. */
+  showQuote() {
+    const { talk, quote } = this;
+    const { replyTo } = this.item;
+    if (!quote) return;
+    if (replyTo === undefined) {
+      quote.replaceChildren();
+      return;
+    }
+    const name = el("bdi.quote-name");
+    const words = el("bdi.quote-words", {}, "…");
+    fill(quote, el("button.quote", { type: "button", testid: "quote", tabindex: "-1", title: "Go to the message", onclick: () => talk.onJump(replyTo) }, name, words));
+    const show = (/** @type {TimelineItem | undefined} */ item) => {
+      setText(name, item ? talk.nameOf(item.sender) : "");
+      name.className = item ? `quote-name hue-${hueOf(item.sender)}` : "quote-name";
+      setText(words, !item ? "A message that is not available" : item.redacted ? "Message deleted" : quoteOf(item));
+    };
+    const known = talk.find(replyTo);
+    if (known) show(known);
+    else void talk.quoted(replyTo).then((item) => this.item.replyTo === replyTo && show(item));
+  }
+
+  #showReactions() {
+    const { item, talk } = this;
+    const list = /** @type {HTMLElement} */ (this.reactions);
+    const focused = /** @type {HTMLElement | null} */ (list.contains(document.activeElement) ? document.activeElement : null)?.dataset.key;
+    const reactions = item.reactions ?? [];
+    list.hidden = reactions.length === 0;
+    const buttons = reactions.slice(0, MOST_REACTIONS).map(({ key, count, senders, mine }) => {
+      const names = senders.map((userId) => (userId === talk.me ? "you" : talk.nameOf(userId)));
+      const who = count > senders.length ? `${nameList(names.slice(0, 3))} and more` : nameList(names);
+      const active = mine !== undefined && !mine.removing;
+      return el("li", {}, el(
+        "button.reaction",
+        {
+          type: "button", testid: "reaction", "data-key": key, "data-echo": mine?.echo ?? "placed", tabindex: "-1", class: mine?.removing ? "removing" : "",
+          "aria-pressed": String(active), title: who, "aria-label": `${key}, ${count}: ${who}`, disabled: !talk.canAnswer(item), onclick: () => talk.toggleReaction(item, key),
+        },
+        el("span.reaction-key", { dir: "auto" }, key.length > 12 ? `${key.slice(0, 12)}…` : key), " ", el("span.reaction-count", {}, count),
+      ));
+    });
+    fill(list, ...buttons, reactions.length > MOST_REACTIONS && el("li.muted", {}, `+${reactions.length - MOST_REACTIONS}`));
+    if (focused !== undefined) buttons.find((one) => one.querySelector("button")?.dataset.key === focused)?.querySelector("button")?.focus();
+  }
+
+  /** Shows who has read up to here. */
+  showReaders() {
+    const place = this.readersPlace;
+    if (!place) return;
+    place.hidden = this.readers.size === 0;
+    const ids = [...this.readers];
+    const names = ids.map((userId) => this.talk.nameOf(userId));
+    const pictures = ids.slice(0, MOST_READERS).map((userId, at) => el("span.reader", { class: `hue-${hueOf(userId)}`, "aria-hidden": "true" }, initials(names[at]).slice(0, 1)));
+    const more = ids.length - MOST_READERS;
+    fill(place, el("span", { role: "img", "aria-label": `Read by ${nameList(names.slice(0, 12))}`, title: `Read by ${nameList(names.slice(0, 12))}` }, ...pictures, more > 0 && el("span.more-readers", {}, `+${more}`)));
+  }
+
+  #showEdited() {
+    const { item, edited } = this;
+    if (!edited) return;
+    setText(edited, item.edited !== undefined && !item.redacted ? "edited" : "");
+    edited.title = item.edited === undefined ? "" : fullTime(item.edited);
   }
 
   #showEcho() {
-    const { item } = this;
-    const failed = item.echo === "failed";
+    const { item, talk } = this;
+    const change = item.pending;
+    const state = change?.echo ?? item.echo;
+    const [mark, words] = item.read && state === "placed" ? ["echo-read", "Read"] : [MARKS[state], ECHO[state]];
+    this.node.dataset.echo = state;
+    if (this.own && /** @type {Element} */ (this.echo).querySelector("svg")?.getAttribute("aria-label") !== words) fill(/** @type {Element} */ (this.echo), icon(mark, words));
+    const reactions = item.reactions?.flatMap(({ key, mine }) => (mine ? [{ ...mine, what: mine.removing ? `Taking ${key} back` : key }] : [])) ?? [];
+    const own = { ...item, what: "" };
+    const all = [own, change && { ...change, what: change.type === "edit" ? "The edit" : "The deletion" }, ...reactions];
+    const failed = all.filter((one) => one !== undefined && one.echo === "failed" && one.actionId !== undefined);
     const failure = /** @type {HTMLElement} */ (this.failure);
-    const [mark, words] = item.read ? ["echo-read", "Read"] : [MARKS[item.echo], ECHO[item.echo]];
-    if (this.own) fill(/** @type {Element} */ (this.echo), icon(mark, words));
-    failure.hidden = !failed;
-    if (!failed || item.actionId === undefined) return;
-    const { client } = this.context;
-    const { actionId } = item;
-    fill(
-      failure,
-      el("span", {}, failureText(item.error)),
-      el("button.link", { type: "button", testid: "retry", onclick: () => client.retry(actionId) }, "Try again"),
-      el("button.link", { type: "button", testid: "cancel", onclick: () => this.#discard(actionId) }, "Discard"),
-    );
+    failure.hidden = failed.length === 0;
+    if (failed.length === 0 && failure.childElementCount === 0) return;
+    const { client } = talk.context;
+    fill(failure, ...failed.flatMap((one) => {
+      const { actionId = 0, error, what = "" } = one ?? {};
+      return [
+        el("span", {}, what && `${what}: `, failureText(error)),
+        el("button.link", { type: "button", testid: "retry", onclick: () => client.retry(actionId) }, "Try again"),
+        el("button.link", { type: "button", testid: "cancel", onclick: () => (what ? client.cancel(actionId) : this.#discard(actionId)) }, "Discard"),
+      ];
+    }));
   }
 
   #showTools() {
-    const { item, context } = this;
+    const { item, talk } = this;
     const tools = /** @type {Element} */ (this.tools);
-    const { eventId } = item;
-    if (eventId === undefined || item.redacted) {
+    if (item.eventId === undefined || item.redacted) {
       tools.replaceChildren();
       return;
     }
-    const mayDelete = this.own || (this.#member(context.people.myId)?.powerLevel ?? 0) >= REDACTOR_LEVEL;
+    const menu = (/** @type {Event} */ event) => talk.onMenu(this.item, /** @type {HTMLElement} */ (event.currentTarget));
     fill(
       tools,
-      iconButton("copy", "Copy text", { testid: "copy", onclick: () => this.#copy() }),
-      mayDelete && iconButton("trash", "Delete message", {
-        testid: "delete", onclick: () => this.#delete(eventId),
-      }),
+      talk.canAnswer(item) && iconButton("reply", "Reply", { testid: "quick-reply", onclick: () => talk.onReply(this.item) }),
+      talk.canDelete(item) && this.own && iconButton("trash", "Delete message", { testid: "delete", onclick: () => talk.delete(this.item) }),
+      iconButton("more", "React and more", { testid: "message-more", "aria-haspopup": "true", "aria-expanded": "false", onclick: menu }),
     );
-  }
-
-  /** @param {string} eventId */
-  #delete(eventId) {
-    confirm({
-      title: "Delete this message?", testid: "delete", submitLabel: "Delete", text: "It is taken away for everybody in the room, and cannot be brought back.",
-      act: () => this.context.client.redact(this.roomId, eventId),
-    });
   }
 
   /** @param {number} actionId */
   #discard(actionId) {
     confirm({
       title: "Discard this message?", testid: "discard", submitLabel: "Discard", text: bodyOf(this.item.content),
-      act: async () => this.context.client.cancel(actionId),
+      act: async () => this.talk.context.client.cancel(actionId),
     });
   }
 
-  async #copy() {
-    if (await orToast(() => navigator.clipboard.writeText(bodyOf(this.item.content)))) toast("Copied.");
-  }
-
   #senderName() {
-    return this.#nameOf(this.item.sender);
+    return this.talk.nameOf(this.item.sender);
   }
+}
 
-  /** @param {string} userId */
-  #nameOf(userId) {
-    return this.context.people.name(userId, this.#member(userId));
-  }
+/** Whether a message is about to be deleted. @param {TimelineItem} item */
+function isLeaving({ pending }) {
+  return pending?.type === "redaction" && pending.echo !== "failed";
+}
 
-  /** @param {string} userId */
-  #member(userId) {
-    return this.context.people.member(this.roomId, userId);
-  }
+/** A message as a quotation of it begins. @param {TimelineItem} item */
+function quoteOf(item) {
+  return isMessage(item) ? oneLine({ ...item, content: { ...item.content, body: bodyOf(item.content) } }) || "…" : "…";
 }
 
 /** Why a message failed, in words: the code stands before them. @param {string | undefined} error */

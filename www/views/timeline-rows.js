@@ -1,7 +1,9 @@
-// The rows of a timeline, kept by operations: each touches the rows it is about and their neighbours.
+// The rows of a timeline: of those of its items that are near to what is looked at. What changes touches the rows it is
+// about and their neighbours.
 
+import { applyTimeline } from "../pkg/index.js";
 import { el } from "../lib/dom.js";
-import { editOf, isComing, isShown } from "../lib/describe.js";
+import { isComing, isMessage, isShown } from "../lib/describe.js";
 import { sameDay } from "../lib/format.js";
 import { TimelineRow } from "./timeline-row.js";
 
@@ -11,88 +13,128 @@ import { TimelineRow } from "./timeline-row.js";
 const GROUP_MS = 5 * 60_000;
 /** From how many comings and goings in a row on they are one line. */
 const FOLDED_FROM = 3;
-/** Rows shown at first, and with each step back. */
+/** Items looked at first, and with each step further. */
 const STEP = 120;
-/** Rows beyond which the oldest are put away again while one looks at the latest. */
-const MOST = 600;
+/** The most items that have rows: with more of them those furthest away lose theirs. */
+const MOST = 480;
 
 export class TimelineRows {
+  /** All that is known, oldest first. @type {TimelineItem[]} */
+  #items = [];
+  /** Those from here to before `#end` have rows. */
+  #start = 0;
+  #end = 0;
   /** @type {Map<string, TimelineRow>} */
   #rows = new Map();
   /** @type {WeakMap<Element, TimelineRow>} */
   #byNode = new WeakMap();
-  /** What is older than the first row: known, but not shown yet. @type {TimelineItem[]} */
-  #older = [];
-  /** The latest edit of each message that was edited, by the edited event's ID. @type {Map<string, TimelineItem>} */
-  #edits = new Map();
+  /** Where somebody has read up to, by user. @type {Map<string, TimelineRow>} */
+  #readers = new Map();
+  /** What was read when the room was opened. @type {string | undefined} */
+  #readEvent;
 
-  /** @param {import("./shell.js").Context} context @param {string} roomId */
-  constructor(context, roomId) {
-    this.context = context;
-    this.roomId = roomId;
+  /** @param {import("./talk.js").Talk} talk */
+  constructor(talk) {
+    this.talk = talk;
     this.node = el("ol.timeline", { testid: "timeline", role: "list" });
-    this.reset(context.client.timeline(roomId));
+  }
+
+  /** Shows these, their end or the surroundings of an event. @param {TimelineItem[]} items oldest first @param {string} [eventId] */
+  reset(items, eventId) {
+    this.#items = items;
+    const at = eventId === undefined ? -1 : items.findIndex((item) => item.eventId === eventId);
+    this.#end = at < 0 ? items.length : Math.min(items.length, at + STEP / 2);
+    this.#start = Math.max(0, this.#end - STEP);
+    this.#show();
+  }
+
+  /** Shows these in the stead of others that they are a part of, at the same place. @param {TimelineItem[]} items oldest first */
+  rebase(items) {
+    const [first, last] = [this.#items[this.#start], this.#items[this.#end - 1]];
+    const [start, end] = [first, last].map((item) => items.findIndex((one) => one.key === item?.key));
+    this.#items = items;
+    this.#start = start < 0 ? Math.max(0, items.length - STEP) : start;
+    this.#end = end < 0 ? items.length : end + 1;
+    this.#show();
+  }
+
+  /** @param {TimelineOp[]} ops */
+  apply(ops) {
+    for (const op of ops) this.#apply(op);
+    this.#show();
   }
 
   /** @param {TimelineOp} op */
-  apply(op) {
-    switch (op.op) {
-      case "append":
-        return this.#add(op.item, op.before === undefined ? null : this.#placeBefore(op.before));
-      case "prepend":
-        return this.#prepend(op.items);
-      case "update":
-        return this.#update(op.item);
-      case "remove":
-        return this.#remove(op.key);
-      case "reset":
-        return this.reset(op.items);
+  #apply(op) {
+    const { length } = this.#items;
+    if (op.op === "reset") {
+      [this.#items, this.#end] = [op.items, op.items.length];
+      this.#start = Math.max(0, this.#end - STEP);
+      return;
     }
+    const key = op.op === "append" ? op.before : op.op === "remove" ? op.key : undefined;
+    const at = op.op === "prepend" ? 0 : key === undefined ? length : this.#items.findIndex((item) => item.key === key);
+    const atEnd = this.#end === length;
+    applyTimeline(this.#items, [op]);
+    const grown = this.#items.length - length;
+    if (at < this.#start || op.op === "prepend") this.#start += grown;
+    if (at < this.#end || op.op === "prepend" || (atEnd && grown > 0)) this.#end += grown;
   }
 
-  /** Makes the rows be these, keeping the ones that are there already. @param {TimelineItem[]} items oldest first */
-  reset(items) {
-    this.#older = items.slice(0, -STEP);
-    const shown = items.slice(-STEP);
-    const wanted = new Set(shown.map((item) => item.key));
-    for (const key of [...this.#rows.keys()]) if (!wanted.has(key)) this.#remove(key);
-    /** @type {Element | null} */
-    let next = this.node.firstElementChild;
-    for (const item of shown) {
-      const known = this.#rows.get(item.key);
-      if (known && known.node === next) {
-        next = next.nextElementSibling;
-        this.#update(item);
-      } else {
-        this.#remove(item.key);
-        this.#add(item, next);
-      }
-    }
-  }
-
-  /** Whether there are items that `reveal` would show. */
   get hasOlder() {
-    return this.#older.length > 0;
+    return this.#start > 0;
   }
 
-  /** Shows a step of the older items. */
-  reveal() {
-    const items = this.#older.splice(-STEP);
-    this.#insertAbove(items);
+  get hasNewer() {
+    return this.#end < this.#items.length;
   }
 
-  /** Puts the oldest rows away where there are very many. */
+  /** Gives rows to a step of the older items. */
+  revealOlder() {
+    this.#start = Math.max(0, this.#start - STEP);
+    this.#end = Math.min(this.#end, this.#start + MOST);
+    this.#show();
+  }
+
+  /** Gives rows to a step of the newer items. */
+  revealNewer() {
+    this.#end = Math.min(this.#items.length, this.#end + STEP);
+    this.#start = Math.max(this.#start, this.#end - MOST);
+    this.#show();
+  }
+
+  /** Takes rows away where there are very many, while one looks at the latest. */
   trim() {
-    if (this.#rows.size <= MOST) return;
-    const away = [];
-    while (this.#rows.size > STEP) {
-      const row = /** @type {TimelineRow} */ (this.#byNode.get(/** @type {Element} */ (this.node.firstElementChild)));
-      away.push(row.original);
-      this.#rows.delete(row.item.key);
-      row.node.remove();
-    }
-    this.#older.push(...away);
-    this.#arrange(this.node.firstElementChild);
+    if (this.hasNewer || this.#end - this.#start <= MOST) return;
+    this.#start = this.#end - STEP;
+    this.#show();
+  }
+
+  /** Gives rows to an event that is known and what is around it; its row. @param {string} eventId */
+  bring(eventId) {
+    if (!this.rowOf(eventId) && this.#items.some((item) => item.eventId === eventId)) this.reset(this.#items, eventId);
+    return this.rowOf(eventId);
+  }
+
+  /** @param {string} eventId @returns {TimelineRow | undefined} */
+  rowOf(eventId) {
+    const item = this.find(eventId);
+    return item && this.#rows.get(item.key);
+  }
+
+  /** @param {string} eventId */
+  find(eventId) {
+    return this.#items.findLast((item) => item.eventId === eventId);
+  }
+
+  /** The latest item that fits. @param {(item: TimelineItem) => boolean} fits */
+  findLast(fits) {
+    return this.#items.findLast(fits);
+  }
+
+  /** The row of a node. @param {Element} node */
+  at(node) {
+    return this.#byNode.get(node);
   }
 
   /** Shows names as they are. @param {string[]} userIds */
@@ -112,89 +154,88 @@ export class TimelineRows {
     return undefined;
   }
 
-  /** Where an item goes that comes before another: what is still on its way stays at the end. @param {string} key */
-  #placeBefore(key) {
-    const row = this.#rows.get(key);
-    if (row) return row.node;
+  /** Marks where what is new begins: after this event, unless nobody else said anything since. @param {string} eventId */
+  markUnreadAfter(eventId) {
+    this.#readEvent = eventId;
+    this.#showUnread();
+    return this.find(eventId) !== undefined;
+  }
+
+  #showUnread() {
+    if (this.#readEvent === undefined) return;
+    const at = this.#items.findIndex((item) => item.eventId === this.#readEvent);
+    const next = at < 0 ? undefined : this.#items.slice(at + 1).find((item) => isMessage(item) && isShown(item) && item.sender !== this.talk.me);
+    for (const row of this.#rows.values()) row.node.classList.toggle("first-unread", row.item.key === next?.key);
+  }
+
+  /** Shows who of others has read up to where. @param {Iterable<import("/pkg/index.js").Member>} members */
+  showReaders(members) {
+    const rows = this.#rowsByEvent();
+    for (const { userId, readUpTo } of members) {
+      if (userId === this.talk.me) continue;
+      const row = readUpTo === undefined ? undefined : rows.get(readUpTo);
+      const before = this.#readers.get(userId);
+      if (row === before) continue;
+      before?.readers.delete(userId);
+      before?.showReaders();
+      if (row) this.#readers.set(userId, row);
+      else this.#readers.delete(userId);
+      row?.readers.add(userId);
+      row?.showReaders();
+    }
+  }
+
+  /** The row of each event that is looked at, or of the last before it that has one. */
+  #rowsByEvent() {
+    /** @type {Map<string, TimelineRow>} */
+    const rows = new Map();
+    /** @type {TimelineRow | undefined} */
+    let last;
+    for (const { key, eventId } of this.#items.slice(this.#start, this.#end)) {
+      const row = this.#rows.get(key);
+      if (row && !row.node.hidden) last = row;
+      if (eventId !== undefined && last) rows.set(eventId, last);
+    }
+    return rows;
+  }
+
+  /** Makes the rows be those of the items between start and end, touching only what differs. */
+  #show() {
+    const wanted = this.#items.slice(this.#start, this.#end).filter(isShown);
+    const keys = new Set(wanted.map((item) => item.key));
+    /** @type {Set<Element>} */
+    const touched = new Set();
+    const touch = (/** @type {(Element | null)[]} */ ...nodes) => nodes.forEach((node) => node && touched.add(node));
+    let isOther = false;
+    for (const [key, row] of this.#rows) {
+      if (keys.has(key)) continue;
+      touch(row.node.previousElementSibling, row.node.nextElementSibling);
+      this.#rows.delete(key);
+      row.node.remove();
+      isOther = true;
+    }
     /** @type {Element | null} */
-    let next = null;
-    for (let node = this.node.lastElementChild; node; node = node.previousElementSibling) {
-      if (this.#byNode.get(node)?.item.echo === "placed") break;
-      next = node;
+    let next = this.node.firstElementChild;
+    for (const item of wanted) {
+      let row = this.#rows.get(item.key);
+      if (!row) {
+        row = new TimelineRow(this.talk, item);
+        this.#rows.set(item.key, row);
+        this.#byNode.set(row.node, row);
+      } else if (row.item !== item) {
+        row.update(item);
+        touch(row.node);
+      }
+      if (row.node === next) {
+        next = next.nextElementSibling;
+      } else {
+        this.node.insertBefore(row.node, next);
+        touch(row.node.previousElementSibling, row.node, next);
+        isOther = true;
+      }
     }
-    return next;
-  }
-
-  /** @param {TimelineItem} item @param {Element | null} next */
-  #add(item, next) {
-    const edited = editOf(item);
-    if (edited !== undefined) {
-      this.#edit(edited, item);
-      return;
-    }
-    if (this.#rows.has(item.key) || !isShown(item)) return;
-    const row = new TimelineRow(this.context, this.roomId, this.#withEdit(item));
-    row.original = item;
-    this.#rows.set(item.key, row);
-    this.#byNode.set(row.node, row);
-    this.node.insertBefore(row.node, next);
-    this.#arrange(row.node);
-    this.#arrange(row.node.previousElementSibling);
-    this.#arrange(next);
-  }
-
-  /** @param {TimelineItem[]} items oldest first */
-  #prepend(items) {
-    if (this.hasOlder) this.#older.unshift(...items);
-    else this.#insertAbove(items);
-  }
-
-  /** @param {TimelineItem[]} items oldest first */
-  #insertAbove(items) {
-    const first = this.node.firstElementChild;
-    for (const item of items) if (editOf(item) !== undefined) this.#add(item, null);
-    for (const item of items) if (editOf(item) === undefined) this.#add(item, first);
-  }
-
-  /** @param {TimelineItem} item */
-  #update(item) {
-    const row = this.#rows.get(item.key);
-    if (!row) {
-      this.#older = this.#older.map((one) => (one.key === item.key ? item : one));
-      return;
-    }
-    row.original = item;
-    row.update(this.#withEdit(item));
-    this.#arrange(row.node);
-    this.#arrange(row.node.nextElementSibling);
-  }
-
-  /** @param {string} key */
-  #remove(key) {
-    const row = this.#rows.get(key);
-    if (!row) {
-      this.#older = this.#older.filter((one) => one.key !== key);
-      return;
-    }
-    const { previousElementSibling, nextElementSibling } = row.node;
-    this.#rows.delete(key);
-    row.node.remove();
-    this.#arrange(previousElementSibling);
-    this.#arrange(nextElementSibling);
-  }
-
-  /** @param {string} eventId of the edited message @param {TimelineItem} edit */
-  #edit(eventId, edit) {
-    const known = this.#edits.get(eventId);
-    if (known && known.ts > edit.ts) return;
-    this.#edits.set(eventId, edit);
-    for (const row of this.#rows.values()) if (row.item.eventId === eventId) row.update(this.#withEdit(row.original));
-  }
-
-  /** The item with its latest edit, which only its own sender can make. @param {TimelineItem} item @returns {TimelineItem} */
-  #withEdit(item) {
-    const edit = item.eventId === undefined || item.redacted ? undefined : this.#edits.get(item.eventId);
-    return edit?.sender === item.sender ? { ...item, content: edit.content["m.new_content"] } : item;
+    for (const node of touched) if (node.isConnected || node.parentElement === this.node) this.#arrange(node);
+    if (isOther) this.#showUnread();
   }
 
   /** What a row shows because of its neighbours: the day, and where a sender's run begins and ends. @param {Element | null} node */

@@ -54,7 +54,7 @@ pub struct TimelineItem {
 }
 
 /// All reactions of one kind to an event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Reaction {
     /// Mostly an emoji.
     pub key: String,
@@ -67,7 +67,7 @@ pub struct Reaction {
 }
 
 /// The own user's reaction, and where its echo stands, or that of taking it back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct OwnReaction {
     /// The event's ID, once known: what to redact.
     pub event_id: Option<Arc<str>>,
@@ -78,7 +78,7 @@ pub struct OwnReaction {
 }
 
 /// An action that the stream has not placed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Doing {
     /// Its ID.
     pub id: u64,
@@ -89,7 +89,7 @@ pub struct Doing {
 }
 
 /// What the own user is about to do to an event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Change {
     /// What it is.
     pub what: ChangeKind,

@@ -12,8 +12,8 @@ use super::role::Client;
 use super::timeline::{Timeline, TimelineOp};
 use crate::core::time::Instant;
 use crate::core::wire::event::{Event, events};
-use crate::core::wire::path::{path, push_query};
 use crate::core::wire::object::Object;
+use crate::core::wire::path::{path, push_query};
 use crate::core::wire::write::ToJson;
 
 /// How many events a jump asks for.

@@ -6,8 +6,8 @@ use super::role::Client;
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::Action;
 use crate::core::time::Instant;
-use crate::core::wire::path::{path, push_query};
 use crate::core::wire::object::Object;
+use crate::core::wire::path::{path, push_query};
 use crate::core::wire::write;
 
 /// The type of a redaction.

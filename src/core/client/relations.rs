@@ -4,7 +4,6 @@
 //! relation is kept under its target's ID, and the target is computed anew from all of them. Bound: one
 //! relation for each item of the timeline, and the one edit that a server bundles with an event.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::item::{Change, ChangeKind, Doing, MAX_NAMED, OwnReaction, Reaction, TimelineItem};
@@ -16,17 +15,15 @@ use crate::core::wire::write;
 /// Reactions longer than this are none: they are words, and words are messages.
 const MAX_REACTION_BYTES: usize = 256;
 
-/// All relations that are known, by what they relate to.
+/// All relations that are known: those of one target together, in the order of their time.
 #[derive(Debug, Default)]
-pub(super) struct Relations {
-    by_target: BTreeMap<Arc<str>, Vec<Relation>>,
-    /// The target of each relation, by the relation's key.
-    targets: BTreeMap<Arc<str>, Arc<str>>,
-}
+pub(super) struct Relations(Vec<Relation>);
 
 /// One event or echo that is about another event.
 #[derive(Debug)]
 struct Relation {
+    /// The ID of the event that it is about.
+    target: Arc<str>,
     /// That of its item.
     key: Arc<str>,
     event_id: Option<Arc<str>>,
@@ -62,19 +59,17 @@ impl Relations {
         }
         let doing = item.action_id.filter(|_| item.echo != EchoState::Placed);
         let doing = doing.map(|id| Doing { id, echo: item.echo, error: item.error.clone() });
-        Some(self.add(
-            Arc::from(target),
-            Relation {
-                key: item.key.clone(),
-                event_id: item.event_id.clone(),
-                sender: item.sender.clone(),
-                kind: item.kind.clone(),
-                ts: item.ts,
-                about,
-                doing,
-                bundled: false,
-            },
-        ))
+        Some(self.add(Relation {
+            target: Arc::from(target),
+            key: item.key.clone(),
+            event_id: item.event_id.clone(),
+            sender: item.sender.clone(),
+            kind: item.kind.clone(),
+            ts: item.ts,
+            about,
+            doing,
+            bundled: false,
+        }))
     }
 
     /// Learns of the edit that a server sends along with an event.
@@ -86,147 +81,141 @@ impl Relations {
             return;
         };
         let key: Arc<str> = Arc::from(&**id);
-        if named != **target || edit.redacted || edit.state_key.is_some() || self.targets.contains_key(&key) {
+        let known = self.0.iter().any(|one| one.event_id.as_ref() == Some(&key));
+        if named != **target || edit.redacted || edit.state_key.is_some() || known {
             return;
         }
-        self.add(
-            target.clone(),
-            Relation {
-                event_id: Some(key.clone()),
-                key,
-                sender: edit.sender.to_string(),
-                kind: edit.kind.to_string(),
-                ts: edit.origin_server_ts.unwrap_or(0),
-                about: About::Edit(content),
-                doing: None,
-                bundled: true,
-            },
-        );
+        self.add(Relation {
+            target: target.clone(),
+            event_id: Some(key.clone()),
+            key,
+            sender: edit.sender.to_string(),
+            kind: edit.kind.to_string(),
+            ts: edit.origin_server_ts.unwrap_or(0),
+            about: About::Edit(content),
+            doing: None,
+            bundled: true,
+        });
     }
 
-    fn add(&mut self, target: Arc<str>, relation: Relation) -> Arc<str> {
-        self.targets.insert(relation.key.clone(), target.clone());
-        self.by_target.entry(target.clone()).or_default().push(relation);
+    fn add(&mut self, relation: Relation) -> Arc<str> {
+        let target = relation.target.clone();
+        let at = self.0.partition_point(|known| known.place() < relation.place());
+        self.0.insert(at, relation);
         target
     }
 
     /// Forgets a relation, by its key; the ID of what it was about.
     pub(super) fn remove(&mut self, key: &str) -> Option<Arc<str>> {
-        let target = self.targets.remove(key)?;
-        if let Some(relations) = self.by_target.get_mut(&target) {
-            relations.retain(|relation| *relation.key != *key);
-            if relations.is_empty() {
-                self.by_target.remove(&target);
-            }
-        }
-        Some(target)
-    }
-
-    /// An item leaves the timeline: what came with it, and what it said of others, goes.
-    pub(super) fn forget(&mut self, item: &TimelineItem) {
-        self.remove(&item.key);
-        let Some(relations) = item.event_id.as_ref().and_then(|id| self.by_target.get(id)) else { return };
-        let bundled: Vec<_> =
-            relations.iter().filter(|relation| relation.bundled).map(|one| one.key.clone()).collect();
-        for key in bundled {
-            self.remove(&key);
-        }
+        self.remove_at(self.0.iter().position(|one| *one.key == *key))
     }
 
     /// Forgets what an event says, by the event's ID; the ID of what it was about.
     pub(super) fn remove_event(&mut self, event_id: &str) -> Option<Arc<str>> {
-        let all = self.by_target.values().flatten();
-        let key =
-            all.filter(|one| one.event_id.as_deref() == Some(event_id)).map(|one| one.key.clone()).next()?;
-        self.remove(&key)
+        self.remove_at(self.0.iter().position(|one| one.event_id.as_deref() == Some(event_id)))
+    }
+
+    fn remove_at(&mut self, at: Option<usize>) -> Option<Arc<str>> {
+        at.map(|at| self.0.remove(at).target)
+    }
+
+    /// An item leaves the timeline: what came with it, and what it said of others, goes.
+    pub(super) fn forget(&mut self, item: &TimelineItem) {
+        self.0.retain(|one| {
+            one.key != item.key && !(one.bundled && Some(&one.target) == item.event_id.as_ref())
+        });
     }
 
     /// Takes over what came with the items of another timeline.
     pub(super) fn absorb(&mut self, other: Self) {
-        for (target, relations) in other.by_target {
-            for relation in relations {
-                if relation.bundled && !self.targets.contains_key(&relation.key) {
-                    self.add(target.clone(), relation);
-                }
+        for relation in other.0 {
+            if relation.bundled && !self.0.iter().any(|known| known.event_id == relation.event_id) {
+                self.add(relation);
             }
         }
     }
 
     /// What the item with this key is about.
     pub(super) fn target_of(&self, key: &str) -> Option<Arc<str>> {
-        self.targets.get(key).cloned()
+        self.0.iter().find(|one| *one.key == *key).map(|one| one.target.clone())
     }
 
-    /// Shows in an item what relates to it; whether that changed anything.
+    /// Those about one event.
+    fn of(&self, target: Option<&Arc<str>>) -> &[Relation] {
+        let Some(target) = target else { return &[] };
+        let start = self.0.partition_point(|one| one.target < *target);
+        let end = self.0.partition_point(|one| one.target <= *target);
+        &self.0[start..end]
+    }
+
+    /// Shows in an item what relates to it; whether there is or was anything.
     pub(super) fn apply(&self, item: &mut Arc<TimelineItem>, me: &str) -> bool {
-        let about_it = item.event_id.as_ref().and_then(|id| self.by_target.get(id));
-        let none = about_it.is_none();
-        if none && item.edited.is_none() && item.reactions.is_empty() && item.pending.is_none() {
+        let relations = self.of(item.event_id.as_ref());
+        if relations.is_empty()
+            && item.edited.is_none()
+            && item.reactions.is_empty()
+            && item.pending.is_none()
+        {
             return false;
         }
-        let relations = about_it.map(Vec::as_slice).unwrap_or_default();
         let edit = latest_edit(relations, item);
         let content = edit.map_or_else(|| item.original.clone(), |(_, new)| edited(&item.original, new));
         let edited = edit.map(|(relation, _)| relation.ts);
         let reactions = if item.redacted { Vec::new() } else { self.reactions(relations, me) };
         let pending = pending(relations, edit.map(|(relation, _)| relation)).filter(|_| !item.redacted);
-        let same = *content == *item.content
-            && edited == item.edited
-            && reactions == item.reactions
-            && pending == item.pending;
-        if !same {
-            let shown = Arc::make_mut(item);
-            (shown.content, shown.edited, shown.reactions, shown.pending) =
-                (content, edited, reactions, pending);
-        }
-        !same
+        let shown = Arc::make_mut(item);
+        shown.content = content;
+        shown.edited = edited;
+        shown.reactions = reactions;
+        shown.pending = pending;
+        true
     }
 
     fn reactions(&self, relations: &[Relation], me: &str) -> Vec<Reaction> {
-        let mut by_key: BTreeMap<&str, (u64, BTreeSet<(u64, &str)>, Option<OwnReaction>)> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        let mut sorted: Vec<_> = relations.iter().collect();
-        sorted.sort_by_key(|relation| (relation.ts, relation.doing.is_some(), &relation.key));
-        for relation in sorted {
+        let mut all: Vec<Reaction> = Vec::new();
+        for relation in relations {
             let About::Reaction(key) = &relation.about else { continue };
+            let at = all.iter().position(|known| known.key == *key).unwrap_or_else(|| {
+                all.push(Reaction { key: key.clone(), count: 0, senders: Vec::new(), mine: None });
+                all.len() - 1
+            });
+            let reaction = &mut all[at];
             let removal = self.removal_of(relation);
-            let entry = by_key.entry(key).or_insert((relation.ts, BTreeSet::new(), None));
             let leaves = removal.is_some_and(|doing| doing.echo != EchoState::Failed);
-            if !leaves && seen.insert((key, &relation.sender)) {
-                entry.1.insert((relation.ts, &relation.sender));
+            if !leaves && !reaction.senders.contains(&relation.sender) {
+                reaction.senders.push(relation.sender.clone());
             }
-            if relation.sender == me && entry.2.is_none() {
-                entry.2 = Some(OwnReaction {
+            if relation.sender == me && reaction.mine.is_none() {
+                reaction.mine = Some(OwnReaction {
                     event_id: relation.event_id.clone(),
                     action: removal.or(relation.doing.as_ref()).cloned(),
                     removing: removal.is_some(),
                 });
             }
         }
-        let mut all: Vec<_> = by_key.into_iter().collect();
-        all.sort_by_key(|(key, (first, ..))| (*first, *key));
-        all.into_iter()
-            .map(|(key, (_, senders, mine))| Reaction {
-                key: key.to_owned(),
-                count: senders.len() as u64,
-                senders: senders.iter().take(MAX_NAMED).map(|(_, user)| (*user).to_owned()).collect(),
-                mine,
-            })
-            .collect()
+        for reaction in &mut all {
+            reaction.count = reaction.senders.len() as u64;
+            reaction.senders.truncate(MAX_NAMED);
+        }
+        all
     }
 
     /// The redaction under way of what a relation says.
     fn removal_of(&self, relation: &Relation) -> Option<&Doing> {
-        let about_it = self.by_target.get(relation.event_id.as_ref()?)?;
+        let about_it = self.of(relation.event_id.as_ref());
         about_it.iter().find(|one| matches!(one.about, About::Redaction)).and_then(|one| one.doing.as_ref())
+    }
+}
+
+impl Relation {
+    /// Its place in the order.
+    fn place(&self) -> (&str, u64, bool, &str) {
+        (&self.target, self.ts, self.doing.is_some(), &self.key)
     }
 }
 
 /// What an event of this type and content is about, and how.
 fn about(kind: &str, content: &str) -> Option<(String, About)> {
-    if !content.contains("m.relates_to") && kind != "m.room.redaction" {
-        return None;
-    }
     let content = Object::parse_or_empty(content);
     if kind == "m.room.redaction" {
         return Some((content.string("redacts")?, About::Redaction));

@@ -87,12 +87,8 @@ impl<'a> Event<'a> {
                 "transaction_id" => self.action_id = reader.text()?.and_then(|id| id.parse().ok()),
                 "prev_content" => self.prev_content = Some(reader.raw()?).filter(|raw| is_object(raw)),
                 "m.relations" => {
-                    let relations = reader.raw()?;
-                    // Most events have none, or none of these.
-                    if relations.contains("m.replace") {
-                        self.bundled_edit =
-                            Object::parse_or_empty(relations).raw("m.replace").filter(|raw| is_object(raw));
-                    }
+                    let edit = Object::read(reader)?.raw("m.replace");
+                    self.bundled_edit = edit.filter(|raw| is_object(raw));
                 }
                 "redacted_because" => self.redacted = is_object(reader.raw()?),
                 _ => {
