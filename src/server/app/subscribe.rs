@@ -51,7 +51,8 @@ impl Subscriber for Subscribers {
                 app.stream.unread.follow(change);
             }
             Change::Rewritten(_) => app.stream.unread.follow(change),
-            Change::DeviceList { .. }
+            Change::Inserted(_)
+            | Change::DeviceList { .. }
             | Change::Profile { .. }
             | Change::Presence { .. }
             | Change::Hidden { .. }
@@ -68,6 +69,7 @@ impl Subscriber for Subscribers {
                     app.note_end(event);
                     app.wake_for(event);
                 }
+                Change::Inserted(event) => app.wake_room(&event.room_id),
                 Change::Receipt { room, shown: true, .. } | Change::Typing { room } => app.wake_room(room),
                 Change::DeviceList { user, .. } => app.wake_sharers(user),
                 Change::SessionsEnded { user, devices, none_left, .. } => {
@@ -206,8 +208,9 @@ impl App {
         self.wake_room(&event.room_id);
     }
 
-    /// Wakes everybody of this server who is in `room`.
+    /// Wakes everybody of this server who is in `room`, and who looks into it.
     fn wake_room(&self, room: &RoomId) {
+        self.wakers.wake_at(room);
         let ours = self.server_name();
         self.wakers.wake_each(|wake| {
             self.rooms.members.each_joined(room, |user| {

@@ -25,6 +25,8 @@ use crate::{
 pub enum Change {
     /// An event got its place at the end of a room.
     Appended(Arc<StoredEvent>),
+    /// An event that came late got its place in a room's timeline, between those that were there.
+    Inserted(Arc<StoredEvent>),
     /// An event reads differently: it was redacted, or follows one that was.
     Rewritten(Arc<StoredEvent>),
     /// A user has read so far in a room; `shown`: others may see it.

@@ -62,6 +62,9 @@ impl TimelinePosition {
     /// How many events fit between two that follow each other in the log, as a power of two.
     const GAP_BITS: u32 = 20;
 
+    /// How far two that follow each other in the log are apart.
+    pub const GAP: i64 = 1 << Self::GAP_BITS;
+
     /// The place with this number.
     pub const fn new(number: i64) -> Self {
         Self(number)

@@ -9,13 +9,15 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::{runtime::Handle, sync::Notify};
 
 /// Wakes the readers of users. Bounded by the number of users with a reader waiting.
 #[derive(Debug, Default)]
 pub struct Wakers {
     users: Mutex<HashMap<OwnedUserId, Arc<Notify>>>,
+    /// Of those who look into rooms without being in them. Bounded by the number of such readers.
+    rooms: Mutex<HashMap<OwnedRoomId, Arc<Notify>>>,
     closed: AtomicBool,
     /// Where readers run; `None`: where the waking is done.
     runtime: Option<Handle>,
@@ -41,6 +43,25 @@ impl Wakers {
             users.retain(|_, notify| Arc::strong_count(notify) > 1);
         }
         Arc::clone(users.entry(user.to_owned()).or_default())
+    }
+
+    /// A handle on which to wait for news of a room that the reader is not in.
+    pub fn listen_at(&self, room: &RoomId) -> Arc<Notify> {
+        let mut rooms = self.rooms.lock();
+        if let Some(notify) = rooms.get(room) {
+            return Arc::clone(notify);
+        }
+        if rooms.len() == rooms.capacity() {
+            rooms.retain(|_, notify| Arc::strong_count(notify) > 1);
+        }
+        Arc::clone(rooms.entry(room.to_owned()).or_default())
+    }
+
+    /// Wakes those who look into `room` without being in it.
+    pub fn wake_at(&self, room: &RoomId) {
+        if let Some(notify) = self.rooms.lock().get(room) {
+            notify.notify_waiters();
+        }
     }
 
     /// Wakes every reader of `user`; nothing happens when there is none.
@@ -72,6 +93,7 @@ impl Wakers {
     /// The server stops: wakes everybody, and nobody waits any longer.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.rooms.lock().values().for_each(|notify| notify.notify_waiters());
         self.lock().retain(|_, notify| {
             notify.notify_waiters();
             true

@@ -20,6 +20,19 @@ pub enum ClientFormat {
     Federation,
 }
 
+/// What is told with an event that is not the event's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// What the viewer was at the time of the event, when the caller knows.
+    pub membership: Option<Membership>,
+    /// What is gathered of the events that relate to it.
+    pub relations: Option<&'a RawValue>,
+    /// Of one that came late: the event that it comes after in the timeline; `Some(None)`: it comes before all.
+    pub after: Option<Option<&'a EventId>>,
+    /// Of an invite or a knock: the stripped state of the room, a JSON list.
+    pub room_state: Option<(Membership, &'a RawValue)>,
+}
+
 #[derive(Serialize)]
 struct Unsigned<'a> {
     age: u64,
@@ -37,6 +50,12 @@ struct Unsigned<'a> {
     transaction_id: Option<&'a str>,
     #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
     relations: Option<&'a RawValue>,
+    #[serde(rename = "org.pilotlight.after", skip_serializing_if = "Option::is_none")]
+    after: Option<Option<&'a EventId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invite_room_state: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knock_room_state: Option<&'a RawValue>,
 }
 
 /// The event for `viewer` at `now_ms` (Unix time), see [`append_client_event`].
@@ -67,6 +86,19 @@ pub fn append_client_event(
     membership: Option<Membership>,
     relations: Option<&RawValue>,
 ) {
+    append_with(out, event, (viewer, now_ms), format, Beside { membership, relations, ..Beside::default() });
+}
+
+/// The same with whatever is told beside it.
+pub fn append_with(
+    out: &mut Vec<u8>,
+    event: &StoredEvent,
+    (viewer, now_ms): (&Session, u64),
+    format: ClientFormat,
+    beside: Beside<'_>,
+) {
+    let Beside { membership, relations, after, room_state } = beside;
+    let room_state_of = |of| room_state.filter(|(membership, _)| *membership == of).map(|(_, state)| state);
     let transaction_id = event
         .transaction
         .as_ref()
@@ -82,6 +114,9 @@ pub fn append_client_event(
         redacted_because: event.redacted_because.as_deref(),
         transaction_id,
         relations,
+        after,
+        invite_room_state: room_state_of(Membership::Invite),
+        knock_room_state: room_state_of(Membership::Knock),
     };
     match format {
         ClientFormat::Full => {

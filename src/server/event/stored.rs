@@ -174,6 +174,11 @@ impl StoredEvent {
         membership_of(&self.replaces.as_ref()?.content)
     }
 
+    /// Whether it came late: it is new in the log and old in the timeline of its room (M4).
+    pub fn comes_late(&self) -> bool {
+        self.timeline != TimelinePosition::live(self.position)
+    }
+
     /// About how many bytes it takes in memory.
     pub(in crate::server) fn weight(&self) -> usize {
         2 * self.pdu.len() + self.replaces.as_ref().map_or(0, |r| r.content.get().len()) + 512

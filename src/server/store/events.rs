@@ -1,8 +1,11 @@
 //! Events: rows of the log, read one by one and by room.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, BinaryHeap},
+    sync::Arc,
+};
 
-use ruma::{EventId, OwnedEventId, RoomId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 use rusqlite::{OptionalExtension, Row, types::Type};
 
 use super::{database::Store, error::StoreError};
@@ -132,6 +135,66 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
             .await
+    }
+
+    /// Of the accepted events of a room after `from`, up to and including `to`, the newest `looked_at` in the log: of
+    /// these the newest `limit` that came late, in the order of the log, newest first.
+    pub async fn late_events(
+        &self,
+        room: &RoomId,
+        (from, to): (LogPosition, LogPosition),
+        (looked_at, limit): (usize, usize),
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE e.position IN (SELECT position FROM (\
+               SELECT position, timeline FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+               AND standing = 0 AND position > ?2 AND position <= ?3 ORDER BY position DESC LIMIT ?4) \
+             WHERE timeline <> position * ?5) ORDER BY e.position DESC LIMIT ?6"
+        );
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let bound = (room.as_str(), from, to, number(looked_at), TimelinePosition::GAP, number(limit));
+        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect()).await
+    }
+
+    /// The positions of the first accepted events of some rooms after `from`, up to and including `to`: `limit` at
+    /// most, in order.
+    pub async fn positions_since(
+        &self,
+        rooms: &BTreeSet<OwnedRoomId>,
+        from: LogPosition,
+        to: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<LogPosition>, StoreError> {
+        let count = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT position FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND standing = 0 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4",
+            )?;
+            let mut first = BinaryHeap::new();
+            for room in rooms {
+                // Once there are enough, only what is before the last of them counts.
+                let to = if first.len() < limit { to } else { *first.peek().unwrap_or(&to) };
+                for position in query.query_map((room.as_str(), from, to, count), |row| row.get(0))? {
+                    first.push(position?);
+                    if first.len() > limit {
+                        first.pop();
+                    }
+                }
+            }
+            Ok(first.into_sorted_vec())
+        })
+        .await
+    }
+
+    /// The accepted events at some positions of the log, in their order.
+    pub async fn events_at(&self, positions: &[LogPosition]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!("{SELECT} WHERE e.position = ?1 AND e.standing = 0");
+        self.read(|c| {
+            let mut query = c.prepare_cached(&sql)?;
+            positions.iter().map(|position| query.query_row([position], event)).collect()
+        })
+        .await
     }
 
     /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of the timeline.

@@ -31,6 +31,13 @@ pub enum RoomChange {
     },
     /// An event goes to the end of its room.
     Append(Box<NewEvent>),
+    /// An event that came late gets its place in the timeline of its room.
+    Insert {
+        /// The event.
+        event: Box<NewEvent>,
+        /// The event that it comes after; `None`: it comes before all of the room.
+        after: Option<OwnedEventId>,
+    },
     /// An event reads as its redacted form from here on.
     Redact {
         /// The event.
@@ -161,6 +168,7 @@ impl<'c> Write<'c> {
                 }
             }
             RoomChange::Append(new) => self.append(new)?,
+            RoomChange::Insert { event, after } => self.insert(event, after.as_deref())?,
             RoomChange::Redact { target, pdu, by } => self.redact(target, pdu, by)?,
             RoomChange::AddAlias { alias, room, creator } => {
                 let room = self.number(room)?;
@@ -207,7 +215,8 @@ impl<'c> Write<'c> {
             Some(key) => state::current_number(c, room, &new.kind, key)?,
             None => None,
         };
-        let number = insert(c, room, new, position, (before, replaces))?;
+        let place = (position, TimelinePosition::live(position));
+        let number = insert(c, room, new, place, (before, replaces))?;
         let after = match &new.state_key {
             Some(key) => Some(state::put(c, room, before, (&new.kind, key), number, replaces)?),
             None => before,
@@ -231,6 +240,42 @@ impl<'c> Write<'c> {
         c.prepare_cached("INSERT INTO forward_extremities VALUES (?1, ?2)")?.execute((room, number))?;
         self.tx.tell(Change::Appended(numbered(c, number)?));
         self.placed.push(Placed { event_id: new.event_id.clone(), position });
+        Ok(())
+    }
+
+    /// Puts an event that came late between two of a timeline. It changes nothing of the room as it is: the state, who
+    /// is in it, and what the next event follows. So it can be no state.
+    fn insert(&mut self, new: &NewEvent, after: Option<&EventId>) -> Result<(), NotCommitted> {
+        let (c, room) = (self.tx, self.number(&new.room)?);
+        if new.state_key.is_some() {
+            return Err(StoreError::Corrupt(format!("state came late: {}", new.event_id)).into());
+        }
+        let (low, state): (Option<i64>, Option<i64>) = match after {
+            Some(after) => c
+                .prepare_cached(
+                    "SELECT timeline, state_after FROM events WHERE event_id = ?1 AND room = ?2 AND standing = 0",
+                )?
+                .query_row((after.as_str(), room), |row| Ok((row.get(0)?, row.get(1)?)))?,
+            None => (None, None),
+        };
+        let high: i64 = c
+            .prepare_cached(
+                "SELECT min(timeline) FROM events WHERE room = ?1 AND standing = 0 AND timeline > ?2",
+            )?
+            .query_row((room, low.unwrap_or(i64::MIN)), |row| row.get::<_, Option<i64>>(0))?
+            // What comes live later stands at least so far after what is there.
+            .or(low.map(|low| low.saturating_add(TimelinePosition::GAP)))
+            .ok_or(NotCommitted::Stale)?;
+        // In the middle, so that there is room on both sides.
+        let place = low.map_or(high - TimelinePosition::GAP, |low| low + (high - low) / 2);
+        if low == Some(place) {
+            return Err(StoreError::Corrupt(format!("no room for {} in its timeline", new.event_id)).into());
+        }
+        let place = (log::advance(c)?, TimelinePosition::new(place));
+        let number = insert(c, room, new, place, (state, None))?;
+        c.prepare_cached("UPDATE events SET state_after = ?2 WHERE event = ?1")?.execute((number, state))?;
+        self.tx.tell(Change::Inserted(numbered(c, number)?));
+        self.placed.push(Placed { event_id: new.event_id.clone(), position: place.0 });
         Ok(())
     }
 
@@ -262,12 +307,12 @@ fn numbered(c: &Connection, number: i64) -> rusqlite::Result<Arc<StoredEvent>> {
     c.prepare_cached(&sql)?.query_row([number], events::event)
 }
 
-/// Inserts an event that came live at `position`, and what it names; answers with its number.
+/// Inserts an event at a place of the log and of its room's timeline, and what it names; answers with its number.
 fn insert(
     c: &Connection,
     room: i64,
     new: &NewEvent,
-    position: LogPosition,
+    (position, timeline): (LogPosition, TimelinePosition),
     (state_before, replaces): (Option<i64>, Option<i64>),
 ) -> rusqlite::Result<i64> {
     c.prepare_cached(
@@ -278,7 +323,7 @@ fn insert(
     .execute(rusqlite::params![
         new.event_id.as_str(),
         position,
-        TimelinePosition::live(position),
+        timeline,
         room,
         new.kind,
         new.state_key,

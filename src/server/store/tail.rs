@@ -41,7 +41,7 @@ impl Tail {
     /// following a redacted one) in the place of the old.
     pub(super) fn follow(&self, change: &Change) {
         match change {
-            Change::Appended(event) => self.push(event),
+            Change::Appended(event) | Change::Inserted(event) => self.push(event),
             Change::Rewritten(event) => self.replace(event),
             _ => {}
         }

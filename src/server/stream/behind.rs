@@ -74,6 +74,17 @@ impl PresenceLook {
         }
     }
 
+    /// Of a reader at `since` who is told of it with a later answer.
+    pub(super) fn later(since: &Token) -> Self {
+        let behind = match since.behind() {
+            None => Behind::Nobodys(since.log(), since.live()),
+            Some(Behind::Nobodys(log, live)) => Behind::Nobodys(log, live),
+            // What some were told meanwhile is not known any longer then.
+            Some(Behind::Somebodys(log, _)) => Behind::Somebodys(log, 0),
+        };
+        Self { from: None, behind: Some(behind) }
+    }
+
     /// Whether presence is told from an earlier place on than everything else, which is told since `live`.
     pub(super) fn catches_up(&self, live: LivePosition) -> bool {
         self.from.is_some_and(|from| from.log.is_some() || from.told.unwrap_or_default() < live)

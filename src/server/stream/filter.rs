@@ -24,21 +24,31 @@ pub struct Filter {
     wire: FilterDefinition,
     /// `None`: events are told whole.
     fields: Option<Fields>,
+    /// What this server adds to Matrix's filters.
+    own: OwnKeys,
+}
+
+/// The keys that only this server knows.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct OwnKeys {
+    room: OwnRoomKeys,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct OwnRoomKeys {
     /// Where a room begins is told.
+    #[serde(rename = "org.pilotlight.joined_events")]
     joined_events: bool,
+    timeline: OwnTimelineKeys,
 }
 
-/// What a filter says beyond Matrix's.
-#[derive(Deserialize)]
-struct Own {
-    #[serde(default)]
-    room: OwnRoom,
-}
-
-#[derive(Default, Deserialize)]
-struct OwnRoom {
-    #[serde(default, rename = "org.pilotlight.joined_events")]
-    joined_events: bool,
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct OwnTimelineKeys {
+    #[serde(rename = "org.pilotlight.out_of_order")]
+    out_of_order: bool,
 }
 
 /// Whose presence a reader wants to be told of.
@@ -73,8 +83,7 @@ impl Filter {
         // An empty list asks for nothing at all, and clients mean everything by it.
         let paths = wire.event_fields.as_deref().filter(|paths| !paths.is_empty());
         let fields = paths.map(Fields::parse).transpose().map_err(serde::de::Error::custom)?;
-        let Own { room } = serde_json::from_str(json)?;
-        Ok(Self { wire, fields, joined_events: room.joined_events })
+        Ok(Self { wire, fields, own: serde_json::from_str(json)? })
     }
 
     /// Whether presence of `sender` is wanted.
@@ -126,6 +135,11 @@ impl Filter {
         wants_event(&self.wire.room.timeline, room, event)
     }
 
+    /// Whether events that come late are told, each with the one that it comes after (M4).
+    pub fn out_of_order(&self) -> bool {
+        self.own.room.timeline.out_of_order
+    }
+
     /// Whether the state of `room` holds this event.
     pub fn state(&self, room: &RoomId, event: Seen<'_>) -> bool {
         wants_event(&self.wire.room.state, room, event)
@@ -160,7 +174,7 @@ impl Filter {
 
     /// Whether it is told where a room begins that is new to the reader (M7).
     pub fn joined_events(&self) -> bool {
-        self.joined_events
+        self.own.room.joined_events
     }
 
     /// The same, with so many events in a timeline if it does not say how many.
@@ -322,6 +336,22 @@ mod tests {
         assert!(!f.state(r, text));
         assert!(!filter(r#"{"room":{"ephemeral":{"types":["m.receipt"]}}}"#).ephemeral(r, "m.typing"));
         assert!(!filter(r#"{"room":{"rooms":[]}}"#).room(r));
+    }
+
+    #[test]
+    fn m4_events_out_of_order_come_to_who_asks_for_them() {
+        let asks = |json: &str| Filter::parse(json).map(|filter| filter.out_of_order());
+        let with =
+            |value: &str| format!(r#"{{"room":{{"timeline":{{"org.pilotlight.out_of_order":{value}}}}}}}"#);
+        for (json, expected) in [
+            ("{}".to_owned(), false),
+            (r#"{"room":{"timeline":{"limit":1}}}"#.to_owned(), false),
+            (with("false"), false),
+            (with("true"), true),
+        ] {
+            assert_eq!(asks(&json).ok(), Some(expected), "{json}");
+        }
+        assert!(asks(&with("1")).is_err());
     }
 
     #[test]

@@ -227,6 +227,7 @@ impl World {
             is_first: since.is_none(),
             goes_on: since.is_some(),
             full_state: self.rng.chance(1, 8),
+            state_at_end: false,
             log: Stretch { since: since.unwrap_or(LogPosition::START), upto },
             live: Stretch { since: LivePosition::START, upto: self.app.live.position() },
             to_device: LogPosition::START,

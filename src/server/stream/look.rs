@@ -34,6 +34,8 @@ pub(super) struct Look<'a> {
     pub(super) goes_on: bool,
     /// All state of all rooms, though the reader has it.
     pub(super) full_state: bool,
+    /// The state of rooms is that at the end of the look, not before their timelines.
+    pub(super) state_at_end: bool,
     /// What is durable; from [`LogPosition::START`] at first.
     pub(super) log: Stretch<LogPosition>,
     /// What lives in memory only. From [`LivePosition::START`] at first, and where the reader's position is of

@@ -16,6 +16,7 @@ mod filters;
 #[cfg(test)]
 mod following;
 mod keys;
+mod late;
 mod lazy;
 mod look;
 pub mod news;

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{OwnedRoomId, OwnedUserId, push::Ruleset};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, push::Ruleset};
 use serde_json::value::RawValue;
 
 use super::token::Token;
@@ -107,12 +107,23 @@ pub struct Summary {
 pub struct Timeline {
     /// Oldest first.
     pub events: Vec<Arc<StoredEvent>>,
+    /// Those that came late, in the order of the timeline: for who asks for them.
+    pub late: Vec<Late>,
     /// What is gathered of the events that relate to those that the reader did not see coming.
     pub aggregations: Aggregations,
     /// There are more before them that the reader has not seen.
     pub limited: bool,
     /// From here backwards the reader has nothing: what came before the first event.
     pub prev: TimelinePosition,
+}
+
+/// An event that came late: it is new, and stands among what the reader has.
+#[derive(Debug)]
+pub struct Late {
+    /// The event.
+    pub event: Arc<StoredEvent>,
+    /// The one that it comes after, of those that the reader is told; `None`: there is none before it.
+    pub after: Option<OwnedEventId>,
 }
 
 /// How many messages a user has not read in a room.
@@ -205,8 +216,9 @@ impl JoinedRoom {
     pub fn is_empty(&self) -> bool {
         let Self { room: _, summary: _, state, timeline, begins_at, typing, receipts, own_data, unread: _ } =
             self;
-        let has_events =
-            !state.is_empty() || !timeline.events.is_empty() || timeline.limited || begins_at.is_some();
+        let Timeline { events, late, aggregations: _, limited, prev: _ } = timeline;
+        let is_silent = state.is_empty() && events.is_empty() && late.is_empty() && begins_at.is_none();
+        let has_events = !is_silent || *limited;
         !has_events && typing.is_none() && receipts.is_empty() && own_data.is_empty()
     }
 }

@@ -9,9 +9,9 @@ use super::{
     account_data,
     behind::Earlier,
     encounters::{self, Counted, Passage},
-    ephemeral, keys,
+    ephemeral, keys, late,
     look::{Look, Stretch},
-    news::{DeviceLists, JoinedRoom, LeftRoom, RoomState, StrippedRoom},
+    news::{self, DeviceLists, JoinedRoom, LeftRoom, RoomState, StrippedRoom},
     parts::Parts,
     refusal::Refusal,
     sources::Sources,
@@ -136,7 +136,7 @@ impl Reader<'_> {
     }
 
     /// Adds to `encounters` those of a look at all rooms.
-    async fn note_encounters(
+    pub(super) async fn note_encounters(
         &self,
         look: &Look<'_>,
         counted: Counted,
@@ -178,6 +178,11 @@ impl Reader<'_> {
         let Parts { store, members, unread, .. } = parts;
         let is_new = !passage.was_there();
         let log = Stretch { since: if is_new { LogPosition::START } else { look.log.since }, ..look.log };
+        let late = match is_new {
+            // All of its timeline is new, and read in its own order.
+            true => Vec::new(),
+            false => late::late(self, &room, window.events.as_ref().map(|_| window.late), log).await?,
+        };
         let known = if is_new { None } else { window.events };
         let mut timeline = timeline::timeline(look, store, &room, known, log).await?;
         if is_new || passage.is_newer_than(look.log.since) {
@@ -189,7 +194,7 @@ impl Reader<'_> {
             false => Extent::Since(log.since),
         };
         let state::Told { state, has_members } =
-            state::state(look, (store, &parts.lazy_members), &room, &timeline, extent).await?;
+            state::state(look, (store, &parts.lazy_members), &room, self.before(&timeline), extent).await?;
         let members_changed = has_members || timeline.events.iter().any(|e| e.kind == "m.room.member");
         let summary = if is_whole || members_changed {
             Some(summary::summary(store, members, &look.session.user, &room).await?)
@@ -204,7 +209,7 @@ impl Reader<'_> {
             begins_at: (is_new && look.filter.joined_events()).then_some(timeline.prev),
             summary,
             state,
-            timeline,
+            timeline: news::Timeline { late, ..timeline },
             typing: ephemeral::who_types(look, &parts.typing, &room, is_new),
             receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
             own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,
@@ -276,10 +281,16 @@ impl Reader<'_> {
             let look = &Look { log: Stretch { since, upto }, ..look.clone() };
             let seen = timeline.until(upto);
             let lazy = &parts.lazy_members;
-            state = state::state(look, (&parts.store, lazy), &room, &seen, extent).await?.state;
+            state = state::state(look, (&parts.store, lazy), &room, self.before(&seen), extent).await?.state;
         }
         let aggregations = self.aggregations(&room, &timeline, !was_there, until).await?;
         Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto, aggregations) })
+    }
+
+    /// Before what the state of a room is told.
+    fn before<'t>(&self, timeline: &'t Timeline) -> &'t Timeline {
+        const NOTHING: &Timeline = &Timeline { events: Vec::new(), limited: false, kept_out: Vec::new() };
+        if self.look.state_at_end { NOTHING } else { timeline }
     }
 
     /// What is gathered of what relates to the events of a timeline, for a reader who did not see all of it coming: to

@@ -61,6 +61,10 @@ pub(super) async fn timeline(
             }
             let count = events.len();
             for event in events {
+                // What came late stands where it belongs: who has the events around it finds it by scrolling back.
+                if log.since != LogPosition::START && event.comes_late() || event.position > log.upto {
+                    continue;
+                }
                 timeline.take(look, room, event, limit);
             }
             if timeline.limited || count < batch {
@@ -108,7 +112,7 @@ impl Timeline {
     pub(super) fn into_news(self, upto: LogPosition, aggregations: Aggregations) -> news::Timeline {
         let end = TimelinePosition::live(upto);
         let prev = self.events.first().map_or(end, |e| e.timeline.before());
-        news::Timeline { events: self.events, aggregations, limited: self.limited, prev }
+        news::Timeline { events: self.events, late: Vec::new(), aggregations, limited: self.limited, prev }
     }
 }
 

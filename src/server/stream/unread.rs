@@ -150,7 +150,8 @@ impl Unread {
                     self.store.room_events_since(room, counter.upto, to, order, UNREAD_PAGE).await?
                 }
             };
-            for event in page.iter().filter(|e| e.position <= upto) {
+            // What came late is nothing new to read.
+            for event in page.iter().filter(|e| e.position <= upto && !e.comes_late()) {
                 if event.sender == *user {
                     break 'back true;
                 }

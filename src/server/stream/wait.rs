@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The longest that a reader waits, whatever the client asks for.
-const MAX_WAIT: Duration = Duration::from_secs(120);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// How long it takes to write a state event, about.
 const PER_STATE_EVENT: Duration = Duration::from_micros(250);
@@ -113,6 +113,7 @@ pub async fn device_lists_between(
         is_first: false,
         goes_on: true,
         full_state: false,
+        state_at_end: false,
         log: Stretch { since, upto: upto.min(parts.store.log_position()) },
         live: Stretch { since: LivePosition::START, upto: LivePosition::START },
         to_device: since,
@@ -126,7 +127,7 @@ pub async fn device_lists_between(
 /// A reader who is there: as long as this is held, the device counts as connected, if it says so, and the servers
 /// of others are asked for their presence (L8).
 #[derive(Debug)]
-struct Listener<'a> {
+pub(super) struct Listener<'a> {
     sources: &'a Sources,
     session: &'a Session,
     filter: &'a Filter,
@@ -138,7 +139,7 @@ struct Listener<'a> {
 }
 
 impl<'a> Listener<'a> {
-    async fn begin(
+    pub(super) async fn begin(
         sources: &'a Sources,
         session: &'a Session,
         (filter, entered): (&'a Filter, &'a Vec<Entered>),
@@ -163,6 +164,11 @@ impl<'a> Listener<'a> {
             _connected: connected,
             _reading: reading,
         })
+    }
+
+    /// What wakes the user's readers.
+    pub(super) fn wakes(&self) -> &Notify {
+        &self.wakes
     }
 
     /// What is new after `since`: as soon as there is something, and at the `deadline` whatever there is. Who is at
@@ -279,6 +285,7 @@ impl<'a> Listener<'a> {
             is_first: since.is_none(),
             goes_on,
             full_state,
+            state_at_end: false,
             log: Stretch { since: log_since, upto: log },
             live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
             to_device: since.map_or(LogPosition::START, Token::to_device),
@@ -290,7 +297,7 @@ impl<'a> Listener<'a> {
     }
 
     /// Whether the device was logged out since this was asked last.
-    async fn check_logged_in(&mut self) -> Result<(), Refusal> {
+    pub(super) async fn check_logged_in(&mut self) -> Result<(), Refusal> {
         let ended = self.sources.parts().accounts.sessions_ended();
         self.check_still_logged_in().await?;
         self.sessions_ended = ended;

@@ -19,14 +19,16 @@ const MAX_LEFT_ROOMS: usize = 1_000;
 /// What happened in a room since the reader's token.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// All events, oldest first; `None`: too many to be in memory, they are read from the store.
+    /// All events but those that came late, oldest first; `None`: too many to be in memory, they are read from the store.
     pub(super) events: Option<Vec<Arc<StoredEvent>>>,
+    /// Those that came late, in the order of the log, if the others are here.
+    pub(super) late: Vec<Arc<StoredEvent>>,
 }
 
 impl Window {
     /// Of a room in which nothing happened that is an event.
     pub(super) const fn quiet() -> Self {
-        Self { events: Some(Vec::new()) }
+        Self { events: Some(Vec::new()), late: Vec::new() }
     }
 
     /// What of it came after a position.
@@ -66,7 +68,11 @@ pub(super) fn recent(look: &Look<'_>, store: &Store, members: &Members) -> Optio
             windows.insert(event.room_id.clone(), Window::quiet());
         }
         let Some(window) = windows.get_mut(&event.room_id) else { continue };
-        window.events.get_or_insert_default().push(event);
+        if event.comes_late() {
+            window.late.push(event);
+        } else {
+            window.events.get_or_insert_default().push(event);
+        }
     }
     Some(windows)
 }

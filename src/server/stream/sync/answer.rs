@@ -167,6 +167,7 @@ mod tests {
             state: RoomState::default(),
             timeline: Timeline {
                 events: Vec::new(),
+                late: Vec::new(),
                 aggregations: Aggregations::new(),
                 limited: false,
                 prev: TimelinePosition::live(LogPosition::new(8)),
@@ -231,6 +232,7 @@ mod tests {
             },
             timeline: Timeline {
                 events: vec![event("m.room.message", None, r#"{"body":"hi"}"#)],
+                late: Vec::new(),
                 aggregations: Aggregations::new(),
                 limited: true,
                 prev: TimelinePosition::live(LogPosition::new(8)),
@@ -287,6 +289,7 @@ mod tests {
             state: RoomState::default(),
             timeline: Timeline {
                 events: Vec::new(),
+                late: Vec::new(),
                 aggregations: Aggregations::new(),
                 limited: false,
                 prev: TimelinePosition::live(LogPosition::new(11)),

@@ -11,5 +11,8 @@ mod presence;
 mod rooms;
 mod written;
 
-pub(super) use self::written::{Written, written};
-pub use self::{answer::answer, entry::entry, form::Form};
+pub use self::{answer::answer, entry::entry, form::Form, own_data::append_account_data};
+pub(super) use self::{
+    rooms::append_event,
+    written::{Written, written},
+};

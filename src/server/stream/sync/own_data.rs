@@ -24,7 +24,7 @@ pub(super) fn write_own_data(out: &mut Writer, news: &OwnDataNews) {
 }
 
 /// Appends a piece of account data as the client gets it.
-pub(super) fn append_account_data(out: &mut Vec<u8>, data: &AccountData) {
+pub fn append_account_data(out: &mut Vec<u8>, data: &AccountData) {
     out.extend_from_slice(br#"{"type":"#);
     append_string(out, &data.kind);
     out.extend_from_slice(br#","content":"#);

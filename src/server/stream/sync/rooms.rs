@@ -1,17 +1,15 @@
 //! The rooms part of the answer: joined, invited, knocking, left.
 
-use serde_json::value::RawValue;
-
 use super::{form::Form, own_data::append_account_data};
 use crate::server::{
     event::{
-        client::{append_client_event, stripped_event},
+        client::{Beside, append_with, stripped_event},
         stored::StoredEvent,
     },
     json::{Open, Writer},
     rooms::receipts,
     stream::{
-        news::{JoinedRoom, LeftRoom, RoomState, RoomsNews, StrippedRoom, Summary, Timeline},
+        news::{JoinedRoom, Late, LeftRoom, RoomState, RoomsNews, StrippedRoom, Summary, Timeline},
         token::PageToken,
     },
 };
@@ -108,7 +106,7 @@ fn begin_state(out: &mut Writer, room: Open, state: &RoomState, form: Form<'_>) 
 
 /// Writes one more event of the open state.
 pub(super) fn write_state_event(out: &mut Writer, event: &StoredEvent, form: Form<'_>) {
-    out.element_with(|out| write_event(out, event, form, None));
+    out.element_with(|out| append_event(out, event, form, Beside::default()));
 }
 
 /// Ends a room whose state is written.
@@ -135,10 +133,15 @@ fn write_summary(out: &mut Writer, summary: &Summary) {
 fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
     let part = out.open("timeline");
     let array = out.open_array("events");
+    for Late { event, after } in &timeline.late {
+        let beside = Beside { after: Some(after.as_deref()), ..Beside::default() };
+        out.element_with(|out| append_event(out, event, form, beside));
+    }
     for event in &timeline.events {
         let gathered = timeline.aggregations.get(&event.event_id);
         let relations = gathered.map(|of_event| of_event.json(form.viewer, form.now.as_millis()));
-        out.element_with(|out| write_event(out, event, form, relations.as_deref()));
+        let beside = Beside { relations: relations.as_deref(), ..Beside::default() };
+        out.element_with(|out| append_event(out, event, form, beside));
     }
     out.end_even_if_empty(array);
     out.boolean("limited", timeline.limited);
@@ -146,11 +149,15 @@ fn write_timeline(out: &mut Writer, timeline: &Timeline, form: Form<'_>) {
     out.end_even_if_empty(part);
 }
 
-fn write_event(out: &mut Vec<u8>, event: &StoredEvent, form: Form<'_>, relations: Option<&RawValue>) {
+/// Appends an event of a room with what is told beside it.
+pub(in crate::server::stream) fn append_event(
+    out: &mut Vec<u8>,
+    event: &StoredEvent,
+    form: Form<'_>,
+    beside: Beside<'_>,
+) {
     let Form { viewer, events, fields, now } = form;
-    let append = |out: &mut Vec<u8>| {
-        append_client_event(out, event, viewer, now.as_millis(), events, None, relations);
-    };
+    let append = |out: &mut Vec<u8>| append_with(out, event, (viewer, now.as_millis()), events, beside);
     match fields {
         None => append(out),
         Some(fields) => {
