@@ -132,6 +132,12 @@ impl Writer {
         self.out.extend_from_slice(json.as_bytes());
     }
 
+    /// The same for JSON in bytes.
+    pub(super) fn raw_bytes(&mut self, key: &str, json: &[u8]) {
+        self.key(key);
+        self.out.extend_from_slice(json);
+    }
+
     /// A field with a number.
     pub(super) fn number(&mut self, key: &str, value: u64) {
         self.key(key);

@@ -19,11 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks over an open connection for what is new; `None` when the connection ends first.
 pub fn ask(stream: &mut TcpStream, client: &Client, since: &str) -> Option<Value> {
-    let (token, timeout) = (client.token.as_deref().expect("a token"), LONGEST.as_millis());
+    ask_at(stream, client, &sync_path(since))
+}
+
+/// The path of a `/sync` that waits.
+fn sync_path(since: &str) -> String {
     let since = if since.is_empty() { String::new() } else { format!("&since={since}") };
-    let request = format!(
-        "GET /_matrix/client/v3/sync?timeout={timeout}{since} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
-    );
+    format!("/_matrix/client/v3/sync?timeout={}{since}", LONGEST.as_millis())
+}
+
+fn ask_at(stream: &mut TcpStream, client: &Client, path: &str) -> Option<Value> {
+    let token = client.token.as_deref().expect("a token");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let (head, body) = read_message(stream)?;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -45,12 +52,17 @@ pub struct Poll {
 
 impl Poll {
     pub fn open(client: &Client, since: &str) -> Self {
+        Self::open_at(client, &sync_path(since))
+    }
+
+    /// The same for any request that waits.
+    pub fn open_at(client: &Client, path: &str) -> Self {
         let stream = connect(client);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let (client, since) = (client.clone(), since.to_owned());
+        let (client, path) = (client.clone(), path.to_owned());
         let (held, mut own) = (client.polls.hold(), stream.try_clone().expect("a handle"));
         let reader = std::thread::spawn(move || {
-            let answer = ask(&mut own, &client, &since);
+            let answer = ask_at(&mut own, &client, &path);
             drop(held);
             answer
         });

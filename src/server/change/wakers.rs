@@ -93,11 +93,12 @@ impl Wakers {
     /// The server stops: wakes everybody, and nobody waits any longer.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.rooms.lock().values().for_each(|notify| notify.notify_waiters());
-        self.lock().retain(|_, notify| {
+        let wake = |notify: &Notify| {
             notify.notify_waiters();
             true
-        });
+        };
+        self.rooms.lock().retain(|_, notify| wake(notify));
+        self.lock().retain(|_, notify| wake(notify));
     }
 
     /// Whether the server stops: readers answer with what there is instead of waiting.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::server::{
     change::{feed::Change, position::LogPosition},
+    json::append_string,
     store::{Receipt, Store, StoreError},
 };
 
@@ -85,6 +86,15 @@ pub fn event(receipts: &[Receipt]) -> String {
     }
     let content = serde_json::to_string(&content).expect("maps of strings and numbers are JSON");
     format!(r#"{{"type":"m.receipt","content":{content}}}"#)
+}
+
+/// Appends the same, with the room that it is of.
+pub fn append_in_room(out: &mut Vec<u8>, room: &RoomId, receipts: &[Receipt]) {
+    let event = event(receipts);
+    out.extend_from_slice(event.strip_suffix('}').unwrap_or(&event).as_bytes());
+    out.extend_from_slice(br#","room_id":"#);
+    append_string(out, room.as_str());
+    out.push(b'}');
 }
 
 #[cfg(test)]

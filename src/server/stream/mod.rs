@@ -3,7 +3,8 @@
 //! Everything durable has a position in the log, everything that only lives has one of
 //! [`Live`](super::change::position::Live); a [`Token`] holds both. A reader is answered at once when there is
 //! something new for them, or waits to be woken. What they are told is [`News`](news::News), typed; [`sync`] writes
-//! it as the answer of `/sync`. What is the same for all readers is encoded once, where it is kept.
+//! it as the answer of `/sync`, [`initial_sync`] as that of `/initialSync`. [`events`] tells the same in one list, in the
+//! order of the log. What is the same for all readers is encoded once, where it is kept.
 
 mod account_data;
 mod behind;
@@ -11,15 +12,18 @@ mod encounters;
 mod entered;
 mod entry;
 mod ephemeral;
+pub mod events;
 mod filter;
 mod filters;
 #[cfg(test)]
 mod following;
+pub mod initial_sync;
 mod keys;
 mod late;
 mod lazy;
 mod look;
 pub mod news;
+mod old_form;
 mod parts;
 mod presence;
 mod reader;
@@ -42,9 +46,11 @@ pub use self::{
     filter::{Filter, Seen, Whose, wants_event},
     filters::Filters,
     lazy::LazyMembers,
+    old_form::append_presence,
     parts::Parts,
     refusal::Refusal,
     sources::Sources,
+    sync::append_account_data,
     token::{NotAToken, PageToken, Token},
     unread::Unread,
     wait::{Poll, Told, device_lists_between},

@@ -199,6 +199,7 @@ mod tests {
             is_first: since.is_none(),
             goes_on: since.is_some(),
             full_state: since.is_some(),
+            state_at_end: false,
             log: Stretch { since: since_log, upto: LogPosition::new(until as u64) },
             live: Stretch { since: LivePosition::START, upto: LivePosition::START },
             to_device: LogPosition::START,

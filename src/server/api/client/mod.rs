@@ -8,6 +8,7 @@ mod capabilities;
 mod contacts;
 mod cross_signing;
 mod devices;
+mod events;
 mod filter;
 mod keys;
 mod presence;
@@ -39,6 +40,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(contacts::routes())
         .merge(cross_signing::routes())
         .merge(devices::routes())
+        .merge(events::routes())
         .merge(filter::routes())
         .merge(presence::routes())
         .merge(keys::routes())

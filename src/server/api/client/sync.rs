@@ -75,18 +75,8 @@ async fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResul
                 .map_err(|_| ApiError::invalid_param("since is not a token of this server"))?,
         ),
     };
-    let set_presence = match parameters.set_presence.as_deref() {
-        None => Some(SetPresence::Absent),
-        Some("online") => Some(SetPresence::Online),
-        Some("unavailable") => Some(SetPresence::Unavailable),
-        Some("offline") => None,
-        Some(_) => {
-            return Err(ApiError::invalid_param("set_presence is online, unavailable or offline"));
-        }
-    };
-    let device_type = parameters.device_type.as_deref().map(str::parse::<DeviceType>).transpose();
-    let device_type =
-        device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))?;
+    let set_presence = set_presence(parameters.set_presence.as_deref())?;
+    let device_type = device_type(parameters.device_type.as_deref())?;
     Ok(Poll {
         since,
         filter: app.stream.filters.named(&session.user, parameters.filter.as_deref()).await?,
@@ -109,4 +99,21 @@ fn entered(tokens: &[String]) -> ApiResult<Vec<Entered>> {
             .map_err(|_| ApiError::invalid_param("org.pilotlight.joined is not a token of this server"))
     };
     tokens.iter().map(parse).collect()
+}
+
+/// What a device says of itself by `set_presence`; `None`: it does not count as connected.
+pub(super) fn set_presence(word: Option<&str>) -> ApiResult<Option<SetPresence>> {
+    match word {
+        None => Ok(Some(SetPresence::Absent)),
+        Some("online") => Ok(Some(SetPresence::Online)),
+        Some("unavailable") => Ok(Some(SetPresence::Unavailable)),
+        Some("offline") => Ok(None),
+        Some(_) => Err(ApiError::invalid_param("set_presence is online, unavailable or offline")),
+    }
+}
+
+/// What kind of device it says that it is.
+pub(super) fn device_type(word: Option<&str>) -> ApiResult<Option<DeviceType>> {
+    let device_type = word.map(str::parse::<DeviceType>).transpose();
+    device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))
 }

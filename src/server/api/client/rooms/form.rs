@@ -60,7 +60,7 @@ pub(super) fn client_json(app: &App, session: &Session, event: &StoredEvent) -> 
 }
 
 /// An event of a room with what is gathered of those that relate to it, as the session's device sees them.
-pub(super) async fn with_relations(
+pub(in crate::server::api::client) async fn with_relations(
     app: &App,
     session: &Session,
     event: Arc<StoredEvent>,

@@ -27,7 +27,6 @@ use crate::server::{
         ruma_route::RumaRoute,
     },
     app::App,
-    change::position::TimelinePosition,
     event::stored::StoredEvent,
     rooms::{Context, MAX_PAGE, Wanted},
     session::Session,
@@ -44,10 +43,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .ruma_route::<get_room_event::v3::Request, _, _>(event)
         .ruma_route::<get_context::v3::Request, _, _>(context)
         .ruma_route::<get_event_by_timestamp::v1::Request, _, _>(at_time);
-    for version in ["r0", "v3"] {
-        let path = format!("/_matrix/client/{version}/rooms/{{room_id}}/initialSync");
-        router = router.route(&path, get(initial_sync));
-    }
     for version in ["v1", "unstable"] {
         let path = format!("/_matrix/client/{version}/rooms/{{room_id}}/relations/{{event_id}}");
         router = router
@@ -230,42 +225,6 @@ async fn relations(
     answer.answer()
 }
 
-/// `GET /_matrix/client/v3/rooms/{roomId}/initialSync`
-async fn initial_sync(
-    State(app): State<Arc<App>>,
-    session: Session,
-    paper: Paper,
-    Path(room): Path<OwnedRoomId>,
-) -> ApiResult<Response> {
-    let state = app.rooms.state(&session.user, &room).await?;
-    let wanted = Wanted { from: None, to: None, order: Order::NewestFirst, limit: DEFAULT_PAGE };
-    let ignored = app.contacts.ignored_by(&session.user);
-    let page = app.rooms.messages(&session.user, &room, wanted, |event| is_heard(&ignored, event)).await?;
-    let membership = app.store.membership(&session.user, &room).await?;
-    let listed = app.store.room(&room).await?.is_some_and(|room| room.listed);
-    let mut answer = paper.object();
-    answer.out.text("room_id", room.as_str());
-    if let Some(row) = membership {
-        answer.out.text("membership", row.membership.as_str());
-    }
-    answer.out.text("visibility", if listed { "public" } else { "private" });
-    let messages = answer.out.open("messages");
-    let chunk = answer.out.open_array("chunk");
-    for event in page.events.iter().rev() {
-        write_event(event, (&session, app.unix_ms()), None, &mut answer);
-    }
-    answer.out.end_even_if_empty(chunk);
-    answer.out.text("start", &page_token(page.end.unwrap_or(TimelinePosition::START)));
-    answer.out.text("end", &page_token(page.start));
-    drop(page);
-    answer.put()?;
-    answer.out.end(messages);
-    let list = answer.out.open_array("state");
-    write_state((&app, &session), state, |_| true, &mut answer).await?;
-    answer.out.end_even_if_empty(list);
-    answer.answer()
-}
-
 fn order(direction: Direction) -> Order {
     match direction {
         Direction::Forward => Order::OldestFirst,
@@ -292,12 +251,16 @@ fn keep<'a>(
 }
 
 /// Whether an event is told to somebody who ignores these: of theirs only state is.
-fn is_heard(ignored: &BTreeSet<OwnedUserId>, event: &StoredEvent) -> bool {
+pub(super) fn is_heard(ignored: &BTreeSet<OwnedUserId>, event: &StoredEvent) -> bool {
     event.state_key.is_some() || !ignored.contains(&event.sender)
 }
 
 /// What somebody says whom the user ignores is as if it were not there.
-fn check_heard(app: &App, session: &Session, event: &StoredEvent) -> ApiResult<()> {
+pub(in crate::server::api::client) fn check_heard(
+    app: &App,
+    session: &Session,
+    event: &StoredEvent,
+) -> ApiResult<()> {
     match is_heard(&app.contacts.ignored_by(&session.user), event) {
         true => Ok(()),
         false => Err(ApiError::not_found("there is no such event, or you may not see it")),

@@ -5,10 +5,13 @@ mod create;
 mod directory;
 mod entry;
 mod form;
+mod initial_sync;
 mod membership;
 mod messages;
 mod send;
 mod state;
+
+pub(super) use self::{form::with_relations, messages::check_heard};
 
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .merge(create::routes())
         .merge(directory::routes())
+        .merge(initial_sync::routes())
         .merge(membership::routes())
         .merge(messages::routes())
         .merge(send::routes())

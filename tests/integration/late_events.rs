@@ -1,0 +1,152 @@
+//! Events that come late (M4): new in the log, old in the timeline of their room.
+
+use pilotlight::server::store::{NewEvent, RoomChange, RoomCommit};
+use serde_json::{Value, json};
+
+use super::{
+    event_stream::{Follower, bodies},
+    support::{Client, TestServer, runtime},
+    sync::{Reader, joined, room_of, same, send},
+};
+
+const ASKS: &str =
+    "&filter=%7B%22room%22%3A%7B%22timeline%22%3A%7B%22org.pilotlight.out_of_order%22%3Atrue%7D%7D%7D";
+
+/// Puts a message between two of a room, as one that is fetched from another server long after it was sent.
+fn insert(server: &TestServer, room: &str, sender: &Client, body: &str, after: Option<&str>) -> String {
+    let id = format!("$late-{body}");
+    let pdu = json!({
+        "content": { "body": body, "msgtype": "m.text" }, "depth": 1, "origin_server_ts": 1, "room_id": room,
+        "sender": sender.user, "type": "m.room.message",
+    });
+    let event = NewEvent {
+        room: room.try_into().expect("a room ID"),
+        event_id: id.as_str().try_into().expect("an event ID"),
+        kind: "m.room.message".into(),
+        state_key: None,
+        sender: sender.user.as_str().try_into().expect("a user ID"),
+        origin_server_ts: 1,
+        depth: 1,
+        pdu: pdu.to_string(),
+        prev_events: Vec::new(),
+        auth_events: Vec::new(),
+        relates_to: None,
+        transaction: None,
+        membership: None,
+    };
+    let after = after.map(|id| id.try_into().expect("an event ID"));
+    let changes = vec![RoomChange::Insert { event: Box::new(event), after }];
+    let commit = RoomCommit { changes, ..RoomCommit::default() };
+    let store = &server.app().store;
+    runtime().block_on(async {
+        let written = store.commit_rooms(commit).await.expect("the store is open");
+        written.await.expect("is written");
+    });
+    id
+}
+
+fn after(event: &Value) -> &Value {
+    &event["unsigned"]["org.pilotlight.after"]
+}
+
+#[test]
+fn m4_what_comes_late_is_told_to_who_asks_with_what_it_comes_after() {
+    for restarts in [false, true] {
+        let mut server = TestServer::driven();
+        let (alice, bob) = (server.register("alice"), server.register("bob"));
+        let room = room_of(&alice, &[&bob]);
+        let first = send(&alice, &room, "1", "first");
+        let second = send(&alice, &room, "2", "second");
+        let (mut asks, mut plain) = (Reader::with(&bob, ASKS), Reader::new(&bob));
+        let (mut asks_events, mut plain_events) = (Follower::with(&bob, ASKS), Follower::new(&bob));
+        let late = insert(&server, &room, &alice, "late", Some(&first));
+        let later = insert(&server, &room, &alice, "later", Some(&late));
+        let third = send(&alice, &room, "3", "third");
+        if restarts {
+            server = server.restart();
+            let bob = same(&server, &bob);
+            [&mut asks, &mut plain].into_iter().for_each(|reader| reader.client = bob.clone());
+            [&mut asks_events, &mut plain_events].into_iter().for_each(|f| f.client = bob.clone());
+        }
+        // By default, as Matrix says.
+        let answer = plain.now();
+        let timeline = &joined(&answer, &room)["timeline"];
+        assert_eq!(
+            (bodies(timeline["events"].as_array().expect("events")), &timeline["limited"]),
+            (vec!["third"], &json!(false))
+        );
+        assert_eq!(joined(&answer, &room)["unread_notifications"]["notification_count"], 3);
+        assert_eq!(bodies(&plain_events.now()), ["third"]);
+        // To who asks.
+        let answer = asks.now();
+        let by_sync = joined(&answer, &room)["timeline"]["events"].as_array().expect("events").clone();
+        assert_eq!(bodies(&by_sync), ["late", "later", "third"]);
+        assert_eq!((after(&by_sync[0]), after(&by_sync[1])), (&json!(first), &json!(late)));
+        assert!(by_sync[2]["unsigned"].get("org.pilotlight.after").is_none());
+        let by_events: Vec<_> =
+            asks_events.now().into_iter().filter(|event| event["type"] == "m.room.message").collect();
+        assert_eq!(bodies(&by_events), ["third", "late", "later"]);
+        assert_eq!((after(&by_events[1]), after(&by_events[2])), (&json!(first), &json!(late)));
+        assert_eq!(by_events[1]["room_id"], room.as_str());
+        // Once.
+        assert_eq!((asks.now()["rooms"].clone(), asks_events.now()), (Value::Null, Vec::new()));
+        // Everybody finds it by scrolling back, where it belongs.
+        let path = format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=5");
+        let page = plain.client.get(&path).ok();
+        let ids: Vec<&str> =
+            page["chunk"].as_array().expect("chunk").iter().filter_map(|e| e["event_id"].as_str()).collect();
+        assert_eq!(ids, [&third, &second, &later, &late, &first].map(String::as_str));
+    }
+}
+
+#[test]
+fn m4_what_comes_before_all_of_a_room_says_so() {
+    let server = TestServer::driven();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let room = room_of(&alice, &[&bob]);
+    let (mut reader, mut follower) = (Reader::with(&bob, ASKS), Follower::with(&bob, ASKS));
+    insert(&server, &room, &alice, "ancient", None);
+    let answer = reader.now();
+    let by_sync = joined(&answer, &room)["timeline"]["events"][0].clone();
+    let by_events = follower.now().into_iter().find(|e| e["content"]["body"] == "ancient").expect("is told");
+    for event in [by_sync, by_events] {
+        assert_eq!(event["content"]["body"], "ancient");
+        assert_eq!(event["unsigned"].get("org.pilotlight.after"), Some(&Value::Null));
+    }
+}
+
+#[test]
+fn m4_what_comes_late_wakes_who_asks_and_nobody_else() {
+    let server = TestServer::driven();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let room = room_of(&alice, &[&bob]);
+    let first = send(&alice, &room, "1", "first");
+    let (mut asks, mut plain) = (Follower::with(&bob, ASKS), Follower::new(&bob));
+    // What the device itself shows is told.
+    [&mut asks, &mut plain].into_iter().for_each(|follower| drop(follower.now()));
+    let (woken, sleeps) = (asks.poll(), plain.poll());
+    server.settle();
+    insert(&server, &room, &alice, "late", Some(&first));
+    assert_eq!(bodies(&asks.take(&woken.answer())), ["late"]);
+    server.settle();
+    send(&alice, &room, "2", "second");
+    assert_eq!(bodies(&plain.take(&sleeps.answer())), ["second"]);
+}
+
+#[test]
+fn m4_the_event_that_is_named_is_one_that_the_reader_is_told() {
+    let server = TestServer::driven();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| server.register(name));
+    let room = room_of(&alice, &[&bob, &carol]);
+    let path = format!("/_matrix/client/v3/user/{}/account_data/m.ignored_user_list", bob.user);
+    bob.put(&path, json!({ "ignored_users": { &carol.user: {} } })).ok();
+    let heard = send(&alice, &room, "1", "heard");
+    let unheard = send(&carol, &room, "2", "unheard");
+    let mut follower = Follower::with(&bob, ASKS);
+    insert(&server, &room, &carol, "ignored", Some(&unheard));
+    insert(&server, &room, &alice, "late", Some(&unheard));
+    let events = follower.now();
+    let late = events.iter().find(|event| event["content"]["body"] == "late").expect("is told");
+    assert_eq!(after(late), &json!(heard));
+    assert_eq!(bodies(&events), ["late"]);
+}
