@@ -8,8 +8,8 @@ use ruma::RoomId;
 use super::{
     look::{Look, Stretch},
     news::Late,
-    reader::Reader,
     refusal::Refusal,
+    sources::Sources,
     timeline::seen,
 };
 use crate::server::{
@@ -29,34 +29,33 @@ const NEIGHBOURS: usize = 20;
 
 /// Those of a room that a reader is told: of those that are `known`, or of those that the store has.
 pub(super) async fn late(
-    reader: &Reader<'_>,
+    (sources, look): (&Sources, &Look<'_>),
     room: &RoomId,
     known: Option<Vec<Arc<StoredEvent>>>,
     log: Stretch<LogPosition>,
 ) -> Result<Vec<Late>, Refusal> {
-    if !reader.look.filter.out_of_order() {
+    if !look.filter.out_of_order() {
         return Ok(Vec::new());
     }
     let events = match known {
         Some(events) => events,
         None => {
             let (range, most) = ((log.since, log.upto), (MAX_SCANNED, MAX_LATE));
-            reader.parts.store.late_events(room, range, most).await?
+            sources.parts().store.late_events(room, range, most).await?
         }
     };
-    placed(reader, room, events, log.upto).await
+    placed((sources, look), room, events, log.upto).await
 }
 
 /// Those of `events`, all of which came late in one room, that a reader is told, each with the one that it comes after
 /// where the log ends at `upto`. State that came late is superseded (M3).
 pub(super) async fn placed(
-    reader: &Reader<'_>,
+    (sources, look): (&Sources, &Look<'_>),
     room: &RoomId,
     mut events: Vec<Arc<StoredEvent>>,
     upto: LogPosition,
 ) -> Result<Vec<Late>, Refusal> {
-    let Reader { sources, parts, look } = reader;
-    let user = &look.session.user;
+    let (user, parts) = (&look.session.user, sources.parts());
     events.retain(|e| e.position <= upto && e.state_key.is_none() && tells(look, room, e));
     if events.is_empty() {
         return Ok(Vec::new());

@@ -181,7 +181,10 @@ impl Reader<'_> {
         let late = match is_new {
             // All of its timeline is new, and read in its own order.
             true => Vec::new(),
-            false => late::late(self, &room, window.events.as_ref().map(|_| window.late), log).await?,
+            false => {
+                late::late((self.sources, look), &room, window.events.as_ref().map(|_| window.late), log)
+                    .await?
+            }
         };
         let known = if is_new { None } else { window.events };
         let mut timeline = timeline::timeline(look, store, &room, known, log).await?;

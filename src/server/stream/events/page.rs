@@ -118,7 +118,7 @@ impl Page {
         }
         let mut late = Vec::new();
         for (room, found) in rooms {
-            late.extend(late::placed(reader, &room, found, upto).await?);
+            late.extend(late::placed((reader.sources, &reader.look), &room, found, upto).await?);
         }
         Ok(Self { events, late, upto })
     }

@@ -1,14 +1,18 @@
 //! What a client begins with, as it was before there was `/sync`: all rooms as they are, with their last messages, and the
 //! position from which [`events`](super::events) and `/sync` go on (M1).
 
+mod frame;
 mod rooms;
 mod summary;
 
 use axum::body::Body;
 use serde_json::json;
 
-use self::rooms::{write_invited, write_joined, write_left};
 pub use self::summary::{Summary, summary};
+use self::{
+    frame::Frame,
+    rooms::{write_invited, write_joined, write_left},
+};
 use super::{
     behind::PresenceLook,
     filter::Filter,
@@ -41,15 +45,6 @@ pub struct Wanted {
     pub archived: bool,
     /// With a short summary of each joined room.
     pub summaries: bool,
-}
-
-/// What all answers to one request have in common.
-#[derive(Clone, Copy)]
-struct Frame<'a> {
-    reader: &'a Reader<'a>,
-    form: Form<'a>,
-    end: &'a Token,
-    summaries: bool,
 }
 
 /// All that there is for a user, made where it keeps nobody else waiting.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::RoomId;
 use serde_json::value::RawValue;
 
-use super::{Frame, summary::summary};
+use super::{frame::Frame, summary::summary};
 use crate::server::{
     answers::Sheet,
     event::{
