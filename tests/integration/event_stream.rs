@@ -300,6 +300,25 @@ fn m2_a_filter_says_which_types_rooms_and_whose_presence() {
 }
 
 #[test]
+fn m7_from_where_to_scroll_back_comes_with_the_own_join_to_who_asks() {
+    let server = TestServer::driven();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let phone = server.log_in("bob");
+    let room = create_room(&alice, json!({ "preset": "public_chat" }));
+    send(&alice, &room, "1", "before");
+    let asks = "&filter=%7B%22room%22%3A%7B%22org.pilotlight.joined_events%22%3Atrue%7D%7D";
+    let (mut follower, mut plain) = (Follower::with(&bob, asks), Follower::new(&bob));
+    phone.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+    let events = follower.now();
+    let at = events.iter().position(|event| event["type"] == "org.pilotlight.joined").expect("is told");
+    assert_eq!((&events[at - 1]["state_key"], &events[at]["room_id"]), (&json!(bob.user), &json!(room)));
+    let from = events[at]["content"]["prev_batch"].as_str().expect("a token");
+    let page = bob.get(&format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=1&from={from}")).ok();
+    assert_eq!(page["chunk"][0]["content"]["body"], "before");
+    assert_eq!(of_type(&plain.now(), "org.pilotlight.joined").len(), 0);
+}
+
+#[test]
 fn m2_who_is_ignored_is_not_told_of() {
     let server = TestServer::driven();
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| server.register(name));

@@ -64,6 +64,7 @@ pub(super) async fn read(
         is_first: true,
         goes_on,
         full_state: false,
+        state_at_end: false,
         log: Stretch { since: joined_at.before(), upto: log },
         live: Stretch { since: LivePosition::START, upto: live },
         to_device: log,

@@ -7,7 +7,10 @@ use ruma::OwnedRoomId;
 use super::{page::Page, scope::Scope};
 use crate::server::{
     answers::{NoRoom, Sheet},
-    event::{client::Beside, stored::StoredEvent},
+    event::{
+        client::Beside,
+        stored::{Membership, StoredEvent},
+    },
     json::{Writer, append_string},
     rooms::receipts,
     sight::rooms::Encounters,
@@ -23,7 +26,7 @@ use crate::server::{
         reader::Reader,
         refusal::Refusal,
         sync::{Form, append_account_data, append_event},
-        token::Token,
+        token::{PageToken, Token},
     },
 };
 
@@ -104,6 +107,11 @@ impl Chunk<'_> {
                     let state: Option<Box<serde_json::value::RawValue>> = state;
                     let room_state = state.as_deref().map(|state| (membership, state));
                     self.event(event, Beside { room_state, ..beside });
+                    let comes_in =
+                        membership == Membership::Join && event.membership_before() != Some(Membership::Join);
+                    if comes_in && reader.look.filter.joined_events() {
+                        self.beginning(event);
+                    }
                 }
                 None => self.event(event, beside),
             }
@@ -120,6 +128,17 @@ impl Chunk<'_> {
         let form = self.form;
         self.told += 1;
         self.out.element_with(|out| append_event(out, event, form, beside));
+    }
+
+    /// From where to scroll back in a room that the reader came into (M7).
+    fn beginning(&mut self, own: &StoredEvent) {
+        let event = self.out.open_element();
+        self.out.text("type", "org.pilotlight.joined");
+        self.out.text("room_id", own.room_id.as_str());
+        let content = self.out.open("content");
+        self.out.plain("prev_batch", &PageToken(own.timeline.before()));
+        self.out.end_even_if_empty(content);
+        self.out.end_even_if_empty(event);
     }
 
     async fn presence(&mut self, reader: &Reader<'_>) -> Result<(), Refusal> {

@@ -22,6 +22,7 @@ use crate::{
         session::Session,
         stream::{
             behind::PresenceLook,
+            entered::Entered,
             filter::{Filter, Whose},
             look::{Look, Stretch},
             reader::Reader,
@@ -36,6 +37,9 @@ use crate::{
 
 /// Changes of a room since the reader's token that are looked through quickly.
 const FEW_CHANGES: u64 = 4096;
+
+/// Of no room the device has the answer to its join: that is for `/sync` alone.
+const NONE_ENTERED: &Vec<Entered> = &Vec::new();
 
 /// A request to be told what is new, once.
 #[derive(Debug)]
@@ -77,7 +81,7 @@ impl Poll {
         let parts = sources.parts();
         let deadline = parts.clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
-        let listener = Listener::begin(sources, session, &self.filter, says).await?;
+        let listener = Listener::begin(sources, session, (&self.filter, NONE_ENTERED), says).await?;
         let at_room = match &self.scope {
             Scope::Peek(room) => Some(parts.wakers.listen_at(room)),
             Scope::Everything | Scope::Room(_) => None,
@@ -180,6 +184,7 @@ impl Reading<'_> {
             live: Stretch { since: live_since, upto: live },
             to_device: since.to_device(),
             presence: PresenceLook::new(whose, Some(since), true, &parts.live),
+            entered: &[],
             now: parts.clock.now(),
         };
         Reader { sources: self.sources, parts, look }

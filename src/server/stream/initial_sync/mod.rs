@@ -144,6 +144,7 @@ fn first_look<'a>(sources: &Sources, session: &'a Session, filter: &'a Filter) -
         live: Stretch { since: LivePosition::START, upto: live },
         to_device: LogPosition::START,
         presence: PresenceLook::new(sources.whose_presence(session, filter), None, false, &parts.live),
+        entered: &[],
         now: parts.clock.now(),
     }
 }
