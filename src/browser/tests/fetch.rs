@@ -9,11 +9,20 @@ use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use web_sys::AbortController;
 
-use super::super::fetch::{Answer, Exchange, fetch};
+use super::super::fetch::{Answer, Exchange, Heard, fetch};
 use super::js;
 
 /// Sends it, does something to it, and waits for its end.
 async fn exchange(exchange: Exchange<'_>, then: impl FnOnce(AbortController)) -> Result<Answer, String> {
+    listen(exchange, None, then).await
+}
+
+/// The same, with somebody who hears what comes of a stream.
+async fn listen(
+    exchange: Exchange<'_>,
+    heard: Option<Heard>,
+    then: impl FnOnce(AbortController),
+) -> Result<Answer, String> {
     let end = Rc::new(RefCell::new(None));
     let mut controller = None;
     let promise = Promise::new(&mut |resolve, _| {
@@ -22,7 +31,7 @@ async fn exchange(exchange: Exchange<'_>, then: impl FnOnce(AbortController)) ->
             *end.borrow_mut() = Some(outcome);
             resolve.call0(&JsValue::UNDEFINED).expect("a promise's own function");
         });
-        controller = Some(fetch(&exchange, None, done).expect("a page can fetch"));
+        controller = Some(fetch(&exchange, heard.clone(), done).expect("a page can fetch"));
     });
     then(controller.expect("a request was made"));
     JsFuture::from(promise).await.expect("it ends");
@@ -95,5 +104,34 @@ async fn a_request_that_is_given_up_ends_at_once_and_so_does_a_body_that_breaks_
         "async () => new Response(new ReadableStream({ start: (body) => body.error(new Error('broken off')) }))",
     );
     assert!(exchange(to("http://hs/broken"), drop).await.is_err());
+    drop(instead);
+}
+
+#[test]
+async fn an_event_stream_is_heard_as_it_comes_and_any_other_answer_comes_whole() {
+    let instead = Instead::of_fetch(
+        "async (url) => new Response(
+            new ReadableStream({ start(body) {
+                for (const part of [[1], [2, 3]]) body.enqueue(new Uint8Array(part));
+                body.close();
+            } }),
+            { status: url.endsWith('refused') ? 403 : 200,
+              headers: { 'Content-Type': url.endsWith('json') ? 'application/json' : 'text/event-stream; charset=utf-8' } })",
+    );
+    for (url, is_heard) in
+        [("http://hs/stream", true), ("http://hs/json", false), ("http://hs/refused", false)]
+    {
+        let parts = Rc::new(RefCell::new(Vec::new()));
+        let all = Rc::clone(&parts);
+        let heard = Rc::new(move |bytes: &[u8]| all.borrow_mut().push(bytes.to_vec())) as Heard;
+        let end = listen(to(url), Some(heard), drop).await;
+        if is_heard {
+            assert_eq!(*parts.borrow(), [vec![], vec![1], vec![2, 3]], "the head, then each part");
+            assert!(end.is_err(), "a stream has no good end");
+        } else {
+            assert_eq!(end.map(|answer| answer.body), Ok(vec![1, 2, 3]), "{url}");
+            assert!(parts.borrow().is_empty());
+        }
+    }
     drop(instead);
 }
