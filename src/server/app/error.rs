@@ -16,6 +16,9 @@ pub enum ServeError {
     /// A certificate or key file cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The system does not let the server have another thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// Nothing can listen at this address.
     #[error("cannot listen on {address}: {source}")]
     Bind {

@@ -25,7 +25,7 @@ use crate::server::{
     rooms::{MayBegin, Rooms, receipts::Receipts, typing::Typing},
     sight::Sight,
     store::{Access, OpenError, Store, StoreError},
-    stream::{self, Filters, Unread},
+    stream::{self, Filters, Unread, held::Hub},
 };
 
 impl App {
@@ -35,7 +35,8 @@ impl App {
     /// [`ServeError::Store`] when the database is in use, damaged, newer than this binary, or not accessible;
     /// [`ServeError::Keys`] when the signing key cannot be used, or is gone; [`ServeError::Tls`] when a certificate file cannot be used.
     pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>, ServeError> {
-        let feed = Arc::new(Feed::default());
+        let live = Arc::new(Live::new(clock.unix_ms() * 1000));
+        let feed = Arc::new(Feed::new(Arc::clone(&live)));
         let store = Store::open(&config.data_dir, &config.server_name, Access::Sole, Arc::clone(&feed))?;
         let store = Arc::new(store);
         let damaged = |e: StoreError| OpenError::Damaged(config.data_dir.clone(), e.to_string());
@@ -55,7 +56,6 @@ impl App {
             )?)),
             None => None,
         };
-        let live = Arc::new(Live::new(clock.unix_ms() * 1000));
         let limits = Arc::new(RateLimits::new(config.rate_limits));
         let board = Arc::new(Board::new(Arc::clone(&live)));
         let presence = Presence::load(
@@ -94,12 +94,15 @@ impl App {
         let rooms = rooms.await.map_err(damaged)?;
         let sight = Sight::new(Arc::clone(&contacts), Arc::clone(&rooms.members), ours, Arc::clone(&live));
         let rooms = Arc::new(rooms);
+        let wakers = Arc::new(Wakers::of(Handle::current()));
+        let hub = Arc::new(Hub::new(Arc::clone(&wakers), Arc::clone(live.bell())));
         let stream = Arc::new(stream::Parts {
             sight: Arc::new(sight),
             contacts: Arc::clone(&contacts),
             clock: clock.clone(),
             live: Arc::clone(&live),
-            wakers: Arc::new(Wakers::of(Handle::current())),
+            wakers,
+            hub,
             accounts: Arc::new(Accounts::new(
                 Arc::clone(&store),
                 clock.clone(),
@@ -154,6 +157,7 @@ impl App {
         });
         app.feed.subscribe(Some(Arc::new(Subscribers(Arc::downgrade(&app)))));
         app.load_across();
+        app.stream.hub.start(&app.stream).map_err(ServeError::Thread)?;
         Ok(app)
     }
 }

@@ -133,6 +133,7 @@ impl App {
         if let Err(e) = self.presence.flush().await {
             tracing::error!(error = %e, "presence could not be written");
         }
+        self.stream.hub.stop();
         self.store.close().await;
         self.feed.subscribe(None);
     }

@@ -114,7 +114,8 @@ impl Subscriber for Subscribers {
                 }
                 Change::Hidden { user } => app.typing.stop_everywhere(user),
                 Change::RemotePresence { observers, .. } => {
-                    app.wakers.wake_all(observers.iter().map(|observer| &**observer));
+                    app.live.bell().arm();
+                    app.wakers.wake_polls(|wake| observers.iter().for_each(|observer| wake(observer)));
                 }
                 Change::Rewritten(_) | Change::ToDeviceTaken { .. } => {}
             }
@@ -172,7 +173,10 @@ impl App {
             presence::Change::Times | presence::Change::Quiet => {}
             presence::Change::Visible => {
                 self.metrics.presence_changes.add(1);
-                self.wakers.wake_each(|wake| self.sight.each_observer(user, wake));
+                self.live.bell().arm();
+                self.wakers.wake_polls(|wake| self.sight.each_observer(user, wake));
+                // What their own devices are told is not what others are.
+                self.wakers.wake(user);
             }
         }
         if let Some(federation) = &self.federation {
@@ -200,6 +204,11 @@ impl App {
 
     /// Wakes the readers of everybody of this server whom an event concerns.
     fn wake_for(&self, event: &StoredEvent) {
+        if event.state_key.is_none() {
+            self.live.bell().arm();
+            self.wakers.wake_at(&event.room_id);
+            return self.wakers.wake_polls(|wake| self.each_in(&event.room_id, wake));
+        }
         if let Some((user, _)) = event.membership()
             && let Ok(user) = <&UserId>::try_from(user)
         {
@@ -211,13 +220,16 @@ impl App {
     /// Wakes everybody of this server who is in `room`, and who looks into it.
     fn wake_room(&self, room: &RoomId) {
         self.wakers.wake_at(room);
+        self.wakers.wake_each(|wake| self.each_in(room, wake));
+    }
+
+    /// Names everybody of this server who is in `room`.
+    fn each_in(&self, room: &RoomId, name: &mut dyn FnMut(&UserId)) {
         let ours = self.server_name();
-        self.wakers.wake_each(|wake| {
-            self.rooms.members.each_joined(room, |user| {
-                if user.server_name() == ours {
-                    wake(user);
-                }
-            });
+        self.rooms.members.each_joined(room, |user| {
+            if user.server_name() == ours {
+                name(user);
+            }
         });
     }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use parking_lot::RwLock;
 use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
 
-use super::position::{LivePosition, LogPosition};
+use super::position::{Live, LivePosition, LogPosition};
 use crate::{
     core::{federation::Status, presence, visibility::Share},
     server::{
@@ -185,12 +185,25 @@ pub trait Subscriber: fmt::Debug + Send + Sync {
 
 /// The feed of one server.
 #[derive(Debug, Default)]
-pub struct Feed(RwLock<Option<Arc<dyn Subscriber>>>);
+pub struct Feed {
+    subscriber: RwLock<Option<Arc<dyn Subscriber>>>,
+    live: Arc<Live>,
+}
 
 impl Feed {
+    /// Of a server in which positions of what only lives come from `live`.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, ..Self::default() }
+    }
+
+    /// Where the positions of what only lives come from.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// Who hears of every change from here on; `None`: nobody, the server is taken apart.
     pub fn subscribe(&self, subscriber: Option<Arc<dyn Subscriber>>) {
-        *self.0.write() = subscriber;
+        *self.subscriber.write() = subscriber;
     }
 
     /// See [`Subscriber::follow`].
@@ -208,6 +221,6 @@ impl Feed {
     }
 
     fn subscriber(&self) -> Option<Arc<dyn Subscriber>> {
-        self.0.read().clone()
+        self.subscriber.read().clone()
     }
 }

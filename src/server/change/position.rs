@@ -1,9 +1,17 @@
 //! Positions: in the durable log, and among what lives in memory only.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+
+use parking_lot::Mutex;
+
+use super::bell::Bell;
 
 /// A place in the append-only log of everything durable that a reader can be told of. Grows in the order of
 /// the commits: who has seen one misses nothing at or below it.
@@ -135,16 +143,48 @@ impl fmt::Display for LivePosition {
 ///
 /// It begins at the time of the server's start in µs, so that positions of an earlier run are always
 /// lower, and whoever held one is told everything live again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Live {
     epoch: u64,
     last: AtomicU64,
+    /// After which positions somebody is about to tell of a change, and how many of them. As many as there are
+    /// tellings under way.
+    being_told: Mutex<BTreeMap<LivePosition, usize>>,
+    bell: Arc<Bell>,
+}
+
+/// Changes that are being recorded and told. See [`Live::telling`].
+#[derive(Debug)]
+#[must_use = "until it is dropped, what is recorded counts as not told"]
+pub struct Telling<'a> {
+    live: &'a Live,
+    after: LivePosition,
 }
 
 impl Live {
     /// A counter that begins at `started_us`, µs since the Unix epoch.
     pub fn new(started_us: u64) -> Self {
-        Self { epoch: started_us, last: AtomicU64::new(started_us) }
+        Self { epoch: started_us, last: AtomicU64::new(started_us), ..Self::default() }
+    }
+
+    /// What is rung when something was told.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Begins to record changes and to tell of them. Taken *before* the first position of them is handed out, and
+    /// dropped when all were told: so [`Self::told`] never goes beyond a change that somebody was not woken for yet.
+    pub fn telling(&self) -> Telling<'_> {
+        let mut being_told = self.being_told.lock();
+        let after = self.position();
+        *being_told.entry(after).or_default() += 1;
+        Telling { live: self, after }
+    }
+
+    /// Up to where everything was told: those whom it concerns have been woken.
+    pub fn told(&self) -> LivePosition {
+        let being_told = self.being_told.lock();
+        being_told.first_key_value().map_or_else(|| self.position(), |(after, _)| *after)
     }
 
     /// The next position. Taken *inside* the lock of what it is for, so that a reader that saw a
@@ -164,9 +204,42 @@ impl Live {
     }
 }
 
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        let mut being_told = self.live.being_told.lock();
+        if let Some(count) = being_told.get_mut(&self.after) {
+            *count -= 1;
+            if *count == 0 {
+                being_told.remove(&self.after);
+            }
+        }
+        drop(being_told);
+        self.live.bell.ring();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_told_ends_before_the_first_change_that_is_being_told() {
+        let live = Live::new(100);
+        let told = || live.told().get();
+        assert_eq!(told(), 100);
+        let first = live.telling();
+        let second = live.telling();
+        live.advance();
+        let third = live.telling();
+        live.advance();
+        assert_eq!(told(), 100);
+        drop(first);
+        assert_eq!(told(), 100, "somebody else began as early");
+        drop(second);
+        assert_eq!(told(), 101);
+        drop(third);
+        assert_eq!(told(), 102);
+    }
 
     #[test]
     fn a_million_events_fit_between_two_that_came_live_one_after_the_other() {

@@ -1,26 +1,91 @@
-//! Who waits for news: one waker per user, shared by all the user's long polls and streams.
+//! Who waits for news: one waker per user, shared by all the user's long polls, and a place for each of their streams.
+//!
+//! A poll is woken by whatever there is. A stream is told the changes that come most by whoever tells all streams at
+//! once (it *follows*); it is woken, to look for itself, by all others.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::{runtime::Handle, sync::Notify};
+
+use super::position::{LivePosition, LogPosition};
+
+/// A place in both orders.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Place {
+    /// In the log.
+    pub log: LogPosition,
+    /// Among what lives.
+    pub live: LivePosition,
+}
+
+/// One stream's place among those who are woken.
+#[derive(Debug, Default)]
+pub struct Slot {
+    is_woken: AtomicBool,
+    woken_at: Mutex<Option<Place>>,
+    notify: Notify,
+}
 
 /// Wakes the readers of users. Bounded by the number of users with a reader waiting.
 #[derive(Debug, Default)]
 pub struct Wakers {
-    users: Mutex<HashMap<OwnedUserId, Arc<Notify>>>,
+    polls: Mutex<HashMap<OwnedUserId, Arc<Notify>>>,
     /// Of those who look into rooms without being in them. Bounded by the number of such readers.
     rooms: Mutex<HashMap<OwnedRoomId, Arc<Notify>>>,
+    streams: Mutex<HashMap<OwnedUserId, Vec<Arc<Slot>>>>,
+    followed_log: AtomicU64,
+    followed_live: AtomicU64,
     closed: AtomicBool,
     /// Where readers run; `None`: where the waking is done.
     runtime: Option<Handle>,
+}
+
+impl Place {
+    /// The later of both, in each order.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { log: self.log.max(other.log), live: self.live.max(other.live) }
+    }
+}
+
+impl Slot {
+    /// Whether there is something to look at.
+    pub fn is_woken(&self) -> bool {
+        self.is_woken.load(Ordering::Acquire)
+    }
+
+    /// Takes note that the stream looks; answers up to where those were told who follow when it was woken: what it was
+    /// woken for comes after it. `None`: it was not woken. Called *before* it looks.
+    pub fn begin_look(&self) -> Option<Place> {
+        let mut woken_at = self.woken_at.lock();
+        self.is_woken.store(false, Ordering::Release);
+        woken_at.take()
+    }
+
+    /// Waits until the slot is woken, or [`Self::call`]ed. Wakes for one call before it, too.
+    pub async fn called(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Has the stream look around, though nothing woke it.
+    pub fn call(&self) {
+        self.notify.notify_one();
+    }
+
+    /// There is something for the stream that comes after `followed`.
+    fn mark(&self, followed: Place) {
+        let mut woken_at = self.woken_at.lock();
+        woken_at.get_or_insert(followed);
+        self.is_woken.store(true, Ordering::Release);
+    }
 }
 
 impl Wakers {
@@ -34,15 +99,47 @@ impl Wakers {
     /// Create the `notified()` future and `enable()` it *before* looking for news: what happens
     /// in between then still wakes it.
     pub fn listen(&self, user: &UserId) -> Arc<Notify> {
-        let mut users = self.lock();
-        if let Some(notify) = users.get(user) {
+        let mut polls = self.polls.lock();
+        if let Some(notify) = polls.get(user) {
             return Arc::clone(notify);
         }
         // Entries without a listener are dropped here, when the map is about to grow.
-        if users.len() == users.capacity() {
-            users.retain(|_, notify| Arc::strong_count(notify) > 1);
+        if polls.len() == polls.capacity() {
+            polls.retain(|_, notify| Arc::strong_count(notify) > 1);
         }
-        Arc::clone(users.entry(user.to_owned()).or_default())
+        Arc::clone(polls.entry(user.to_owned()).or_default())
+    }
+
+    /// A place for a stream of `user`, until [`Self::leave`].
+    pub fn enter(&self, user: &UserId) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        self.streams.lock().entry(user.to_owned()).or_default().push(Arc::clone(&slot));
+        slot
+    }
+
+    /// The stream is gone.
+    pub fn leave(&self, user: &UserId, slot: &Arc<Slot>) {
+        let mut streams = self.streams.lock();
+        if let Some(slots) = streams.get_mut(user) {
+            slots.retain(|other| !Arc::ptr_eq(other, slot));
+            if slots.is_empty() {
+                streams.remove(user);
+            }
+        }
+    }
+
+    /// Those who follow were told everything up to `place`. Noted by whoever tells them, who is one.
+    pub fn note_followed(&self, place: Place) {
+        self.followed_log.store(place.log.get(), Ordering::Release);
+        self.followed_live.store(place.live.get(), Ordering::Release);
+    }
+
+    /// Up to where those were told who follow.
+    pub fn followed(&self) -> Place {
+        Place {
+            log: LogPosition::new(self.followed_log.load(Ordering::Acquire)),
+            live: LivePosition::new(self.followed_live.load(Ordering::Acquire)),
+        }
     }
 
     /// A handle on which to wait for news of a room that the reader is not in.
@@ -66,9 +163,7 @@ impl Wakers {
 
     /// Wakes every reader of `user`; nothing happens when there is none.
     pub fn wake(&self, user: &UserId) {
-        if let Some(notify) = self.lock().get(user) {
-            notify.notify_waiters();
-        }
+        self.wake_all([user]);
     }
 
     /// Wakes every reader of each of `users`, each once.
@@ -77,13 +172,40 @@ impl Wakers {
     }
 
     /// The same for users whom `name` names, one after the other.
-    ///
+    pub fn wake_each(&self, name: impl FnOnce(&mut dyn FnMut(&UserId))) {
+        let (mut polls, mut slots) = (Vec::new(), Vec::new());
+        // What this is for was not told yet, so that nobody follows beyond it.
+        let followed = self.followed();
+        name(&mut |user| {
+            polls.extend(self.polls.lock().get(user).map(Arc::clone));
+            if let Some(of_user) = self.streams.lock().get(user) {
+                of_user.iter().for_each(|slot| slot.mark(followed));
+                slots.extend(of_user.iter().map(Arc::clone));
+            }
+        });
+        self.notify(polls, slots);
+    }
+
+    /// Wakes only the long polls of the users whom `name` names: for a change that streams follow.
+    pub fn wake_polls(&self, name: impl FnOnce(&mut dyn FnMut(&UserId))) {
+        if self.polls.lock().is_empty() {
+            return;
+        }
+        let mut polls = Vec::new();
+        name(&mut |user| polls.extend(self.polls.lock().get(user).map(Arc::clone)));
+        self.notify(polls, Vec::new());
+    }
+
     /// From a thread outside the runtime each waking is a way into it; so they are done there, all of them in one
     /// task.
-    pub fn wake_each(&self, name: impl FnOnce(&mut dyn FnMut(&UserId))) {
-        let mut waiting = Vec::new();
-        name(&mut |user| waiting.extend(self.lock().get(user).map(Arc::clone)));
-        let wake = move || waiting.iter().for_each(|notify| notify.notify_waiters());
+    fn notify(&self, polls: Vec<Arc<Notify>>, slots: Vec<Arc<Slot>>) {
+        if polls.is_empty() && slots.is_empty() {
+            return;
+        }
+        let wake = move || {
+            polls.iter().for_each(|notify| notify.notify_waiters());
+            slots.iter().for_each(|slot| slot.call());
+        };
         match &self.runtime {
             Some(runtime) if Handle::try_current().is_err() => drop(runtime.spawn(async move { wake() })),
             _ => wake(),
@@ -93,21 +215,14 @@ impl Wakers {
     /// The server stops: wakes everybody, and nobody waits any longer.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let wake = |notify: &Notify| {
-            notify.notify_waiters();
-            true
-        };
-        self.rooms.lock().retain(|_, notify| wake(notify));
-        self.lock().retain(|_, notify| wake(notify));
+        self.polls.lock().values().for_each(|notify| notify.notify_waiters());
+        self.rooms.lock().values().for_each(|notify| notify.notify_waiters());
+        self.streams.lock().values().flatten().for_each(|slot| slot.call());
     }
 
     /// Whether the server stops: readers answer with what there is instead of waiting.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Arc<Notify>>> {
-        self.users.lock()
     }
 }
 
@@ -157,6 +272,6 @@ mod tests {
             let user = UserId::parse(format!("@u{n}:x")).expect("is a user ID");
             drop(wakers.listen(&user));
         }
-        assert!(wakers.lock().len() < 100);
+        assert!(wakers.polls.lock().len() < 100);
     }
 }

@@ -22,7 +22,9 @@ impl Failure {
         let (code, message) = match self {
             Self::Config(e) => (2, e.to_string()),
             Self::Serve(e @ (ServeError::Store(_) | ServeError::Keys(_))) => (3, e.to_string()),
-            Self::Serve(e @ (ServeError::Bind { .. } | ServeError::Tls(_))) => (1, e.to_string()),
+            Self::Serve(e @ (ServeError::Bind { .. } | ServeError::Tls(_) | ServeError::Thread(_))) => {
+                (1, e.to_string())
+            }
             Self::Refused(message) => (1, message),
             Self::Found => return ExitCode::FAILURE,
             Self::Simulate(SimulateError::Params(message)) => (2, message),

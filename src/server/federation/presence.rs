@@ -269,6 +269,7 @@ impl Presence {
             (answer, self.drain(&mut inner, now))
         };
         if !told.is_empty() {
+            let _telling = self.feed.live().telling();
             told.iter().for_each(|change| self.feed.follow(change));
             self.feed.tell(&told);
         }

@@ -1,6 +1,8 @@
 //! The accept loop: small buffers per connection, a place for each, and an orderly end.
 
 use std::{
+    convert::Infallible,
+    future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -12,19 +14,19 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{Request, StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown, service::TowerToHyperService,
-};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
-use tower::{Service, service_fn};
+use tower::Service;
 
 use super::{
+    handover::{Counter, Talk},
     patience::{Patient, Phase},
     places::{Guest, Places},
     proxies::Proxies,
@@ -65,13 +67,16 @@ pub struct Door {
     pub requests: Arc<Requests>,
 }
 
-/// All that happens on one connection.
-type Connection = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
+/// All that HTTP does on one connection; what is left is done without it.
+type Connection = Pin<Box<dyn Future<Output = Result<Option<Talk>, hyper::Error>> + Send>>;
+
+/// The answer to one request. Boxed: a connection has no room for it while there is none.
+type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 impl Door {
     /// Serves `router` until `shutdown` completes, then lets requests in flight end.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) {
-        let connections = GracefulShutdown::new();
+        let (stop, stopped) = watch::channel(false);
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = async {
@@ -100,17 +105,21 @@ impl Door {
             if let Err(e) = stream.set_nodelay(true) {
                 tracing::debug!(error = %e, "cannot set TCP_NODELAY");
             }
-            let connection = self.connection(stream, peer, router.clone(), &connections);
+            let connection = self.connection(stream, peer, router.clone(), stopped.clone());
+            let open = stopped.clone();
             tokio::spawn(async move {
-                if let Err(e) = connection.await {
-                    tracing::trace!(error = %e, "connection ended early");
+                match connection.await {
+                    Ok(Some(talk)) => talk.await,
+                    Ok(None) => {}
+                    Err(e) => tracing::trace!(error = %e, "connection ended early"),
                 }
-                drop((place, guest));
+                drop((place, guest, open));
             });
         }
-        drop(self.listener);
+        drop((self.listener, stopped));
+        stop.send_replace(true);
         tokio::select! {
-            () = connections.shutdown() => {}
+            () = stop.closed() => {}
             () = tokio::time::sleep(DRAIN) => tracing::warn!("requests were still in flight at the end"),
         }
     }
@@ -147,7 +156,7 @@ impl Door {
         stream: TcpStream,
         peer: SocketAddr,
         router: Router,
-        connections: &GracefulShutdown,
+        stopped: watch::Receiver<bool>,
     ) -> Connection {
         let phase = Phase::new();
         let serve = Serve {
@@ -157,25 +166,32 @@ impl Door {
             places: self.places.clone(),
             proxies: self.proxies.clone(),
             requests: Arc::clone(&self.requests),
-            watcher: connections.watcher(),
+            stopped,
         };
         match self.tls.clone() {
-            None => Box::pin(serve.http(http(), Patient::new(stream, phase, CLIENT_SILENCE))),
+            None => Box::pin(async move {
+                let counter = Arc::new(Counter::default());
+                let stream = Patient::new(stream, phase, CLIENT_SILENCE);
+                let stream = serve.http(http(), stream, Some(Arc::clone(&counter))).await?;
+                Ok(stream.and_then(|stream| counter.hand_over(stream)))
+            }),
             Some(tls) => Box::pin(async move {
                 let handshake = TlsAcceptor::from(tls).accept(stream);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => {
                         let mut http = http();
                         http.auto_date_header(false);
-                        serve.http(http, Patient::new(stream, phase, SERVER_SILENCE)).await
+                        let stream = Patient::new(stream, phase, SERVER_SILENCE);
+                        serve.http(http, stream, None).await?;
+                        Ok(None)
                     }
                     Ok(Err(e)) => {
                         tracing::debug!(error = %e, "TLS handshake failed");
-                        Ok(())
+                        Ok(None)
                     }
                     Err(_) => {
                         tracing::debug!("TLS handshake timed out");
-                        Ok(())
+                        Ok(None)
                     }
                 }
             }),
@@ -191,40 +207,73 @@ struct Serve {
     places: Places,
     proxies: Proxies,
     requests: Arc<Requests>,
-    watcher: hyper_util::server::graceful::Watcher,
+    stopped: watch::Receiver<bool>,
 }
 
 impl Serve {
-    fn http(
+    /// Speaks HTTP until that ends. Answers with the stream when an answer took it for itself, at the `counter`.
+    async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self,
         http: http1::Builder,
-        stream: Patient<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-    ) -> impl Future<Output = Result<(), hyper::Error>> + Send {
-        let Self { mut router, peer, phase, places, proxies, requests, watcher } = self;
-        let service = TowerToHyperService::new(service_fn(move |request: Request<Incoming>| {
-            phase.begin_answer();
+        stream: Patient<S>,
+        counter: Option<Arc<Counter>>,
+    ) -> Result<Option<S>, hyper::Error> {
+        let Self { router, peer, phase, places, proxies, requests, mut stopped } = self;
+        let answering = Arc::clone(&phase);
+        let service = service_fn(move |request: Request<Incoming>| -> Answer {
+            answering.begin_answer();
             let class = Class::of(request.uri().path());
             let mut request = request.map(Body::new);
             let origin = proxies.origin(Some(peer.ip()), request.headers());
             let forwarded = proxies.forwarded(peer.ip(), request.headers()).is_some();
             request.extensions_mut().insert(origin);
+            let counter = counter.clone().filter(|_| request.method() == Method::GET);
             let guest = if forwarded { places.admit(origin).map(Some) } else { Some(None) };
-            let answer = guest.map(|guest| (router.call(request), guest));
-            let (phase, requests) = (Arc::clone(&phase), Arc::clone(&requests));
-            async move {
-                let answer = match answer {
-                    Some((answer, _guest)) => answer.await,
-                    None => Ok(too_many()),
+            let answer = guest.map(|guest| (router.clone().call(request), guest));
+            let (phase, requests) = (Arc::clone(&answering), Arc::clone(&requests));
+            Box::pin(async move {
+                let (answer, guest) = match answer {
+                    Some((answer, guest)) => (answer.await, guest),
+                    None => (Ok(too_many()), None),
                 };
-                if let Ok(answer) = &answer {
-                    requests.count(class, answer.status());
+                let Ok(answer) = answer;
+                requests.count(class, answer.status());
+                if counter.is_some_and(|counter| counter.put(&answer, guest)) {
+                    phase.hand_over();
+                    return Ok(last());
                 }
                 phase.end_answer();
-                answer
+                Ok(answer)
+            })
+        });
+        let mut connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break served?,
+                // Nobody is left to say it when the door is gone.
+                _ = stopped.wait_for(|stopped| *stopped), if !is_stopping => {
+                    is_stopping = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
             }
-        }));
-        watcher.watch(http.serve_connection(TokioIo::new(stream), service))
+        }
+        let mut stream = connection.into_parts().io.into_inner();
+        if phase.is_handed_over() {
+            return Ok(Some(stream.into_inner()));
+        }
+        if let Err(e) = stream.shutdown().await {
+            tracing::trace!(error = %e, "a connection was closed before");
+        }
+        Ok(None)
     }
+}
+
+/// What ends HTTP on a connection that is handed over; nobody reads it.
+fn last() -> Response {
+    let mut answer = Response::new(Body::empty());
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// How connections speak. A long poll holds one for minutes: its memory is these buffers. The times are

@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod bodies;
+mod handover;
 mod open_files;
 mod patience;
 mod places;
@@ -9,6 +10,7 @@ pub mod proxies;
 
 pub use self::{
     accept::Door,
+    handover::{Handover, Socket, Talk},
     open_files::{Connections, raise as raise_open_files},
     places::Places,
 };

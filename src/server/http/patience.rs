@@ -33,6 +33,7 @@ pub struct Phase(AtomicU8);
 const HEAD_COMES: u8 = 0;
 const IS_ANSWERED: u8 = 1;
 const IS_IDLE: u8 = 2;
+const IS_HANDED_OVER: u8 = 3;
 
 impl Phase {
     /// A new connection, on which a request is to begin soon.
@@ -48,6 +49,16 @@ impl Phase {
     /// The answer is made: once it is taken, the next request may be a while in coming.
     pub fn end_answer(&self) {
         self.0.store(IS_IDLE, Ordering::Release);
+    }
+
+    /// The connection is somebody else's: what HTTP has still to say on it is not said.
+    pub fn hand_over(&self) {
+        self.0.store(IS_HANDED_OVER, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub fn is_handed_over(&self) -> bool {
+        self.0.load(Ordering::Acquire) == IS_HANDED_OVER
     }
 }
 
@@ -67,6 +78,11 @@ impl<S> Patient<S> {
     /// Between two requests there may be the time `idle`.
     pub fn new(io: S, phase: Arc<Phase>, idle: Duration) -> Self {
         Self { io, phase, idle, reading: None, writing: None }
+    }
+
+    /// The connection itself.
+    pub fn into_inner(self) -> S {
+        self.io
     }
 
     /// An error when the time for what is to come is over.
@@ -135,6 +151,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.phase.is_handed_over() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.check_writing(cx, written, |n| *n)
     }
@@ -144,6 +163,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.phase.is_handed_over() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.check_writing(cx, written, |n| *n)
     }

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub requests: Arc<Requests>,
     /// Requests that wait for news.
     pub open_polls: Gauge,
+    /// Held streams.
+    pub open_streams: Gauge,
     /// Changes of this server's users that others can see.
     pub presence_changes: Counter,
     /// Presence events written to readers.

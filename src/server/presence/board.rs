@@ -68,12 +68,22 @@ impl Board {
         since: LivePosition,
         upto: LivePosition,
     ) -> Vec<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
+        self.changes(since, upto).into_iter().map(|(_, user, event)| (user, event)).collect()
+    }
+
+    /// The same with the position of each, in the order of these.
+    pub fn changes(
+        &self,
+        since: LivePosition,
+        upto: LivePosition,
+    ) -> Vec<(LivePosition, Arc<OwnedUserId>, Arc<PresenceEvent>)> {
         if since >= upto {
             return Vec::new();
         }
         let inner = self.lock();
         let range = inner.changed.range(since.next()..=upto);
-        range.map(|(_, user)| (Arc::clone(user), Arc::clone(&inner.users[&***user].event))).collect()
+        let event = |user: &Arc<OwnedUserId>| Arc::clone(&inner.users[&***user].event);
+        range.map(|(position, user)| (*position, Arc::clone(user), event(user))).collect()
     }
 
     /// Puts up a user of this server, and answers with the position of that. Who calls it holds the lock

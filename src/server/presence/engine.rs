@@ -213,6 +213,7 @@ impl Presence {
 
     /// The user changed name or picture: one event tells it with the presence (P10).
     pub fn handle_profile(&self, user: &UserId, profile: Profile) {
+        let _telling = self.live.telling();
         let told = {
             let mut inner = self.lock();
             // Nobody was ever told of somebody who is not there.
@@ -246,6 +247,7 @@ impl Presence {
         user: &UserId,
         input: impl FnOnce(&mut Engine, UserKey, Instant),
     ) -> Option<Ticket> {
+        let _telling = self.live.telling();
         let (told, ticket) = {
             let mut inner = self.lock();
             let key = *inner.keys.get(user)?;
@@ -260,6 +262,7 @@ impl Presence {
 
     /// Lets the timers fire that are due.
     pub(super) fn handle_timeout(&self) {
+        let _telling = self.live.telling();
         let told = {
             let mut inner = self.lock();
             let now = self.clock.now();

@@ -46,11 +46,20 @@ pub fn write_unknown(out: &mut Vec<u8>, user: &str) {
     out.push(b'}');
 }
 
+/// Appends the same in the brief form.
+pub fn write_unknown_brief(out: &mut Vec<u8>, user: &str) {
+    out.extend_from_slice(br#"{"u":"#);
+    append_string(out, user);
+    out.extend_from_slice(br#","s":"unknown"}"#);
+}
+
 /// One user's presence as JSON, but for the times that are relative to the moment of reading.
 #[derive(Debug)]
 pub struct PresenceEvent {
     /// `{"type":…,"sender":…,"content":{…,"org.pilotlight.presence":{…`
     text: Box<str>,
+    /// `{"u":…,"s":…`: the same for the held stream, of which each byte is paid for as often as somebody sees the user.
+    brief: Box<str>,
     /// Where the value of `content` begins.
     content: usize,
     state: State,
@@ -94,6 +103,7 @@ impl PresenceEvent {
         }
         Self {
             text: String::from_utf8(out).expect("is put together from strings").into(),
+            brief: brief(facts),
             content,
             state: facts.state,
             last_active: facts.last_active,
@@ -132,6 +142,22 @@ impl PresenceEvent {
         out.push(b'}');
     }
 
+    /// Appends the event in the brief form of the held stream as it reads at `now`: the keys stand in docs/API.md.
+    pub fn write_brief(&self, out: &mut Vec<u8>, now: Instant) {
+        out.extend_from_slice(self.brief.as_bytes());
+        let (away, active) = self.times(now);
+        if let Some(away) = away {
+            let key: &[u8] = if is_offline(self.state) { br#","l":"# } else { br#","t":"# };
+            out.extend_from_slice(key);
+            append_number(out, away);
+        }
+        if let Some(active) = active {
+            out.extend_from_slice(br#","a":"#);
+            append_number(out, active);
+        }
+        out.push(b'}');
+    }
+
     /// Appends only the content of the event as it reads at `now`.
     pub fn write_content(&self, out: &mut Vec<u8>, now: Instant) {
         out.extend_from_slice(&self.text.as_bytes()[self.content..]);
@@ -143,23 +169,55 @@ impl PresenceEvent {
         self.state
     }
 
-    /// The rest of the content. How long somebody is away or idle is told in coarse steps, and of who is offline
-    /// every time (P6, P9).
+    /// The rest of the content.
     fn write_times(&self, out: &mut Vec<u8>, now: Instant) {
-        let offline = is_offline(self.state);
-        if let Some(at) = self.away_since {
-            let key: &[u8] = if offline { br#","last_seen_ago":"# } else { br#","idle_ms":"# };
+        let (away, active) = self.times(now);
+        if let Some(away) = away {
+            let key: &[u8] = if is_offline(self.state) { br#","last_seen_ago":"# } else { br#","idle_ms":"# };
             out.extend_from_slice(key);
-            append_number(out, millis(coarse(now.since(at))));
+            append_number(out, away);
         }
         out.push(b'}');
-        if let Some(at) = self.last_active {
-            let ago = now.since(at);
+        if let Some(active) = active {
             out.extend_from_slice(br#","last_active_ago":"#);
-            append_number(out, millis(if offline { coarse_at_least(ago) } else { ago }));
+            append_number(out, active);
         }
         out.push(b'}');
     }
+
+    /// For how long the user is away or idle, and how long ago they were active; ms. The first is told in coarse
+    /// steps, and of who is offline both are (P6, P9).
+    fn times(&self, now: Instant) -> (Option<u64>, Option<u64>) {
+        let offline = is_offline(self.state);
+        let ago = |at| if offline { coarse_at_least(now.since(at)) } else { now.since(at) };
+        let away = self.away_since.map(|at| millis(coarse(now.since(at))));
+        (away, self.last_active.map(|at| millis(ago(at))))
+    }
+}
+
+/// What does not age of the brief form.
+fn brief(facts: &Facts<'_>) -> Box<str> {
+    let mut out = Vec::with_capacity(96);
+    out.extend_from_slice(br#"{"u":"#);
+    append_string(&mut out, facts.user);
+    let words = [
+        (r#","s":"#, Some(facts.state.as_str())),
+        (r#","m":"#, facts.status_msg),
+        (r#","n":"#, facts.displayname),
+        (r#","i":"#, facts.avatar_url),
+        (r#","w":"#, facts.choice.map(State::as_str)),
+        (r#","d":"#, facts.device_type),
+    ];
+    for (key, value) in words {
+        if let Some(value) = value {
+            out.extend_from_slice(key.as_bytes());
+            append_string(&mut out, value);
+        }
+    }
+    if facts.currently_active {
+        out.extend_from_slice(br#","c":1"#);
+    }
+    String::from_utf8(out).expect("is put together from strings").into()
 }
 
 fn is_offline(state: State) -> bool {
@@ -224,6 +282,38 @@ mod tests {
             });
             assert_eq!(read(&encoded, now), expected);
         }
+    }
+
+    #[test]
+    fn the_brief_form_tells_the_same_in_fewer_bytes() {
+        let brief = |encoded: &PresenceEvent, now| {
+            let mut out = Vec::new();
+            encoded.write_brief(&mut out, now);
+            String::from_utf8(out).expect("is UTF-8")
+        };
+        let online = PresenceEvent::encode(&Facts {
+            state: State::Busy,
+            choice: Some(State::Busy),
+            status_msg: Some("say \"hi\""),
+            displayname: Some("Ada"),
+            avatar_url: Some("mxc://x/y"),
+            device_type: Some("web"),
+            last_active: Some(at(10)),
+            currently_active: true,
+            idle_since: Some(at(5)),
+            ..NOBODY
+        });
+        let expected = concat!(
+            r#"{"u":"@a:x","s":"busy","m":"say \"hi\"","n":"Ada","i":"mxc://x/y","w":"busy","d":"web","c":1,"#,
+            r#""t":0,"a":1000}"#
+        );
+        assert_eq!(brief(&online, at(11)), expected);
+        let offline =
+            PresenceEvent::encode(&Facts { last_seen: Some(at(0)), last_active: Some(at(0)), ..NOBODY });
+        assert_eq!(brief(&offline, at(90)), r#"{"u":"@a:x","s":"offline","l":60000,"a":120000}"#);
+        let mut unknown = Vec::new();
+        write_unknown_brief(&mut unknown, "@a:x");
+        assert_eq!(unknown, br#"{"u":"@a:x","s":"unknown"}"#);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use self::{
     connection::Connected,
     delivery::Deliveries,
     engine::Presence,
-    event::{PresenceEvent, UNKNOWN, write_unknown},
+    event::{PresenceEvent, UNKNOWN, write_unknown, write_unknown_brief},
     refusal::Refusal,
     said::Attendance,
 };

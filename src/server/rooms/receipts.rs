@@ -73,6 +73,11 @@ impl Positions {
 
 /// The `m.receipt` event for some receipts of one room, as JSON text.
 pub fn event(receipts: &[Receipt]) -> String {
+    format!(r#"{{"type":"m.receipt","content":{}}}"#, content(receipts))
+}
+
+/// The content of that event.
+pub fn content(receipts: &[Receipt]) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
         ts: u64,
@@ -84,8 +89,7 @@ pub fn event(receipts: &[Receipt]) -> String {
         let readers = content.entry(&r.event).or_default().entry(&r.kind).or_default();
         readers.insert(r.user.as_str(), Data { ts: r.ts_ms, thread_id: &r.thread });
     }
-    let content = serde_json::to_string(&content).expect("maps of strings and numbers are JSON");
-    format!(r#"{{"type":"m.receipt","content":{content}}}"#)
+    serde_json::to_string(&content).expect("maps of strings and numbers are JSON")
 }
 
 /// Appends the same, with the room that it is of.

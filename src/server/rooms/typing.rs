@@ -60,6 +60,7 @@ impl Typing {
 
     /// `user` types in `room` for `duration`, at most [`MAX_TYPING`].
     pub fn start(&self, room: &RoomId, user: &UserId, duration: Duration) {
+        let _telling = self.live.telling();
         let until = self.clock.now() + duration.min(MAX_TYPING);
         let is_new = {
             let mut inner = self.lock();
@@ -83,6 +84,7 @@ impl Typing {
 
     /// `user` no longer types in `room`.
     pub fn stop(&self, room: &RoomId, user: &UserId) {
+        let _telling = self.live.telling();
         {
             let mut inner = self.lock();
             let Some(end) = inner.rooms.get_mut(room).and_then(|r| r.typing.remove(user)) else { return };
@@ -135,6 +137,7 @@ impl Typing {
     }
 
     fn end_due(&self) {
+        let _telling = self.live.telling();
         let (now, mut rooms) = (self.clock.now(), Vec::new());
         {
             let mut inner = self.lock();

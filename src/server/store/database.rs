@@ -95,6 +95,11 @@ impl Store {
         self.tail.since(from, wanted)
     }
 
+    /// The position of the log up to which everybody was told whom it concerns: at most [`Self::log_position`].
+    pub fn told_position(&self) -> LogPosition {
+        self.writer.told()
+    }
+
     /// Runs `job` on the writer's thread inside a transaction; resolves when it is on the disk, memory has
     /// followed what it told, and those who wait for that are woken. When `job` fails, none of its changes happen.
     pub(super) async fn write<T, E>(

@@ -40,6 +40,7 @@ const BATCH: usize = 256;
 pub(super) struct Writer {
     jobs: Mutex<Option<SyncSender<Job>>>,
     committed: Arc<AtomicU64>,
+    told: Arc<AtomicU64>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -55,22 +56,29 @@ impl Writer {
         let (end, ended) = oneshot::channel();
         let position = log::position(&connection).expect("the schema has a log with one row");
         let committed = Arc::new(AtomicU64::new(position.get()));
-        let publish = Arc::clone(&committed);
+        let told = Arc::new(AtomicU64::new(position.get()));
+        let (publish, telling) = (Arc::clone(&committed), Arc::clone(&told));
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                Thread { connection, mark, publish, tail, feed, failed: 0 }.write_until_closed(&inbox);
+                Thread { connection, mark, publish, told: telling, tail, feed, failed: 0 }
+                    .write_until_closed(&inbox);
                 if end.send(()).is_err() {
                     tracing::trace!("nobody waits for the store to close");
                 }
             })
             .expect("a thread can be started when the server starts");
-        Self { jobs: Mutex::new(Some(jobs)), committed, ended: Mutex::new(Some(ended)) }
+        Self { jobs: Mutex::new(Some(jobs)), committed, told, ended: Mutex::new(Some(ended)) }
     }
 
     /// The last log position that is on the disk and applied to what is held in memory.
     pub(super) fn committed(&self) -> LogPosition {
         LogPosition::new(self.committed.load(Ordering::Acquire))
+    }
+
+    /// The last log position of which everybody was told whom it concerns.
+    pub(super) fn told(&self) -> LogPosition {
+        LogPosition::new(self.told.load(Ordering::Acquire))
     }
 
     /// See [`super::database::Store::write`].
@@ -141,6 +149,7 @@ struct Thread {
     connection: Connection,
     mark: Option<Mark>,
     publish: Arc<AtomicU64>,
+    told: Arc<AtomicU64>,
     tail: Arc<Tail>,
     feed: Arc<Feed>,
     /// The batches that failed since one was written.
@@ -213,12 +222,14 @@ impl Thread {
             mark.note(count);
         }
         let changes: Vec<Change> = answers.iter_mut().flat_map(|ran| ran.changes()).collect();
+        let _telling = self.feed.live().telling();
         for change in &changes {
             self.tail.follow(change);
             guarded("memory lags behind the disk", || self.feed.follow(change));
         }
         self.publish.store(committed.position.get(), Ordering::Release);
         guarded("somebody was not told of a change", || self.feed.tell(&changes));
+        self.told.store(committed.position.get(), Ordering::Release);
     }
 
     /// A disk that is full fails each write for as long as it is: the log has the first, and then ever fewer.

@@ -1,7 +1,8 @@
 //! What of the stream a client wants: Matrix's filters, applied.
 
 use ruma::api::client::filter::{
-    self as wire, EventFormat, FilterDefinition, LazyLoadOptions, RoomEventFilter, UrlFilter,
+    self as wire, EventFormat, FilterDefinition, LazyLoadOptions, RoomEventFilter, RoomFilter as Wire,
+    UrlFilter,
 };
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde::Deserialize;
@@ -84,6 +85,14 @@ impl Filter {
         let paths = wire.event_fields.as_deref().filter(|paths| !paths.is_empty());
         let fields = paths.map(Fields::parse).transpose().map_err(serde::de::Error::custom)?;
         Ok(Self { wire, fields, own: serde_json::from_str(json)? })
+    }
+
+    /// Whether presence and the events of all timelines are wanted as they are.
+    pub fn leaves_nothing_out(&self) -> bool {
+        let FilterDefinition { event_format, presence, room, .. } = &self.wire;
+        let Wire { timeline, rooms, not_rooms, .. } = room;
+        let all_rooms = rooms.is_none() && not_rooms.is_empty() && timeline.is_empty();
+        all_rooms && presence.is_empty() && *event_format == EventFormat::Client && self.fields.is_none()
     }
 
     /// Whether presence of `sender` is wanted.

@@ -17,10 +17,12 @@ mod filter;
 mod filters;
 #[cfg(test)]
 mod following;
+pub mod held;
 pub mod initial_sync;
 mod keys;
 mod late;
 mod lazy;
+mod listener;
 mod look;
 pub mod news;
 mod old_form;
@@ -46,6 +48,7 @@ pub use self::{
     filter::{Filter, Seen, Whose, wants_event},
     filters::Filters,
     lazy::LazyMembers,
+    listener::Told,
     old_form::append_presence,
     parts::Parts,
     refusal::Refusal,
@@ -53,5 +56,5 @@ pub use self::{
     sync::append_account_data,
     token::{NotAToken, PageToken, Token},
     unread::Unread,
-    wait::{Poll, Told, device_lists_between},
+    wait::{Poll, device_lists_between},
 };

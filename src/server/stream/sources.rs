@@ -7,9 +7,11 @@ use ruma::{OwnedUserId, RoomId, UserId};
 use super::{
     filter::{Filter, Whose},
     look::Stretch,
+    news::UnreadCounts,
     parts::Parts,
     reading::Reading,
     refusal::Refusal,
+    token::Token,
 };
 use crate::{
     core::{
@@ -17,7 +19,7 @@ use crate::{
         time::Instant,
     },
     server::{
-        change::position::LivePosition,
+        change::position::{LivePosition, LogPosition},
         event::{aggregation::Aggregations, stored::StoredEvent},
         presence::{Connected, PresenceEvent},
         rooms,
@@ -102,6 +104,38 @@ impl Sources {
     /// What is told of `user`, of whom this run of the server has heard nothing.
     pub(super) fn unheard(&self, user: &UserId) -> PresenceEvent {
         PresenceEvent::unheard(user, self.0.sight.server_name())
+    }
+
+    /// Whether messages wait for the device.
+    pub(super) fn has_messages(&self, session: &Session) -> bool {
+        self.0.inboxes.has_news(session, LogPosition::START)
+    }
+
+    /// What the device was told up to its token it has: its messages need not be kept any longer. A token that
+    /// this server's log has not reached says nothing of what was told: it is of another database.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn acknowledge(&self, session: &Session, since: &Token) -> Result<(), Refusal> {
+        let parts = &self.0;
+        if since.is_reached(parts.store.log_position()) {
+            parts.inboxes.acknowledge(&session.user, &session.device, since.to_device()).await?;
+        }
+        Ok(())
+    }
+
+    /// How much of `room` up to `upto` its member `user` has not read; `None`: they are not joined.
+    pub(super) async fn unread(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        upto: LogPosition,
+    ) -> Result<Option<UnreadCounts>, Refusal> {
+        if !self.0.members.is_joined(user, room) {
+            return Ok(None);
+        }
+        let (ignored, name) = (self.0.contacts.ignored_by(user), |user: &_| self.displayname(user));
+        self.0.unread.counts(user, room, upto, &ignored, name).await.map(Some)
     }
 
     /// The name that a user has chosen.

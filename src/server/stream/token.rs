@@ -9,6 +9,9 @@ use std::{fmt, str::FromStr};
 /// reader's device wait; where presence is [`Behind`], `.{log}_{live}` or `.{log}~{filter}` follows. What lives has one
 /// position here because one process stamps it. Where several do, the second part becomes a list of their positions: so
 /// nobody outside sees the fields, and a token is not `Copy`.
+///
+/// Of who was told all of everything there is a brief form too, for streams that have one in every write:
+/// `q{log}.{live}` in the digits of base64url. Either stands where the other may.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Token {
     log: LogPosition,
@@ -53,6 +56,13 @@ impl Token {
         Self { to_device: position, ..self }
     }
 
+    /// The same for a reader for whom there was nothing up to `log` and `live`, and who has all messages for their
+    /// device.
+    #[must_use]
+    pub const fn moved_to(self, log: LogPosition, live: LivePosition) -> Self {
+        Self { log, live, to_device: log, ..self }
+    }
+
     /// The same for a reader who was not told of everybody's presence.
     #[must_use]
     pub const fn with_presence(self, behind: Option<Behind>) -> Self {
@@ -85,6 +95,57 @@ impl Token {
     }
 }
 
+/// The digits of the brief form, by their value; none is escaped in JSON or in a URL.
+const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-";
+
+/// A token in its brief form, if it has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief<'a>(pub &'a Token);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(token) = self;
+        if token.behind.is_some() || token.to_device != token.log {
+            return token.fmt(f);
+        }
+        f.write_str("q")?;
+        write_digits(f, token.log.get())?;
+        f.write_str(".")?;
+        write_digits(f, token.live.get())
+    }
+}
+
+fn write_digits(f: &mut fmt::Formatter<'_>, mut number: u64) -> fmt::Result {
+    let (mut digits, mut first) = ([0; 11], 11);
+    loop {
+        first -= 1;
+        digits[first] = DIGITS[(number & 63) as usize];
+        number >>= 6;
+        if number == 0 {
+            break;
+        }
+    }
+    f.write_str(std::str::from_utf8(&digits[first..]).map_err(|_| fmt::Error)?)
+}
+
+/// What follows a `q`.
+fn brief(s: &str) -> Result<Token, NotAToken> {
+    let (log, live) = s.split_once('.').ok_or(NotAToken)?;
+    Ok(Token::new(LogPosition::new(digits(log)?), LivePosition::new(digits(live)?)))
+}
+
+/// As for [`number`], in digits of 6 bits.
+fn digits(s: &str) -> Result<u64, NotAToken> {
+    if s.is_empty() || s.len() > 1 && s.starts_with('0') {
+        return Err(NotAToken);
+    }
+    s.bytes().try_fold(0_u64, |number, byte| {
+        let digit = DIGITS.iter().position(|digit| *digit == byte).ok_or(NotAToken)? as u64;
+        let number = number.checked_mul(64).and_then(|n| n.checked_add(digit)).ok_or(NotAToken)?;
+        i64::try_from(number).map(|_| number).map_err(|_| NotAToken)
+    })
+}
+
 impl Behind {
     const fn log(self) -> LogPosition {
         match self {
@@ -115,6 +176,7 @@ impl FromStr for Token {
         let mut characters = s.chars();
         match characters.next() {
             Some('p') => one_process(characters.as_str()),
+            Some('q') => brief(characters.as_str()),
             _ => Err(NotAToken),
         }
     }
@@ -208,6 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_who_was_told_everything_has_a_brief_form() {
+        let token = |log, live| Token::new(LogPosition::new(log), LivePosition::new(live));
+        let max = i64::MAX.cast_unsigned();
+        for (log, live) in [(0, 0), (63, 64), (4095, 4096), (17, 1_763_000_000_000_000), (max, max)] {
+            let token = token(log, live);
+            assert_eq!(Brief(&token).to_string().parse(), Ok(token));
+        }
+        assert_eq!(Brief(&token(64, 1_763_000_000_000_000)).to_string(), "q10.6GRg7AP00");
+        for long in ["p17_1763000000000000_9", "p17_1.3_5", "p17_1.3~5"] {
+            assert_eq!(Brief(&long.parse().expect("is a token")).to_string(), long);
+        }
+    }
+
+    #[test]
     fn a_token_is_of_this_log_when_all_of_it_is() {
         for (token, reached) in [
             ("p7_1", true),
@@ -240,6 +316,16 @@ mod tests {
             "p+1_1",
             "s1_1",
             "q1_1",
+            "q",
+            "q1",
+            "q.1",
+            "q1.",
+            "q01.1",
+            "q1.1.1",
+            "q1.1~",
+            "q1.a a",
+            "q1.zzzzzzzzzzzz",
+            "q7zzzzzzzzzz.--------------",
             "ü1_1",
             "p1_1_",
             "p1_1_1_1",

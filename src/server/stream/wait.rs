@@ -2,21 +2,18 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use axum::body::Body;
 use tokio::sync::Notify;
 
 use super::{
     behind::PresenceLook,
     entered::Entered,
-    filter::{Filter, Whose},
+    filter::Filter,
+    listener::{Listener, Looked, Told},
     look::{Look, Stretch},
-    news::{DeviceLists, News},
+    news::DeviceLists,
     reader::Reader,
-    reading::Reading,
     refusal::Refusal,
     sources::Sources,
-    sync::{self, Form, Written},
-    telling,
     token::Token,
 };
 use crate::{
@@ -25,40 +22,13 @@ use crate::{
         time::Instant,
     },
     server::{
-        answers::{Sheet, Size, aside},
         change::position::{LivePosition, LogPosition},
-        presence::Connected,
         session::Session,
     },
 };
 
 /// The longest that a reader waits, whatever the client asks for.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(120);
-
-/// How long it takes to write a state event, about.
-const PER_STATE_EVENT: Duration = Duration::from_micros(250);
-
-/// State events of a reader's rooms from which on it does not matter how many they are.
-const MANY_STATE_EVENTS: u32 = 4_000;
-
-/// What a reader is told.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "lives for a moment, in the box of the look")]
-pub enum Told {
-    /// It is little: not written yet.
-    News(News),
-    /// It may be much: what is to be sent.
-    Answer(Body),
-}
-
-/// What came of a look.
-#[expect(clippy::large_enum_variant, reason = "lives for a moment, in the box of the look")]
-enum Looked {
-    /// There is something, or it is time.
-    Told(Told),
-    /// There is nothing up to here: the next look, which may be much less to look through, begins here.
-    NothingUpTo(Token),
-}
 
 /// A request to be told what is new, once.
 #[derive(Debug)]
@@ -88,8 +58,79 @@ impl Poll {
     pub async fn answer(&mut self, sources: &Sources, session: &Session) -> Result<Told, Refusal> {
         let deadline = sources.parts().clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
-        let mut listener = Listener::begin(sources, session, (&self.filter, &self.entered), says).await?;
-        listener.news(&mut self.since, self.full_state, deadline).await
+        let listener = Listener::begin(sources, session, (&self.filter, &self.entered), says).await?;
+        let wakes = sources.parts().wakers.listen(&session.user);
+        Waiting { sources, listener, wakes }.news(&mut self.since, self.full_state, deadline).await
+    }
+}
+
+/// A reader who waits.
+#[derive(Debug)]
+struct Waiting<'a> {
+    sources: &'a Sources,
+    listener: Listener<'a>,
+    wakes: Arc<Notify>,
+}
+
+impl Waiting<'_> {
+    /// What is new after `since`: as soon as there is something, and at the `deadline` whatever there is. Who is at
+    /// the very beginning, or asks for all state, is answered at once.
+    async fn news(
+        &mut self,
+        since: &mut Option<Token>,
+        full_state: bool,
+        deadline: Instant,
+    ) -> Result<Told, Refusal> {
+        if let Some(since) = since {
+            self.listener.acknowledge(since).await?;
+        }
+        loop {
+            if let Some(told) = self.look_or_wait(since, full_state, deadline).await? {
+                return Ok(told);
+            }
+            self.listener.check_logged_in().await?;
+        }
+    }
+
+    /// One look; when there is nothing new, waits until there may be. `None`: look again, from where this look ended.
+    async fn look_or_wait(
+        &self,
+        since: &mut Option<Token>,
+        full_state: bool,
+        deadline: Instant,
+    ) -> Result<Option<Told>, Refusal> {
+        let parts = self.sources.parts();
+        // Registered before the look: what happens in between still wakes.
+        let mut woken = pin!(self.wakes.notified());
+        woken.as_mut().enable();
+        // Boxed, and gone before the waiting begins: what it takes to look is not kept meanwhile.
+        let looked = Box::pin(self.listener.look(since.as_ref(), full_state));
+        if let Some(told) = self.tell(since, full_state, deadline, looked.await?) {
+            return Ok(Some(told));
+        }
+        let _waiting = parts.metrics.open_polls.enter();
+        tokio::select! {
+            () = woken => {}
+            () = parts.clock.sleep_until(deadline) => {}
+        }
+        Ok(None)
+    }
+
+    /// What was found, if it cannot wait; else the next look, which may be much less to look through, begins there.
+    fn tell(
+        &self,
+        since: &mut Option<Token>,
+        full_state: bool,
+        deadline: Instant,
+        looked: Looked,
+    ) -> Option<Told> {
+        let parts = self.sources.parts();
+        let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
+        if looked.has_news || since.is_none() || full_state || is_last {
+            return Some(looked.told);
+        }
+        *since = Some(looked.upto);
+        None
     }
 }
 
@@ -124,199 +165,6 @@ pub async fn device_lists_between(
     Reader { sources, parts, look }.device_lists().await
 }
 
-/// A reader who is there: as long as this is held, the device counts as connected, if it says so, and the servers
-/// of others are asked for their presence (L8).
-#[derive(Debug)]
-pub(super) struct Listener<'a> {
-    sources: &'a Sources,
-    session: &'a Session,
-    filter: &'a Filter,
-    entered: &'a Vec<Entered>,
-    wakes: Arc<Notify>,
-    sessions_ended: u64,
-    _connected: Option<Connected>,
-    _reading: Option<Reading>,
-}
-
-impl<'a> Listener<'a> {
-    pub(super) async fn begin(
-        sources: &'a Sources,
-        session: &'a Session,
-        (filter, entered): (&'a Filter, &'a Vec<Entered>),
-        says: Option<(SetPresence, Option<DeviceType>)>,
-    ) -> Result<Self, Refusal> {
-        let reading = match sources.whose_presence(session, filter) {
-            Whose::Nobodys => None,
-            Whose::Somebodys(_) | Whose::Everybodys => Some(sources.read_presence(session)),
-        };
-        let connected = match says {
-            Some((says, device_type)) => Some(sources.connect(session, says, device_type).await?),
-            None => None,
-        };
-        let parts = sources.parts();
-        Ok(Self {
-            sources,
-            session,
-            filter,
-            entered,
-            wakes: parts.wakers.listen(&session.user),
-            sessions_ended: parts.accounts.sessions_ended(),
-            _connected: connected,
-            _reading: reading,
-        })
-    }
-
-    /// What wakes the user's readers.
-    pub(super) fn wakes(&self) -> &Notify {
-        &self.wakes
-    }
-
-    /// What is new after `since`: as soon as there is something, and at the `deadline` whatever there is. Who is at
-    /// the very beginning, or asks for all state, is answered at once.
-    async fn news(
-        &mut self,
-        since: &mut Option<Token>,
-        full_state: bool,
-        deadline: Instant,
-    ) -> Result<Told, Refusal> {
-        if let Some(since) = since {
-            self.acknowledge(since).await?;
-        }
-        loop {
-            if let Some(told) = self.look_or_wait(since, full_state, deadline).await? {
-                return Ok(told);
-            }
-            self.check_logged_in().await?;
-        }
-    }
-
-    /// What the device was told up to its token it has: its messages need not be kept any longer. A token that
-    /// this server's log has not reached says nothing of what was told: it is of another database.
-    async fn acknowledge(&self, since: &Token) -> Result<(), Refusal> {
-        let (parts, Session { user, device }) = (self.sources.parts(), self.session);
-        let inboxes = &parts.inboxes;
-        if !since.is_reached(parts.store.log_position()) {
-            return Ok(());
-        }
-        if inboxes.has_news(self.session, LogPosition::START) {
-            // Boxed, as all that is seldom needed: else every waiting poll has room for it.
-            Box::pin(inboxes.acknowledge(user, device, since.to_device())).await?;
-        }
-        Ok(())
-    }
-
-    /// One look; when there is nothing new, waits until there may be. `None`: look again, from where this look ended.
-    async fn look_or_wait(
-        &self,
-        since: &mut Option<Token>,
-        full_state: bool,
-        deadline: Instant,
-    ) -> Result<Option<Told>, Refusal> {
-        let parts = self.sources.parts();
-        // Registered before the look: what happens in between still wakes.
-        let mut woken = pin!(self.wakes.notified());
-        woken.as_mut().enable();
-        // Boxed, and gone before the waiting begins: what it takes to look is not kept meanwhile.
-        match Box::pin(self.look(since.as_ref(), full_state, deadline)).await? {
-            Looked::Told(told) => return Ok(Some(told)),
-            Looked::NothingUpTo(token) => *since = Some(token),
-        }
-        let _waiting = parts.metrics.open_polls.enter();
-        tokio::select! {
-            () = woken => {}
-            () = parts.clock.sleep_until(deadline) => {}
-        }
-        Ok(None)
-    }
-
-    /// What is new after `since`, if it cannot wait. What may be much is written where it keeps nobody else waiting.
-    async fn look(
-        &self,
-        since: Option<&Token>,
-        full_state: bool,
-        deadline: Instant,
-    ) -> Result<Looked, Refusal> {
-        let parts = self.sources.parts();
-        let reader = self.reader(since, full_state);
-        let (has_news, upto, told) = match reader.quick_outline().await? {
-            Some(outline) => {
-                let news = telling::news(reader, outline).await?;
-                (news.has_news(), news.upto.clone(), Told::News(news))
-            }
-            None => {
-                let (user, expected) = (&self.session.user, self.expected().await?);
-                let place = parts.answers.place_for(user.as_str(), Size::Whole, expected).await;
-                self.check_still_logged_in().await?;
-                let (filter, now) = (self.filter, parts.clock.now());
-                let form =
-                    Form { viewer: self.session, events: filter.format(), fields: filter.fields(), now };
-                // A reader who had to wait for a place is told what came meanwhile.
-                let written = sync::written(self.reader(since, full_state), form, Sheet::new(place));
-                let Written { has_news, upto, body } = aside(written).await?;
-                (has_news, upto, Told::Answer(body))
-            }
-        };
-        let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
-        let is_told = has_news || since.is_none() || full_state || is_last;
-        Ok(if is_told { Looked::Told(told) } else { Looked::NothingUpTo(upto) })
-    }
-
-    /// How long it takes to write all that there is for the reader, about: little goes before much.
-    async fn expected(&self) -> Result<Duration, Refusal> {
-        let store = &self.sources.parts().store;
-        Ok(PER_STATE_EVENT * store.state_events_of(&self.session.user, MANY_STATE_EVENTS).await?)
-    }
-
-    /// A reader who was told everything up to `since`, and is told everything that there is.
-    fn reader(&self, since: Option<&Token>, full_state: bool) -> Reader<'_> {
-        let parts = self.sources.parts();
-        // Where the reader will be is read before what they are told: later things come with the next.
-        let (log, live) = (parts.store.log_position(), parts.live.position());
-        let goes_on = since.is_some();
-        // A position that the log has not reached is from another database: everything is new.
-        let since = since.filter(|since| since.is_reached(log));
-        let log_since = since.map_or(LogPosition::START, Token::log);
-        let live_since = since.map(Token::live).filter(|live| parts.live.knows(*live));
-        let whose = self.sources.whose_presence(self.session, self.filter);
-        let look = Look {
-            session: self.session,
-            filter: self.filter,
-            ignored: parts.contacts.ignored_by(&self.session.user),
-            is_first: since.is_none(),
-            goes_on,
-            full_state,
-            state_at_end: false,
-            log: Stretch { since: log_since, upto: log },
-            live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
-            to_device: since.map_or(LogPosition::START, Token::to_device),
-            presence: PresenceLook::new(whose, since, goes_on, &parts.live),
-            entered: self.entered,
-            now: parts.clock.now(),
-        };
-        Reader { sources: self.sources, parts, look }
-    }
-
-    /// Whether the device was logged out since this was asked last.
-    pub(super) async fn check_logged_in(&mut self) -> Result<(), Refusal> {
-        let ended = self.sources.parts().accounts.sessions_ended();
-        self.check_still_logged_in().await?;
-        self.sessions_ended = ended;
-        Ok(())
-    }
-
-    /// Asks the store only after somebody was logged out.
-    async fn check_still_logged_in(&self) -> Result<(), Refusal> {
-        let parts = self.sources.parts();
-        if parts.accounts.sessions_ended() == self.sessions_ended {
-            return Ok(());
-        }
-        match Box::pin(parts.store.device(&self.session.user, &self.session.device)).await? {
-            Some(_) => Ok(()),
-            None => Err(Refusal::LoggedOut),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -327,7 +175,10 @@ mod tests {
     use super::*;
     use crate::{
         core::time::UnixMillis,
-        server::{app::App, change::feed::Change, clock::Clock, config::Config, store::AccountDataKey},
+        server::{
+            answers::Size, app::App, change::feed::Change, clock::Clock, config::Config,
+            store::AccountDataKey,
+        },
     };
 
     /// A server on a clock that stands still, and one reader of it.

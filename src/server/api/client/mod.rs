@@ -18,6 +18,7 @@ mod receipts;
 mod register;
 mod rooms;
 mod session;
+mod stream;
 mod sync;
 mod to_device;
 mod typing;
@@ -50,6 +51,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(register::routes())
         .merge(rooms::routes())
         .merge(session::routes())
+        .merge(stream::routes())
         .merge(sync::routes())
         .merge(to_device::routes())
         .merge(typing::routes())

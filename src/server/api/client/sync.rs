@@ -75,21 +75,19 @@ async fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResul
                 .map_err(|_| ApiError::invalid_param("since is not a token of this server"))?,
         ),
     };
-    let set_presence = set_presence(parameters.set_presence.as_deref())?;
-    let device_type = device_type(parameters.device_type.as_deref())?;
     Ok(Poll {
         since,
         filter: app.stream.filters.named(&session.user, parameters.filter.as_deref()).await?,
         full_state: parameters.full_state,
         timeout: Duration::from_millis(parameters.timeout.unwrap_or(0)),
-        set_presence,
-        device_type,
+        set_presence: set_presence(parameters.set_presence.as_deref())?,
+        device_type: device_type(parameters.device_type.as_deref())?,
         entered: entered(&parameters.entered)?,
     })
 }
 
 /// Of which rooms the device has the answer to its join.
-fn entered(tokens: &[String]) -> ApiResult<Vec<Entered>> {
+pub(super) fn entered(tokens: &[String]) -> ApiResult<Vec<Entered>> {
     if tokens.len() > MAX_ENTERED {
         return Err(ApiError::invalid_param(format!("org.pilotlight.joined: at most {MAX_ENTERED}")));
     }

@@ -17,7 +17,8 @@ async fn versions() -> Json<Value> {
     Json(json!({
         "versions": ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"],
         "unstable_features": { "org.pilotlight.presence": true, "org.pilotlight.presence_list": true, "org.pilotlight.presence_delivery": true,
-            "org.pilotlight.local_rooms": true, "org.pilotlight.action_order": true, "org.pilotlight.out_of_order": true },
+            "org.pilotlight.local_rooms": true, "org.pilotlight.action_order": true, "org.pilotlight.out_of_order": true,
+            "org.pilotlight.stream": true },
     }))
 }
 

@@ -71,6 +71,8 @@ fn clients(page: &mut Page, metrics: &Metrics) {
     let limited = metrics.requests.limited();
     page.value("pilotlight_http_rate_limited_total", Counter, "Requests that were one too many.", limited);
     let polls = metrics.open_polls.value();
+    let streams = metrics.open_streams.value();
+    page.value("pilotlight_open_streams", Gauge, "Held streams of clients.", streams);
     page.value("pilotlight_open_polls", Gauge, "Requests of clients that wait for news.", polls);
     page.value(
         "pilotlight_presence_changes_total",

@@ -24,13 +24,14 @@ use crate::{
             behind::PresenceLook,
             entered::Entered,
             filter::{Filter, Whose},
+            listener::Listener,
             look::{Look, Stretch},
             reader::Reader,
             refusal::Refusal,
             sources::Sources,
             sync::Form,
             token::Token,
-            wait::{Listener, MAX_WAIT},
+            wait::MAX_WAIT,
         },
     },
 };
@@ -65,6 +66,7 @@ struct Reading<'a> {
     poll: &'a Poll,
     sources: &'a Sources,
     listener: Listener<'a>,
+    wakes: Arc<Notify>,
     session: &'a Session,
     /// Wakes those who look into a room.
     at_room: Option<Arc<Notify>>,
@@ -82,6 +84,7 @@ impl Poll {
         let deadline = parts.clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
         let listener = Listener::begin(sources, session, (&self.filter, NONE_ENTERED), says).await?;
+        let wakes = parts.wakers.listen(&session.user);
         let at_room = match &self.scope {
             Scope::Peek(room) => Some(parts.wakers.listen_at(room)),
             Scope::Everything | Scope::Room(_) => None,
@@ -92,7 +95,7 @@ impl Poll {
             here.with_to_device(LogPosition::START)
         });
         let mut since = start.clone();
-        let mut reading = Reading { poll: self, sources, listener, session, at_room, start };
+        let mut reading = Reading { poll: self, sources, listener, wakes, session, at_room, start };
         loop {
             if let Some(body) = reading.look_or_wait(&mut since, deadline).await? {
                 return Ok(body);
@@ -106,7 +109,7 @@ impl Reading<'_> {
     /// One look; when there is nothing new, waits until there may be. `None`: look again, from where this look ended.
     async fn look_or_wait(&self, since: &mut Token, deadline: Instant) -> Result<Option<Body>, Refusal> {
         let parts = self.sources.parts();
-        let wakes = self.listener.wakes();
+        let wakes = &*self.wakes;
         let at_room = self.at_room.as_deref().unwrap_or(wakes);
         // Registered before the look: what happens in between still wakes.
         let (mut woken, mut woken_at_room) = (pin!(wakes.notified()), pin!(at_room.notified()));

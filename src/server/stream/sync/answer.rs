@@ -46,7 +46,8 @@ pub(super) fn write_closing(
     out.plain("next_batch", upto);
 }
 
-fn write_keys_left(out: &mut Writer, counts: &KeyCounts) {
+/// Writes which keys the reader's device has left.
+pub(in crate::server::stream) fn write_keys_left(out: &mut Writer, counts: &KeyCounts) {
     let part = out.open("device_one_time_keys_count");
     for (algorithm, count) in &counts.one_time {
         out.number(algorithm, *count);

@@ -13,6 +13,8 @@ mod written;
 
 pub use self::{answer::answer, entry::entry, form::Form, own_data::append_account_data};
 pub(super) use self::{
-    rooms::append_event,
+    answer::write_keys_left,
+    own_data::default_rules,
+    rooms::{append_event, write_room_lists},
     written::{Written, written},
 };

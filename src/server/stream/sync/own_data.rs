@@ -1,5 +1,6 @@
 //! What the user keeps, in the answer: for all rooms, and each piece of it.
 
+use ruma::push::Ruleset;
 use serde_json::json;
 
 use crate::server::{
@@ -17,10 +18,15 @@ pub(super) fn write_own_data(out: &mut Writer, news: &OwnDataNews) {
         out.element_with(|out| append_account_data(out, data));
     }
     if let Some(rules) = &news.default_rules {
-        out.element(&json!({ "type": PUSH_RULES, "content": { "global": rules } }).to_string());
+        out.element(&default_rules(rules));
     }
     out.end(events);
     out.end(part);
+}
+
+/// The default push rules, as if the user had kept them.
+pub(in crate::server::stream) fn default_rules(rules: &Ruleset) -> String {
+    json!({ "type": PUSH_RULES, "content": { "global": rules } }).to_string()
 }
 
 /// Appends a piece of account data as the client gets it.

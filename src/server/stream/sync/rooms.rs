@@ -16,8 +16,14 @@ use crate::server::{
 
 /// Writes the rooms, each gone as soon as it is written.
 pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, form: Form<'_>) {
-    let RoomsNews { joined, invited, knocked, left } = news;
     let part = out.open("rooms");
+    write_room_lists(out, news, form);
+    out.end(part);
+}
+
+/// Writes the lists of rooms into the open object.
+pub(in crate::server::stream) fn write_room_lists(out: &mut Writer, news: RoomsNews, form: Form<'_>) {
+    let RoomsNews { joined, invited, knocked, left } = news;
     let list = out.open("join");
     for room in joined {
         write_joined(out, &room, form);
@@ -35,7 +41,6 @@ pub(super) fn write_rooms(out: &mut Writer, news: RoomsNews, form: Form<'_>) {
         write_left(out, &room, form);
     }
     out.end(list);
-    out.end(part);
 }
 
 fn write_joined(out: &mut Writer, room: &JoinedRoom, form: Form<'_>) {

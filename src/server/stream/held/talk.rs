@@ -1,0 +1,301 @@
+//! What becomes of one held stream, from its first look to its end.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    frames::{self, Frames, write_id},
+    hub::{HEARTBEAT, Hub, Seat},
+    line::{Left, Line, Tells},
+};
+use crate::{
+    core::presence::{DeviceType, SetPresence},
+    server::{
+        change::wakers::Place,
+        http::{Socket, Talk},
+        session::Session,
+        store::KeyCounts,
+        stream::{
+            entered::Entered,
+            filter::{Filter, Whose},
+            listener::{Listener, Looked, Told},
+            refusal::Refusal,
+            sources::Sources,
+            sync::Form,
+            token::Token,
+        },
+    },
+};
+
+/// How long a reader may take nothing of what is written.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes that a reader may say on a connection on which there is nothing to say.
+const MAX_SAID: usize = 4 << 10;
+
+/// A request for a held stream.
+#[derive(Debug)]
+pub struct Open {
+    /// Where the client is; `None`: at the very beginning.
+    pub since: Option<Token>,
+    /// What it wants to know of.
+    pub filter: Arc<Filter>,
+    /// What the device says of itself; `None`: it does not count as connected.
+    pub set_presence: Option<SetPresence>,
+    /// What kind of device it is, if it says so.
+    pub device_type: Option<DeviceType>,
+    /// The answers to joins that the device has.
+    pub entered: Vec<Entered>,
+}
+
+/// Why a stream ends.
+#[derive(Debug)]
+enum End {
+    /// The reader went.
+    Gone,
+    /// The reader did not take what was written.
+    Slow,
+    /// Their device opened many others.
+    Replaced,
+    /// The server stops.
+    Stopping,
+    /// They cannot be told any more.
+    Refused(Refusal),
+}
+
+/// One stream.
+struct Conversation<'a> {
+    sources: &'a Sources,
+    line: &'a Line,
+    listener: Listener<'a>,
+    filter: &'a Filter,
+    /// How many keys the device was told that it has left.
+    keys: Option<Arc<KeyCounts>>,
+    /// Bytes that the reader has said.
+    said: usize,
+}
+
+impl Open {
+    /// Tells the reader on a socket what is new, until one of both ends it.
+    pub fn begin(
+        self,
+        hub: &Arc<Hub>,
+        sources: Sources,
+        session: Session,
+    ) -> impl FnOnce(Socket) -> Talk + Send + 'static {
+        let hub = Arc::clone(hub);
+        move |Socket { stream, head }| {
+            let seat = hub.enter(session, stream);
+            // Boxed by itself: what follows waits for hours, and has no room for the beginning.
+            Box::pin(async move { self.talk(seat, sources, head).await })
+        }
+    }
+
+    async fn talk(self, seat: Seat, sources: Sources, head: Vec<u8>) {
+        let _open = sources.parts().metrics.open_streams.enter();
+        let line = &*seat.line;
+        let end = match Box::pin(self.converse(&seat, &sources, head)).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        tracing::trace!(?end, user = %line.session.user, "a held stream ends");
+        let told = match &end {
+            End::Gone => return,
+            End::Slow => frames::end("slow", None),
+            End::Replaced => frames::end("replaced", None),
+            End::Stopping => frames::end("stopping", None),
+            End::Refused(Refusal::LoggedOut) => {
+                frames::end("error", Some(("M_UNKNOWN_TOKEN", "the device was logged out")))
+            }
+            End::Refused(refusal) => {
+                tracing::warn!(?refusal, "a held stream cannot go on");
+                frames::end("error", None)
+            }
+        };
+        if let Err(e) = line.stream.try_write(&told) {
+            tracing::trace!(error = %e, "who loses a stream is not told why");
+        }
+    }
+
+    async fn converse(
+        self,
+        seat: &Seat,
+        sources: &Sources,
+        mut head: Vec<u8>,
+    ) -> Result<std::convert::Infallible, End> {
+        let line = &*seat.line;
+        let heartbeat_ms = HEARTBEAT.as_millis();
+        let mut hello = Frames::default();
+        hello.event("hello", |out| {
+            out.extend_from_slice(format!(r#"{{"heartbeat_ms":{heartbeat_ms}}}"#).as_bytes());
+        });
+        head.extend_from_slice(&hello.alone());
+        write(&line.stream, &head).await?;
+        drop(head);
+        let says = self.set_presence.map(|says| (says, self.device_type));
+        let listener = Listener::begin(sources, &line.session, (&self.filter, &self.entered), says).await?;
+        if let Some(since) = &self.since {
+            listener.acknowledge(since).await?;
+        }
+        let filter = &*self.filter;
+        let mut conversation = Conversation { sources, line, listener, filter, keys: None, said: 0 };
+        let mut since = self.since;
+        let mut uncounted = Vec::new();
+        loop {
+            let upto = Box::pin(conversation.look(since.as_ref(), uncounted)).await?;
+            conversation.check().await?;
+            let left;
+            (left, uncounted) = conversation.follow(&upto).await?;
+            since = Some(left.map_or_else(|| upto.clone(), |at| upto.clone().moved_to(at.log, at.live)));
+        }
+    }
+}
+
+impl Conversation<'_> {
+    /// One look, and the writing of what it finds; answers up to where it went.
+    async fn look(&mut self, since: Option<&Token>, uncounted: Vec<ruma::OwnedRoomId>) -> Result<Token, End> {
+        self.line.begin_look();
+        let Looked { has_news, upto, told } = self.listener.look(since, false).await?;
+        let mut frames = Frames::default();
+        match told {
+            Told::News(news) => {
+                let (events, now) = (self.filter.format(), self.sources.parts().clock.now());
+                let form = Form { viewer: &self.line.session, events, fields: self.filter.fields(), now };
+                let keys = Arc::clone(&news.keys_left);
+                frames.news(news, form, self.keys.as_ref());
+                self.keys = Some(keys);
+            }
+            Told::Answer(body) if has_news || since.is_none() => {
+                self.answer(body, &upto).await?;
+                // Among the rest of the answer, where there are any.
+                self.keys.get_or_insert_default();
+            }
+            Told::Answer(_) => {}
+        }
+        for room in uncounted {
+            if let Some(counts) = self.sources.unread(&self.line.session.user, &room, upto.log()).await? {
+                frames.unread(room.as_str(), counts);
+            }
+        }
+        if !frames.is_empty() {
+            write(&self.line.stream, &frames.up_to(&upto)).await?;
+        }
+        Ok(upto)
+    }
+
+    /// Writes what may be much, piece by piece.
+    async fn answer(&self, mut body: Body, upto: &Token) -> Result<(), End> {
+        write(&self.line.stream, b"event:sync\ndata:").await?;
+        while let Some(piece) = body.frame().await {
+            let piece = piece.map_err(|e| {
+                tracing::debug!(error = %e, "a large answer ends early");
+                End::Slow
+            })?;
+            if let Ok(piece) = piece.into_data() {
+                write(&self.line.stream, &piece).await?;
+            }
+        }
+        let mut end = b"\n".to_vec();
+        write_id(&mut end, upto);
+        write(&self.line.stream, &end).await
+    }
+
+    /// Follows from `upto` on until there is something to look at; answers from where, unless it was missed already,
+    /// and of which rooms the reader does not know how much they have not read.
+    async fn follow(&mut self, upto: &Token) -> Result<(Option<Place>, Vec<ruma::OwnedRoomId>), End> {
+        if upto.to_device() != upto.log() {
+            // There are more messages for the device than one look tells.
+            return Ok((None, Vec::new()));
+        }
+        let at = Place { log: upto.log(), live: upto.live() };
+        let session = &self.line.session;
+        let whose = self.sources.whose_presence(session, self.filter);
+        let ignored = self.sources.parts().contacts.ignored_by(&session.user);
+        let all = self.filter.leaves_nothing_out() && whose == Whose::Everybodys && upto.behind().is_none();
+        if self.line.follow(at, Tells { all, ignored }, Instant::now()) {
+            self.wait().await?;
+        }
+        let followed = self.sources.parts().wakers.followed();
+        let Left { since, rest, uncounted, is_broken, is_replaced } = self.line.leave(followed);
+        if is_broken {
+            return Err(End::Gone);
+        }
+        if !rest.is_empty() {
+            write(&self.line.stream, &rest).await?;
+        }
+        if is_replaced {
+            return Err(End::Replaced);
+        }
+        self.check().await?;
+        Ok((Some(since.max(at)), uncounted))
+    }
+
+    /// Waits until there is something to look at.
+    async fn wait(&mut self) -> Result<(), End> {
+        loop {
+            tokio::select! {
+                () = self.line.slot.called() => {
+                    if self.line.is_to_look() || self.sources.parts().wakers.is_closed() {
+                        return Ok(());
+                    }
+                }
+                ready = self.line.stream.readable() => {
+                    ready.map_err(|_| End::Gone)?;
+                    self.hear()?;
+                }
+            }
+        }
+    }
+
+    /// Takes what the reader says, which is nothing but that they go.
+    fn hear(&mut self) -> Result<(), End> {
+        match self.line.stream.try_read(&mut [0; 512]) {
+            Ok(0) => Err(End::Gone),
+            Ok(count) => {
+                self.said += count;
+                if self.said > MAX_SAID { Err(End::Gone) } else { Ok(()) }
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Whether the stream may go on.
+    async fn check(&mut self) -> Result<(), End> {
+        if self.sources.parts().wakers.is_closed() {
+            return Err(End::Stopping);
+        }
+        Ok(self.listener.check_logged_in().await?)
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Writes all of it, however long the reader takes, as long as they take some.
+async fn write(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), End> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                match timeout(PATIENCE, stream.writable()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(End::Gone),
+                    Err(_) => return Err(End::Slow),
+                }
+            }
+            Err(_) => return Err(End::Gone),
+        }
+    }
+    Ok(())
+}
