@@ -54,7 +54,7 @@ pub use self::{
     refusal::Refusal,
     sources::Sources,
     sync::append_account_data,
-    token::{NotAToken, PageToken, Token},
+    token::{Brief, NotAToken, PageToken, Token},
     unread::Unread,
     wait::{Poll, device_lists_between},
 };
