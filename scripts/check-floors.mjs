@@ -21,7 +21,7 @@ const FLOORS = [
   { rooms: ["presence", "rooms", "contacts", "accounts", "devices", "federation"] },
   { rooms: ["store"] },
   { rooms: ["change"] },
-  { rooms: ["event", "session", "profile", "limits", "answers", "json", "keys", "clock", "config", "metrics", "http", "log", "finish", "private_file", "list", "change/position"], open: true },
+  { rooms: ["event", "session", "profile", "limits", "answers", "json", "keys", "clock", "config", "metrics", "http", "log", "finish", "private_file", "list", "change/bell", "change/position"], open: true },
 ];
 
 /** Hands the rooms on; they are declared there. */

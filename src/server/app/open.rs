@@ -102,7 +102,6 @@ impl App {
             clock: clock.clone(),
             live: Arc::clone(&live),
             wakers,
-            hub,
             accounts: Arc::new(Accounts::new(
                 Arc::clone(&store),
                 clock.clone(),
@@ -148,6 +147,7 @@ impl App {
             live,
             metrics,
             wakers: Arc::clone(&stream.wakers),
+            hub,
             stream,
             started: clock.now(),
             config,
@@ -157,7 +157,7 @@ impl App {
         });
         app.feed.subscribe(Some(Arc::new(Subscribers(Arc::downgrade(&app)))));
         app.load_across();
-        app.stream.hub.start(&app.stream).map_err(ServeError::Thread)?;
+        app.hub.start(&app.stream).map_err(ServeError::Thread)?;
         Ok(app)
     }
 }

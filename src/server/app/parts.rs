@@ -22,7 +22,7 @@ use crate::{
         rooms::{Rooms, receipts::Receipts, typing::Typing},
         sight::Sight,
         store::Store,
-        stream,
+        stream::{self, held::Hub},
     },
 };
 
@@ -95,6 +95,8 @@ pub struct App {
     pub receipts: Arc<Receipts>,
     /// Messages from device to device.
     pub inboxes: Arc<Inboxes>,
+    /// The held streams.
+    pub hub: Arc<Hub>,
     /// What readers read.
     pub stream: Arc<stream::Parts>,
     /// The positions of what lives in memory only.
@@ -133,7 +135,7 @@ impl App {
         if let Err(e) = self.presence.flush().await {
             tracing::error!(error = %e, "presence could not be written");
         }
-        self.stream.hub.stop();
+        self.hub.stop();
         self.store.close().await;
         self.feed.subscribe(None);
     }

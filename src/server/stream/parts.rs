@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{filters::Filters, held::Hub, lazy::LazyMembers, unread::Unread};
+use super::{filters::Filters, lazy::LazyMembers, unread::Unread};
 use crate::server::{
     accounts::{data::OwnData, login::Accounts},
     answers::Answers,
@@ -30,8 +30,6 @@ pub struct Parts {
     pub live: Arc<Live>,
     /// Who is waiting for something to happen.
     pub wakers: Arc<Wakers>,
-    /// The held streams.
-    pub hub: Arc<Hub>,
     /// Who is logged in.
     pub accounts: Arc<Accounts>,
     /// What users keep with their account.

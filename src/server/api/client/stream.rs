@@ -67,7 +67,7 @@ async fn stream(
     let sources = Sources::new(Arc::clone(&app.stream));
     let head = [(CONTENT_TYPE, "text/event-stream"), NO_BUFFERING];
     let mut answer = (StatusCode::OK, head).into_response();
-    answer.extensions_mut().insert(Handover::to(open.begin(&app.stream.hub, sources, session)));
+    answer.extensions_mut().insert(Handover::to(open.begin(&app.hub, sources, session)));
     Ok(answer)
 }
 
