@@ -193,10 +193,12 @@ export class Timeline {
   /** Where what is new began when the room was opened. */
   #showReadLine() {
     if (this.#isReadLineSet) return;
+    const unread = this.#room()?.unread ?? 0;
+    if (unread === 0) return;
     const upTo = this.talk.member(this.talk.me)?.readUpTo;
-    this.#isReadLineSet = upTo !== undefined && (this.#room()?.unread ?? 0) > 0 && this.rows.markUnreadAfter(upTo);
-    if (this.#isReadLineSet || upTo !== undefined) return;
-    const row = this.rows.nthLatestOfOthers(this.#room()?.unread || -1);
+    this.#isReadLineSet = upTo !== undefined && this.rows.markUnreadAfter(upTo);
+    if (this.#isReadLineSet) return;
+    const row = this.rows.nthLatestOfOthers(unread);
     row?.node.classList.add("first-unread");
     this.#isReadLineSet = row !== undefined;
   }
