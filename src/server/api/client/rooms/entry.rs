@@ -29,7 +29,7 @@ pub(super) enum EntryForm {
     Matrix,
     /// With the room, as far as the filter lets it through: `?org.pilotlight.answer=full`, and
     /// `org.pilotlight.filter=` as the filter of `/sync`.
-    Full(Filter),
+    Full(Box<Filter>),
 }
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ impl FromRequestParts<Arc<App>> for EntryForm {
                 let session = Session::from_request_parts(parts, app).await?;
                 let Query(Asked { filter }) = Query::<Asked>::from_request_parts(parts, app).await?;
                 let filter = app.stream.filters.named(&session.user, filter.as_deref()).await?;
-                Ok(Self::Full(filter.or_timeline_limit(SCREEN)))
+                Ok(Self::Full(Box::new(filter.or_timeline_limit(SCREEN))))
             }
         }
     }
