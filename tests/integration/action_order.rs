@@ -251,6 +251,9 @@ fn m9_an_order_that_makes_no_sense_is_refused() {
     alice.put(&path, json!({ "body": "the first" })).ok();
 }
 
+/// A request that undoes what another one did.
+type Undo = Option<(&'static str, String, Value)>;
+
 /// Every action without a transaction ID in its path is done once by its ID: the same answer again, and nothing more in
 /// the room, even if what it did was undone meanwhile.
 #[test]
@@ -262,7 +265,7 @@ fn m9_every_action_with_an_id_is_done_once_also_after_a_restart() {
     let (user, post) = (json!({ "user_id": bob.user }), "POST");
     let alias = "/_matrix/client/v3/join/%23here:localhost".to_owned();
     // Who, what, and what undoes it.
-    let rows: Vec<(&str, &str, String, Value, Option<(&str, String, Value)>)> = vec![
+    let rows: Vec<(&str, &str, String, Value, Undo)> = vec![
         (
             "alice",
             post,
@@ -295,7 +298,7 @@ fn m9_every_action_with_an_id_is_done_once_also_after_a_restart() {
         ),
     ];
     let mut answers = Vec::new();
-    let events = || said_and_done(&server, &alice, &room);
+    let events = || said_and_done(&alice, &room);
     for (id, (who, method, path, body, undo)) in (1_u64..).zip(&rows) {
         let client = if *who == "alice" { &alice } else { &bob };
         let path = format!("{path}?org.pilotlight.action={id}");
@@ -320,7 +323,7 @@ fn m9_every_action_with_an_id_is_done_once_also_after_a_restart() {
         let client = if who == "alice" { &alice } else { &bob };
         assert_eq!(client.send(method, &path, Some(body.to_string().as_bytes())).ok(), first, "{path}");
     }
-    assert_eq!(said_and_done(&server, &carol, &room), before);
+    assert_eq!(said_and_done(&carol, &room), before);
     assert_eq!(
         alice.get("/_matrix/client/v3/joined_rooms").ok()["joined_rooms"].as_array().expect("a list").len(),
         2
@@ -328,7 +331,7 @@ fn m9_every_action_with_an_id_is_done_once_also_after_a_restart() {
 }
 
 /// The IDs of all events of a room, as one who is in it sees them.
-fn said_and_done(_: &TestServer, client: &Client, room: &str) -> Vec<String> {
+fn said_and_done(client: &Client, room: &str) -> Vec<String> {
     let page = client.get(&format!("{room}/messages?dir=f&limit=1000")).ok();
     let events = page["chunk"].as_array().expect("a list").iter();
     events.map(|event| event["event_id"].as_str().expect("an ID").to_owned()).collect()
