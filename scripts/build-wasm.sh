@@ -9,7 +9,7 @@ target=${CARGO_TARGET_DIR:-target}
 built=$target/wasm32-unknown-unknown/wasm/pilotlight.wasm
 out=pkg/wasm
 # The most that a page may have to load, glue and wasm together, gzipped.
-limit=${WASM_SIZE_LIMIT:-158000}
+limit=${WASM_SIZE_LIMIT:-140000}
 
 cargo rustc --quiet --lib --crate-type cdylib --profile wasm --target wasm32-unknown-unknown \
   --no-default-features
