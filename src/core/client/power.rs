@@ -68,13 +68,12 @@ impl Power {
         if creator && self.creators_beyond_power {
             return BEYOND_POWER;
         }
-        let level = match &self.levels {
+        match &self.levels {
             None => i64::from(creator) * 100,
             Some(levels) => {
                 let own = levels.users.iter().find(|(known, _)| known == user);
                 own.map_or(levels.users_default, |(_, level)| *level)
             }
-        };
-        level
+        }
     }
 }

@@ -364,12 +364,12 @@ impl Log {
             event["unsigned"] = json!({"redacted_because": {}});
             return event;
         }
-        let edits = (at + 1..self.0.len()).filter(|&later| {
+        let mut edits = (at + 1..self.0.len()).filter(|&later| {
             let same = self.sender(later) == self.sender(at)
                 && matches!(self.0[at].1, Said::Message | Said::Edit(_));
             same && !self.is_redacted(later) && matches!(self.0[later].1, Said::Edit(of) if of % later == at)
         });
-        if let Some(last) = edits.last() {
+        if let Some(last) = edits.next_back() {
             event["unsigned"] = json!({"m.relations": {"m.replace": self.fresh(last)}});
         }
         event
