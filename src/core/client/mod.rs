@@ -23,6 +23,7 @@ mod id;
 mod idle;
 mod idle_report;
 pub mod item;
+mod jump;
 mod loss;
 pub mod member;
 mod name;

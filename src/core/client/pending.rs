@@ -59,6 +59,15 @@ pub enum Direction {
     Forward,
 }
 
+/// Which redactions nobody will hear the end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Those that are in the queue no more.
+    Gone,
+    /// All of them.
+    All,
+}
+
 /// What to do with a command's answer.
 #[derive(Debug)]
 pub(super) enum Then {

@@ -2,6 +2,7 @@
 //! reloads, tried again, refused or taken back like a message; the event says meanwhile that it is about to go.
 
 use super::output::{Failure, Output, Ticket};
+use super::pending::Ended;
 use super::role::Client;
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::Action;
@@ -46,15 +47,6 @@ impl Client {
             self.end_redaction(id, Err(Failure::local("STOPPED", "it was not waited for any longer")));
         }
     }
-}
-
-/// Which redactions nobody will hear the end of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Those that are in the queue no more.
-    Gone,
-    /// All of them.
-    All,
 }
 
 /// Where an action is sent to, and the body.
