@@ -10,6 +10,7 @@ use super::{
     filter::{Filter, Whose},
     look::{Look, Stretch},
     news::News,
+    parts::Parts,
     reader::Reader,
     reading::Reading,
     refusal::Refusal,
@@ -92,6 +93,11 @@ impl<'a> Listener<'a> {
             _connected: connected,
             _reading: reading,
         })
+    }
+
+    /// What is read.
+    pub(super) fn parts(&self) -> &'a Parts {
+        self.sources.parts()
     }
 
     /// The device has what it was told up to its token.

@@ -60,14 +60,13 @@ impl Poll {
         let says = self.set_presence.map(|says| (says, self.device_type));
         let listener = Listener::begin(sources, session, (&self.filter, &self.entered), says).await?;
         let wakes = sources.parts().wakers.listen(&session.user);
-        Waiting { sources, listener, wakes }.news(&mut self.since, self.full_state, deadline).await
+        Waiting { listener, wakes }.news(&mut self.since, self.full_state, deadline).await
     }
 }
 
 /// A reader who waits.
 #[derive(Debug)]
 struct Waiting<'a> {
-    sources: &'a Sources,
     listener: Listener<'a>,
     wakes: Arc<Notify>,
 }
@@ -99,7 +98,7 @@ impl Waiting<'_> {
         full_state: bool,
         deadline: Instant,
     ) -> Result<Option<Told>, Refusal> {
-        let parts = self.sources.parts();
+        let parts = self.listener.parts();
         // Registered before the look: what happens in between still wakes.
         let mut woken = pin!(self.wakes.notified());
         woken.as_mut().enable();
@@ -124,7 +123,7 @@ impl Waiting<'_> {
         deadline: Instant,
         looked: Looked,
     ) -> Option<Told> {
-        let parts = self.sources.parts();
+        let parts = self.listener.parts();
         let is_last = parts.clock.now() >= deadline || parts.wakers.is_closed();
         if looked.has_news || since.is_none() || full_state || is_last {
             return Some(looked.told);

@@ -8,6 +8,8 @@ use std::{
 
 use axum::body::Body;
 use http_body_util::BodyExt;
+use ruma::OwnedRoomId;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -36,6 +38,10 @@ use crate::{
 
 /// How long a reader may take nothing of what is written.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long what was written may go without being acknowledged by the reader's system, as it is when that is gone without
+/// a word: with the heartbeat, after which time a device that lost its network no longer counts as connected.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Bytes that a reader may say on a connection on which there is nothing to say.
 const MAX_SAID: usize = 4 << 10;
@@ -92,6 +98,10 @@ impl Open {
     ) -> impl FnOnce(Socket) -> Talk + Send + 'static {
         let hub = Arc::clone(hub);
         move |Socket { stream, head }| {
+            let milliseconds = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+            if let Err(e) = set_tcp_user_timeout(&stream, milliseconds) {
+                tracing::debug!(error = %e, "who is gone without a word is noticed late");
+            }
             let seat = hub.enter(session, stream);
             // Boxed by itself: what follows waits for hours, and has no room for the beginning.
             Box::pin(async move { self.talk(seat, sources, head).await })
@@ -160,7 +170,7 @@ impl Open {
 
 impl Conversation<'_> {
     /// One look, and the writing of what it finds; answers up to where it went.
-    async fn look(&mut self, since: Option<&Token>, uncounted: Vec<ruma::OwnedRoomId>) -> Result<Token, End> {
+    async fn look(&mut self, since: Option<&Token>, uncounted: Vec<OwnedRoomId>) -> Result<Token, End> {
         self.line.begin_look();
         let Looked { has_news, upto, told } = self.listener.look(since, false).await?;
         let mut frames = Frames::default();
@@ -209,7 +219,7 @@ impl Conversation<'_> {
 
     /// Follows from `upto` on until there is something to look at; answers from where, unless it was missed already,
     /// and of which rooms the reader does not know how much they have not read.
-    async fn follow(&mut self, upto: &Token) -> Result<(Option<Place>, Vec<ruma::OwnedRoomId>), End> {
+    async fn follow(&mut self, upto: &Token) -> Result<(Option<Place>, Vec<OwnedRoomId>), End> {
         if upto.to_device() != upto.log() {
             // There are more messages for the device than one look tells.
             return Ok((None, Vec::new()));
