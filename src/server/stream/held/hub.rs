@@ -177,8 +177,7 @@ impl Hub {
             return since;
         }
         if self.open_streams() > 0 {
-            let own = frames::timeline;
-            let mut pass = Pass::new(since, upto, parts.clock.now(), own);
+            let mut pass = Pass::new(since, upto, parts.clock.now());
             let lines = self.lines.read();
             let mut told = Vec::new();
             add_events(&mut pass, parts, &lines, &mut told);

@@ -6,15 +6,18 @@ use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedRoomId, OwnedUserId};
 use tokio::net::TcpStream;
 
-use super::frames::Frames;
-use crate::server::{
-    change::{
-        position::LivePosition,
-        wakers::{Place, Slot},
+use super::frames::{self, Frames};
+use crate::{
+    core::time,
+    server::{
+        change::{
+            position::LivePosition,
+            wakers::{Place, Slot},
+        },
+        event::stored::StoredEvent,
+        session::Session,
+        stream::token::Token,
     },
-    event::stored::StoredEvent,
-    session::Session,
-    stream::token::Token,
 };
 
 /// Rooms of which a reader is to be told how much they have not read before they are told at once.
@@ -83,9 +86,8 @@ pub(super) struct Pass {
     pub(super) since: Place,
     pub(super) upto: Place,
     pub(super) items: Vec<Item>,
-    /// An event as the sending device sees it.
-    pub(super) own: fn(&StoredEvent, &Session, crate::core::time::Instant) -> Vec<u8>,
-    pub(super) now: crate::core::time::Instant,
+    /// As of when it tells.
+    pub(super) now: time::Instant,
     /// The items of the last write, and what was written: most readers are told the same.
     last: (Vec<u32>, Vec<u8>),
 }
@@ -288,13 +290,8 @@ impl Line {
 }
 
 impl Pass {
-    pub(super) fn new(
-        since: Place,
-        upto: Place,
-        now: crate::core::time::Instant,
-        own: fn(&StoredEvent, &Session, crate::core::time::Instant) -> Vec<u8>,
-    ) -> Self {
-        Self { since, upto, items: Vec::new(), own, now, last: Default::default() }
+    pub(super) fn new(since: Place, upto: Place, now: time::Instant) -> Self {
+        Self { since, upto, items: Vec::new(), now, last: Default::default() }
     }
 
     /// What everybody is told who is told these items.
@@ -306,7 +303,9 @@ impl Pass {
     }
 
     fn written_for(&self, items: &[u32], session: &Session, at: Place) -> Vec<u8> {
-        self.write(items, at, |event| is_of(event, session).then(|| (self.own)(event, session, self.now)))
+        self.write(items, at, |event| {
+            is_of(event, session).then(|| frames::timeline(event, session, self.now))
+        })
     }
 
     fn write(&self, items: &[u32], at: Place, own: impl Fn(&StoredEvent) -> Option<Vec<u8>>) -> Vec<u8> {
