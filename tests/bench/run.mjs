@@ -1,10 +1,10 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node tests/bench/run.mjs [--parts room,list,peers,engine] [--users 200] [--changes 100] [--messages 50] [--idle 60]
-//     [--only pilotlight] [--contacts 1000] [--peers 100] [--minutes 5]
+//   node tests/bench/run.mjs [--parts room,forms,list,many,peers,engine] [--users 200] [--changes 100] [--messages 50]
+//     [--idle 60] [--only pilotlight] [--receivers 200,1000] [--contacts 1000] [--streams 10000] [--peers 100] [--minutes 5]
 //
-// `room`: one server, N users in one room; `list`: users of this server who all have each other on their
-// lists; `peers`: two of these servers, counted on the wire; `engine`: the
+// `room`: one server, N users in one room; `forms`: the same of this server by `/sync` and by the held stream, at a spread load;
+// `list`: users of this server who all have each other on their lists; `many`: held streams that are idle; `peers`: two of these servers, counted on the wire; `engine`: the
 // presence engine alone. Prints tables next to the targets and writes everything to tests/bench/results/DATE.json.
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -22,7 +22,10 @@ const { values: options } = parseArgs({
     messages: { type: "string", default: "50" },
     idle: { type: "string", default: "60" },
     only: { type: "string" },
-    parts: { type: "string", default: "room,list,peers,engine" },
+    parts: { type: "string", default: "room,forms,list,many,peers,engine" },
+    receivers: { type: "string", default: "200,1000" },
+    deliveries: { type: "string", default: "100000" },
+    streams: { type: "string", default: "10000" },
     contacts: { type: "string", default: "1000" },
     peers: { type: "string", default: "100" },
     minutes: { type: "string", default: "5" },
@@ -47,33 +50,81 @@ const rows = [
   ["all users connect, CPU s", (r) => r.connect_cpu_seconds],
 ];
 
-const listRows = [
-  ["all come online, CPU s", (r) => r.connect_cpu_seconds, 2],
+// One change a write: each comes when the streams have rested from the one before.
+const PAUSE_MS = "60";
+
+// By form: [`/sync`, held stream].
+const formRows = [
+  ["CPU per delivered presence change, µs", (r) => r.presence?.cpu_us_per_delivery, [20, 4]],
+  ["bytes per delivered presence change", (r) => r.presence?.bytes_per_delivery, [, 90]],
+  ["presence change → last receiver, p50 ms", (r) => r.presence?.last_receiver_ms.p50, (n) => (n > 200 ? 15 : 5)],
+  ["presence change → last receiver, p95 ms", (r) => r.presence?.last_receiver_ms.p95],
+  ["CPU per delivered message, µs", (r) => r.message?.cpu_us_per_delivery, [30, 6]],
+  ["bytes per delivered message", (r) => r.message?.bytes_per_delivery],
+  ["message → last receiver, p50 ms", (r) => r.message?.last_receiver_ms.p50],
+  ["message → last receiver, p95 ms", (r) => r.message?.last_receiver_ms.p95],
+  ["memory, empty, MiB", (r) => r.empty_rss_bytes / 2 ** 20, [15, 15]],
+  ["memory per idle connected user, KiB", (r) => r.rss_bytes_per_user / 1024, [16, 10]],
+  ["idle CPU per user-minute, ms", (r) => r.idle_cpu_ms_per_user_minute, [0.1, 0.02]],
+  ["idle bytes per user-minute", (r) => r.idle_bytes_per_user_minute],
+  // Of a thousand who all see each other.
+  ["all users connect, CPU s", (r) => r.connect_cpu_seconds, (n) => (n === 1000 ? 2 : undefined)],
+  ["last arrival → the last is informed of all, ms", (r) => r.informed_after_ms, [1000, 1000]],
   ["presence events for each pair", (r) => r.connect_presences_per_pair],
-  ["memory per user, KiB", (r) => r.rss_bytes_per_user / 1024, 10],
-  ["CPU per delivered change, µs", (r) => r.presence.cpu_us_per_delivery, 20],
-  ["bytes per delivered change", (r) => r.presence.bytes_per_delivery],
-  ["change → last receiver, p50 ms", (r) => r.presence.last_receiver_ms.p50, 15],
-  ["change → last receiver, p95 ms", (r) => r.presence.last_receiver_ms.p95],
+  ["the load program's CPU per delivered change, µs", (r) => r.presence?.load_cpu_us_per_delivery],
+  ["the load program's share of one core", (r) => r.presence?.load_cpu_share],
 ];
 
-// Everybody on everybody's list and nobody in a room; written into the database before the server starts.
-async function listed() {
+/** A server of this project with users who are written into its database, and how to put load on it. */
+async function seeded(users, contacts, use) {
   const server = new Homeserver(await freePort(), {}, "pilotlight");
+  const load = (...args) => promisify(execFile)(join(programs, "load"),
+    ["--address", `127.0.0.1:${server.port}`, "--users-file", join(server.dir, "users.json"), ...args]);
+  const measure = async (form, { changes = 0, messages = 0, threads = 1, idle = options.idle } = {}) => {
+    // A process that has done nothing yet.
+    if (server.process) await server.end("SIGTERM");
+    await server.up();
+    const { stdout } = await load("measure", "--pid", server.process.pid, "--changes", changes, "--messages", messages,
+      "--idle-seconds", idle, "--form", form, "--threads", threads, "--pause-ms", PAUSE_MS);
+    return JSON.parse(stdout);
+  };
   try {
-    const load = (...args) => promisify(execFile)(join(programs, "load"),
-      ["--address", `127.0.0.1:${server.port}`, "--users-file", join(server.dir, "users.json"), ...args]);
     const dataDir = join(server.dir, "data");
     mkdirSync(dataDir);
-    await load("seed", "--data-dir", dataDir, "--server-name", server.name, "--users", options.contacts);
+    await load("seed", "--data-dir", dataDir, "--server-name", server.name, "--users", users, "--contacts", contacts);
     await server.up();
-    const { stdout } = await load("measure", "--pid", String(server.process.pid), "--changes", options.changes,
-      "--messages", "0", "--idle-seconds", options.idle);
-    await server.stop();
-    return JSON.parse(stdout);
+    return await use({ load, measure });
   } catch (error) {
-    throw new Error(`list: ${error.message}\n${error.stderr ?? ""}`);
+    throw new Error(`${users} users: ${error.message}\n${error.stderr ?? ""}`);
+  } finally {
+    await server.stop();
   }
+}
+
+/** In one room, by either form, and by the held stream with twice the threads to read it. */
+const forms = (users) => seeded(users, "0", async ({ load, measure }) => {
+  await load("gather");
+  const rounds = String(Math.max(50, Math.round(options.deliveries / users)));
+  const much = { changes: rounds, messages: rounds };
+  return [
+    await measure("sync", much),
+    await measure("stream", much),
+    await measure("stream", { ...much, threads: "2", idle: "1" }),
+  ];
+});
+
+/** Everybody on everybody's list and nobody in a room. */
+const listed = () => seeded(options.contacts, options.contacts, async ({ measure }) => {
+  const changes = { changes: options.changes };
+  return [await measure("sync", changes), await measure("stream", changes)];
+});
+
+function formsTable(results, columns) {
+  const target = (of, form, users) => (typeof of === "function" ? of(users) : of?.[form === "Stream" ? 1 : 0]);
+  const lines = formRows.map(([name, pick, of]) => [name, ...results.flatMap((r) =>
+    [shown(pick(r) ?? undefined), atMost(target(of, r.form, r.users))])]);
+  console.log(table([["", ...columns.flatMap((column) => [column, "target"])],
+    ...lines.filter((line) => line.slice(1).some((cell, i) => i % 2 === 0 && cell !== ""))]));
 }
 
 async function measured(kind) {
@@ -113,11 +164,24 @@ if (parts.includes("room")) {
   console.log(table([["", "target", ...kinds], ...rows.map(([name, pick, target]) =>
     [name, atMost(target), ...kinds.map((kind) => shown(pick(results[kind])))])]));
 }
+const byForm = ["/sync", "stream", "stream, 2 threads read"];
+if (parts.includes("forms")) {
+  results.forms = {};
+  for (const users of options.receivers.split(",")) {
+    console.error(`measuring ${users} users in one room, by form`);
+    results.forms[users] = await forms(users);
+    formsTable(results.forms[users], byForm.map((form) => `${users}: ${form}`));
+  }
+}
 if (parts.includes("list")) {
   console.error(`measuring ${options.contacts} users who have each other on their lists`);
   results.list = await listed();
-  console.log(table([["", "target", "pilotlight"], ...listRows.map(([name, pick, target]) =>
-    [name, atMost(target), shown(pick(results.list))])]));
+  formsTable(results.list, byForm);
+}
+if (parts.includes("many")) {
+  console.error(`measuring ${options.streams} held streams`);
+  results.many = [await seeded(options.streams, "10", ({ measure }) => measure("stream"))];
+  formsTable(results.many, [`${options.streams} streams`]);
 }
 if (parts.includes("peers")) {
   console.error(`measuring two servers with ${options.peers} contacts across, for about ${2 * options.minutes + 3} minutes`);

@@ -1,25 +1,34 @@
-//! The load generator: N users in one room who long-poll `/sync`, and what that costs the server.
+//! The load generator: N users in one room who read by `/sync` or by the held stream, and what that costs the server.
 //!
 //! With `seed` in place of `prepare` they share no room, but are on each other's lists.
 //!
-//! It speaks HTTP/1.1 by itself and on one thread, so that it takes little of the machine that it shares
-//! with the server. It is run twice on one data folder, with a restart of the server between: `prepare`
+//! It speaks HTTP/1.1 by itself and on one thread (`--threads` shows that more change nothing), so that it takes little
+//! of the machine that it shares with the server. It is run twice on one data folder, with a restart of the server between: `prepare`
 //! makes the users, `measure` connects them to a process that has hashed no passwords. Reads the server's
 //! CPU time and memory from /proc, and prints one JSON object.
 
 #![expect(clippy::print_stdout, reason = "the result goes to standard output")]
 
+mod held;
 mod http;
 mod process;
 mod room;
 mod seed;
+mod sync;
 mod user;
+mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::{Parser, Subcommand};
 
-use crate::{process::Process, room::Room};
+use crate::{
+    process::Process,
+    room::{Form, Kind, Room},
+};
 
 #[derive(Parser)]
 struct Arguments {
@@ -51,7 +60,12 @@ enum Command {
         server_name: String,
         #[arg(long, default_value_t = 1_000)]
         users: usize,
+        /// How many of them each has on their list: the next ones, who have them in turn. All, if it is not said.
+        #[arg(long)]
+        contacts: Option<usize>,
     },
+    /// Puts users whom `seed` wrote into one room.
+    Gather,
     /// Connects the users and measures.
     Measure {
         /// The server's process.
@@ -66,6 +80,15 @@ enum Command {
         /// How long the idle server is watched, in seconds.
         #[arg(long, default_value_t = 60)]
         idle_seconds: u64,
+        /// How the users read.
+        #[arg(long, value_enum, default_value = "sync")]
+        form: Form,
+        /// How many threads read for them.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// How long nothing happens after each change, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        pause_ms: u64,
     },
 }
 
@@ -77,55 +100,81 @@ async fn main() -> Result<(), Error> {
     let (address, file) = (arguments.address.as_str(), &arguments.users_file);
     match arguments.command {
         Command::Prepare { users } => user::prepare(address, users, file).await,
-        Command::Seed { data_dir, server_name, users } => {
-            seed::seed(&data_dir, &server_name, users, file).await
+        Command::Gather => user::gather(address, file).await,
+        Command::Seed { data_dir, server_name, users, contacts } => {
+            let contacts = contacts.unwrap_or(users);
+            seed::seed(&data_dir, &server_name, users, contacts, file).await
         }
-        Command::Measure { pid, changes, messages, idle_seconds } => {
-            let server = Process::new(pid);
-            let result = measure(address, file, &server, changes, messages, idle_seconds).await?;
-            println!("{result}");
+        Command::Measure { pid, changes, messages, idle_seconds, form, threads, pause_ms } => {
+            let (id, users) = user::load(address, file)?;
+            let load = Load {
+                changes,
+                messages,
+                idle_seconds,
+                form,
+                threads,
+                pause: Duration::from_millis(pause_ms),
+            };
+            println!("{}", load.measure(id, users, &Process::new(pid)).await?);
             Ok(())
         }
     }
 }
 
-async fn measure(
-    address: &str,
-    file: &std::path::Path,
-    server: &Process,
+/// What is put on the server.
+struct Load {
     changes: usize,
     messages: usize,
     idle_seconds: u64,
-) -> Result<serde_json::Value, Error> {
-    let empty = server.sample()?;
-    let (room, users) = user::load(address, file)?;
-    let count = users.len();
-    let mut room = Room::connect(room, users).await?;
-    room.settle(Duration::from_secs(2)).await;
-    let connected = server.sample()?;
-    let connect_presences = room.presences();
+    form: Form,
+    threads: usize,
+    pause: Duration,
+}
 
-    let idle_traffic = room.traffic();
-    let idle_from = server.sample()?;
-    tokio::time::sleep(Duration::from_secs(idle_seconds)).await;
-    let idle_to = server.sample()?;
-    let idle_traffic = room.traffic() - idle_traffic;
-    room.settle(Duration::from_millis(500)).await;
+impl Load {
+    async fn measure(
+        self,
+        id: String,
+        users: Vec<user::User>,
+        server: &Process,
+    ) -> Result<serde_json::Value, Error> {
+        let empty = server.sample()?;
+        let count = users.len();
+        let began = Instant::now();
+        let room = Room::connect(id, users, self.form, self.threads)?;
+        let watch = &room.watch;
+        watch.settle(Duration::from_secs(2)).await?;
+        let connecting = began.elapsed();
+        let connected = server.sample()?;
+        let presences = watch.presences();
 
-    let presence = room.rounds(server, changes, room::Kind::Presence).await?;
-    let message = room.rounds(server, messages, room::Kind::Message).await?;
-    Ok(serde_json::json!({
-        "users": count,
-        "empty_rss_bytes": empty.rss_bytes,
-        "connected_rss_bytes": connected.rss_bytes,
-        "rss_bytes_per_user": connected.rss_bytes.saturating_sub(empty.rss_bytes) / count as u64,
-        "connect_cpu_seconds": connected.cpu_seconds - empty.cpu_seconds,
-        "connect_presences_per_pair": connect_presences as f64 / (count * (count - 1)) as f64,
-        "idle_seconds": idle_seconds,
-        "idle_cpu_ms_per_user_minute":
-            (idle_to.cpu_seconds - idle_from.cpu_seconds) * 1000.0 / (count as f64 * idle_seconds as f64 / 60.0),
-        "idle_bytes_per_user_minute": idle_traffic as f64 / (count as f64 * idle_seconds as f64 / 60.0),
-        "presence": presence,
-        "message": message,
-    }))
+        let traffic = watch.traffic();
+        let idle_from = server.sample()?;
+        tokio::time::sleep(Duration::from_secs(self.idle_seconds)).await;
+        let idle_to = server.sample()?;
+        let traffic = watch.traffic() - traffic;
+        watch.settle(Duration::from_millis(500)).await?;
+
+        let presence = room.rounds(server, self.changes, Kind::Presence, self.pause).await?;
+        let message = room.rounds(server, self.messages, Kind::Message, self.pause).await?;
+        let user_minutes = count as f64 * self.idle_seconds as f64 / 60.0;
+        Ok(serde_json::json!({
+            "users": count,
+            "form": format!("{:?}", self.form),
+            "load_threads": self.threads,
+            "empty_rss_bytes": empty.rss_bytes,
+            "connected_rss_bytes": connected.rss_bytes,
+            "idle_rss_bytes": idle_to.rss_bytes,
+            "rss_bytes_per_user": connected.rss_bytes.saturating_sub(empty.rss_bytes) / count as u64,
+            "connect_cpu_seconds": connected.cpu_seconds - empty.cpu_seconds,
+            "connect_seconds": connecting.as_secs_f64() - 2.0,
+            "connect_presences_per_pair": presences as f64 / (count * (count - 1)) as f64,
+            "informed_after_ms": watch.informed_after().map(|after| after.as_secs_f64() * 1000.0),
+            "idle_seconds": self.idle_seconds,
+            "idle_cpu_ms_per_user_minute": (idle_to.cpu_seconds - idle_from.cpu_seconds) * 1000.0 / user_minutes,
+            "idle_bytes_per_user_minute": traffic as f64 / user_minutes,
+            "presence": presence,
+            "message": message,
+        }))
+    }
 }

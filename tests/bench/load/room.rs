@@ -1,24 +1,15 @@
-//! The room full of users: everybody long-polls, one at a time does something, all the others see it.
+//! The room full of users: everybody reads, one at a time does something, all the others see it.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
+use clap::ValueEnum;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
 
-use crate::{
-    Error,
-    http::Connection,
-    process::Process,
-    user::{User, encoded, ok},
-};
+use crate::{Error, held, http::Connection, process::Process, sync, user::User, watch::Watch};
 
 /// The longest that a change may take to reach everybody.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,208 +23,104 @@ pub enum Kind {
     Message,
 }
 
+/// How users read.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Form {
+    /// Long polls.
+    Sync,
+    /// A held stream.
+    Stream,
+}
+
 /// Connected users in one room.
 pub struct Room {
     id: String,
     users: Vec<User>,
-    seen: mpsc::UnboundedReceiver<Result<Seen, Error>>,
-    traffic: Arc<AtomicU64>,
-    /// Presence events in all answers so far.
-    presences: Arc<AtomicU64>,
-}
-
-/// One `/sync` answer as far as it matters here.
-struct Seen {
-    observer: usize,
-    at: Instant,
-    tags: Vec<String>,
+    pub watch: Arc<Watch>,
 }
 
 impl Room {
-    /// Every user's first `/sync`, then their long polls, each on a connection of its own.
-    pub async fn connect(id: String, users: Vec<User>) -> Result<Self, Error> {
-        let (sender, seen) = mpsc::unbounded_channel();
-        let (traffic, presences) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        for (observer, user) in users.iter().cloned().enumerate() {
-            let connection = Connection::open(&user.address).await?;
-            let follow = Follow {
-                observer,
-                user,
-                connection,
-                seen: sender.clone(),
-                traffic: Arc::clone(&traffic),
-                presences: Arc::clone(&presences),
-            };
-            tokio::spawn(follow.run());
+    /// Every user begins to read, each on a connection of their own, all on so many `threads`.
+    pub fn connect(id: String, users: Vec<User>, form: Form, threads: usize) -> Result<Self, Error> {
+        let watch = Watch::of(users.len());
+        for share in 0..threads {
+            let readers: Vec<_> = users.iter().cloned().enumerate().skip(share).step_by(threads).collect();
+            let watch = Arc::clone(&watch);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            // Ends with the process.
+            thread::Builder::new().spawn(move || {
+                let tasks = tokio::task::LocalSet::new();
+                for (number, user) in readers {
+                    let mut observer = watch.observer(number);
+                    tasks.spawn_local(async move {
+                        let ended = match form {
+                            Form::Sync => sync::follow(&user, &mut observer).await,
+                            Form::Stream => held::follow(&user, &mut observer).await,
+                        };
+                        if let Err(error) = ended {
+                            observer.failed(&error);
+                        }
+                    });
+                }
+                runtime.block_on(tasks);
+            })?;
         }
-        Ok(Self { id, users, seen, traffic, presences })
+        Ok(Self { id, users, watch })
     }
 
-    /// Bytes received in `/sync` answers so far.
-    pub fn traffic(&self) -> u64 {
-        self.traffic.load(Ordering::Relaxed)
-    }
-
-    /// Presence events received in `/sync` answers so far.
-    pub fn presences(&self) -> u64 {
-        self.presences.load(Ordering::Relaxed)
-    }
-
-    /// Waits until no answer has come for `quiet`.
-    pub async fn settle(&mut self, quiet: Duration) {
-        while timeout(quiet, self.seen.recv()).await.is_ok() {}
-    }
-
-    /// `rounds` times: one user does something, and all the others have seen it before the next does.
-    pub async fn rounds(&mut self, server: &Process, rounds: usize, kind: Kind) -> Result<Value, Error> {
+    /// `rounds` times: one user does something, and all the others have seen it before, and the time `pause` after,
+    /// the next does.
+    pub async fn rounds(
+        &self,
+        server: &Process,
+        rounds: usize,
+        kind: Kind,
+        pause: Duration,
+    ) -> Result<Value, Error> {
         if rounds == 0 {
             return Ok(Value::Null);
         }
         let mut connection = Connection::open(&self.users[0].address).await?;
-        let (traffic, before) = (self.traffic(), server.sample()?);
+        let (traffic, before) = (self.watch.traffic(), server.sample()?);
+        let (load, began) = (Process::own().sample()?, Instant::now());
         let mut last = Vec::with_capacity(rounds);
         for round in 0..rounds {
             last.push(self.round(&mut connection, round, kind).await?);
+            tokio::time::sleep(pause).await;
         }
-        self.settle(Duration::from_millis(300)).await;
+        self.watch.settle(Duration::from_millis(300)).await?;
         let deliveries = (rounds * (self.users.len() - 1)) as f64;
         let cpu = server.sample()?.cpu_seconds - before.cpu_seconds;
+        let load = Process::own().sample()?.cpu_seconds - load.cpu_seconds;
         last.sort_unstable();
         let at = |percent: usize| last[(last.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
         Ok(json!({
             "rounds": rounds,
             "deliveries": deliveries,
             "cpu_us_per_delivery": cpu * 1e6 / deliveries,
-            "bytes_per_delivery": (self.traffic() - traffic) as f64 / deliveries,
+            "bytes_per_delivery": (self.watch.traffic() - traffic) as f64 / deliveries,
             "last_receiver_ms": { "p50": at(50), "p95": at(95), "max": at(100) },
+            "load_cpu_us_per_delivery": load * 1e6 / deliveries,
+            "load_cpu_share": load / began.elapsed().as_secs_f64(),
         }))
     }
 
     /// One round; gives the time from the request to the last of the others who saw it.
-    async fn round(
-        &mut self,
-        connection: &mut Connection,
-        round: usize,
-        kind: Kind,
-    ) -> Result<Duration, Error> {
+    async fn round(&self, connection: &mut Connection, round: usize, kind: Kind) -> Result<Duration, Error> {
         let actor = round % self.users.len();
-        let user = self.users[actor].clone();
-        let began = Instant::now();
+        let user = &self.users[actor];
+        // Of this run alone: who said it before says nothing new.
+        let run = std::process::id() & 0xffff;
         let tag = match kind {
-            Kind::Presence => format!("presence{round}"),
-            Kind::Message => format!("message{round}"),
+            Kind::Presence => format!("pres{run:04x}.{round}"),
+            Kind::Message => format!("message{run:04x}.{round}"),
         };
+        self.watch.want(&tag, actor);
+        let began = Instant::now();
         match kind {
             Kind::Presence => user.put_presence(connection, &tag).await?,
             Kind::Message => user.send(connection, &self.id, &tag).await?,
         }
-        let mut waiting: Vec<bool> = (0..self.users.len()).map(|observer| observer != actor).collect();
-        let mut left = self.users.len() - 1;
-        let mut last = began;
-        while left > 0 {
-            let seen = timeout(PATIENCE, self.seen.recv()).await;
-            let seen =
-                seen.map_err(|_| format!("{tag}: {left} users never saw it"))?.ok_or("all have left")??;
-            if waiting[seen.observer] && seen.tags.contains(&tag) {
-                waiting[seen.observer] = false;
-                left -= 1;
-                last = seen.at;
-            }
-        }
-        Ok(last - began)
-    }
-}
-
-/// One user's `/sync` loop.
-struct Follow {
-    observer: usize,
-    user: User,
-    connection: Connection,
-    seen: mpsc::UnboundedSender<Result<Seen, Error>>,
-    traffic: Arc<AtomicU64>,
-    presences: Arc<AtomicU64>,
-}
-
-impl Follow {
-    async fn run(mut self) {
-        if let Err(error) = self.poll().await {
-            drop(self.seen.send(Err(error))); // nobody listens once the measurement is over
-        }
-    }
-
-    async fn poll(&mut self) -> Result<(), Error> {
-        let filter = json!({
-            "presence": { "types": ["m.presence"] },
-            "account_data": { "types": [] },
-            "room": { "timeline": { "limit": 20 }, "state": { "lazy_load_members": true }, "ephemeral": { "types": [] } },
-        });
-        let path = format!("/_matrix/client/v3/user/{}/filter", encoded(&self.user.user_id));
-        let stored = ok(&mut self.connection, "POST", &path, &self.user.access_token, &filter).await?;
-        let filter = encoded(stored["filter_id"].as_str().ok_or("no filter_id")?);
-        let mut since = String::new();
-        loop {
-            let path =
-                format!("/_matrix/client/v3/sync?set_presence=online&filter={filter}&timeout=30000{since}");
-            let answer = self.connection.request("GET", &path, &self.user.access_token, None).await?;
-            let at = Instant::now();
-            if answer.status != 200 {
-                return Err(
-                    format!("/sync: {} {}", answer.status, String::from_utf8_lossy(&answer.body)).into()
-                );
-            }
-            self.traffic.fetch_add(answer.bytes as u64, Ordering::Relaxed);
-            let sync: Sync = serde_json::from_slice(&answer.body)?;
-            self.presences.fetch_add(sync.presence.events.len() as u64, Ordering::Relaxed);
-            since = format!("&since={}", encoded(&sync.next_batch));
-            if self.seen.send(Ok(Seen { observer: self.observer, at, tags: sync.tags() })).is_err() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Sync {
-    next_batch: String,
-    #[serde(default)]
-    presence: Events,
-    #[serde(default)]
-    rooms: Rooms,
-}
-
-#[derive(Default, Deserialize)]
-struct Rooms {
-    #[serde(default)]
-    join: BTreeMap<String, JoinedRoom>,
-}
-
-#[derive(Deserialize)]
-struct JoinedRoom {
-    #[serde(default)]
-    timeline: Events,
-}
-
-#[derive(Default, Deserialize)]
-struct Events {
-    #[serde(default)]
-    events: Vec<Event>,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    content: Content,
-}
-
-#[derive(Deserialize)]
-struct Content {
-    status_msg: Option<String>,
-    body: Option<String>,
-}
-
-impl Sync {
-    fn tags(self) -> Vec<String> {
-        let presence = self.presence.events.into_iter().filter_map(|event| event.content.status_msg);
-        let timelines = self.rooms.join.into_values().flat_map(|room| room.timeline.events);
-        presence.chain(timelines.filter_map(|event| event.content.body)).collect()
+        Ok(self.watch.last(PATIENCE).await? - began)
     }
 }

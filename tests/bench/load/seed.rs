@@ -1,4 +1,4 @@
-//! Users who all have each other on their lists, and share no room: written into a server's data folder
+//! Users who have each other on their lists, and share no room: written into a server's data folder
 //! while it does not run, because a million requests and answers would take longer than what is measured.
 
 use std::{path::Path, sync::Arc};
@@ -18,8 +18,15 @@ use crate::{
     user::{self, User},
 };
 
-/// Writes `count` users and their lists into `data_dir`, and how they log in into `file`.
-pub async fn seed(data_dir: &Path, server_name: &str, count: usize, file: &Path) -> Result<(), Error> {
+/// Writes `count` users and their lists into `data_dir`, and how they log in into `file`. Each has `contacts` others on
+/// their list at most: those next to them.
+pub async fn seed(
+    data_dir: &Path,
+    server_name: &str,
+    count: usize,
+    contacts: usize,
+    file: &Path,
+) -> Result<(), Error> {
     let server = ServerName::parse(server_name)?;
     let ids: Vec<OwnedUserId> =
         (0..count).map(|n| UserId::parse(format!("@user{n}:{server}"))).collect::<Result<_, _>>()?;
@@ -42,8 +49,12 @@ pub async fn seed(data_dir: &Path, server_name: &str, count: usize, file: &Path)
         });
     }
     let friend = friend()?;
-    for owner in &ids {
-        let others = ids.iter().filter(|id| *id != owner);
+    for (at, owner) in ids.iter().enumerate() {
+        // In a ring, as many on either side.
+        let apart = |other: usize| at.abs_diff(other).min(count - at.abs_diff(other));
+        let near =
+            ids.iter().enumerate().filter(|(other, _)| (1..=contacts.div_ceil(2)).contains(&apart(*other)));
+        let others = near.map(|(_, id)| id);
         let rows = others.map(|other| ListRow {
             owner: owner.clone(),
             contact: other.clone(),

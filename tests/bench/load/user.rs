@@ -26,11 +26,21 @@ struct File {
 pub async fn prepare(address: &str, count: usize, file: &Path) -> Result<(), Error> {
     let mut connection = Connection::open(address).await?;
     let mut users: Vec<User> = Vec::with_capacity(count);
-    let mut room = String::new();
     for n in 0..count {
         let body = json!({ "username": format!("user{n}"), "password": "correct horse", "auth": { "type": "m.login.dummy" } });
         let answer = ok(&mut connection, "POST", "/_matrix/client/v3/register", "", &body).await?;
-        let user: User = serde_json::from_value(answer)?;
+        users.push(serde_json::from_value(answer)?);
+    }
+    save(String::new(), users, file)?;
+    gather(address, file).await
+}
+
+/// Puts the users who are written down into one room, and writes that down.
+pub async fn gather(address: &str, file: &Path) -> Result<(), Error> {
+    let mut connection = Connection::open(address).await?;
+    let (_, users) = load(address, file)?;
+    let mut room = String::new();
+    for user in &users {
         if room.is_empty() {
             let body = json!({ "preset": "public_chat" });
             let made =
@@ -41,7 +51,6 @@ pub async fn prepare(address: &str, count: usize, file: &Path) -> Result<(), Err
             let path = format!("/_matrix/client/v3/join/{}", encoded(&room));
             ok(&mut connection, "POST", &path, &user.access_token, &json!({})).await?;
         }
-        users.push(user);
     }
     save(room, users, file)
 }
