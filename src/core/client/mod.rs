@@ -24,6 +24,7 @@ mod idle;
 mod idle_report;
 pub mod item;
 mod jump;
+mod leader;
 mod loss;
 pub mod member;
 mod name;
