@@ -213,6 +213,7 @@ impl Wakers {
     }
 
     /// The server stops: wakes everybody, and nobody waits any longer.
+    #[expect(clippy::disallowed_methods, reason = "in any order")]
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.polls.lock().values().for_each(|notify| notify.notify_waiters());

@@ -46,20 +46,27 @@ impl fmt::Debug for Handover {
 
 /// Where an answer waits until HTTP has let the connection go.
 #[derive(Default)]
-pub(super) struct Counter(Mutex<Option<(Vec<u8>, Option<Guest>, Begin)>>);
+pub(super) struct Counter(Mutex<Option<Waiting>>);
+
+/// An answer of which only the head is said.
+struct Waiting {
+    head: Vec<u8>,
+    guest: Option<Guest>,
+    begin: Begin,
+}
 
 impl Counter {
     /// Takes what an answer wants done with its connection, if it does; `guest` is held until that ends.
     pub(super) fn put(&self, answer: &Response, guest: Option<Guest>) -> bool {
         let begin = answer.extensions().get::<Handover>().and_then(|handover| handover.0.lock().take());
         let Some(begin) = begin else { return false };
-        *self.0.lock() = Some((head(answer), guest, begin));
+        *self.0.lock() = Some(Waiting { head: head(answer), guest, begin });
         true
     }
 
     /// What is done with `stream` from here on; `None`: it ends.
     pub(super) fn hand_over(&self, stream: TcpStream) -> Option<Talk> {
-        let (head, guest, begin) = self.0.lock().take()?;
+        let Waiting { head, guest, begin } = self.0.lock().take()?;
         let talk = begin(Socket { stream, head });
         Some(match guest {
             None => talk,
