@@ -137,6 +137,8 @@ export interface TimelineItem {
   read?: boolean;
   /** The event that it answers; said in a thread, the thread's beginning. `event()` has it where the timeline has not. */
   replyTo?: string;
+  /** The event that it is an edit of, and is shown in: it needs no line of its own, not even when it is redacted. */
+  edits?: string;
   /** When the edit that is shown was made, in milliseconds since the epoch. */
   edited?: number;
   /** Those that came first in front. */

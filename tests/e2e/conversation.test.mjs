@@ -92,10 +92,13 @@ test("an edit shows in its place, both ways", async () => {
   assert.equal(said.getContent().body, "the word");
 
   const theirs = await say("frist");
-  await stockBob.sendMessage(room, {
+  const { event_id: edit } = await stockBob.sendMessage(room, {
     msgtype: "m.text", body: "* first", "m.new_content": { msgtype: "m.text", body: "first" }, "m.relates_to": { rel_type: "m.replace", event_id: theirs },
   });
   await row(theirs).getByText("first", { exact: true }).waitFor();
+  await stockBob.redactEvent(room, edit);
+  await row(theirs).getByText("frist", { exact: true }).waitFor();
+  assert.equal(await row(edit).count(), 0, "an edit has no line of its own, nor has a redacted one");
   const forged = await say("genuine");
   const mallory = await Device.register(server.baseUrl);
   await mallory.join(room);

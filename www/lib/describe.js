@@ -7,13 +7,7 @@ import { localpart, nameList } from "./format.js";
 
 /** Whether an event has a line in the timeline. An edit has none: it is shown in what it edits. @param {TimelineItem} item */
 export function isShown(item) {
-  return isMessage(item) ? !isEdit(item) : stateLine(item, localpart) !== undefined;
-}
-
-/** @param {TimelineItem} item */
-export function isEdit(item) {
-  const { "m.relates_to": relation, "m.new_content": content } = item.content ?? {};
-  return relation?.rel_type === "m.replace" && typeof content === "object" && typeof relation.event_id === "string";
+  return isMessage(item) ? item.edits === undefined : stateLine(item, localpart) !== undefined;
 }
 
 /** @param {TimelineItem} item */

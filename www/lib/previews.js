@@ -1,6 +1,6 @@
 // The last thing said in each room, kept from the timelines' changes.
 
-import { isEdit, isMessage } from "./describe.js";
+import { isMessage, isShown } from "./describe.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 
@@ -63,5 +63,5 @@ function lastMessage(items) {
 
 /** @param {TimelineItem} item */
 function isSaid(item) {
-  return isMessage(item) && !item.redacted && !isEdit(item);
+  return isMessage(item) && !item.redacted && isShown(item);
 }

@@ -2,7 +2,7 @@
 
 import { applyTimeline } from "../pkg/index.js";
 import { el, fill, icon, setText } from "../lib/dom.js";
-import { isEdit, isShown } from "../lib/describe.js";
+import { isShown } from "../lib/describe.js";
 import { counted } from "../lib/format.js";
 import { roving } from "../lib/roving.js";
 import { receiptsArePrivate } from "../lib/settings.js";
@@ -209,7 +209,7 @@ export class Timeline {
 
   /** @param {TimelineItem} item */
   #count(item) {
-    if ((this.#stuck && !this.#inPast) || item.sender === this.talk.me || !isShown(item) || isEdit(item)) return;
+    if ((this.#stuck && !this.#inPast) || item.sender === this.talk.me || !isShown(item)) return;
     this.#unseen += 1;
     this.#showPill();
   }

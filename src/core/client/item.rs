@@ -45,6 +45,8 @@ pub struct TimelineItem {
     pub read: bool,
     /// The event that it answers.
     pub reply_to: Option<String>,
+    /// The event that it is an edit of, and is shown in; kept when its content is taken away.
+    pub edits: Option<String>,
     /// When the edit that is shown was made, in milliseconds since the epoch.
     pub edited: Option<u64>,
     /// Who reacted to it, by the reaction, those that came first in front.
@@ -121,6 +123,7 @@ impl TimelineItem {
     pub(super) fn from_event(event: &Event<'_>, key: Option<Arc<str>>) -> Option<Self> {
         let event_id: Arc<str> = Arc::from(&**event.event_id.as_ref()?);
         let content: Arc<str> = Arc::from(event.content);
+        let Named { reply_to, edits } = named(&content);
         Some(Self {
             key: key.unwrap_or_else(|| event_id.clone()),
             event_id: Some(event_id),
@@ -128,7 +131,8 @@ impl TimelineItem {
             kind: event.kind.to_string(),
             state_key: event.state_key.as_ref().map(|key| key.to_string()),
             sender: event.sender.to_string(),
-            reply_to: reply_to(&content),
+            reply_to,
+            edits: edits.filter(|_| event.state_key.is_none()),
             original: content.clone(),
             content,
             prev_content: event.prev_content.map(Arc::from),
@@ -145,6 +149,7 @@ impl TimelineItem {
 
     /// The echo of an action.
     pub(super) fn from_action(action: &Action, sender: &str) -> Self {
+        let Named { reply_to, edits } = named(&action.content);
         Self {
             key: Arc::from(echo_key(action.id.0)),
             event_id: action.event_id.as_deref().map(Arc::from),
@@ -160,7 +165,8 @@ impl TimelineItem {
             error: action.error.clone(),
             redacted: false,
             read: false,
-            reply_to: reply_to(&action.content),
+            reply_to,
+            edits,
             edited: None,
             reactions: Vec::new(),
             pending: None,
@@ -177,16 +183,31 @@ impl TimelineItem {
     }
 }
 
-/// The event that a content answers: the one it names, or, said in a thread, the thread's beginning.
-fn reply_to(content: &str) -> Option<String> {
-    let relation = Object::parse_or_empty(content).object("m.relates_to");
-    let named = relation.object("m.in_reply_to").string("event_id");
+/// The events that a content names as those that it is about.
+struct Named {
+    /// What it answers: the event that it names, or, said in a thread, the thread's beginning.
+    reply_to: Option<String>,
+    /// What it is an edit of.
+    edits: Option<String>,
+}
+
+fn named(content: &str) -> Named {
+    let content = Object::parse_or_empty(content);
+    let relation = content.object("m.relates_to");
+    let answered = relation.object("m.in_reply_to").string("event_id");
+    let target = || relation.string("event_id");
     match relation.text("rel_type").as_deref() {
-        Some("m.thread") if named.is_none() || relation.flag("is_falling_back") => {
-            relation.string("event_id")
+        Some("m.thread") if answered.is_none() || relation.flag("is_falling_back") => {
+            Named { reply_to: target(), edits: None }
         }
-        _ => named,
+        Some("m.replace") if new_content(&content).is_some() => Named { reply_to: answered, edits: target() },
+        _ => Named { reply_to: answered, edits: None },
     }
+}
+
+/// What the content of an edit says that the edited event's is from then on.
+pub(super) fn new_content<'a>(content: &Object<'a>) -> Option<&'a str> {
+    content.raw("m.new_content").filter(|raw| raw.starts_with('{'))
 }
 
 /// The key of an echo; no event ID begins like this.
@@ -221,6 +242,7 @@ impl ToJson for TimelineItem {
                 fields.flag("read", true);
             }
             fields.optional("replyTo", self.reply_to.as_deref());
+            fields.optional("edits", self.edits.as_deref());
             if let Some(ts) = self.edited {
                 fields.integer("edited", ts);
             }

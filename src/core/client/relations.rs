@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::item::{Change, ChangeKind, Doing, MAX_NAMED, OwnReaction, Reaction, TimelineItem};
+use super::item::{Change, ChangeKind, Doing, MAX_NAMED, OwnReaction, Reaction, TimelineItem, new_content};
 use crate::core::action::echo::EchoState;
 use crate::core::wire::event::Event;
 use crate::core::wire::object::Object;
@@ -224,7 +224,7 @@ fn about(kind: &str, content: &str) -> Option<(String, About)> {
     let target = relation.string("event_id")?;
     match relation.text("rel_type").as_deref() {
         Some("m.replace") => {
-            let new = content.raw("m.new_content").filter(|raw| raw.starts_with('{'))?;
+            let new = new_content(&content)?;
             Some((target, About::Edit(Arc::from(new))))
         }
         Some("m.annotation") if kind == "m.reaction" => {
@@ -238,10 +238,7 @@ fn about(kind: &str, content: &str) -> Option<(String, About)> {
 
 /// The edit to show: by the same sender, of the same type, the latest; what is not placed is later than all that is.
 fn latest_edit<'a>(relations: &'a [Relation], item: &TimelineItem) -> Option<(&'a Relation, &'a str)> {
-    if item.redacted
-        || item.state_key.is_some()
-        || matches!(about(&item.kind, &item.original), Some((_, About::Edit(_))))
-    {
+    if item.redacted || item.state_key.is_some() || item.edits.is_some() {
         return None;
     }
     let edits = relations.iter().filter_map(|relation| match &relation.about {

@@ -104,6 +104,30 @@ fn an_edit_replaces_what_its_own_sender_said_and_the_latest_wins() {
 }
 
 #[test]
+fn a_redacted_edit_is_still_one_which_has_no_line_of_its_own() {
+    let state = {
+        let mut event = edit("$s", "@b:hs", "$m", "second");
+        event["state_key"] = json!("");
+        event
+    };
+    let mut wordless = edit("$w", "@b:hs", "$m", "second");
+    wordless["content"]["m.new_content"] = json!("second");
+    for (what, event, id, edits) in [
+        ("an edit", edit("$e", "@b:hs", "$m", "second"), "$e", json!("$m")),
+        ("one that nobody else may make", edit("$f", "@c:hs", "$m", "second"), "$f", json!("$m")),
+        ("one without new content", wordless, "$w", Value::Null),
+        ("a state event", state, "$s", Value::Null),
+        ("what was said", message("$o", "@b:hs", "first", None), "$o", Value::Null),
+    ] {
+        let mut f = Fixture::online();
+        f.events(json!([message("$m", "@b:hs", "first", None), event]));
+        assert_eq!(item(&f, id)["edits"], edits, "{what}");
+        f.events(json!([redaction("$r", "@b:hs", id)]));
+        assert_eq!((&item(&f, id)["redacted"], &item(&f, id)["edits"]), (&json!(true), &edits), "{what}");
+    }
+}
+
+#[test]
 fn an_edit_keeps_what_the_original_answers() {
     let mut f = Fixture::online();
     let mut answer = message("$m", "@b:hs", "first", None);
@@ -413,7 +437,13 @@ impl Log {
 /// What is shown of each event, but for the way on which it came.
 fn shown(f: &Fixture) -> Vec<Value> {
     let items = f.client.timeline(ROOM);
-    items.iter().map(|item| serde_json::from_str(&item.to_json()).unwrap()).collect()
+    let mut shown: Vec<Value> =
+        items.iter().map(|item| serde_json::from_str(&item.to_json()).unwrap()).collect();
+    for item in shown.iter_mut().filter(|item| item["redacted"] == true) {
+        // Of what came redacted nobody says that it was an edit.
+        item.as_object_mut().unwrap().remove("edits");
+    }
+    shown
 }
 
 proptest! {
