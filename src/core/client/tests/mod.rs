@@ -127,10 +127,15 @@ impl Fixture {
             }
         }
         if self.client.rooms.contains_key(ROOM) {
-            let keys = |items: &[Arc<TimelineItem>]| -> Vec<_> {
-                items.iter().map(|item| (item.key.clone(), item.redacted, item.to_json())).collect()
-            };
-            assert_eq!(keys(&self.view), keys(&self.client.timeline(ROOM)), "the edits make the timeline");
+            let held = self.client.timeline(ROOM);
+            // Comparing what is one and the same would take most of the time of tests with many items.
+            let same =
+                self.view.len() == held.len() && self.view.iter().zip(&held).all(|(a, b)| Arc::ptr_eq(a, b));
+            let json =
+                |items: &[Arc<TimelineItem>]| -> Vec<_> { items.iter().map(|item| item.to_json()).collect() };
+            if !same {
+                assert_eq!(json(&self.view), json(&held), "the edits make the timeline");
+            }
         }
     }
 
