@@ -24,7 +24,7 @@ impl<'a> SyncBody<'a> {
                 "room" => {
                     body.read_rooms(&mut reader)?;
                 }
-                "p" => body.presence.extend(PresenceEvent::read_short(&mut reader)?),
+                "" | "message" => body.presence.extend(PresenceEvent::read_short(&mut reader)?),
                 "e" | "account_data" => {
                     if let Some(event) = Event::read(&mut reader)? {
                         body.take_event(frame.kind, event, before);
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_write_is_read_as_the_answer_that_says_the_same() {
         let text = concat!(
-            "event: p\ndata: {\"u\":\"@a:x\",\"s\":\"busy\",\"m\":\"hi\",\"d\":\"web\",\"a\":5,\"c\":1,\"t\":60000,\"l\":9,\"w\":\"busy\"}\n\n",
+            "data: {\"u\":\"@a:x\",\"s\":\"busy\",\"m\":\"hi\",\"d\":\"web\",\"a\":5,\"c\":1,\"t\":60000,\"l\":9,\"w\":\"busy\"}\n\n",
             "event: e\ndata: {\"type\":\"t\",\"event_id\":\"$1\",\"room_id\":\"!r\"}\n\n",
             "event: e\ndata: {\"type\":\"t\",\"event_id\":\"$2\",\"room_id\":\"!r\"}\n\n",
             "event: typing\ndata: {\"room_id\":\"!r\",\"user_ids\":[\"@a:x\"]}\n\n",
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_write_that_is_no_json_is_refused_whole() {
         for data in ["{", "{} {}", "{\"u\":}", "?"] {
-            for kind in ["p", "e", "sync", "room", "typing", "account_data"] {
+            for kind in ["message", "e", "sync", "room", "typing", "account_data"] {
                 let text = format!("event: {kind}\ndata: {data}\nid: 2\n\n");
                 assert!(SyncBody::of_write(&frames(&text), None, "2").is_err(), "{kind} {data}");
             }

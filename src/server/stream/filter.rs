@@ -92,7 +92,11 @@ impl Filter {
         let FilterDefinition { event_format, presence, room, .. } = &self.wire;
         let Wire { timeline, rooms, not_rooms, .. } = room;
         let all_rooms = rooms.is_none() && not_rooms.is_empty() && timeline.is_empty();
-        all_rooms && presence.is_empty() && *event_format == EventFormat::Client && self.fields.is_none()
+        all_rooms
+            && !self.lazy_members()
+            && presence.is_empty()
+            && *event_format == EventFormat::Client
+            && self.fields.is_none()
     }
 
     /// Whether presence of `sender` is wanted.

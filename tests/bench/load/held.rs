@@ -33,10 +33,9 @@ struct Presence<'a> {
 /// Reads for as long as the server writes.
 pub async fn follow(user: &User, observer: &mut Observer) -> Result<(), Error> {
     let mut stream = TcpStream::connect(&user.address).await?;
-    // Leaves no presence and no event out, and tells only of those members who say something.
-    let filter = encoded(
-        r#"{"room":{"state":{"lazy_load_members":true},"ephemeral":{"types":[]}},"account_data":{"types":[]}}"#,
-    );
+    // Leaves no presence and no event out, and nothing else in.
+    let filter =
+        encoded(r#"{"room":{"state":{"types":[]},"ephemeral":{"types":[]}},"account_data":{"types":[]}}"#);
     let request = format!(
         "GET /_matrix/client/unstable/org.pilotlight/stream?set_presence=online&filter={filter} HTTP/1.1\r\n\
          Host: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -94,11 +93,13 @@ impl Reader {
 fn tell(events: &[u8], at: Instant, observer: &mut Observer) -> Result<(), Error> {
     let mut kind: &[u8] = b"";
     for line in events.split(|byte| *byte == b'\n') {
-        if let Some(name) = line.strip_prefix(b"event:") {
+        if line.is_empty() {
+            kind = b"";
+        } else if let Some(name) = line.strip_prefix(b"event:") {
             kind = name;
         } else if let Some(data) = line.strip_prefix(b"data:") {
             match kind {
-                b"p" => {
+                b"" => {
                     let Presence { u, s, m } = serde_json::from_slice(data)?;
                     observer.presence(&u, s == "online");
                     if let Some(m) = m {

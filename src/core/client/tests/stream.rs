@@ -118,7 +118,7 @@ fn every_kind_of_event_does_what_sync_does() {
     let presence = json!({"u": "@a:hs", "s": "busy", "m": "here", "n": "Ann", "d": "web", "a": 0, "c": 1});
     f.chunk(
         &[
-            frame("p", &presence, ""),
+            frame("message", &presence, ""),
             frame("typing", &json!({"room_id": ROOM, "user_ids": ["@a:hs"]}), ""),
             frame("unread", &json!({"room_id": ROOM, "notification_count": 3, "highlight_count": 1}), ""),
             frame("room", &json!({"invite": {"!i:hs": {"invite_state": {"events": []}}}}), ""),
@@ -158,7 +158,7 @@ fn one_goes_back_from_before_the_first_event_that_is_held_however_it_came() {
 #[test]
 fn a_stream_that_is_silent_for_longer_than_it_said_is_lost_and_asked_for_again() {
     let mut f = Fixture::streaming();
-    f.chunk(&frame("p", &json!({"u": "@a:hs", "s": "online"}), "2"));
+    f.chunk(&frame("message", &json!({"u": "@a:hs", "s": "online"}), "2"));
     let state = |f: &Fixture| f.client.presence_of("@a:hs").unwrap().state;
     f.pass(34 * SECOND);
     assert_eq!((f.count("/stream"), f.client.connection()), (1, Connection::Online));
@@ -179,8 +179,8 @@ fn a_stream_that_is_silent_for_longer_than_it_said_is_lost_and_asked_for_again()
 #[test]
 fn presence_comes_back_without_a_step_between() {
     let mut f = Fixture::streaming();
-    f.chunk(&frame("p", &json!({"u": "@a:hs", "s": "online"}), ""));
-    f.chunk(&frame("p", &json!({"u": "@b:hs", "s": "busy"}), "2"));
+    f.chunk(&frame("message", &json!({"u": "@a:hs", "s": "online"}), ""));
+    f.chunk(&frame("message", &json!({"u": "@b:hs", "s": "busy"}), "2"));
     for _ in 0..60 {
         while f.count("/stream") > 0 {
             lose_stream(&mut f);
@@ -195,7 +195,7 @@ fn presence_comes_back_without_a_step_between() {
     f.chunk("");
     f.chunk(HELLO);
     assert_eq!(f.changes.len(), 0, "who says hello has told nothing");
-    f.chunk(&frame("p", &json!({"u": "@b:hs", "s": "offline"}), "3"));
+    f.chunk(&frame("message", &json!({"u": "@b:hs", "s": "offline"}), "3"));
     let sets = f.changes.iter().filter_map(|change| match change {
         Change::Presence(who) => Some(who.iter().map(|one| one.state).collect::<Vec<_>>()),
         _ => None,
@@ -208,7 +208,7 @@ fn presence_comes_back_without_a_step_between() {
 fn a_stream_that_goes_on_with_nothing_to_tell_is_back_at_once() {
     for heard in ["", BEAT] {
         let mut f = Fixture::streaming();
-        f.chunk(&frame("p", &json!({"u": "@a:hs", "s": "online"}), "2"));
+        f.chunk(&frame("message", &json!({"u": "@a:hs", "s": "online"}), "2"));
         lose_stream(&mut f);
         while f.count("/stream") == 0 {
             f.pass(SECOND / 10);
@@ -378,7 +378,7 @@ fn a_client_that_stops_or_hears_no_network_lets_the_stream_go() {
 
 #[test]
 fn m11_a_gap_in_the_stream_that_swallowed_an_echo_leaves_it_to_the_history() {
-    for next in [BEAT.to_owned(), frame("p", &json!({"u": "@a:hs", "s": "online"}), "3")] {
+    for next in [BEAT.to_owned(), frame("message", &json!({"u": "@a:hs", "s": "online"}), "3")] {
         let mut f = Fixture::streaming();
         f.send("hi");
         f.respond("/send/", 200, json!({"event_id": "$1"}));

@@ -76,7 +76,7 @@ fn bodies(f: &Fixture) -> Vec<String> {
 fn w3_one_tab_has_the_stream_and_all_show_what_it_tells() {
     let (mut leader, mut other) = two_tabs();
     leader.chunk(&said("$1", "2"));
-    leader.chunk(&[said("$2", ""), frame("p", &json!({"u": "@a:hs", "s": "busy"}), "3")].concat());
+    leader.chunk(&[said("$2", ""), frame("message", &json!({"u": "@a:hs", "s": "busy"}), "3")].concat());
     carry(&mut [&mut leader, &mut other]);
     assert_eq!(
         (bodies(&leader), bodies(&other)),

@@ -35,12 +35,22 @@ impl Frames {
     /// One event, whose data `write` appends.
     pub(super) fn event(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
         self.part();
-        let out = &mut self.0;
-        out.extend_from_slice(b"event:");
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\ndata:");
-        write(out);
-        out.push(b'\n');
+        self.0.extend_from_slice(b"event:");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'\n');
+        self.data(write);
+    }
+
+    /// The presence of a user, which comes most, and has no name.
+    fn user(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.part();
+        self.data(write);
+    }
+
+    fn data(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.extend_from_slice(b"data:");
+        write(&mut self.0);
+        self.0.push(b'\n');
     }
 
     /// An event whose data is an object.
@@ -172,10 +182,10 @@ impl Frames {
     fn presence(&mut self, presence: &PresenceNews, now: Instant) {
         let PresenceNews { own, seen, unknown } = presence;
         for event in own.iter().chain(seen.iter().map(|(_, event)| &**event)) {
-            self.event("p", |out| event.write_brief(out, now));
+            self.user(|out| event.write_brief(out, now));
         }
         for user in unknown {
-            self.event("p", |out| write_unknown_brief(out, user.as_str()));
+            self.user(|out| write_unknown_brief(out, user.as_str()));
         }
     }
 }
@@ -190,7 +200,7 @@ pub(super) fn write_id(out: &mut Vec<u8>, upto: &Token) {
 /// The presence of one user, for everybody who may see them.
 pub(super) fn presence(event: &PresenceEvent, now: Instant) -> Vec<u8> {
     let mut frames = Frames(Vec::with_capacity(160));
-    frames.event("p", |out| event.write_brief(out, now));
+    frames.user(|out| event.write_brief(out, now));
     frames.0
 }
 

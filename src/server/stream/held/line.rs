@@ -137,6 +137,8 @@ impl Line {
             return false;
         }
         (state.at, state.tells, state.follows, state.written) = (at, tells, true, now);
+        // A pass that began before the reader looked has nothing for them that they have not seen.
+        state.pending.clear();
         true
     }
 
@@ -202,7 +204,7 @@ impl Line {
     pub(super) fn tell(&self, pass: &mut Pass, now: Instant) -> usize {
         let mut state = self.lock();
         let pending = std::mem::take(&mut state.pending);
-        if !state.follows || self.slot.is_woken() {
+        if !state.follows || pending.is_empty() || self.slot.is_woken() {
             // Who looks for themselves looks from before this pass.
             return 0;
         }
