@@ -319,9 +319,7 @@ fn what_is_held_back_on_the_way_is_noticed_and_sync_goes_on_from_there() {
             f.pass(3 * SECOND);
             f.respond("/stream", 504, json!({}));
         }),
-        ("no event stream at all", |f| {
-            f.chunk("event: hello\ndata: {}\n\ndata: <html>\nid: 1\n\n")
-        }),
+        ("no event stream at all", |f| f.chunk("event: hello\ndata: {}\n\ndata: <html>\nid: 1\n\n")),
     ];
     for (name, hold_back) in cases {
         let mut f = Fixture::new();
