@@ -1,8 +1,8 @@
 //! The questions that readers ask of several parts, in their words.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use super::{
     filter::{Filter, Whose},
@@ -27,6 +27,9 @@ use crate::{
         store::StoreError,
     },
 };
+
+/// How far back in the log that is, in changes.
+const RIGHT_BEFORE: u64 = 512;
 
 /// Everything that readers read.
 #[derive(Clone, Debug)]
@@ -136,6 +139,27 @@ impl Sources {
         }
         let (ignored, name) = (self.0.contacts.ignored_by(user), |user: &_| self.displayname(user));
         self.0.unread.counts(user, room, upto, &ignored, name).await.map(Some)
+    }
+
+    /// The rooms of `user` in which something happened right before the place `upto` of the log.
+    pub(super) async fn rooms_before(
+        &self,
+        user: &UserId,
+        upto: LogPosition,
+    ) -> Result<Vec<OwnedRoomId>, Refusal> {
+        let Parts { store, members, .. } = &*self.0;
+        let from = LogPosition::new(upto.get().saturating_sub(RIGHT_BEFORE));
+        let wanted = |e: &StoredEvent| e.position <= upto && members.is_joined(user, &e.room_id);
+        let events = match store.recent_events(from, wanted) {
+            Some(events) => events,
+            None => {
+                let rooms = members.joined_rooms(user).into_iter().collect();
+                let positions = store.positions_since(&rooms, from, upto, usize::MAX).await?;
+                store.events_at(&positions).await?
+            }
+        };
+        let rooms: BTreeSet<_> = events.iter().map(|event| event.room_id.clone()).collect();
+        Ok(rooms.into_iter().collect())
     }
 
     /// The name that a user has chosen.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -16,11 +16,11 @@ use super::sync::{device_type, entered, set_presence};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Query},
+        extract::{Json, Query, access_token},
     },
     app::App,
     http::Handover,
-    session::Session,
+    session::{Session, TokenHash},
     stream::{Sources, Token, held::Open},
 };
 
@@ -53,6 +53,7 @@ async fn stream(
     State(app): State<Arc<App>>,
     session: Session,
     Query(parameters): Query<Parameters>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().map_err(|_| not_a_place())).transpose()?;
@@ -63,6 +64,7 @@ async fn stream(
         set_presence: set_presence(parameters.set_presence.as_deref())?,
         device_type: device_type(parameters.device_type.as_deref())?,
         entered: entered(&parameters.entered)?,
+        token: TokenHash::of(&access_token(&headers, query.as_deref()).unwrap_or_default()),
     };
     let sources = Sources::new(Arc::clone(&app.stream));
     let head = [(CONTENT_TYPE, "text/event-stream"), NO_BUFFERING];

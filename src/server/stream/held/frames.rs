@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::server::stream::{
     news::{DeviceLists, JoinedRoom, News, PresenceNews, RoomsNews, Timeline, UnreadCounts},
-    sync::{Form, default_rules, write_keys_left, write_room_lists},
+    sync::{Form, append_event, default_rules, write_keys_left, write_room_lists},
     token::{Brief, Token},
 };
 use crate::{
     core::time::Instant,
     server::{
         event::{
-            client::{ClientFormat, append_client_event},
+            client::{Beside, ClientFormat},
             stored::StoredEvent,
         },
         json::Writer,
@@ -109,7 +109,9 @@ impl Frames {
 
     fn rooms(&mut self, rooms: RoomsNews, form: Form<'_>) {
         let RoomsNews { joined, invited, knocked, left } = rooms;
-        let (piecemeal, whole): (Vec<_>, Vec<_>) = joined.into_iter().partition(is_piecemeal);
+        // Of an event of which only some fields are wanted, none is added.
+        let is_piece = |room: &_| form.fields.is_none() && is_piecemeal(room);
+        let (piecemeal, whole): (Vec<_>, Vec<_>) = joined.into_iter().partition(is_piece);
         let rest = RoomsNews { joined: whole, invited, knocked, left };
         if !rest.is_empty() {
             self.object("room", |out| write_room_lists(out, rest, form));
@@ -121,8 +123,12 @@ impl Frames {
 
     fn joined(&mut self, news: &JoinedRoom, form: Form<'_>) {
         let room = news.room.as_str();
+        let events = match form.events {
+            ClientFormat::InRoom | ClientFormat::Full => ClientFormat::Full,
+            ClientFormat::Federation => ClientFormat::Federation,
+        };
         for event in &news.timeline.events {
-            self.event("e", |out| append_event(out, event, form.viewer, form.now));
+            self.event("e", |out| append_event(out, event, Form { events, ..form }, Beside::default()));
         }
         if let Some(users) = &news.typing {
             self.object("typing", |out| {
@@ -207,7 +213,8 @@ pub(super) fn presence(event: &PresenceEvent, now: Instant) -> Vec<u8> {
 /// An event of a timeline, for `viewer`.
 pub(super) fn timeline(event: &StoredEvent, viewer: &Session, now: Instant) -> Vec<u8> {
     let mut frames = Frames(Vec::with_capacity(event.pdu.len() + 256));
-    frames.event("e", |out| append_event(out, event, viewer, now));
+    let form = Form { viewer, events: ClientFormat::Full, fields: None, now };
+    frames.event("e", |out| append_event(out, event, form, Beside::default()));
     frames.0
 }
 
@@ -222,10 +229,6 @@ pub(super) fn end(reason: &str, error: Option<(&str, &str)>) -> Vec<u8> {
         }
     });
     frames.alone()
-}
-
-fn append_event(out: &mut Vec<u8>, event: &StoredEvent, viewer: &Session, now: Instant) {
-    append_client_event(out, event, viewer, now.as_millis(), ClientFormat::Full, None, None);
 }
 
 /// Whether what is told of a room goes on from what the reader knows, event by event.

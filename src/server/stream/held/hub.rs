@@ -16,7 +16,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use tokio::net::TcpStream;
 
 use super::{
@@ -29,7 +29,6 @@ use crate::server::{
         position::TimelinePosition,
         wakers::{Place, Wakers},
     },
-    event::stored::StoredEvent,
     session::Session,
     stream::parts::Parts,
 };
@@ -114,7 +113,8 @@ impl Hub {
         let line = Arc::new(Line::new(session, stream, slot, Instant::now()));
         let mut lines = self.lines.write();
         let of_user = lines.entry(line.session.user.clone()).or_default();
-        let mut of_device = of_user.iter().filter(|other| other.session.device == line.session.device);
+        let is_of_device = |other: &&Arc<Line>| other.session.device == line.session.device;
+        let mut of_device = of_user.iter().filter(is_of_device).filter(|other| !other.is_replaced());
         if let Some(oldest) = of_device.next()
             && of_device.count() + 1 >= MAX_OF_DEVICE
         {
@@ -251,34 +251,36 @@ fn add_events(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<Arc<
         lines.values().flatten().for_each(|line| line.send_away(pass));
         return;
     };
+    let mut rooms: HashMap<OwnedRoomId, Vec<Arc<Line>>> = HashMap::new();
+    for event in &events {
+        rooms.entry(event.room_id.clone()).or_insert_with(|| {
+            let mut there = Vec::new();
+            parts.members.each_joined(&event.room_id, |user| there.extend_from_slice(of_user(lines, user)));
+            there
+        });
+    }
+    // After who is joined: who came in or went since, and is not marked for it yet, looks for themselves.
+    let Some(passages) = parts.store.recent_events(since, |e| e.membership().is_some()) else {
+        #[expect(clippy::disallowed_methods, reason = "in any order")]
+        lines.values().flatten().for_each(|line| line.send_away(pass));
+        return;
+    };
+    for passage in passages.iter().filter(|passage| rooms.contains_key(&passage.room_id)) {
+        let user = passage.membership().and_then(|(user, _)| <&UserId>::try_from(user).ok());
+        user.into_iter().flat_map(|user| of_user(lines, user)).for_each(|line| line.send_away(pass));
+    }
     for event in events {
-        let mut members = Vec::new();
-        parts.members.each_joined(&event.room_id, |user| members.extend(of_user(lines, user)));
-        if members.is_empty() {
-            continue;
-        }
-        // After who is joined: who came in after the event, and is not marked for it yet, is told nothing here.
-        let newcomers = newcomers(parts, &event);
+        let Some(there) = rooms.get(&event.room_id).filter(|there| !there.is_empty()) else { continue };
         if event.timeline != TimelinePosition::live(event.position) {
-            members.iter().for_each(|line| line.send_away(pass));
+            there.iter().for_each(|line| line.send_away(pass));
             continue;
         }
         let nobody = Session { user: event.sender.clone(), device: "".into() };
         let frame = frames::timeline(&event, &nobody, pass.now);
         let number = pass.items.len();
         pass.items.push(Item::Event { frame, event: Arc::clone(&event) });
-        for line in members.into_iter().filter(|line| !newcomers.contains(&line.session.user)) {
-            add(pass, number, line, told);
-        }
+        there.iter().for_each(|line| add(pass, number, line, told));
     }
-}
-
-/// Whoever's membership of the room changed after the event.
-fn newcomers(parts: &Parts, event: &StoredEvent) -> Vec<OwnedUserId> {
-    let changes =
-        parts.store.recent_events(event.position, |e| e.room_id == event.room_id && e.membership().is_some());
-    let users = changes.into_iter().flatten();
-    users.filter_map(|e| UserId::parse(e.membership()?.0).ok()).collect()
 }
 
 /// Whose presence changed: whoever may see it is told.
@@ -310,3 +312,6 @@ fn add_presence(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<Ar
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

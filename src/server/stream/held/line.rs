@@ -137,8 +137,6 @@ impl Line {
             return false;
         }
         (state.at, state.tells, state.follows, state.written) = (at, tells, true, now);
-        // A pass that began before the reader looked has nothing for them that they have not seen.
-        state.pending.clear();
         true
     }
 
@@ -147,12 +145,14 @@ impl Line {
         let mut state = self.lock();
         // In this order: what is told after this marks the slot again, or finds that nobody follows.
         let woken_at = self.slot.begin_look();
-        let had_all = state.follows;
-        state.follows = false;
+        let had_all = std::mem::take(&mut state.follows);
+        // Else another pass could tell what the next look tells.
+        state.pending.clear();
         let since = match woken_at {
+            // Who did not follow was not told what those were told who did.
+            _ if !had_all => state.at,
             Some(at) => state.at.max(at),
-            None if had_all => state.at.max(followed),
-            None => state.at,
+            None => state.at.max(followed),
         };
         state.at = since;
         Left {
@@ -162,6 +162,11 @@ impl Line {
             is_broken: state.is_broken,
             is_replaced: state.is_replaced,
         }
+    }
+
+    /// Whether the stream ends for another of its device.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.lock().is_replaced
     }
 
     /// Ends the stream: there are too many of its device.
@@ -204,7 +209,7 @@ impl Line {
     pub(super) fn tell(&self, pass: &mut Pass, now: Instant) -> usize {
         let mut state = self.lock();
         let pending = std::mem::take(&mut state.pending);
-        if !state.follows || pending.is_empty() || self.slot.is_woken() {
+        if pending.is_empty() || !state.follows || self.slot.is_woken() {
             // Who looks for themselves looks from before this pass.
             return 0;
         }

@@ -22,7 +22,7 @@ use crate::{
     server::{
         change::wakers::Place,
         http::{Socket, Talk},
-        session::Session,
+        session::{Session, TokenHash},
         store::KeyCounts,
         stream::{
             entered::Entered,
@@ -59,15 +59,15 @@ pub struct Open {
     pub device_type: Option<DeviceType>,
     /// The answers to joins that the device has.
     pub entered: Vec<Entered>,
+    /// With what the device was let in: the stream ends when that is valid no longer, though the device may be.
+    pub token: TokenHash,
 }
 
 /// Why a stream ends.
 #[derive(Debug)]
 enum End {
-    /// The reader went.
+    /// The reader went, or did not take what was written: it ends amid an event, and nothing can be said after it.
     Gone,
-    /// The reader did not take what was written.
-    Slow,
     /// Their device opened many others.
     Replaced,
     /// The server stops.
@@ -86,6 +86,9 @@ struct Conversation<'a> {
     keys: Option<Arc<KeyCounts>>,
     /// Bytes that the reader has said.
     said: usize,
+    token: TokenHash,
+    /// How often somebody had been logged out when the token was valid last; `None`: not asked yet.
+    sessions_ended: Option<u64>,
 }
 
 impl Open {
@@ -118,7 +121,6 @@ impl Open {
         tracing::trace!(?end, user = %line.session.user, "a held stream ends");
         let told = match &end {
             End::Gone => return,
-            End::Slow => frames::end("slow", None),
             End::Replaced => frames::end("replaced", None),
             End::Stopping => frames::end("stopping", None),
             End::Refused(Refusal::LoggedOut) => {
@@ -154,10 +156,23 @@ impl Open {
         if let Some(since) = &self.since {
             listener.acknowledge(since).await?;
         }
-        let filter = &*self.filter;
-        let mut conversation = Conversation { sources, line, listener, filter, keys: None, said: 0 };
+        let (filter, token) = (&*self.filter, self.token);
+        let mut conversation = Conversation {
+            sources,
+            line,
+            listener,
+            filter,
+            keys: None,
+            said: 0,
+            token,
+            sessions_ended: None,
+        };
         let mut since = self.since;
-        let mut uncounted = Vec::new();
+        // A stream that ended before it had told how much is unread.
+        let mut uncounted = match &since {
+            Some(since) => sources.rooms_before(&line.session.user, since.log()).await?,
+            None => Vec::new(),
+        };
         loop {
             let upto = Box::pin(conversation.look(since.as_ref(), uncounted)).await?;
             conversation.check().await?;
@@ -206,7 +221,7 @@ impl Conversation<'_> {
         while let Some(piece) = body.frame().await {
             let piece = piece.map_err(|e| {
                 tracing::debug!(error = %e, "a large answer ends early");
-                End::Slow
+                End::Gone
             })?;
             if let Ok(piece) = piece.into_data() {
                 write(&self.line.stream, &piece).await?;
@@ -282,7 +297,16 @@ impl Conversation<'_> {
         if self.sources.parts().wakers.is_closed() {
             return Err(End::Stopping);
         }
-        Ok(self.listener.check_logged_in().await?)
+        let parts = self.sources.parts();
+        let ended = Some(parts.accounts.sessions_ended());
+        if self.sessions_ended != ended {
+            let session = parts.store.session(&self.token).await.map_err(Refusal::from)?;
+            if session.as_ref() != Some(&self.line.session) {
+                return Err(Refusal::LoggedOut.into());
+            }
+            self.sessions_ended = ended;
+        }
+        Ok(())
     }
 }
 
@@ -300,8 +324,7 @@ async fn write(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), End> {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 match timeout(PATIENCE, stream.writable()).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(End::Gone),
-                    Err(_) => return Err(End::Slow),
+                    Ok(Err(_)) | Err(_) => return Err(End::Gone),
                 }
             }
             Err(_) => return Err(End::Gone),
