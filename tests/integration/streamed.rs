@@ -36,13 +36,13 @@ pub struct Held {
     stream: TcpStream,
     told: Receiver<Told>,
     reader: Option<JoinHandle<()>>,
-    bytes: Arc<Gate>,
+    gate: Arc<Gate>,
 }
 
-/// How much was read, and whether reading goes on.
+/// Whether reading waits.
 #[derive(Default)]
 struct Gate {
-    state: Mutex<(usize, bool)>,
+    is_paused: Mutex<bool>,
     opened: Condvar,
 }
 
@@ -74,11 +74,11 @@ impl Held {
         }
         own.set_read_timeout(None).expect("none");
         let (tell, told) = channel();
-        let bytes = Arc::<Gate>::default();
-        let gate = Arc::clone(&bytes);
-        let reader = std::thread::spawn(move || read(own, &tell, &gate));
+        let gate = Arc::<Gate>::default();
+        let readers = Arc::clone(&gate);
+        let reader = std::thread::spawn(move || read(own, &tell, &readers));
         let head = String::from_utf8(head).expect("is text");
-        Self { head, stream, told, reader: Some(reader), bytes }
+        Self { head, stream, told, reader: Some(reader), gate }
     }
 
     /// The next event; `None`: the stream has ended.
@@ -132,13 +132,8 @@ impl Held {
 
     /// Takes nothing from here on, or goes on.
     pub fn pause(&self, is_paused: bool) {
-        self.bytes.state.lock().expect("a lock").1 = is_paused;
-        self.bytes.opened.notify_all();
-    }
-
-    /// How many bytes came after the head.
-    pub fn bytes(&self) -> usize {
-        self.bytes.state.lock().expect("a lock").0
+        *self.gate.is_paused.lock().expect("a lock") = is_paused;
+        self.gate.opened.notify_all();
     }
 }
 
@@ -173,16 +168,15 @@ fn read(mut stream: TcpStream, tell: &Sender<Told>, gate: &Gate) {
     let (mut line, mut event) = (Vec::new(), (String::new(), String::new(), None));
     let mut piece = [0; 4096];
     loop {
-        let mut state = gate.state.lock().expect("a lock");
-        while state.1 {
-            state = gate.opened.wait(state).expect("a lock");
+        let mut is_paused = gate.is_paused.lock().expect("a lock");
+        while *is_paused {
+            is_paused = gate.opened.wait(is_paused).expect("a lock");
         }
-        drop(state);
+        drop(is_paused);
         let count = match stream.read(&mut piece) {
             Ok(0) | Err(_) => return,
             Ok(count) => count,
         };
-        gate.state.lock().expect("a lock").0 += count;
         for byte in &piece[..count] {
             if *byte != b'\n' {
                 line.push(*byte);
@@ -192,7 +186,9 @@ fn read(mut stream: TcpStream, tell: &Sender<Told>, gate: &Gate) {
             match text.split_once(':') {
                 None if text.is_empty() => {
                     let (name, data, id) = std::mem::take(&mut event);
-                    if !name.is_empty() || id.is_some() {
+                    if !data.is_empty() {
+                        // Presence has no name.
+                        let name = if name.is_empty() { "p".to_owned() } else { name };
                         let data = serde_json::from_str(&data).unwrap_or_else(|e| panic!("{e}: {data}"));
                         if tell.send(Told { name, data, id }).is_err() {
                             return;

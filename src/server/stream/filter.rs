@@ -87,16 +87,22 @@ impl Filter {
         Ok(Self { wire, fields, own: serde_json::from_str(json)? })
     }
 
-    /// Whether presence and the events of all timelines are wanted as they are.
-    pub fn leaves_nothing_out(&self) -> bool {
-        let FilterDefinition { event_format, presence, room, .. } = &self.wire;
+    /// How the events of all timelines are wanted.
+    pub fn timelines(&self) -> Timelines {
+        let FilterDefinition { event_format, room, .. } = &self.wire;
         let Wire { timeline, rooms, not_rooms, .. } = room;
-        let all_rooms = rooms.is_none() && not_rooms.is_empty() && timeline.is_empty();
-        all_rooms
-            && !self.lazy_members()
-            && presence.is_empty()
-            && *event_format == EventFormat::Client
-            && self.fields.is_none()
+        let mut chosen = timeline.clone();
+        chosen.limit = None;
+        let is_whole =
+            chosen.is_empty() && self.timeline_limit() > 0 && rooms.is_none() && not_rooms.is_empty();
+        let is_plain = *event_format == EventFormat::Client && self.fields.is_none();
+        if !is_whole || !is_plain || self.redundant_members() {
+            Timelines::Chosen
+        } else if self.lazy_members() {
+            Timelines::OfKnown
+        } else {
+            Timelines::Whole
+        }
     }
 
     /// Whether presence of `sender` is wanted.
@@ -228,6 +234,18 @@ impl Filter {
         let options = &self.wire.room.state.lazy_load_options;
         matches!(options, LazyLoadOptions::Enabled { include_redundant_members: true })
     }
+}
+
+/// How a filter has the events of timelines.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Timelines {
+    /// As they are.
+    Whole,
+    /// As they are, with the members who send them unless the client knows them.
+    OfKnown,
+    /// Some of them, or in another form.
+    #[default]
+    Chosen,
 }
 
 /// Whether a filter of room events lets an event of `room` through.

@@ -29,6 +29,7 @@ use crate::server::{
         position::TimelinePosition,
         wakers::{Place, Wakers},
     },
+    event::stored::StoredEvent,
     session::Session,
     stream::parts::Parts,
 };
@@ -279,8 +280,20 @@ fn add_events(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<Arc<
         let frame = frames::timeline(&event, &nobody, pass.now);
         let number = pass.items.len();
         pass.items.push(Item::Event { frame, event: Arc::clone(&event) });
-        there.iter().for_each(|line| add(pass, number, line, told));
+        for line in there {
+            if line.is_lazy() && !knows_sender(parts, line, &event, pass.upto) {
+                line.send_away(pass);
+            } else {
+                add(pass, number, line, told);
+            }
+        }
     }
+}
+
+/// Whether a reader who is told of members only when they speak was told of who sent an event.
+fn knows_sender(parts: &Parts, line: &Line, event: &StoredEvent, upto: Place) -> bool {
+    let sender = [event.sender.clone()].into();
+    parts.lazy_members.untold(&line.session, &event.room_id, upto.log, sender).is_empty()
 }
 
 /// Whose presence changed: whoever may see it is told.

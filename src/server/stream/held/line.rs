@@ -16,7 +16,7 @@ use crate::{
         },
         event::stored::StoredEvent,
         session::Session,
-        stream::token::Token,
+        stream::{filter::Timelines, token::Token},
     },
 };
 
@@ -32,12 +32,13 @@ pub(super) struct Line {
     state: Mutex<State>,
 }
 
-/// What the hub tells a reader who follows.
+/// What the hub tells a reader who follows; for all else they look themselves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tells {
-    /// Presence and events of timelines, as a filter that leaves nothing out has them; else the reader looks for
-    /// themselves whenever there is some.
-    pub(super) all: bool,
+    /// Everybody's presence.
+    pub(super) presence: bool,
+    /// Events of timelines.
+    pub(super) timelines: Timelines,
     /// Whom the reader ignores.
     pub(super) ignored: Arc<BTreeSet<OwnedUserId>>,
 }
@@ -105,6 +106,15 @@ pub(super) struct Left {
     pub(super) is_broken: bool,
     /// The device opened so many streams that this one ends.
     pub(super) is_replaced: bool,
+}
+
+impl Tells {
+    fn tells(&self, item: &Item) -> bool {
+        match item {
+            Item::Presence { .. } => self.presence,
+            Item::Event { .. } => self.timelines != Timelines::Chosen,
+        }
+    }
 }
 
 impl Line {
@@ -185,6 +195,11 @@ impl Line {
             || self.slot.is_woken()
     }
 
+    /// Whether an event is told only with the member who sent it, unless the reader knows them.
+    pub(super) fn is_lazy(&self) -> bool {
+        self.lock().tells.timelines == Timelines::OfKnown
+    }
+
     /// Adds an item of a pass to what the reader is told by it. `true`: it is the first one.
     pub(super) fn add(&self, number: u32, item: &Item) -> bool {
         let mut state = self.lock();
@@ -213,7 +228,7 @@ impl Line {
             // Who looks for themselves looks from before this pass.
             return 0;
         }
-        if !state.tells.all {
+        if !pending.iter().all(|number| state.tells.tells(&pass.items[*number as usize])) {
             state.follows = false;
             state.at = state.at.max(pass.since);
             self.slot.call();

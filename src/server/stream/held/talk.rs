@@ -26,7 +26,7 @@ use crate::{
         store::KeyCounts,
         stream::{
             entered::Entered,
-            filter::{Filter, Whose},
+            filter::{Filter, Timelines, Whose},
             listener::{Listener, Looked, Told},
             refusal::Refusal,
             sources::Sources,
@@ -243,8 +243,11 @@ impl Conversation<'_> {
         let session = &self.line.session;
         let whose = self.sources.whose_presence(session, self.filter);
         let ignored = self.sources.parts().contacts.ignored_by(&session.user);
-        let all = self.filter.leaves_nothing_out() && whose == Whose::Everybodys && upto.behind().is_none();
-        if self.line.follow(at, Tells { all, ignored }, Instant::now()) {
+        // In each write stands where to go on, as who is told everything has it.
+        let is_all = upto.behind().is_none();
+        let presence = is_all && whose == Whose::Everybodys;
+        let timelines = if is_all { self.filter.timelines() } else { Timelines::Chosen };
+        if self.line.follow(at, Tells { presence, timelines, ignored }, Instant::now()) {
             self.wait().await?;
         }
         let followed = self.sources.parts().wakers.followed();

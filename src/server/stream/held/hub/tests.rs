@@ -8,6 +8,7 @@ use ruma::{
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::server::stream::filter::Timelines;
 use crate::{
     core::time::UnixMillis,
     server::{
@@ -73,12 +74,12 @@ impl World {
     fn follow(&self) -> bool {
         self.line.begin_look();
         self.line.slot.begin_look();
-        self.line.follow(self.here(), Tells { all: true, ..Tells::default() }, Instant::now())
+        self.line.follow(self.here(), tells_all(), Instant::now())
     }
 
     /// Adds what a pass up to `upto` has.
     fn begin_pass(&self, since: Place, upto: Place) -> (Pass, Vec<Arc<Line>>) {
-        let mut pass = Pass::new(since, upto, self.app.clock.now(), frames::timeline);
+        let mut pass = Pass::new(since, upto, self.app.clock.now());
         let mut told = Vec::new();
         add_events(&mut pass, &self.app.stream, &self.lines, &mut told);
         (pass, told)
@@ -88,6 +89,10 @@ impl World {
         self.app.close().await;
         std::fs::remove_dir_all(&self.folder).expect("is there");
     }
+}
+
+fn tells_all() -> Tells {
+    Tells { presence: true, timelines: Timelines::Whole, ..Tells::default() }
 }
 
 fn tell(pass: &mut Pass, told: &[Arc<Line>]) -> usize {
@@ -121,7 +126,7 @@ async fn whoever_comes_into_a_room_is_not_told_what_came_before_that() {
     let place = Place { log: since.log, ..world.here() };
     world.line.begin_look();
     world.line.slot.begin_look();
-    assert!(world.line.follow(place, Tells { all: true, ..Tells::default() }, Instant::now()));
+    assert!(world.line.follow(place, tells_all(), Instant::now()));
     let (mut pass, told) = world.begin_pass(since, Place { log, ..place });
     assert_eq!(tell(&mut pass, &told), 0);
     world.end().await;
@@ -142,7 +147,7 @@ async fn who_did_not_follow_looks_from_where_they_were_told_though_others_were_t
     assert_eq!(tell(&mut pass, &told), 0);
     world.app.wakers.note_followed(upto);
     world.app.wakers.wake(&world.reader.user);
-    assert!(!world.line.follow(told_up_to, Tells { all: true, ..Tells::default() }, Instant::now()));
+    assert!(!world.line.follow(told_up_to, tells_all(), Instant::now()));
     let Left { since: from, .. } = world.line.leave(upto);
     assert!(from.log <= told_up_to.log, "{from:?}");
     world.end().await;
