@@ -13,8 +13,9 @@ use super::{
     authority::{Authority, free_address},
     cli::Serve,
     hostile_peer::Scene,
+    peer::read_message,
     poll::connect,
-    support::{Client, TempDir, until},
+    support::{Client, TempDir, TestServer, until},
 };
 
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
@@ -230,5 +231,39 @@ fn the_name_of_the_scheme_may_be_in_lower_case() {
         let header = format!("{scheme} {token}");
         let answer = server.client.send_with("GET", WHOAMI, &[("authorization", &header)], None);
         assert_eq!(answer.status, status, "{scheme}: {}", answer.text);
+    }
+}
+
+#[test]
+fn who_is_refused_before_their_body_is_read_goes_on_with_the_same_connection() {
+    let server = TestServer::start();
+    let client = server.register("ann");
+    let mut stream = connect(&client);
+    for (path, status) in [
+        ("/_matrix/client/v3/join/!r:x?org.pilotlight.answer=none", 400),
+        (WHOAMI, 405),
+        ("/_matrix/client/v3/no/such/path", 404),
+        ("/_matrix/client/v3/createRoom", 401),
+    ] {
+        let token = client.token.as_deref().filter(|_| status != 401).unwrap_or("x");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: bearer {token}\r\ncontent-length: 2\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("is sent");
+        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+        stream.read(&mut [0; 64]).expect_err("the body is waited for");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream.write_all(b"{}").expect("is sent");
+        let (answer, _) = read_message(&mut stream).expect("is answered");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        assert!(!answer.to_lowercase().contains("connection: close"), "{path}: {answer}");
+    }
+    // Who has more to send, or does not send it, is told that the connection ends.
+    for (body, length) in [(Vec::new(), 2), (vec![b' '; 100_000], 1 << 20)] {
+        let mut stream = connect(&client);
+        let head = format!("POST {WHOAMI} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).expect("is sent");
+        let (answer, _) = read_message(&mut stream).expect("is answered");
+        assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("connection: close"), "{answer}");
     }
 }

@@ -30,6 +30,7 @@ use super::{
     patience::{Patient, Phase},
     places::{Guest, Places},
     proxies::Proxies,
+    unread::Unread,
 };
 use crate::server::metrics::{Class, Requests};
 
@@ -223,7 +224,10 @@ impl Serve {
         let service = service_fn(move |request: Request<Incoming>| -> Answer {
             answering.begin_answer();
             let class = Class::of(request.uri().path());
-            let mut request = request.map(Body::new);
+            let waits_to_send = request.headers().contains_key(header::EXPECT);
+            let (head, body) = request.into_parts();
+            let (body, unread) = Unread::of(body);
+            let mut request = Request::from_parts(head, body);
             let origin = proxies.origin(Some(peer.ip()), request.headers());
             let forwarded = proxies.forwarded(peer.ip(), request.headers()).is_some();
             request.extensions_mut().insert(origin);
@@ -242,6 +246,11 @@ impl Serve {
                     phase.hand_over();
                     return Ok(last());
                 }
+                let goes_on = match unread {
+                    Some(unread) => unread.pass_over(waits_to_send).await,
+                    None => true,
+                };
+                let answer = if goes_on { answer } else { ends(answer) };
                 phase.end_answer();
                 Ok(answer)
             })
@@ -271,7 +280,11 @@ impl Serve {
 
 /// What ends HTTP on a connection that is handed over; nobody reads it.
 fn last() -> Response {
-    let mut answer = Response::new(Body::empty());
+    ends(Response::new(Body::empty()))
+}
+
+/// An answer after which there is no other on its connection.
+fn ends(mut answer: Response) -> Response {
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }

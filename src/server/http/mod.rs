@@ -7,6 +7,7 @@ mod open_files;
 mod patience;
 mod places;
 pub mod proxies;
+mod unread;
 
 pub use self::{
     accept::Door,
