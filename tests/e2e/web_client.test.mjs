@@ -215,6 +215,22 @@ test("what peers send is shown as text, edits in their place, and deletions as s
   await person.context.close();
 });
 
+test("the list of rooms calls who spoke last by their name as soon as it is known", async () => {
+  const person = await Person.arrive(browser, server.baseUrl, "listener");
+  await person.register();
+  const speaker = await Device.register(server.baseUrl, "speaker");
+  const quiet = await speaker.createRoom({ name: "Quiet", preset: "public_chat", room_alias_name: "quiet" });
+  await person.joinRoom("#quiet:localhost", "Quiet");
+  await speaker.ok("PUT", path("/_matrix/client/v3/profile/{}/displayname", speaker.userId), { displayname: "Emmy Noether" });
+  await speaker.send(quiet, "psst");
+  const item = person.by("room-item").filter({ hasText: "Quiet" });
+  await item.getByText("psst").waitFor();
+  await speaker.sync();
+  await item.getByText("Emmy Noether: psst").waitFor();
+  assert.deepEqual(person.problems, []);
+  await person.context.close();
+});
+
 test("signing out while the server is away leaves nothing of what waited, and says what the server does not know", async () => {
   const own = await Homeserver.start();
   const person = await Person.arrive(browser, own.baseUrl, "leaver");

@@ -102,12 +102,12 @@ export function createRoomList(context) {
     previews.forget(roomId);
   }
 
-  /** Presence shows on the avatars of direct chats only. @param {{ userId: string }[]} changes */
+  /** Presence shows on the avatars of direct chats, and names who spoke last elsewhere. @param {{ userId: string }[]} changes */
   function onPresence(changes) {
     const who = new Set(changes.map((change) => change.userId));
     for (const { key, value } of [...list.entries]) {
-      const other = people.counterpart(value);
-      if (other !== undefined && who.has(other)) list.upsert(key, value);
+      const shown = value.isDirect ? people.counterpart(value) : previews.of(key)?.sender;
+      if (shown !== undefined && who.has(shown)) list.upsert(key, value);
     }
   }
 
