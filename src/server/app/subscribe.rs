@@ -113,9 +113,9 @@ impl Subscriber for Subscribers {
                     app.tell_presence(user, *change, *position, status);
                 }
                 Change::Hidden { user } => app.typing.stop_everywhere(user),
+                // Streams, too, look for themselves: who observes users of other servers is not known by those users.
                 Change::RemotePresence { observers, .. } => {
-                    app.live.bell().arm();
-                    app.wakers.wake_polls(|wake| observers.iter().for_each(|observer| wake(observer)));
+                    app.wakers.wake_all(observers.iter().map(|observer| &**observer));
                 }
                 Change::Rewritten(_) | Change::ToDeviceTaken { .. } => {}
             }
