@@ -221,7 +221,8 @@ impl Room {
 
     /// A member of the whole list. What the syncs brought is newer and stays.
     pub(super) fn handle_listed_member(&mut self, event: &Event<'_>, me: &str) {
-        let Some(user) = &event.state_key else { return };
+        // Beside members, the state around an event is everything else of the room.
+        let Some(user) = event.state_key.as_ref().filter(|_| event.kind == "m.room.member") else { return };
         self.computed = None;
         if self.members.get(&**user).is_none_or(|known| known.stale || known.membership.is_empty()) {
             self.handle_member(event, user, me);

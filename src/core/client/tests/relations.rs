@@ -507,9 +507,12 @@ fn what_happens_now_is_shown_in_the_past_too() {
         "/context",
         200,
         json!({"events_before": [], "event": message("$old", ME, "old", None),
-        "events_after": [message("$older", "@b:hs", "x", None)], "start": "0", "end": "2"}),
+        "events_after": [message("$older", "@b:hs", "x", None)], "start": "0", "end": "2",
+        "state": [{"type": "m.room.create", "state_key": "", "sender": "@b:hs", "event_id": "$c", "content": {}}]}),
     );
     assert_eq!(f.answers.pop().unwrap().unwrap(), r#""past""#);
+    let members = f.client.members(ROOM, f.now);
+    assert!(members.iter().all(|member| !member.user_id.is_empty()), "of the state only members");
     let in_past = |f: &Fixture, at: usize| -> Value { serde_json::from_str(&f.past[at].to_json()).unwrap() };
     f.events(json!([
         edit("$e", ME, "$old", "edited"),
