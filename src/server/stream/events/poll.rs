@@ -208,3 +208,18 @@ async fn quick_page(reader: &Reader<'_>, scope: &Scope, limit: usize) -> Result<
         Scope::Peek(_) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in `/sync`: what it takes to look has a box of its own while it looks.
+    #[test]
+    fn what_waits_for_events_is_small() {
+        fn size<'a, F: Future>(_: impl FnOnce(&'a Poll, &'a Sources, &'a Session) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Poll::answer);
+        assert!(size <= 1024, "{size} bytes");
+    }
+}
