@@ -252,8 +252,9 @@ impl World {
         let target = json!({ "user_id": other.user });
         match what {
             0..=7 => {
-                let body = if n % 5 == 0 { format!("{n} for {}", other.user) } else { n.to_string() };
-                let content = json!({ "msgtype": "m.text", "body": body, "m.mentions": { "user_ids": if n % 5 == 0 { vec![&other.user] } else { vec![] } } });
+                let body =
+                    if n.is_multiple_of(5) { format!("{n} for {}", other.user) } else { n.to_string() };
+                let content = json!({ "msgtype": "m.text", "body": body, "m.mentions": { "user_ids": if n.is_multiple_of(5) { vec![&other.user] } else { vec![] } } });
                 let answer = actor.put(&format!("{at}/send/m.room.message/{n}"), content);
                 if let Some(id) = answer.body["event_id"].as_str() {
                     self.events.lock().expect("a lock").push((room, id.to_owned(), who));
@@ -274,10 +275,10 @@ impl World {
             13 => post(format!("{at}/leave"), json!({})),
             14 => post(format!("{at}/invite"), target),
             15 => post(format!("{at}/kick"), target),
-            16 if n % 3 == 0 => post(format!("{at}/ban"), target),
+            16 if n.is_multiple_of(3) => post(format!("{at}/ban"), target),
             16 | 17 => post(format!("{at}/unban"), target),
             18 | 19 => {
-                let typing = json!({ "typing": n % 2 == 0, "timeout": 60_000 });
+                let typing = json!({ "typing": n.is_multiple_of(2), "timeout": 60_000 });
                 put(format!("{at}/typing/{}", actor.user), typing);
             }
             20 | 21 => {
@@ -286,18 +287,18 @@ impl World {
                     events.iter().rev().find(|(of, _, _)| *of == room).map(|(_, id, _)| id.clone())
                 };
                 if let Some(last) = last {
-                    let kind = if n % 3 == 0 { "m.read.private" } else { "m.read" };
+                    let kind = if n.is_multiple_of(3) { "m.read.private" } else { "m.read" };
                     post(format!("{at}/receipt/{kind}/{last}"), json!({}));
                 }
             }
             22..=24 => {
                 let word = ["online", "unavailable", "busy", "hidden", "offline", "free_for_chat"][below(6)];
-                let message = if n % 2 == 0 { json!(n.to_string()) } else { Value::Null };
+                let message = if n.is_multiple_of(2) { json!(n.to_string()) } else { Value::Null };
                 let path = format!("/_matrix/client/v3/presence/{}/status", actor.user);
                 put(path, json!({ "presence": word, "status_msg": message }));
             }
             25 => {
-                let key = if n % 2 == 0 { "invite" } else { "drop" };
+                let key = if n.is_multiple_of(2) { "invite" } else { "drop" };
                 post(
                     format!("/_matrix/client/v3/presence/list/{}", actor.user),
                     json!({ key: [other.user] }),
@@ -312,8 +313,9 @@ impl World {
                 put(format!("{OURS}/settings/{}", actor.user), json!({ "share": share }));
             }
             28 => {
-                let ignored = if n % 2 == 0 && who != whom { json!({ &other.user: {} }) } else { json!({}) };
-                if n % 2 == 0 {
+                let ignored =
+                    if n.is_multiple_of(2) && who != whom { json!({ &other.user: {} }) } else { json!({}) };
+                if n.is_multiple_of(2) {
                     self.ignored.lock().expect("a lock").insert((who, other.user.clone()));
                 }
                 put(
