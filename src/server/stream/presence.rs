@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ruma::UserId;
+
 use super::{
     behind::From,
     look::{Look, Stretch},
@@ -30,15 +32,20 @@ pub(super) fn presence(
     let live = Stretch { since, upto: look.live.upto };
     let own = if filter.presence(me) { sources.own_presence(me, since, look.now) } else { None };
 
-    let Sighted { came, went: mut unknown } = sight.since(me, encounters, told, live.upto);
+    // Who was told nothing yet is told of all who ever showed something, and of nobody else.
+    let sighted = told.map(|_| sight.since(me, encounters, told, live.upto));
+    let Sighted { came, went: mut unknown } = sighted.unwrap_or_default();
     unknown.retain(|user| filter.presence(user));
 
+    let is_told = |user: &UserId| user != &**me && filter.presence(user) && sight.may_see(me, user);
     let mut seen = sources.presence_changed(live);
+    // Before they are put in order: of all on the server, who comes sees few.
+    seen.retain(|(user, _)| is_told(user));
     seen.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let changed = seen.len();
     for user in came {
         let is_known = seen[..changed].binary_search_by(|(known, _)| (**known).cmp(&user)).is_ok();
-        if is_known {
+        if is_known || !is_told(&user) {
             continue;
         }
         match sources.presence_event(&user) {
@@ -54,6 +61,5 @@ pub(super) fn presence(
     if seen.len() > changed {
         seen.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
-    seen.retain(|(user, _)| **user != *me && filter.presence(user) && sight.may_see(me, user));
     PresenceNews { own, seen, unknown }
 }

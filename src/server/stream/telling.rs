@@ -84,8 +84,13 @@ impl<'a> Telling<'a> {
         let mut rooms: [VecDeque<_>; 4] = Default::default();
         for (room, window) in windows {
             let passage = window::passage(look, &parts.store, &parts.members, &room).await?;
-            let (events, by) = (window.events.as_deref(), (&*parts.sight, &*parts.store));
-            encounters::note(&mut encounters, by, &room, events, passage, range, Counted::Lasting).await?;
+            // At the very beginning everybody is told of, whom the reader met as well as others: of a thousand who come
+            // at once, each would hold a thousand names.
+            if look.goes_on {
+                let (events, by) = (window.events.as_deref(), (&*parts.sight, &*parts.store));
+                encounters::note(&mut encounters, by, &room, events, passage, range, Counted::Lasting)
+                    .await?;
+            }
             let list = match passage.is.filter(|is| reader.tells(*is, passage)) {
                 Some(Membership::Join) => 0,
                 Some(Membership::Invite) => 1,
