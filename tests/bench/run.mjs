@@ -71,6 +71,7 @@ const formRows = [
   ["all users connect, CPU s", (r) => r.connect_cpu_seconds, (n) => (n === 1000 ? 2 : undefined)],
   ["last arrival → the last is informed of all, ms", (r) => r.informed_after_ms, [1000, 1000]],
   ["presence events for each pair", (r) => r.connect_presences_per_pair],
+  ["a bare send to as many sockets, CPU µs", (r) => r.bare_send_us],
   ["the load program's CPU per delivered change, µs", (r) => r.presence?.load_cpu_us_per_delivery],
   ["the load program's share of one core", (r) => r.presence?.load_cpu_share],
 ];
@@ -164,12 +165,18 @@ if (parts.includes("room")) {
   console.log(table([["", "target", ...kinds], ...rows.map(([name, pick, target]) =>
     [name, atMost(target), ...kinds.map((kind) => shown(pick(results[kind])))])]));
 }
+/** What a bare write costs, in µs: to as many sockets, one after the other. */
+const bare = async (sockets) => Number((await promisify(execFile)(join(programs, "load"),
+  ["--address", "none", "--users-file", "none", "bare", "--sockets", sockets, "--pause-ms", PAUSE_MS])).stdout);
+
 const byForm = ["/sync", "stream", "stream, 2 threads read"];
 if (parts.includes("forms")) {
   results.forms = {};
   for (const users of options.receivers.split(",")) {
     console.error(`measuring ${users} users in one room, by form`);
     results.forms[users] = await forms(users);
+    const cost = await bare(users);
+    results.forms[users].forEach((result) => (result.bare_send_us = cost));
     formsTable(results.forms[users], byForm.map((form) => `${users}: ${form}`));
   }
 }

@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "the result goes to standard output")]
 
+mod bare;
 mod held;
 mod http;
 mod process;
@@ -64,6 +65,17 @@ enum Command {
         #[arg(long)]
         contacts: Option<usize>,
     },
+    /// What a bare write costs, in µs: to as many sockets.
+    Bare {
+        #[arg(long, default_value_t = 200)]
+        sockets: usize,
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+        #[arg(long, default_value_t = 100)]
+        bytes: usize,
+        #[arg(long, default_value_t = 60)]
+        pause_ms: u64,
+    },
     /// Puts users whom `seed` wrote into one room.
     Gather,
     /// Connects the users and measures.
@@ -97,9 +109,14 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let arguments = Arguments::parse();
+    if let Command::Bare { sockets, rounds, bytes, pause_ms } = arguments.command {
+        println!("{:.2}", bare::write(sockets, rounds, bytes, Duration::from_millis(pause_ms))?);
+        return Ok(());
+    }
     let (address, file) = (arguments.address.as_str(), &arguments.users_file);
     match arguments.command {
         Command::Prepare { users } => user::prepare(address, users, file).await,
+        Command::Bare { .. } => Ok(()),
         Command::Gather => user::gather(address, file).await,
         Command::Seed { data_dir, server_name, users, contacts } => {
             let contacts = contacts.unwrap_or(users);
