@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     Error,
-    sync::{Event, Sync},
+    sync::{Event, Rooms, Sync},
     user::{User, encoded},
     watch::Observer,
 };
@@ -107,6 +107,7 @@ fn tell(events: &[u8], at: Instant, observer: &mut Observer) -> Result<(), Error
                     }
                 }
                 b"e" => serde_json::from_slice::<Event>(data)?.tell(observer, at),
+                b"room" => serde_json::from_slice::<Rooms>(data)?.tell(observer, at),
                 b"sync" => serde_json::from_slice::<Sync>(data)?.tell(observer, at),
                 b"end" => return Err(String::from_utf8_lossy(data).into()),
                 _ => {}

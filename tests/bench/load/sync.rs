@@ -51,8 +51,9 @@ pub struct Sync {
     rooms: Rooms,
 }
 
+/// What is told of rooms.
 #[derive(Default, Deserialize)]
-struct Rooms {
+pub struct Rooms {
     #[serde(default)]
     join: BTreeMap<String, JoinedRoom>,
 }
@@ -88,7 +89,14 @@ impl Sync {
     /// Tells `observer` what it tells, which was read at `at`.
     pub fn tell(&self, observer: &mut Observer, at: Instant) {
         self.presence.events.iter().for_each(|event| event.tell(observer, at));
-        self.rooms.join.values().flat_map(|room| &room.timeline.events).for_each(|e| e.tell(observer, at));
+        self.rooms.tell(observer, at);
+    }
+}
+
+impl Rooms {
+    /// Tells `observer` of their timelines, which were read at `at`.
+    pub fn tell(&self, observer: &mut Observer, at: Instant) {
+        self.join.values().flat_map(|room| &room.timeline.events).for_each(|event| event.tell(observer, at));
     }
 }
 
