@@ -34,7 +34,10 @@ impl Settings {
 /// The runtime of a command, made before anything else runs.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    heap::limit_arenas();
+    {
+        heap::limit_arenas();
+        heap::give_back().map_err(Failure::Output)?;
+    }
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Output)
 }
 

@@ -155,6 +155,11 @@ impl Contacts {
         known.filter_map(|(user, _)| UserId::parse(&**user).ok()).collect()
     }
 
+    /// How many these are.
+    pub fn count_known_to(&self, owner: &UserId) -> usize {
+        self.lock().users.get(owner).map_or(0, |of_user| of_user.list.contacts().count())
+    }
+
     /// Those who wait for an answer of `owner` (L2), but for whom the owner ignores or does not hear again yet.
     pub fn requests(&self, owner: &UserId) -> Vec<OwnedUserId> {
         let now = self.clock.now();

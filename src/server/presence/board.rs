@@ -61,6 +61,17 @@ impl Board {
         self.lock().users.get(user).map(|entry| Arc::clone(&entry.event))
     }
 
+    /// The same, with the user as everybody shares them.
+    pub fn shown(&self, user: &UserId) -> Option<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
+        let inner = self.lock();
+        inner.users.get_key_value(user).map(|(key, entry)| (Arc::clone(&key.0), Arc::clone(&entry.event)))
+    }
+
+    /// Of how many users something stands here.
+    pub fn len(&self) -> usize {
+        self.lock().users.len()
+    }
+
     /// Those whose presence changed after the live position `since`, up to and including `upto`, each
     /// once. Whether the reader may see them is still to be asked.
     pub fn changed(

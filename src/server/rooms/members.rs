@@ -178,9 +178,26 @@ impl Members {
 
     /// Everybody who is joined to a room with `user`, themselves included if they are in a room.
     pub fn sharing_rooms_with(&self, user: &UserId) -> BTreeSet<OwnedUserId> {
+        let mut users = BTreeSet::new();
+        self.each_sharing_a_room(user, |other| {
+            if !users.contains(other) {
+                users.insert(other.clone());
+            }
+        });
+        users
+    }
+
+    /// Runs `each` for them, for some more than once, under the lock: it must be quick.
+    pub fn each_sharing_a_room(&self, user: &UserId, each: impl FnMut(&OwnedUserId)) {
         let index = self.read();
         let rooms = index.joined_by(user).filter_map(|room| index.rooms.get(room));
-        rooms.flat_map(|p| p.joined.iter().cloned()).collect()
+        rooms.flat_map(|p| p.joined.iter()).for_each(each);
+    }
+
+    /// For how many that is.
+    pub fn count_sharing_a_room(&self, user: &UserId) -> usize {
+        let index = self.read();
+        index.joined_by(user).filter_map(|room| index.rooms.get(room)).map(|p| p.joined.len()).sum()
     }
 
     /// Takes over what a committed event says.

@@ -46,7 +46,12 @@ impl Sight {
         match told {
             None => {}
             Some(LivePosition::START) => {
-                let seen = self.perhaps_seen_before_the_start(reader);
+                let mut seen = BTreeSet::new();
+                self.each_perhaps_seen(reader, |user| {
+                    if !seen.contains(user) {
+                        seen.insert(user.to_owned());
+                    }
+                });
                 came.extend(seen.iter().cloned());
                 went.extend(seen);
                 // With whom they shared then is not known.
@@ -66,14 +71,24 @@ impl Sight {
         Sighted { came, went }
     }
 
+    /// Runs `each` for everybody whom `reader` sees or may have seen in an earlier run of the server, for some more
+    /// than once, and perhaps for `reader`; under a lock: it must be quick.
+    ///
     /// What this run of the server knows of changes begins with it. A reader with a token of an earlier one,
     /// or whose device was told nothing for a while, is told again of all that they may have seen then: whom they
     /// cannot see any longer, and what is known of the others. A room that is too large may have been smaller then,
     /// or the limit another. Those of other servers are seen by lists only.
-    fn perhaps_seen_before_the_start(&self, reader: &UserId) -> BTreeSet<OwnedUserId> {
-        let mut users: BTreeSet<OwnedUserId> = self.contacts.known_to(reader).into_iter().collect();
-        let here = |user: &OwnedUserId| user.server_name() == self.server_name;
-        users.extend(self.members.sharing_rooms_with(reader).into_iter().filter(here));
-        users
+    pub fn each_perhaps_seen(&self, reader: &UserId, mut each: impl FnMut(&UserId)) {
+        self.contacts.known_to(reader).iter().for_each(|user| each(user));
+        self.members.each_sharing_a_room(reader, |user| {
+            if user.server_name() == self.server_name {
+                each(user);
+            }
+        });
+    }
+
+    /// For how many that is, those of other servers counted in.
+    pub fn reach(&self, reader: &UserId) -> usize {
+        self.contacts.count_known_to(reader) + self.members.count_sharing_a_room(reader)
     }
 }

@@ -171,6 +171,15 @@ impl Filter {
         wants_kind(f, room, kind) && wants_sender(f.senders.as_deref(), &f.not_senders, sender)
     }
 
+    /// Whether any state of `room` may be wanted.
+    pub fn any_state(&self, room: &RoomId) -> bool {
+        let f = &self.wire.room.state;
+        wants_room(f.rooms.as_deref(), &f.not_rooms, room)
+            && f.types.as_ref().is_none_or(|types| !types.is_empty())
+            && !f.not_types.iter().any(|kind| kind == "*")
+            && f.senders.as_ref().is_none_or(|senders| !senders.is_empty())
+    }
+
     /// Whether it depends on who sent a state event whether it is wanted.
     pub fn looks_at_senders(&self) -> bool {
         self.wire.room.state.senders.is_some() || !self.wire.room.state.not_senders.is_empty()

@@ -38,10 +38,14 @@ pub(super) fn presence(
     unknown.retain(|user| filter.presence(user));
 
     let is_told = |user: &UserId| user != &**me && filter.presence(user) && sight.may_see(me, user);
-    let mut seen = sources.presence_changed(live);
+    let mut seen = match since {
+        LivePosition::START => sources.presence_near(me, live.upto),
+        _ => sources.presence_changed(live),
+    };
     // Before they are put in order: of all on the server, who comes sees few.
     seen.retain(|(user, _)| is_told(user));
     seen.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    seen.dedup_by(|(a, _), (b, _)| a == b);
     let changed = seen.len();
     for user in came {
         let is_known = seen[..changed].binary_search_by(|(known, _)| (**known).cmp(&user)).is_ok();

@@ -84,6 +84,22 @@ impl Sources {
         self.0.board.changed(live.since, live.upto)
     }
 
+    /// Everybody whom `reader` may see and who showed something up to `upto`, some of them more than once; and
+    /// others. By way of the board or of whom the reader knows, whichever are fewer.
+    pub(super) fn presence_near(
+        &self,
+        reader: &UserId,
+        upto: LivePosition,
+    ) -> Vec<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
+        let (sight, board) = (&self.0.sight, &self.0.board);
+        if sight.reach(reader) > board.len() {
+            return board.changed(LivePosition::START, upto);
+        }
+        let mut near = Vec::new();
+        sight.each_perhaps_seen(reader, |user| near.extend(board.shown(user)));
+        near
+    }
+
     /// The last event of `user` as others see it.
     pub(super) fn presence_event(&self, user: &UserId) -> Option<Arc<PresenceEvent>> {
         self.0.board.event(user)

@@ -45,6 +45,9 @@ pub(super) async fn state(
     timeline: &Timeline,
     extent: Extent,
 ) -> Result<Told, StoreError> {
+    if !look.filter.any_state(room) {
+        return Ok(Told::default());
+    }
     let is_lazy = look.filter.lazy_members();
     let first = timeline.events.first();
     let end = first.map_or(look.log.upto, |first| first.position.before());

@@ -286,6 +286,9 @@ impl Rules<'_> {
         event: &StoredEvent,
         displayname: &(impl Fn(&UserId) -> Option<String> + Sync),
     ) -> Result<Verdict, StoreError> {
+        if self.own.is_none() && is_member_of_others(event, self.user) {
+            return Ok(Verdict::default());
+        }
         if self.own.is_none() && is_plain_message(event) {
             return Ok(Verdict { notify: true, highlight: false });
         }
@@ -345,6 +348,12 @@ fn evaluate(rules: &Ruleset, event: &StoredEvent, context: &PushConditionRoomCtx
     }
 }
 
+/// Whether an event says what others than `user` are in the room, of which the default rules say that it calls for
+/// nobody: of large rooms, most of what happened.
+fn is_member_of_others(event: &StoredEvent, user: &UserId) -> bool {
+    event.kind == "m.room.member" && event.state_key.as_deref().is_some_and(|key| key != user.as_str())
+}
+
 /// Whether an event is a message of which the default rules say "notify, without highlight": the rule
 /// for messages applies, and nothing in the event could make an earlier rule apply. A `false` only
 /// means that the rules have to be asked.
@@ -387,6 +396,28 @@ mod tests {
     fn context(members: u32) -> PushConditionRoomCtx {
         let user = user_id!("@alice:x").to_owned();
         PushConditionRoomCtx::new(room_id!("!r:x").to_owned(), members.into(), user, "Alice".into())
+    }
+
+    #[test]
+    fn members_other_than_the_reader_call_for_nobody() {
+        let user = user_id!("@alice:x");
+        let rules = Ruleset::server_default(user);
+        for key in ["@alice:x", "@bob:x", "@room", ""] {
+            for content in [
+                r#"{"membership":"invite"}"#,
+                r#"{"body":"Alice @room","displayname":"Alice","membership":"join"}"#,
+                r#"{"m.mentions":{"room":true,"user_ids":["@bob:x"]},"membership":"leave"}"#,
+            ] {
+                let mut event = message("m.room.member", content);
+                event.pdu = event.pdu.replacen('{', &format!(r#"{{"state_key":"{key}","#), 1).into();
+                event.state_key = Some(key.into());
+                if is_member_of_others(&event, user) {
+                    assert_eq!(evaluate(&rules, &event, &context(2)), Verdict::default(), "{}", event.pdu);
+                } else {
+                    assert_eq!(key, "@alice:x");
+                }
+            }
+        }
     }
 
     #[test]
