@@ -243,7 +243,7 @@ impl Serve {
                 let Ok(answer) = answer;
                 requests.count(class, answer.status());
                 if counter.is_some_and(|counter| counter.put(&answer, guest)) {
-                    phase.hand_over();
+                    phase.hand_over().await;
                     return Ok(last());
                 }
                 let goes_on = match unread {

@@ -100,9 +100,15 @@ fn head(answer: &Response) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
+    use axum::{Router, body::Body, routing::get};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::oneshot,
+    };
 
     use super::*;
+    use crate::server::http::{Door, Places, proxies::Proxies};
 
     #[test]
     fn the_head_is_the_answers_but_for_how_its_end_is_found() {
@@ -119,6 +125,45 @@ mod tests {
             "",
         ];
         assert_eq!(head, lines.join("\r\n"));
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_before_is_answered_whole_and_what_is_asked_after_is_not() {
+        const LARGE: usize = 16 << 20;
+        let talk = || async {
+            let mut answer = Response::new(Body::empty());
+            answer.extensions_mut().insert(Handover::to(|Socket { mut stream, head }| {
+                Box::pin(async move {
+                    for bytes in [&head[..], b"the end"] {
+                        stream.write_all(bytes).await.expect("is taken");
+                    }
+                })
+            }));
+            answer
+        };
+        let router = Router::new();
+        let router = router.route("/large", get(|| async { vec![b'x'; LARGE] })).route("/talk", get(talk));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("has one");
+        let places = Places::new(8, 8);
+        let door =
+            Door { listener, tls: None, places, proxies: Proxies::new(Vec::new()), requests: Arc::default() };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(door.serve(router, async move { drop(stopped.await) }));
+        let mut client = TcpStream::connect(address).await.expect("connects");
+        for path in ["/large", "/talk", "/large"] {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            client.write_all(request.as_bytes()).await.expect("is sent");
+        }
+        let mut all = Vec::new();
+        // What was asked after it and never read may end the connection with a reset.
+        client.read_to_end(&mut all).await.ok();
+        let body = all.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let rest = all.get(body + LARGE..).unwrap_or_default();
+        let rest = str::from_utf8(rest).expect("is text");
+        assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("\r\n\r\nthe end"), "{rest}");
+        drop(stop);
+        server.await.expect("ends");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::{Sleep, sleep},
 };
 
@@ -28,37 +29,44 @@ const MORSEL: usize = 16 << 10;
 
 /// What a connection is about; shared with whoever answers its requests.
 #[derive(Debug)]
-pub struct Phase(AtomicU8);
+pub struct Phase {
+    is: AtomicU8,
+    flushed: Notify,
+}
 
 const HEAD_COMES: u8 = 0;
 const IS_ANSWERED: u8 = 1;
 const IS_IDLE: u8 = 2;
-const IS_HANDED_OVER: u8 = 3;
+const IS_ENDING: u8 = 3;
+const IS_HANDED_OVER: u8 = 4;
 
 impl Phase {
     /// A new connection, on which a request is to begin soon.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU8::new(HEAD_COMES)))
+        Arc::new(Self { is: AtomicU8::new(HEAD_COMES), flushed: Notify::new() })
     }
 
     /// A head is complete: its body has times of its own, and the answer takes as long as it takes.
     pub fn begin_answer(&self) {
-        self.0.store(IS_ANSWERED, Ordering::Release);
+        self.is.store(IS_ANSWERED, Ordering::Release);
     }
 
     /// The answer is made: once it is taken, the next request may be a while in coming.
     pub fn end_answer(&self) {
-        self.0.store(IS_IDLE, Ordering::Release);
+        self.is.store(IS_IDLE, Ordering::Release);
     }
 
-    /// The connection is somebody else's: what HTTP has still to say on it is not said.
-    pub fn hand_over(&self) {
-        self.0.store(IS_HANDED_OVER, Ordering::Release);
+    /// The connection is somebody else's, once the answers before are written: what HTTP has still to say on it then is
+    /// not said.
+    pub async fn hand_over(&self) {
+        self.is.store(IS_ENDING, Ordering::Release);
+        self.flushed.notified().await;
+        self.is.store(IS_HANDED_OVER, Ordering::Release);
     }
 
     /// Whether it is.
     pub fn is_handed_over(&self) -> bool {
-        self.0.load(Ordering::Acquire) == IS_HANDED_OVER
+        self.is.load(Ordering::Acquire) == IS_HANDED_OVER
     }
 }
 
@@ -87,8 +95,8 @@ impl<S> Patient<S> {
 
     /// An error when the time for what is to come is over.
     fn check_reading(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let phase = self.phase.0.load(Ordering::Acquire);
-        if phase == IS_ANSWERED || self.writing.is_some() {
+        let phase = self.phase.is.load(Ordering::Acquire);
+        if matches!(phase, IS_ANSWERED | IS_ENDING) || self.writing.is_some() {
             self.reading = None;
             return Ok(());
         }
@@ -140,7 +148,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if buf.filled().len() > before {
             let next =
-                self.phase.0.compare_exchange(IS_IDLE, HEAD_COMES, Ordering::AcqRel, Ordering::Acquire);
+                self.phase.is.compare_exchange(IS_IDLE, HEAD_COMES, Ordering::AcqRel, Ordering::Acquire);
             if next.is_ok() {
                 self.reading = None;
             }
@@ -179,6 +187,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         if flushed.is_ready() {
             // Everything that was to be written is.
             self.writing = None;
+            if self.phase.is.load(Ordering::Acquire) == IS_ENDING {
+                self.phase.flushed.notify_one();
+            }
         }
         self.check_writing(cx, flushed, |()| 0)
     }
