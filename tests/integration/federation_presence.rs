@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     contacts::{add, answer, requests, standing},
     presence::{TICK, device},
+    streamed::{Held, Told},
     support::{Client, TestServer},
     watching::{
         GRACE, PROMISE, Pair, SHORT_WATCHDOG, WINDOW, Watcher, drop_from_list, now, observe, sent, sync,
@@ -65,6 +66,35 @@ fn f1_f2_presence_travels_in_both_directions() {
     // Who has nobody's leave sees nothing, whichever server the other is of.
     let mallory = pair.a.register("mallory");
     mallory.get(&status(&bob.client.user)).refused(403, "M_FORBIDDEN");
+}
+
+#[test]
+fn f1_a_held_stream_is_told_of_users_of_the_other_server() {
+    let pair = Pair::new();
+    let (alice, bob) = (pair.a.register("alice"), pair.b.register("bob"));
+    observe(&pair.a, &alice.user, &pair.b, &bob.user);
+    let held = Held::open(&alice, "");
+    held.until("the beginning", |told| told.name == "sync");
+    let sees = |state: &str| {
+        let is = |told: &Told| {
+            let brief = told.name == "p" && told.data["u"] == *bob.user && told.data["s"] == state;
+            let events = told.data["presence"]["events"].as_array().cloned().unwrap_or_default();
+            let whole = |event: &Value| event["content"]["org.pilotlight.presence"]["state"] == state;
+            brief || events.iter().any(|event| event["sender"] == *bob.user && whole(event))
+        };
+        held.until(state, is);
+    };
+    let bob_is = Watcher::new(&bob);
+    pair.time.pass(LOGIN);
+    sees("online");
+    for state in ["busy", "free_for_chat"] {
+        bob_is.choose(state);
+        pair.time.pass(WINDOW);
+        sees(state);
+    }
+    drop(bob_is);
+    pair.time.pass(GRACE + WINDOW);
+    sees("offline");
 }
 
 #[test]

@@ -70,7 +70,12 @@ impl Subscriber for Subscribers {
                     app.wake_for(event);
                 }
                 Change::Inserted(event) => app.wake_room(&event.room_id),
-                Change::Receipt { room, shown: true, .. } | Change::Typing { room } => app.wake_room(room),
+                Change::Receipt { receipt, .. } if receipt.shown => app.wake_polls_of(&receipt.room),
+                Change::Receipt { receipt, .. } => {
+                    app.live.bell().arm();
+                    app.wakers.wake_polls(|wake| wake(&receipt.user));
+                }
+                Change::Typing { room } => app.wake_polls_of(room),
                 Change::DeviceList { user, .. } => app.wake_sharers(user),
                 Change::SessionsEnded { user, devices, none_left, .. } => {
                     for device in devices {
@@ -83,8 +88,7 @@ impl Subscriber for Subscribers {
                     app.wakers.wake(user);
                 }
                 Change::Profile { user, profile } => app.presence.handle_profile(user, profile.clone()),
-                Change::Receipt { user, shown: false, .. }
-                | Change::ToDevice { user, .. }
+                Change::ToDevice { user, .. }
                 | Change::AccountData { user, .. }
                 | Change::OwnKeyView { user, .. }
                 | Change::KeysLeft { user, .. } => app.wakers.wake(user),
@@ -205,9 +209,7 @@ impl App {
     /// Wakes the readers of everybody of this server whom an event concerns.
     fn wake_for(&self, event: &StoredEvent) {
         if event.state_key.is_none() {
-            self.live.bell().arm();
-            self.wakers.wake_at(&event.room_id);
-            return self.wakers.wake_polls(|wake| self.each_in(&event.room_id, wake));
+            return self.wake_polls_of(&event.room_id);
         }
         if let Some((user, _)) = event.membership()
             && let Ok(user) = <&UserId>::try_from(user)
@@ -215,6 +217,13 @@ impl App {
             self.wakers.wake(user);
         }
         self.wake_room(&event.room_id);
+    }
+
+    /// Of something in `room` that streams follow: wakes who polls and is in it or looks into it, and who tells streams.
+    fn wake_polls_of(&self, room: &RoomId) {
+        self.live.bell().arm();
+        self.wakers.wake_at(room);
+        self.wakers.wake_polls(|wake| self.each_in(room, wake));
     }
 
     /// Wakes everybody of this server who is in `room`, and who looks into it.

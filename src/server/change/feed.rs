@@ -13,7 +13,7 @@ use super::position::{Live, LivePosition, LogPosition};
 use crate::{
     core::{federation::Status, presence, visibility::Share},
     server::{
-        event::stored::StoredEvent,
+        event::{receipt::Receipt, stored::StoredEvent},
         list::{ListMessage, ListRow, Settings},
         profile::Profile,
         session::{Session, TokenHash},
@@ -29,14 +29,10 @@ pub enum Change {
     Inserted(Arc<StoredEvent>),
     /// An event reads differently: it was redacted, or follows one that was.
     Rewritten(Arc<StoredEvent>),
-    /// A user has read so far in a room; `shown`: others may see it.
+    /// A user has read so far in a room.
     Receipt {
-        /// The room.
-        room: OwnedRoomId,
-        /// Who has read.
-        user: OwnedUserId,
-        /// Whether others may see it.
-        shown: bool,
+        /// How far, and whether others may see it.
+        receipt: Arc<Receipt>,
         /// Of the receipt.
         position: LogPosition,
     },

@@ -4,4 +4,5 @@ pub mod aggregation;
 pub mod client;
 pub mod fields;
 pub mod prefix;
+pub mod receipt;
 pub mod stored;

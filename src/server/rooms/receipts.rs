@@ -1,6 +1,9 @@
 //! Read receipts: who has read how far, durable, and shown to the room or to the reader alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -11,6 +14,9 @@ use crate::server::{
     json::append_string,
     store::{Receipt, Store, StoreError},
 };
+
+/// Last receipts that are held in memory, for those who are told at once.
+const MAX_RECENT: usize = 1024;
 
 /// Where in the log each room's last receipt is, so that readers ask the store only for news.
 /// Bounded by the rooms that have a receipt, and the private receipts.
@@ -24,6 +30,10 @@ struct Positions {
     /// Of those that only their user may see.
     own: HashMap<OwnedUserId, HashMap<OwnedRoomId, LogPosition>>,
     latest: LogPosition,
+    /// The last ones, in the order of the log; at most [`MAX_RECENT`].
+    recent: VecDeque<(LogPosition, Arc<Receipt>)>,
+    /// All after this are among them.
+    recent_after: LogPosition,
 }
 
 impl Receipts {
@@ -33,6 +43,7 @@ impl Receipts {
         for (room, viewer, position) in store.receipt_positions().await? {
             positions.put(room, viewer, position);
         }
+        positions.recent_after = positions.latest;
         Ok(Self(Mutex::new(positions)))
     }
 
@@ -49,10 +60,33 @@ impl Receipts {
         shown.max(own)
     }
 
-    /// Takes the position of a receipt.
+    /// The receipts after `since`, up to and including `upto`, in the order of the log; `None`: there were more since then
+    /// than are in memory.
+    pub fn between(&self, since: LogPosition, upto: LogPosition) -> Option<Vec<(LogPosition, Arc<Receipt>)>> {
+        let positions = self.lock();
+        if positions.latest <= since {
+            return Some(Vec::new());
+        }
+        if positions.recent_after > since {
+            return None;
+        }
+        let first = positions.recent.partition_point(|(position, _)| *position <= since);
+        let after = positions.recent.range(first..).take_while(|(position, _)| *position <= upto);
+        Some(after.cloned().collect())
+    }
+
+    /// Takes note of a receipt.
     pub fn follow(&self, change: &Change) {
-        if let Change::Receipt { room, user, shown, position } = change {
-            self.lock().put(room.clone(), (!shown).then(|| user.clone()), *position);
+        if let Change::Receipt { receipt, position } = change {
+            let mut positions = self.lock();
+            let viewer = (!receipt.shown).then(|| receipt.user.clone());
+            positions.put(receipt.room.clone(), viewer, *position);
+            if positions.recent.len() >= MAX_RECENT
+                && let Some((oldest, _)) = positions.recent.pop_front()
+            {
+                positions.recent_after = oldest;
+            }
+            positions.recent.push_back((*position, Arc::clone(receipt)));
         }
     }
 
@@ -72,12 +106,12 @@ impl Positions {
 }
 
 /// The `m.receipt` event for some receipts of one room, as JSON text.
-pub fn event(receipts: &[Receipt]) -> String {
+pub fn event<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> String {
     format!(r#"{{"type":"m.receipt","content":{}}}"#, content(receipts))
 }
 
 /// The content of that event.
-pub fn content(receipts: &[Receipt]) -> String {
+pub fn content<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
         ts: u64,

@@ -69,7 +69,6 @@ pub use self::{
     members::{MembershipRow, Past},
     open::Access,
     proof::{NotProven, Proof},
-    receipts::Receipt,
     refusal::OpenError,
     relations::{Annotation, Seen},
     rooms::{Extremity, RoomRow},
@@ -77,4 +76,7 @@ pub use self::{
     steps::{NewEvent, NotCommitted, Placed, RoomChange},
     to_device::{ToDevice, WaitingMessages},
 };
-pub use super::profile::{Profile, ProfileField};
+pub use super::{
+    event::receipt::Receipt,
+    profile::{Profile, ProfileField},
+};

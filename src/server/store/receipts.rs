@@ -1,29 +1,15 @@
 //! How far each user has read in each room.
 
+use std::sync::Arc;
+
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use rusqlite::{Row, params};
 
 use super::{database::Store, error::StoreError, events, log::advance};
-use crate::server::change::{feed::Change, position::LogPosition};
-
-/// One receipt, as it is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Receipt {
-    /// Where.
-    pub room: OwnedRoomId,
-    /// Who has read.
-    pub user: OwnedUserId,
-    /// `m.read` or `m.read.private`.
-    pub kind: String,
-    /// Empty, `main`, or the event ID of the thread's root.
-    pub thread: String,
-    /// Up to and including this event.
-    pub event: String,
-    /// When, in milliseconds since the Unix epoch.
-    pub ts_ms: u64,
-    /// Whether others may see it.
-    pub shown: bool,
-}
+use crate::server::{
+    change::{feed::Change, position::LogPosition},
+    event::receipt::Receipt,
+};
 
 impl Store {
     /// Keeps a receipt.
@@ -45,8 +31,7 @@ impl Store {
                 receipt.shown,
                 position
             ])?;
-            let Receipt { room, user, shown, .. } = receipt;
-            tx.tell(Change::Receipt { room, user, shown, position });
+            tx.tell(Change::Receipt { receipt: Arc::new(receipt), position });
             Ok(())
         })
         .await

@@ -62,7 +62,7 @@ pub(super) struct Listener<'a> {
     sources: &'a Sources,
     session: &'a Session,
     filter: &'a Filter,
-    entered: &'a Vec<Entered>,
+    entered: &'a [Entered],
     sessions_ended: u64,
     _connected: Option<Connected>,
     _reading: Option<Reading>,
@@ -72,7 +72,7 @@ impl<'a> Listener<'a> {
     pub(super) async fn begin(
         sources: &'a Sources,
         session: &'a Session,
-        (filter, entered): (&'a Filter, &'a Vec<Entered>),
+        (filter, entered): (&'a Filter, &'a [Entered]),
         says: Option<(SetPresence, Option<DeviceType>)>,
     ) -> Result<Self, Refusal> {
         let reading = match sources.whose_presence(session, filter) {
@@ -111,8 +111,26 @@ impl<'a> Listener<'a> {
 
     /// What is new after `since`. What may be much is written where it keeps nobody else waiting.
     pub(super) async fn look(&self, since: Option<&Token>, full_state: bool) -> Result<Looked, Refusal> {
+        self.look_at(since, full_state, self.entered).await
+    }
+
+    /// The same for a device that has these answers to joins by now.
+    pub(super) async fn look_having(
+        &self,
+        since: Option<&Token>,
+        entered: &[Entered],
+    ) -> Result<Looked, Refusal> {
+        self.look_at(since, false, entered).await
+    }
+
+    async fn look_at(
+        &self,
+        since: Option<&Token>,
+        full_state: bool,
+        entered: &[Entered],
+    ) -> Result<Looked, Refusal> {
         let parts = self.sources.parts();
-        let reader = self.reader(since, full_state);
+        let reader = self.reader(since, full_state, entered);
         if let Some(outline) = reader.quick_outline().await? {
             let news = telling::news(reader, outline).await?;
             return Ok(Looked { has_news: news.has_news(), upto: news.upto.clone(), told: Told::News(news) });
@@ -123,7 +141,7 @@ impl<'a> Listener<'a> {
         let (filter, now) = (self.filter, parts.clock.now());
         let form = Form { viewer: self.session, events: filter.format(), fields: filter.fields(), now };
         // A reader who had to wait for a place is told what came meanwhile.
-        let written = sync::written(self.reader(since, full_state), form, Sheet::new(place));
+        let written = sync::written(self.reader(since, full_state, entered), form, Sheet::new(place));
         let Written { has_news, upto, body } = aside(written).await?;
         Ok(Looked { has_news, upto, told: Told::Answer(body) })
     }
@@ -135,7 +153,7 @@ impl<'a> Listener<'a> {
     }
 
     /// A reader who was told everything up to `since`, and is told everything that there is.
-    fn reader(&self, since: Option<&Token>, full_state: bool) -> Reader<'_> {
+    fn reader<'r>(&'r self, since: Option<&Token>, full_state: bool, entered: &'r [Entered]) -> Reader<'r> {
         let parts = self.sources.parts();
         // Where the reader will be is read before what they are told: later things come with the next.
         let (log, live) = (parts.store.log_position(), parts.live.position());
@@ -157,7 +175,7 @@ impl<'a> Listener<'a> {
             live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
             to_device: since.map_or(LogPosition::START, Token::to_device),
             presence: PresenceLook::new(whose, since, goes_on, &parts.live),
-            entered: self.entered,
+            entered,
             now: parts.clock.now(),
         };
         Reader { sources: self.sources, parts, look }

@@ -92,9 +92,9 @@ impl Unread {
     /// differently, and who ignores others than before.
     pub fn follow(&self, change: &Change) {
         match change {
-            Change::Receipt { room, user, .. } => {
-                if let Some(of_user) = self.lock().get_mut(user) {
-                    of_user.renew(room);
+            Change::Receipt { receipt, .. } => {
+                if let Some(of_user) = self.lock().get_mut(&receipt.user) {
+                    of_user.renew(&receipt.room);
                 }
             }
             Change::Rewritten(event) => {

@@ -75,17 +75,27 @@ async fn stream(
 
 #[derive(Deserialize)]
 struct Received {
-    id: String,
+    id: Option<String>,
+    #[serde(default)]
+    joined: Vec<String>,
 }
 
-/// `POST …/stream/received`: the messages for the device up to there need not be kept.
+/// `POST …/stream/received`: the messages for the device up to `id` need not be kept, and it has the answers to its joins
+/// that `joined` names.
 async fn received(
     State(app): State<Arc<App>>,
     session: Session,
     Json(body): Json<Received>,
 ) -> ApiResult<Json<Value>> {
-    let token: Token = body.id.parse().map_err(|_| not_a_place())?;
-    Sources::new(Arc::clone(&app.stream)).acknowledge(&session, &token).await?;
+    let entered = entered(&body.joined)?;
+    if body.id.is_none() && entered.is_empty() {
+        return Err(ApiError::bad_json("say what was received: id or joined"));
+    }
+    if let Some(id) = body.id {
+        let token: Token = id.parse().map_err(|_| not_a_place())?;
+        Sources::new(Arc::clone(&app.stream)).acknowledge(&session, &token).await?;
+    }
+    entered.iter().for_each(|entered| app.hub.confirm(&session, entered));
     Ok(Json(json!({})))
 }
 

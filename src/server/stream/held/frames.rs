@@ -1,7 +1,8 @@
 //! What is written on a held stream: server-sent events, each with one line of JSON.
 
-use std::sync::Arc;
+use ruma::{OwnedUserId, RoomId};
 
+use super::told::Told;
 use crate::server::stream::{
     news::{DeviceLists, JoinedRoom, News, PresenceNews, RoomsNews, Timeline, UnreadCounts},
     sync::{Form, append_event, default_rules, write_keys_left, write_room_lists},
@@ -18,7 +19,7 @@ use crate::{
         presence::{PresenceEvent, write_unknown_brief},
         rooms::receipts,
         session::Session,
-        store::{AccountData, KeyCounts},
+        store::{AccountData, Receipt},
     },
 };
 
@@ -88,7 +89,7 @@ impl Frames {
     }
 
     /// What is the news of one reader, small.
-    pub(super) fn news(&mut self, news: News, form: Form<'_>, told: Option<&Arc<KeyCounts>>) {
+    pub(super) fn news(&mut self, news: News, form: Form<'_>, told: &mut Told) {
         let News { upto: _, own_data, to_device, rooms, device_lists, keys_left, presence } = news;
         if let Some(rules) = &own_data.default_rules {
             self.event("account_data", |out| out.extend_from_slice(default_rules(rules).as_bytes()));
@@ -99,29 +100,32 @@ impl Frames {
         for (_, message) in &to_device {
             self.event("to_device", |out| out.extend_from_slice(message.as_bytes()));
         }
-        self.rooms(rooms, form);
+        self.rooms(rooms, form, told);
         self.device_lists(&device_lists);
-        if told.is_none_or(|told| **told != *keys_left) {
+        if told.keys(&keys_left) {
             self.object("keys", |out| write_keys_left(out, &keys_left));
         }
         self.presence(&presence, form.now);
     }
 
-    fn rooms(&mut self, rooms: RoomsNews, form: Form<'_>) {
+    fn rooms(&mut self, rooms: RoomsNews, form: Form<'_>, told: &mut Told) {
         let RoomsNews { joined, invited, knocked, left } = rooms;
         // Of an event of which only some fields are wanted, none is added.
         let is_piece = |room: &_| form.fields.is_none() && is_piecemeal(room);
         let (piecemeal, whole): (Vec<_>, Vec<_>) = joined.into_iter().partition(is_piece);
+        for room in &whole {
+            told.unread(&room.room, room.unread);
+        }
         let rest = RoomsNews { joined: whole, invited, knocked, left };
         if !rest.is_empty() {
             self.object("room", |out| write_room_lists(out, rest, form));
         }
         for room in piecemeal {
-            self.joined(&room, form);
+            self.joined(&room, form, told);
         }
     }
 
-    fn joined(&mut self, news: &JoinedRoom, form: Form<'_>) {
+    fn joined(&mut self, news: &JoinedRoom, form: Form<'_>, told: &mut Told) {
         let room = news.room.as_str();
         let events = match form.events {
             ClientFormat::InRoom | ClientFormat::Full => ClientFormat::Full,
@@ -131,26 +135,34 @@ impl Frames {
             self.event("e", |out| append_event(out, event, Form { events, ..form }, Beside::default()));
         }
         if let Some(users) = &news.typing {
-            self.object("typing", |out| {
-                out.text("room_id", room);
-                let list = out.open_array("user_ids");
-                users.iter().for_each(|user| out.string_element(user.as_str()));
-                out.end_even_if_empty(list);
-            });
+            self.typing(room, users);
         }
         if !news.receipts.is_empty() {
-            let content = receipts::content(&news.receipts);
-            self.object("receipt", |out| {
-                out.text("room_id", room);
-                out.raw("content", &content);
-            });
+            self.receipts(room, &news.receipts);
         }
         for data in &news.own_data {
             self.account_data(data, Some(room));
         }
         if !news.timeline.events.is_empty() || !news.receipts.is_empty() {
-            self.unread(room, news.unread);
+            self.unread(&news.room, news.unread, told);
         }
+    }
+
+    fn typing<'a>(&mut self, room: &str, users: impl IntoIterator<Item = &'a OwnedUserId>) {
+        self.object("typing", |out| {
+            out.text("room_id", room);
+            let list = out.open_array("user_ids");
+            users.into_iter().for_each(|user| out.string_element(user.as_str()));
+            out.end_even_if_empty(list);
+        });
+    }
+
+    fn receipts<'a>(&mut self, room: &str, receipts: impl IntoIterator<Item = &'a Receipt>) {
+        let content = receipts::content(receipts);
+        self.object("receipt", |out| {
+            out.text("room_id", room);
+            out.raw("content", &content);
+        });
     }
 
     fn account_data(&mut self, data: &AccountData, room: Option<&str>) {
@@ -163,10 +175,13 @@ impl Frames {
         });
     }
 
-    /// How much of a room its reader has not read.
-    pub(super) fn unread(&mut self, room: &str, unread: UnreadCounts) {
+    /// How much of a room its reader has not read, unless they know.
+    pub(super) fn unread(&mut self, room: &RoomId, unread: UnreadCounts, told: &mut Told) {
+        if !told.unread(room, unread) {
+            return;
+        }
         self.object("unread", |out| {
-            out.text("room_id", room);
+            out.text("room_id", room.as_str());
             out.number("notification_count", unread.notifications);
             out.number("highlight_count", unread.highlights);
         });
@@ -215,6 +230,20 @@ pub(super) fn timeline(event: &StoredEvent, viewer: &Session, now: Instant) -> V
     let mut frames = Frames(Vec::with_capacity(event.pdu.len() + 256));
     let form = Form { viewer, events: ClientFormat::Full, fields: None, now };
     frames.event("e", |out| append_event(out, event, form, Beside::default()));
+    frames.0
+}
+
+/// Who types in a room.
+pub(super) fn typing<'a>(room: &RoomId, users: impl IntoIterator<Item = &'a OwnedUserId>) -> Vec<u8> {
+    let mut frames = Frames::default();
+    frames.typing(room.as_str(), users);
+    frames.0
+}
+
+/// How far some have read in a room.
+pub(super) fn receipts<'a>(room: &RoomId, receipts: impl IntoIterator<Item = &'a Receipt>) -> Vec<u8> {
+    let mut frames = Frames::default();
+    frames.receipts(room.as_str(), receipts);
     frames.0
 }
 

@@ -6,32 +6,32 @@
 //! it and touch it with nothing.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
-use ruma::{OwnedRoomId, OwnedUserId, UserId};
-use tokio::net::TcpStream;
+use ruma::{OwnedRoomId, UserId};
+use tokio::{net::TcpStream, time::Instant as Timer};
 
 use super::{
     frames,
-    line::{Item, Line, Pass},
+    joining::Join,
+    line::{Line, Lines, add_to, of_user},
+    pass::{Item, Pass},
+    rooms,
 };
 use crate::server::{
     change::{
         bell::Bell,
-        position::TimelinePosition,
         wakers::{Place, Wakers},
     },
-    event::stored::StoredEvent,
     session::Session,
-    stream::parts::Parts,
+    stream::{entered::Entered, parts::Parts},
 };
 
 /// How long nothing may be written on a stream: a comment comes then. Shorter than the patience of proxies.
@@ -62,11 +62,15 @@ const SHORT: Duration = Duration::from_micros(250);
 /// Streams of one device at most; with one more, the oldest ends.
 const MAX_OF_DEVICE: usize = 16;
 
+/// Streams of one user at most, likewise.
+const MAX_OF_USER: usize = 256;
+
 /// All held streams. Bounded by the connections that there may be.
 #[derive(Debug)]
 pub struct Hub {
-    lines: RwLock<HashMap<OwnedUserId, Vec<Arc<Line>>>>,
+    lines: RwLock<Lines>,
     count: AtomicUsize,
+    joins: AtomicU64,
     is_stopped: AtomicBool,
     wakers: Arc<Wakers>,
     bell: Arc<Bell>,
@@ -79,12 +83,21 @@ pub(super) struct Seat {
     pub(super) line: Arc<Line>,
 }
 
+/// A join whose answer the device will confirm; dropped when it is refused.
+#[derive(Debug)]
+pub struct JoinUnderWay {
+    lines: Vec<Arc<Line>>,
+    join: Join,
+    is_answered: bool,
+}
+
 impl Hub {
     /// Without streams. Whoever waits at `wakers` is woken; `bell` rings when something was told.
     pub fn new(wakers: Arc<Wakers>, bell: Arc<Bell>) -> Self {
         Self {
             lines: RwLock::default(),
             count: AtomicUsize::new(0),
+            joins: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
             wakers,
             bell,
@@ -114,19 +127,38 @@ impl Hub {
         let line = Arc::new(Line::new(session, stream, slot, Instant::now()));
         let mut lines = self.lines.write();
         let of_user = lines.entry(line.session.user.clone()).or_default();
-        let is_of_device = |other: &&Arc<Line>| other.session.device == line.session.device;
-        let mut of_device = of_user.iter().filter(is_of_device).filter(|other| !other.is_replaced());
-        if let Some(oldest) = of_device.next()
-            && of_device.count() + 1 >= MAX_OF_DEVICE
-        {
-            oldest.replace();
-        }
+        let of_device = |other: &Line| other.session.device == line.session.device;
+        replace_oldest(of_user, MAX_OF_DEVICE, of_device);
+        replace_oldest(of_user, MAX_OF_USER, |_| true);
         of_user.push(Arc::clone(&line));
         drop(lines);
         if self.count.fetch_add(1, Ordering::AcqRel) == 0 {
             self.bell.wake();
         }
         Seat { hub: Arc::clone(self), line }
+    }
+
+    /// The device joins a room and will say that it has the answer: until it has said so, or much time has passed, its
+    /// streams tell nothing.
+    pub fn join(self: &Arc<Self>, session: &Session) -> JoinUnderWay {
+        let join = Join(self.joins.fetch_add(1, Ordering::Relaxed));
+        let lines = self.of_device(session);
+        lines.iter().for_each(|line| line.joining(|joining| joining.begin(join, Timer::now())));
+        JoinUnderWay { lines, join, is_answered: false }
+    }
+
+    /// The device has the answer to a join: what its streams tell of the room begins after it.
+    pub fn confirm(&self, session: &Session, entered: &Entered) {
+        for line in self.of_device(session) {
+            line.joining(|joining| joining.confirm(entered.clone()));
+            line.slot.call();
+        }
+    }
+
+    fn of_device(&self, session: &Session) -> Vec<Arc<Line>> {
+        let lines = self.lines.read();
+        let of_user = of_user(&lines, &session.user).iter();
+        of_user.filter(|line| line.session.device == session.device).cloned().collect()
     }
 
     fn leave(&self, line: &Arc<Line>) {
@@ -181,15 +213,12 @@ impl Hub {
             let mut pass = Pass::new(since, upto, parts.clock.now());
             let lines = self.lines.read();
             let mut told = Vec::new();
-            add_events(&mut pass, parts, &lines, &mut told);
-            let events = pass.items.len();
+            rooms::add(&mut pass, parts, &lines, &mut told);
             add_presence(&mut pass, parts, &lines, &mut told);
             drop(lines);
             let now = Instant::now();
-            let writes: usize = told.iter().map(|line: &Arc<Line>| line.tell(&mut pass, now)).sum();
-            if pass.items.len() > events {
-                parts.metrics.presence_delivered.add(writes);
-            }
+            let seen: usize = told.iter().map(|line: &Arc<Line>| line.tell(&mut pass, now)).sum();
+            parts.metrics.presence_delivered.add(seen);
         }
         self.wakers.note_followed(upto);
         upto
@@ -209,13 +238,33 @@ impl Hub {
     }
 }
 
+impl JoinUnderWay {
+    /// The device is in `room`, and is about to be answered so.
+    pub fn answer(mut self, room: &OwnedRoomId) {
+        self.is_answered = true;
+        for line in &self.lines {
+            line.joining(|joining| joining.answer(self.join, room, Timer::now()));
+            line.slot.call();
+        }
+    }
+}
+
+impl Drop for JoinUnderWay {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            for line in &self.lines {
+                line.joining(|joining| joining.give_up(self.join));
+                line.slot.call();
+            }
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.hub.leave(&self.line);
     }
 }
-
-type Lines = HashMap<OwnedUserId, Vec<Arc<Line>>>;
 
 /// Up to where everything was told.
 fn place_told(parts: &Parts) -> Place {
@@ -229,71 +278,14 @@ fn is_behind(parts: &Parts, at: Place) -> bool {
     parts.live.position() > at.live || parts.store.log_position() > at.log
 }
 
-/// The streams of `user`.
-fn of_user<'a>(lines: &'a Lines, user: &UserId) -> &'a [Arc<Line>] {
-    lines.get(user).map_or(&[], Vec::as_slice)
-}
-
-/// Adds what the pass has at `number` for `line`, unless it was told to them.
-fn add(pass: &Pass, number: usize, line: &Arc<Line>, told: &mut Vec<Arc<Line>>) {
-    let Ok(count) = u32::try_from(number) else { return };
-    if line.add(count, &pass.items[number]) {
-        told.push(Arc::clone(line));
+/// Ends the oldest of those that `counts`, if there are `most` of them.
+fn replace_oldest(of_user: &[Arc<Line>], most: usize, counts: impl Fn(&Line) -> bool) {
+    let mut counted = of_user.iter().filter(|line| counts(line) && !line.is_replaced());
+    if let Some(oldest) = counted.next()
+        && counted.count() + 1 >= most
+    {
+        oldest.replace();
     }
-}
-
-/// What happened in rooms and is no state: who is joined is told. All that concerns state is looked at by each reader,
-/// and marks them before it counts as told.
-fn add_events(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<Arc<Line>>) {
-    let (since, upto) = (pass.since.log, pass.upto.log);
-    let Some(events) = parts.store.recent_events(since, |e| e.state_key.is_none() && e.position <= upto)
-    else {
-        #[expect(clippy::disallowed_methods, reason = "in any order")]
-        lines.values().flatten().for_each(|line| line.send_away(pass));
-        return;
-    };
-    let mut rooms: HashMap<OwnedRoomId, Vec<Arc<Line>>> = HashMap::new();
-    for event in &events {
-        rooms.entry(event.room_id.clone()).or_insert_with(|| {
-            let mut there = Vec::new();
-            parts.members.each_joined(&event.room_id, |user| there.extend_from_slice(of_user(lines, user)));
-            there
-        });
-    }
-    // After who is joined: who came in or went since, and is not marked for it yet, looks for themselves.
-    let Some(passages) = parts.store.recent_events(since, |e| e.membership().is_some()) else {
-        #[expect(clippy::disallowed_methods, reason = "in any order")]
-        lines.values().flatten().for_each(|line| line.send_away(pass));
-        return;
-    };
-    for passage in passages.iter().filter(|passage| rooms.contains_key(&passage.room_id)) {
-        let user = passage.membership().and_then(|(user, _)| <&UserId>::try_from(user).ok());
-        user.into_iter().flat_map(|user| of_user(lines, user)).for_each(|line| line.send_away(pass));
-    }
-    for event in events {
-        let Some(there) = rooms.get(&event.room_id).filter(|there| !there.is_empty()) else { continue };
-        if event.timeline != TimelinePosition::live(event.position) {
-            there.iter().for_each(|line| line.send_away(pass));
-            continue;
-        }
-        let nobody = Session { user: event.sender.clone(), device: "".into() };
-        let frame = frames::timeline(&event, &nobody, pass.now);
-        let number = pass.items.len();
-        pass.items.push(Item::Event { frame, event: Arc::clone(&event) });
-        for line in there {
-            if line.is_lazy() && !knows_sender(parts, line, &event, pass.upto) {
-                line.send_away(pass);
-            } else {
-                add(pass, number, line, told);
-            }
-        }
-    }
-}
-
-/// Whether a reader who is told of members only when they speak was told of who sent an event.
-fn knows_sender(parts: &Parts, line: &Line, event: &StoredEvent, upto: Place) -> bool {
-    let sender = [event.sender.clone()].into();
-    parts.lazy_members.untold(&line.session, &event.room_id, upto.log, sender).is_empty()
 }
 
 /// Whose presence changed: whoever may see it is told.
@@ -320,11 +312,13 @@ fn add_presence(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<Ar
             };
             last = Some((observer, may_see));
             if may_see {
-                add(pass, number, line, told);
+                add_to(line, pass, number, told);
             }
         }
     }
 }
 
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod tests;

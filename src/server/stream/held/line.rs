@@ -1,27 +1,31 @@
 //! One held stream as the hub sees it: a socket, and how far its reader was told.
 
-use std::{collections::BTreeSet, io, sync::Arc, time::Instant};
+use std::{collections::HashMap, io, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use tokio::net::TcpStream;
 
-use super::frames::{self, Frames};
-use crate::{
-    core::time,
-    server::{
-        change::{
-            position::LivePosition,
-            wakers::{Place, Slot},
-        },
-        event::stored::StoredEvent,
-        session::Session,
-        stream::{filter::Timelines, token::Token},
-    },
+use super::{
+    joining::Joining,
+    pass::{Item, Pass, Tells},
+};
+use crate::server::{
+    change::wakers::{Place, Slot},
+    session::Session,
+    stream::filter::Timelines,
 };
 
 /// Rooms of which a reader is to be told how much they have not read before they are told at once.
 const MAX_UNCOUNTED: usize = 64;
+
+/// For how many items of a pass a line keeps room.
+const KEPT: usize = 32;
+
+/// What the hub writes at most to one reader in one pass, in bytes. Who would be told more looks for themselves: what a
+/// socket does not take of a write is all that is held for its reader.
+const MAX_WRITE: usize = 256 << 10;
 
 /// One held stream.
 #[derive(Debug)]
@@ -32,17 +36,6 @@ pub(super) struct Line {
     state: Mutex<State>,
 }
 
-/// What the hub tells a reader who follows; for all else they look themselves.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tells {
-    /// Everybody's presence.
-    pub(super) presence: bool,
-    /// Events of timelines.
-    pub(super) timelines: Timelines,
-    /// Whom the reader ignores.
-    pub(super) ignored: Arc<BTreeSet<OwnedUserId>>,
-}
-
 #[derive(Debug)]
 struct State {
     follows: bool,
@@ -51,46 +44,16 @@ struct State {
     /// Everything up to here was told.
     at: Place,
     tells: Tells,
-    /// What of a write the socket did not take.
-    rest: Vec<u8>,
+    /// What of a write the socket did not take; shared with those who were written the same.
+    rest: Bytes,
     /// What the pass under way has for the reader, by its number.
     pending: Vec<u32>,
     /// The rooms of which the reader does not know how much they have not read.
     uncounted: Vec<OwnedRoomId>,
     written: Instant,
+    joining: Joining,
     is_broken: bool,
     is_replaced: bool,
-}
-
-/// One thing to tell, by the pass of the hub that tells it.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// The presence of a user.
-    Presence {
-        /// Its position.
-        at: LivePosition,
-        /// As it is written.
-        frame: Vec<u8>,
-    },
-    /// An event at the end of a room.
-    Event {
-        /// As others than the sending device see it.
-        frame: Vec<u8>,
-        /// The event.
-        event: Arc<StoredEvent>,
-    },
-}
-
-/// A pass of the hub: from where it goes up to where, and what it tells.
-#[derive(Debug)]
-pub(super) struct Pass {
-    pub(super) since: Place,
-    pub(super) upto: Place,
-    pub(super) items: Vec<Item>,
-    /// As of when it tells.
-    pub(super) now: time::Instant,
-    /// The items of the last write, and what was written: most readers are told the same.
-    last: (Vec<u32>, Vec<u8>),
 }
 
 /// What ends a reader's following.
@@ -99,22 +62,13 @@ pub(super) struct Left {
     /// From where they look on.
     pub(super) since: Place,
     /// What is still to be written of what they were told.
-    pub(super) rest: Vec<u8>,
+    pub(super) rest: Bytes,
     /// The rooms of which they do not know how much they have not read.
     pub(super) uncounted: Vec<OwnedRoomId>,
     /// The connection is gone.
     pub(super) is_broken: bool,
     /// The device opened so many streams that this one ends.
     pub(super) is_replaced: bool,
-}
-
-impl Tells {
-    fn tells(&self, item: &Item) -> bool {
-        match item {
-            Item::Presence { .. } => self.presence,
-            Item::Event { .. } => self.timelines != Timelines::Chosen,
-        }
-    }
 }
 
 impl Line {
@@ -124,10 +78,11 @@ impl Line {
             missed: false,
             at: Place::default(),
             tells: Tells::default(),
-            rest: Vec::new(),
+            rest: Bytes::new(),
             pending: Vec::new(),
             uncounted: Vec::new(),
             written: now,
+            joining: Joining::default(),
             is_broken: false,
             is_replaced: false,
         };
@@ -174,6 +129,11 @@ impl Line {
         }
     }
 
+    /// What its device joins, and how the stream waits for it.
+    pub(super) fn joining<T>(&self, with: impl FnOnce(&mut Joining) -> T) -> T {
+        with(&mut self.lock().joining)
+    }
+
     /// Whether the stream ends for another of its device.
     pub(super) fn is_replaced(&self) -> bool {
         self.lock().is_replaced
@@ -201,73 +161,73 @@ impl Line {
     }
 
     /// Adds an item of a pass to what the reader is told by it. `true`: it is the first one.
-    pub(super) fn add(&self, number: u32, item: &Item) -> bool {
+    fn add(&self, number: u32, item: &Item) -> bool {
         let mut state = self.lock();
         if !state.follows {
             state.missed = true;
             return false;
         }
-        let told = match item {
-            Item::Presence { at, .. } => *at <= state.at.live,
-            Item::Event { event, .. } => {
-                event.position <= state.at.log || state.tells.ignored.contains(&event.sender)
-            }
-        };
-        if told || state.pending.last() == Some(&number) {
+        let is_told = item.is_told(state.at) || state.pending.last() == Some(&number);
+        if is_told || state.tells.passes_over(item) {
             return false;
         }
         state.pending.push(number);
         state.pending.len() == 1
     }
 
-    /// Tells the reader what a pass has for them.
+    /// Tells the reader what a pass has for them; answers how many users' presence that was.
     pub(super) fn tell(&self, pass: &mut Pass, now: Instant) -> usize {
         let mut state = self.lock();
-        let pending = std::mem::take(&mut state.pending);
+        let mut pending = std::mem::take(&mut state.pending);
         if pending.is_empty() || !state.follows || self.slot.is_woken() {
             // Who looks for themselves looks from before this pass.
             return 0;
         }
-        if !pending.iter().all(|number| state.tells.tells(&pass.items[*number as usize])) {
+        let tells_all = pass.of(&pending).all(|item| state.tells.tells(item));
+        if !tells_all || pass.size(&pending) > MAX_WRITE {
             state.follows = false;
             state.at = state.at.max(pass.since);
             self.slot.call();
             return 0;
         }
         let at = state.at.max(pass.upto);
-        let own;
-        let bytes = if at == pass.upto && !pass.is_own(&pending, &self.session) {
-            pass.shared(&pending)
-        } else {
-            own = pass.written_for(&pending, &self.session, at);
-            &own
-        };
-        match self.stream.try_write(bytes) {
+        let bytes = pass.written(&pending, &state.tells, &self.session, at);
+        match self.stream.try_write(&bytes) {
             Ok(count) if count == bytes.len() => {
                 (state.at, state.written) = (at, now);
             }
             Ok(count) => {
-                (state.at, state.follows, state.rest) = (at, false, bytes[count..].to_vec());
+                (state.at, state.follows, state.rest) = (at, false, bytes.slice(count..));
                 self.slot.call();
             }
             Err(e) => {
                 state.is_broken = e.kind() != io::ErrorKind::WouldBlock;
                 (state.at, state.follows) = (state.at.max(pass.since), false);
                 self.slot.call();
+                return 0;
             }
         }
-        let count = pending.len();
-        pass.note_rooms(&pending, &mut state.uncounted);
-        if state.uncounted.len() >= MAX_UNCOUNTED {
-            self.slot.call();
+        let mut count = 0;
+        for item in pass.of(&pending) {
+            count += usize::from(matches!(item, Item::Presence { .. }));
+            let Some(room) = item.counts_for(&self.session.user) else { continue };
+            if !state.uncounted.contains(room) {
+                state.uncounted.push(room.clone());
+            }
+            // Who has read elsewhere is to see at once that they have.
+            if state.uncounted.len() >= MAX_UNCOUNTED || matches!(item, Item::Receipts { .. }) {
+                self.slot.call();
+            }
         }
-        state.pending = pending;
-        state.pending.clear();
+        if pending.capacity() <= KEPT {
+            pending.clear();
+            state.pending = pending;
+        }
         count
     }
 
     /// Writes `bytes`, which say nothing, if nothing was written for long.
-    pub(super) fn beat(&self, bytes: &[u8], now: Instant, after: std::time::Duration) {
+    pub(super) fn beat(&self, bytes: &'static [u8], now: Instant, after: std::time::Duration) {
         let mut state = self.lock();
         if !state.follows || now.duration_since(state.written) < after {
             return;
@@ -276,7 +236,7 @@ impl Line {
         match self.stream.try_write(bytes) {
             Ok(count) if count == bytes.len() => {}
             Ok(count) => {
-                (state.follows, state.rest) = (false, bytes[count..].to_vec());
+                (state.follows, state.rest) = (false, Bytes::from_static(&bytes[count..]));
                 self.slot.call();
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -311,60 +271,18 @@ impl Line {
     }
 }
 
-impl Pass {
-    pub(super) fn new(since: Place, upto: Place, now: time::Instant) -> Self {
-        Self { since, upto, items: Vec::new(), now, last: Default::default() }
-    }
+/// All streams, by their users.
+pub(super) type Lines = HashMap<OwnedUserId, Vec<Arc<Line>>>;
 
-    /// What everybody is told who is told these items.
-    fn shared(&mut self, items: &[u32]) -> &[u8] {
-        if self.last.0 != items {
-            self.last = (items.to_vec(), self.write(items, self.upto, |_| None));
-        }
-        &self.last.1
-    }
-
-    fn written_for(&self, items: &[u32], session: &Session, at: Place) -> Vec<u8> {
-        self.write(items, at, |event| {
-            is_of(event, session).then(|| frames::timeline(event, session, self.now))
-        })
-    }
-
-    fn write(&self, items: &[u32], at: Place, own: impl Fn(&StoredEvent) -> Option<Vec<u8>>) -> Vec<u8> {
-        let mut frames = Frames::default();
-        for item in items.iter().map(|number| &self.items[*number as usize]) {
-            match item {
-                Item::Presence { frame, .. } => frames.encoded(frame),
-                Item::Event { frame, event } => match own(event) {
-                    Some(own) => frames.encoded(&own),
-                    None => frames.encoded(frame),
-                },
-            }
-        }
-        frames.up_to(&Token::new(at.log, at.live))
-    }
-
-    /// Whether one of the items reads differently for the device that caused it.
-    fn is_own(&self, items: &[u32], session: &Session) -> bool {
-        items.iter().any(|number| match &self.items[*number as usize] {
-            Item::Presence { .. } => false,
-            Item::Event { event, .. } => is_of(event, session),
-        })
-    }
-
-    fn note_rooms(&self, items: &[u32], rooms: &mut Vec<OwnedRoomId>) {
-        for number in items {
-            if let Item::Event { event, .. } = &self.items[*number as usize]
-                && !rooms.contains(&event.room_id)
-            {
-                rooms.push(event.room_id.clone());
-            }
-        }
-    }
+/// The streams of `user`.
+pub(super) fn of_user<'a>(lines: &'a Lines, user: &UserId) -> &'a [Arc<Line>] {
+    lines.get(user).map_or(&[], Vec::as_slice)
 }
 
-/// Whether the device sent the event, so that it is told its transaction ID.
-fn is_of(event: &StoredEvent, session: &Session) -> bool {
-    let device = event.transaction.as_ref().map(|(device, _)| device);
-    event.sender == session.user && device == Some(&session.device)
+/// Adds what the pass has at `number` for `line`, unless it was told to them; `told`: those for whom there is something.
+pub(super) fn add_to(line: &Arc<Line>, pass: &Pass, number: usize, told: &mut Vec<Arc<Line>>) {
+    let Ok(count) = u32::try_from(number) else { return };
+    if line.add(count, &pass.items[number]) {
+        told.push(Arc::clone(line));
+    }
 }

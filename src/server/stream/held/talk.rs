@@ -10,12 +10,17 @@ use axum::body::Body;
 use http_body_util::BodyExt;
 use ruma::OwnedRoomId;
 use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant as Timer, sleep_until, timeout_at},
+};
 
 use super::{
     frames::{self, Frames, write_id},
     hub::{HEARTBEAT, Hub, Seat},
-    line::{Left, Line, Tells},
+    line::{Left, Line},
+    pass::Tells,
+    told::Told,
 };
 use crate::{
     core::presence::{DeviceType, SetPresence},
@@ -23,11 +28,10 @@ use crate::{
         change::wakers::Place,
         http::{Socket, Talk},
         session::{Session, TokenHash},
-        store::KeyCounts,
         stream::{
             entered::Entered,
             filter::{Filter, Timelines, Whose},
-            listener::{Listener, Looked, Told},
+            listener::{Listener, Looked, Told as Found},
             refusal::Refusal,
             sources::Sources,
             sync::Form,
@@ -36,8 +40,11 @@ use crate::{
     },
 };
 
-/// How long a reader may take nothing of what is written.
+/// How long a reader may take for the next [`MORSEL`] of what is written.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What has to be taken within [`PATIENCE`], in bytes, unless all is.
+const MORSEL: usize = 16 << 10;
 
 /// How long what was written may go without being acknowledged by the reader's system, as it is when that is gone without
 /// a word: with the heartbeat, after which time a device that lost its network no longer counts as connected.
@@ -81,9 +88,8 @@ struct Conversation<'a> {
     sources: &'a Sources,
     line: &'a Line,
     listener: Listener<'a>,
-    filter: &'a Filter,
-    /// How many keys the device was told that it has left.
-    keys: Option<Arc<KeyCounts>>,
+    filter: &'a Arc<Filter>,
+    told: Told,
     /// Bytes that the reader has said.
     said: usize,
     token: TokenHash,
@@ -152,17 +158,20 @@ impl Open {
         write(&line.stream, &head).await?;
         drop(head);
         let says = self.set_presence.map(|says| (says, self.device_type));
-        let listener = Listener::begin(sources, &line.session, (&self.filter, &self.entered), says).await?;
+        let listener = Listener::begin(sources, &line.session, (&self.filter, &[]), says).await?;
+        for entered in self.entered {
+            line.joining(|joining| joining.confirm(entered));
+        }
         if let Some(since) = &self.since {
             listener.acknowledge(since).await?;
         }
-        let (filter, token) = (&*self.filter, self.token);
+        let (filter, token) = (&self.filter, self.token);
         let mut conversation = Conversation {
             sources,
             line,
             listener,
             filter,
-            keys: None,
+            told: Told::default(),
             said: 0,
             token,
             sessions_ended: None,
@@ -184,29 +193,52 @@ impl Open {
 }
 
 impl Conversation<'_> {
+    /// Waits while the device comes into a room that it has in the answer to that.
+    async fn await_joins(&mut self) -> Result<(), End> {
+        let wakers = &self.sources.parts().wakers;
+        let mut was_called = false;
+        while let Some(until) = self.line.joining(|joining| joining.until(Timer::now()))
+            && !wakers.is_closed()
+        {
+            tokio::select! {
+                () = self.line.slot.called() => was_called = true,
+                () = sleep_until(until) => {}
+                ready = self.line.stream.readable() => {
+                    ready.map_err(|_| End::Gone)?;
+                    self.hear()?;
+                }
+            }
+        }
+        if was_called {
+            // For whom follows later: there may be more than what the look finds.
+            self.line.slot.call();
+        }
+        Ok(())
+    }
+
     /// One look, and the writing of what it finds; answers up to where it went.
     async fn look(&mut self, since: Option<&Token>, uncounted: Vec<OwnedRoomId>) -> Result<Token, End> {
+        self.await_joins().await?;
         self.line.begin_look();
-        let Looked { has_news, upto, told } = self.listener.look(since, false).await?;
+        let entered = self.line.joining(|joining| joining.entered().to_vec());
+        let Looked { has_news, upto, told } = self.listener.look_having(since, &entered).await?;
         let mut frames = Frames::default();
         match told {
-            Told::News(news) => {
+            Found::News(news) => {
                 let (events, now) = (self.filter.format(), self.sources.parts().clock.now());
                 let form = Form { viewer: &self.line.session, events, fields: self.filter.fields(), now };
-                let keys = Arc::clone(&news.keys_left);
-                frames.news(news, form, self.keys.as_ref());
-                self.keys = Some(keys);
+                frames.news(news, form, &mut self.told);
             }
-            Told::Answer(body) if has_news || since.is_none() => {
+            Found::Answer(body) if has_news || since.is_none() => {
                 self.answer(body, &upto).await?;
-                // Among the rest of the answer, where there are any.
-                self.keys.get_or_insert_default();
+                self.told.all();
             }
-            Told::Answer(_) => {}
+            Found::Answer(_) => {}
         }
+        self.line.joining(|joining| joining.forget(upto.log()));
         for room in uncounted {
             if let Some(counts) = self.sources.unread(&self.line.session.user, &room, upto.log()).await? {
-                frames.unread(room.as_str(), counts);
+                frames.unread(&room, counts, &mut self.told);
             }
         }
         if !frames.is_empty() {
@@ -247,7 +279,8 @@ impl Conversation<'_> {
         let is_all = upto.behind().is_none();
         let presence = is_all && whose == Whose::Everybodys;
         let timelines = if is_all { self.filter.timelines() } else { Timelines::Chosen };
-        if self.line.follow(at, Tells { presence, timelines, ignored }, Instant::now()) {
+        let ephemeral = is_all.then(|| Arc::clone(self.filter));
+        if self.line.follow(at, Tells { presence, timelines, ephemeral, ignored }, Instant::now()) {
             self.wait().await?;
         }
         let followed = self.sources.parts().wakers.followed();
@@ -319,19 +352,53 @@ impl From<Refusal> for End {
     }
 }
 
-/// Writes all of it, however long the reader takes, as long as they take some.
+/// Writes all of it, however long the reader takes, as long as they take it in morsels.
 async fn write(stream: &TcpStream, mut bytes: &[u8]) -> Result<(), End> {
+    let (mut until, mut taken) = (Timer::now() + PATIENCE, 0);
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
+            Ok(count) => {
+                (bytes, taken) = (&bytes[count..], taken + count);
+                if taken >= MORSEL {
+                    (until, taken) = (Timer::now() + PATIENCE, 0);
+                }
+            }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                match timeout(PATIENCE, stream.writable()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return Err(End::Gone),
+                match timeout_at(until, stream.writable()).await {
+                    Ok(Ok(())) if Timer::now() < until => {}
+                    Ok(_) | Err(_) => return Err(End::Gone),
                 }
             }
             Err(_) => return Err(End::Gone),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener, time::sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_who_takes_nothing_or_a_byte_a_second_is_given_up_after_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("has one");
+        for drips in [false, true] {
+            let (end, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let ((ours, _), mut end) = (accepted.expect("is accepted"), end.expect("connects"));
+            while ours.try_write(&[b'x'; 4096]).is_ok() {}
+            let dripping = tokio::spawn(async move {
+                while drips && end.read(&mut [0]).await.is_ok_and(|count| count > 0) {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                sleep(PATIENCE * 2).await;
+            });
+            let begun = Timer::now();
+            let written = write(&ours, &vec![b'x'; 16 << 20]).await;
+            assert!(matches!(written, Err(End::Gone)) && begun.elapsed() <= PATIENCE * 2);
+            dripping.abort();
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::server::{
     },
     app::App,
     session::Session,
-    stream::{self, Filter, Sources},
+    stream::{self, Filter, Sources, held::JoinUnderWay},
 };
 
 /// Events of the timeline that fill a screen.
@@ -28,14 +28,17 @@ pub(super) enum EntryForm {
     /// As Matrix has it.
     Matrix,
     /// With the room, as far as the filter lets it through: `?org.pilotlight.answer=full`, and
-    /// `org.pilotlight.filter=` as the filter of `/sync`.
-    Full(Box<Filter>),
+    /// `org.pilotlight.filter=` as the filter of `/sync`. With `org.pilotlight.confirm=true` the device's streams wait
+    /// until it says that it has the answer.
+    Full(Box<Filter>, Option<JoinUnderWay>),
 }
 
 #[derive(Deserialize)]
 struct Asked {
     #[serde(rename = "org.pilotlight.filter")]
     filter: Option<String>,
+    #[serde(default, rename = "org.pilotlight.confirm")]
+    confirm: bool,
 }
 
 impl FromRequestParts<Arc<App>> for EntryForm {
@@ -46,9 +49,10 @@ impl FromRequestParts<Arc<App>> for EntryForm {
             AnswerForm::Matrix => Ok(Self::Matrix),
             AnswerForm::Full => {
                 let session = Session::from_request_parts(parts, app).await?;
-                let Query(Asked { filter }) = Query::<Asked>::from_request_parts(parts, app).await?;
+                let Query(Asked { filter, confirm }) = Query::<Asked>::from_request_parts(parts, app).await?;
                 let filter = app.stream.filters.named(&session.user, filter.as_deref()).await?;
-                Ok(Self::Full(Box::new(filter.or_timeline_limit(SCREEN))))
+                let join = confirm.then(|| app.hub.join(&session));
+                Ok(Self::Full(Box::new(filter.or_timeline_limit(SCREEN)), join))
             }
         }
     }
@@ -65,8 +69,13 @@ impl EntryForm {
     ) -> ApiResult<Response> {
         let body = match self {
             Self::Matrix => None,
-            Self::Full(filter) => {
-                stream::sync::entry(&Sources::new(Arc::clone(&app.stream)), session, &filter, room).await?
+            Self::Full(filter, join) => {
+                let sources = Sources::new(Arc::clone(&app.stream));
+                let body = stream::sync::entry(&sources, session, &filter, room).await?;
+                if let Some(join) = join.filter(|_| body.is_some()) {
+                    join.answer(&room.to_owned());
+                }
+                body
             }
         };
         Ok(match body {

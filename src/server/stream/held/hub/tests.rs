@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use ruma::{
-    OwnedTransactionId,
+    OwnedRoomId, OwnedTransactionId,
     api::client::room::create_room::v3::{Request, RoomPreset},
     user_id,
 };
@@ -16,8 +16,8 @@ use crate::{
         change::position::LogPosition,
         clock::Clock,
         config::Config,
-        store::NewUser,
-        stream::held::line::{Left, Tells},
+        store::{NewUser, Receipt},
+        stream::held::{line::Left, pass::Tells},
     },
 };
 
@@ -29,7 +29,7 @@ struct World {
     room: OwnedRoomId,
     line: Arc<Line>,
     lines: Lines,
-    _other_end: TcpStream,
+    other_end: TcpStream,
     folder: PathBuf,
 }
 
@@ -56,12 +56,13 @@ impl World {
         let slot = app.wakers.enter(&reader.user);
         let line = Arc::new(Line::new(reader.clone(), stream, slot, Instant::now()));
         let lines = [(reader.user.clone(), vec![Arc::clone(&line)])].into();
-        let _other_end = other_end.expect("connects");
-        Self { app, owner, reader, room, line, lines, _other_end, folder }
+        let other_end = other_end.expect("connects");
+        Self { app, owner, reader, room, line, lines, other_end, folder }
     }
 
     async fn say(&self, body: &str) -> LogPosition {
-        let (id, content) = (OwnedTransactionId::from(body), format!(r#"{{"body":"{body}"}}"#));
+        let id = body.split(' ').take(2).collect::<String>();
+        let (id, content) = (OwnedTransactionId::from(id), format!(r#"{{"body":"{body}"}}"#));
         let sent = self.app.rooms.send_message(&self.owner, &self.room, "m.room.message", &id, &content);
         sent.await.expect("is sent");
         self.app.store.log_position()
@@ -81,7 +82,7 @@ impl World {
     fn begin_pass(&self, since: Place, upto: Place) -> (Pass, Vec<Arc<Line>>) {
         let mut pass = Pass::new(since, upto, self.app.clock.now());
         let mut told = Vec::new();
-        add_events(&mut pass, &self.app.stream, &self.lines, &mut told);
+        rooms::add(&mut pass, &self.app.stream, &self.lines, &mut told);
         (pass, told)
     }
 
@@ -92,7 +93,8 @@ impl World {
 }
 
 fn tells_all() -> Tells {
-    Tells { presence: true, timelines: Timelines::Whole, ..Tells::default() }
+    let ephemeral = Some(Arc::default());
+    Tells { presence: true, timelines: Timelines::Whole, ephemeral, ..Tells::default() }
 }
 
 fn tell(pass: &mut Pass, told: &[Arc<Line>]) -> usize {
@@ -165,5 +167,108 @@ async fn what_a_look_told_is_not_told_by_the_pass_that_it_came_between() {
     // The look tells the message.
     assert!(world.follow());
     assert_eq!(tell(&mut pass, &told), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_types_and_who_has_read_is_told_to_a_room_without_waking_anybody() {
+    let world = World::new("ephemeral").await;
+    let since = world.here();
+    assert!(world.follow());
+    world.app.typing.start(&world.room, &world.owner.user, Duration::from_secs(30));
+    for (shown, kind) in [(true, "m.read"), (false, "m.read.private")] {
+        let receipt = Receipt {
+            room: world.room.clone(),
+            user: world.owner.user.clone(),
+            kind: kind.into(),
+            thread: "main".into(),
+            event: "$x".into(),
+            ts_ms: 7,
+            shown,
+        };
+        world.app.store.put_receipt(receipt).await.expect("is kept");
+    }
+    assert!(!world.line.slot.is_woken() && !world.line.is_to_look());
+    let upto = world.here();
+    let (mut pass, told) = world.begin_pass(since, upto);
+    tell(&mut pass, &told);
+    let mut read = vec![0; 4096];
+    let count = world.other_end.peek(&mut read).await.expect("is written");
+    let written = str::from_utf8(&read[..count]).expect("is text");
+    let (room, owner) = (&world.room, &world.owner.user);
+    let expected = format!(
+        "event:typing\ndata:{{\"room_id\":\"{room}\",\"user_ids\":[\"{owner}\"]}}\n\n\
+         event:receipt\ndata:{{\"room_id\":\"{room}\",\"content\":{{\"$x\":{{\"m.read\":{{\"{owner}\":\
+         {{\"ts\":7,\"thread_id\":\"main\"}}}}}}}}}}\nid:"
+    );
+    assert!(written.starts_with(&expected), "{written}");
+    // Neither is anything new to count for who has not read.
+    assert!(!world.line.is_to_look());
+    let Left { since, .. } = world.line.leave(upto);
+    assert_eq!(since, upto);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn more_than_is_in_memory_or_in_one_write_is_looked_up_by_the_reader() {
+    let world = World::new("burst").await;
+    let long = "x".repeat(60_000);
+    for count in [5, 150] {
+        let since = world.here();
+        assert!(world.follow());
+        for n in 0..count {
+            world.say(&format!("{count} {n} {long}")).await;
+        }
+        let upto = world.here();
+        let (mut pass, told) = world.begin_pass(since, upto);
+        // Of the smaller burst all is in memory.
+        assert_eq!(told.len(), usize::from(count == 5));
+        tell(&mut pass, &told);
+        assert!(world.line.is_to_look());
+        assert_eq!(world.line.leave(upto).since, since, "from before what was not told");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn for_who_takes_nothing_no_more_is_held_however_much_happens() {
+    let world = World::new("silent").await;
+    let junk = [b'x'; 4096];
+    while world.line.stream.try_write(&junk).is_ok() {}
+    let mut since = world.here();
+    assert!(world.follow());
+    for n in 0..10_000 {
+        if n % 2 == 0 {
+            world.app.typing.start(&world.room, &world.owner.user, Duration::from_secs(30));
+        } else {
+            world.app.typing.stop(&world.room, &world.owner.user);
+        }
+        let upto = world.here();
+        let (mut pass, told) = world.begin_pass(since, upto);
+        tell(&mut pass, &told);
+        since = upto;
+    }
+    let Left { rest, uncounted, is_broken, .. } = world.line.leave(since);
+    assert!(rest.len() < junk.len() && uncounted.is_empty() && !is_broken, "{} bytes", rest.len());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn of_too_many_streams_of_one_user_the_oldest_ends() {
+    let world = World::new("many").await;
+    let hub = Arc::new(Hub::new(Arc::clone(&world.app.wakers), Arc::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("has one");
+    let mut seats = Vec::new();
+    for n in 0..MAX_OF_USER + 1 {
+        let (end, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let session =
+            Session { user: world.reader.user.clone(), device: format!("{}", n / MAX_OF_DEVICE).into() };
+        seats.push((hub.enter(session, accepted.expect("is accepted").0), end.expect("connects")));
+    }
+    let replaced: Vec<_> = seats.iter().map(|(seat, _)| seat.line.is_replaced()).collect();
+    assert!(replaced[0] && !replaced[1..].contains(&true));
+    drop(seats);
+    assert_eq!(hub.open_streams(), 0);
     world.end().await;
 }
