@@ -258,12 +258,14 @@ impl Line {
     /// Has the reader look for themselves.
     pub(super) fn send_away(&self, pass: &Pass) {
         let mut state = self.lock();
-        if state.follows {
+        if !state.follows {
+            state.missed = true;
+        } else if !self.slot.is_woken() {
             (state.at, state.follows) = (state.at.max(pass.since), false);
             self.slot.call();
-        } else {
-            state.missed = true;
         }
+        // Who is woken looks from where that was, which is before this pass, and perhaps before others of which they
+        // were told nothing.
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -272,3 +272,22 @@ async fn of_too_many_streams_of_one_user_the_oldest_ends() {
     assert_eq!(hub.open_streams(), 0);
     world.end().await;
 }
+
+#[tokio::test]
+async fn who_was_woken_before_a_pass_looks_for_what_it_had_though_a_later_one_sends_them_away() {
+    let world = World::new("away").await;
+    let since = world.here();
+    assert!(world.follow());
+    world.app.wakers.note_followed(since);
+    // Woken, and not there yet: the pass leaves them to themselves.
+    world.app.wakers.wake(&world.reader.user);
+    let log = world.say("once").await;
+    let upto = world.here();
+    let (mut pass, told) = world.begin_pass(since, upto);
+    assert_eq!((told.len(), tell(&mut pass, &told)), (1, 0));
+    world.app.wakers.note_followed(upto);
+    world.line.send_away(&Pass::new(upto, upto, world.app.clock.now()));
+    let Left { since: from, .. } = world.line.leave(upto);
+    assert!(from.log < log, "the message was not told");
+    world.end().await;
+}
