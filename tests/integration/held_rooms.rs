@@ -53,7 +53,7 @@ fn who_types_is_told_to_each_without_whom_they_ignore_and_as_their_filter_has_it
     types(&alice, &room, true);
     types(&dora, &room, true);
     types(&alice, &room, false);
-    send(&alice, &room, "1", "last");
+    send(&bob, &room, "1", "last");
     let lists = streams.each_ref().map(|held| -> Vec<Value> {
         let typing = of(&held.until_body("last"), "typing");
         typing.into_iter().inspect(|data| assert_eq!(data["room_id"], room.as_str())).collect()
