@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, Method, StatusCode, header},
     middleware::from_fn_with_state,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -15,8 +15,14 @@ use tower_http::{
 };
 
 use crate::server::{
-    api::{self, error::ApiError, limit},
+    api::{
+        self,
+        around::{NO_STORE, panicked},
+        error::ApiError,
+        limit,
+    },
     app::App,
+    http::Shortcut,
     web,
 };
 
@@ -24,6 +30,11 @@ use crate::server::{
 pub fn router(app: Arc<App>) -> Router {
     let counted = from_fn_with_state(Arc::clone(&app), limit::count);
     around(api::client::routes().layer(counted)).with_state(app)
+}
+
+/// What needs no router of what [`router`] answers, once a connection has sent such a request before.
+pub fn shortcut(app: Arc<App>) -> Shortcut {
+    Arc::new(move |request| api::client::shortcut(&app, request))
 }
 
 /// Every route of the server-server API.
@@ -37,7 +48,7 @@ pub fn federation_router(app: Arc<App>) -> Router {
         // There is nothing to store in what has no content; reminders are answered with it, and every byte of theirs
         // counts.
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, |answer: &Response| {
-            (answer.status() != StatusCode::NO_CONTENT).then(no_store)
+            (answer.status() != StatusCode::NO_CONTENT).then_some(NO_STORE)
         }))
         .with_state(app)
 }
@@ -59,18 +70,8 @@ fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
         .fallback(web::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, no_store()))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, NO_STORE))
         .layer(cors)
-}
-
-/// What an answer says that does not say otherwise: it is for who asked, and for this moment.
-fn no_store() -> HeaderValue {
-    HeaderValue::from_static("no-store")
-}
-
-/// A handler panicked, and the panic was logged: the client is told, the server goes on.
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    ApiError::internal("a request handler panicked").into_response()
 }
 
 #[cfg(test)]

@@ -106,8 +106,10 @@ impl Server {
             places: Places::new(places, for_one),
             proxies: proxies.clone(),
             requests: requests(),
+            shortcut: None,
         };
-        let clients = door(self.listener, None, allowed.clients)
+        let shortcut = Some(router::shortcut(Arc::clone(&self.app)));
+        let clients = Door { shortcut, ..door(self.listener, None, allowed.clients) }
             .serve(router::router(Arc::clone(&self.app)), until_stopped());
         let servers = async {
             if let Some((listener, tls)) = self.federation {

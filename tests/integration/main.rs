@@ -63,6 +63,7 @@ mod support;
 mod sync;
 mod sync_filters;
 mod sync_gaps;
+mod waiting;
 mod watching;
 mod web;
 mod whose_word;

@@ -130,7 +130,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        serde_html_form::from_str(parts.uri.query().unwrap_or_default())
+        Self::parse(parts.uri.query())
+    }
+}
+
+impl<T: DeserializeOwned> Query<T> {
+    /// What a query says.
+    ///
+    /// # Errors
+    /// `M_INVALID_PARAM` when it is not one of that type.
+    pub fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        serde_html_form::from_str(query.unwrap_or_default())
             .map(Query)
             .map_err(|e| ApiError::invalid_param(format!("query: {e}")))
     }

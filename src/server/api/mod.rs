@@ -2,6 +2,7 @@
 //!
 //! A function here parses, asks a service, and answers; rules live below.
 
+pub mod around;
 pub mod client;
 pub mod control;
 pub mod error;

@@ -1,26 +1,40 @@
-//! An answer that does not end: its connection is handed over to whoever made it, and HTTP is done with it.
+//! Answers for which HTTP is done with a connection: those that do not end, and those that take a while to come.
 //!
-//! What is said on it from then on costs a write to the socket and nothing else, and what a request needs while it is
+//! What is said on it meanwhile costs a write to the socket and nothing else, and what a request needs while it is
 //! answered (buffers, tasks, routes) is given back.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use super::places::Guest;
+use super::{
+    head::{self, Framing},
+    places::Guest,
+};
+use crate::server::metrics::Class;
 
 /// What is done with a connection until it ends.
 pub type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The making of an answer.
+pub type Making = Pin<Box<dyn Future<Output = Response> + Send>>;
+
 type Begin = Box<dyn FnOnce(Socket) -> Talk + Send>;
 
-/// Among the extensions of an answer: its head is this answer's, its body is whatever is written to the socket, until
-/// it is closed. Can be taken once.
+/// Among the extensions of a request: its connection can be lent while its answer is made, see [`Handover::while_made`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lendable;
+
+/// Among the extensions of an answer: what becomes of its connection. Can be taken once.
 #[derive(Clone)]
-pub struct Handover(Arc<Mutex<Option<Begin>>>);
+pub struct Handover(Arc<Mutex<Option<Wanted>>>);
+
+enum Wanted {
+    Socket(Begin),
+    While(Making),
+}
 
 /// A connection on which nobody speaks HTTP any longer.
 #[derive(Debug)]
@@ -32,9 +46,16 @@ pub struct Socket {
 }
 
 impl Handover {
-    /// The connection is for `begin`.
+    /// The connection is for `begin`: the answer's head is this answer's, its body is whatever is written to the socket,
+    /// until it is closed.
     pub fn to(begin: impl FnOnce(Socket) -> Talk + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Some(Box::new(begin)))))
+        Self(Arc::new(Mutex::new(Some(Wanted::Socket(Box::new(begin))))))
+    }
+
+    /// The connection is nobody's until the answer is made, which is all that is said instead of this one; then HTTP goes
+    /// on. Only for a request that says that it is [`Lendable`].
+    pub fn while_made(making: Making) -> Self {
+        Self(Arc::new(Mutex::new(Some(Wanted::While(making)))))
     }
 }
 
@@ -48,54 +69,66 @@ impl fmt::Debug for Handover {
 #[derive(Default)]
 pub(super) struct Counter(Mutex<Option<Waiting>>);
 
-/// An answer of which only the head is said.
-struct Waiting {
-    head: Vec<u8>,
-    guest: Option<Guest>,
-    begin: Begin,
+/// What waits there.
+pub(super) enum Waiting {
+    /// An answer of which only the head is said; `guest` is held until it ends.
+    Open { head: Vec<u8>, guest: Option<Guest>, begin: Begin },
+    /// An answer that is made.
+    Made(Made),
+}
+
+/// An answer that is made.
+pub(super) struct Made {
+    pub(super) class: Class,
+    /// Held until it is.
+    pub(super) guest: Option<Guest>,
+    pub(super) making: Making,
 }
 
 impl Counter {
-    /// Takes what an answer wants done with its connection, if it does; `guest` is held until that ends.
-    pub(super) fn put(&self, answer: &Response, guest: Option<Guest>) -> bool {
-        let begin = answer.extensions().get::<Handover>().and_then(|handover| handover.0.lock().take());
-        let Some(begin) = begin else { return false };
-        *self.0.lock() = Some(Waiting { head: head(answer), guest, begin });
-        true
+    /// Takes what an answer wants done with its connection, if it does. Answers whether the request was answered by it.
+    pub(super) fn put(&self, answer: &Response, class: Class, guest: Option<Guest>) -> Put {
+        let wanted = answer.extensions().get::<Handover>().and_then(|handover| handover.0.lock().take());
+        let (waiting, put) = match wanted {
+            None => return Put::Nothing,
+            Some(Wanted::Socket(begin)) => {
+                let mut out = Vec::new();
+                head::write(&mut out, answer, Framing::Close);
+                (Waiting::Open { head: out, guest, begin }, Put::Open)
+            }
+            Some(Wanted::While(making)) => (Waiting::Made(Made { class, guest, making }), Put::Made),
+        };
+        *self.0.lock() = Some(waiting);
+        put
     }
 
-    /// What is done with `stream` from here on; `None`: it ends.
-    pub(super) fn hand_over(&self, stream: TcpStream) -> Option<Talk> {
-        let Waiting { head, guest, begin } = self.0.lock().take()?;
-        let talk = begin(Socket { stream, head });
-        Some(match guest {
-            None => talk,
-            Some(guest) => Box::pin(async move {
-                talk.await;
-                drop(guest);
-            }),
-        })
+    /// What was put there.
+    pub(super) fn take(&self) -> Option<Waiting> {
+        self.0.lock().take()
     }
 }
 
-/// The head of an answer whose body ends with the connection.
-fn head(answer: &Response) -> Vec<u8> {
-    let mut out = b"HTTP/1.1 ".to_vec();
-    out.extend_from_slice(answer.status().as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(answer.status().canonical_reason().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    let framing = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    let own: HeaderMap = [(header::CONNECTION, HeaderValue::from_static("close"))].into_iter().collect();
-    let said = answer.headers().iter().filter(|(name, _): &(&HeaderName, _)| !framing.contains(name));
-    for (name, value) in said.chain(&own) {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+/// What became of an answer at the counter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Put {
+    /// It wants nothing.
+    Nothing,
+    /// It goes on without HTTP, but it is the answer.
+    Open,
+    /// The answer is another one, still to come.
+    Made,
+}
+
+/// What is done with `stream` for an answer of which only the head is said.
+pub(super) fn talk(stream: TcpStream, head: Vec<u8>, guest: Option<Guest>, begin: Begin) -> Talk {
+    let talk = begin(Socket { stream, head });
+    match guest {
+        None => talk,
+        Some(guest) => Box::pin(async move {
+            talk.await;
+            drop(guest);
+        }),
     }
-    out.extend_from_slice(b"\r\n");
-    out
 }
 
 #[cfg(test)]
@@ -111,20 +144,16 @@ mod tests {
     use crate::server::http::{Door, Places, proxies::Proxies};
 
     #[test]
-    fn the_head_is_the_answers_but_for_how_its_end_is_found() {
-        let answer = Response::builder().status(200).header("content-type", "text/event-stream");
-        let answer = answer.header("content-length", "0").header("vary", "origin");
-        let head =
-            String::from_utf8(head(&answer.body(Body::empty()).expect("an answer"))).expect("is ASCII");
-        let lines = [
-            "HTTP/1.1 200 OK",
-            "content-type: text/event-stream",
-            "vary: origin",
-            "connection: close",
-            "",
-            "",
-        ];
-        assert_eq!(head, lines.join("\r\n"));
+    fn an_answer_without_a_handover_keeps_http_and_one_with_it_is_taken_once() {
+        let counter = Counter::default();
+        let mut answer = Response::new(Body::empty());
+        assert_eq!(counter.put(&answer, Class::Sync, None), Put::Nothing);
+        let making = Box::pin(async { Response::new(Body::empty()) });
+        answer.extensions_mut().insert(Handover::while_made(making));
+        assert_eq!(counter.put(&answer, Class::Sync, None), Put::Made);
+        assert_eq!(counter.put(&answer, Class::Sync, None), Put::Nothing);
+        assert!(matches!(counter.take(), Some(Waiting::Made(_))));
+        assert!(counter.take().is_none());
     }
 
     #[tokio::test]
@@ -146,8 +175,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("has one");
         let places = Places::new(8, 8);
-        let door =
-            Door { listener, tls: None, places, proxies: Proxies::new(Vec::new()), requests: Arc::default() };
+        let (proxies, requests) = (Proxies::new(Vec::new()), Arc::default());
+        let door = Door { listener, tls: None, places, proxies, requests, shortcut: None };
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(door.serve(router, async move { drop(stopped.await) }));
         let mut client = TcpStream::connect(address).await.expect("connects");
@@ -164,10 +193,5 @@ mod tests {
         assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("\r\n\r\nthe end"), "{rest}");
         drop(stop);
         server.await.expect("ends");
-    }
-
-    #[test]
-    fn an_answer_without_a_handover_keeps_http() {
-        assert!(!Counter::default().put(&Response::new(Body::empty()), None));
     }
 }

@@ -2,7 +2,9 @@
 
 mod accept;
 pub mod bodies;
+mod connection;
 mod handover;
+mod head;
 mod open_files;
 mod patience;
 mod places;
@@ -11,7 +13,8 @@ mod unread;
 
 pub use self::{
     accept::Door,
-    handover::{Handover, Socket, Talk},
+    connection::Shortcut,
+    handover::{Handover, Lendable, Making, Socket, Talk},
     open_files::{Connections, raise as raise_open_files},
     places::Places,
 };

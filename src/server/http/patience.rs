@@ -3,15 +3,17 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -26,6 +28,12 @@ const ANSWER: Duration = Duration::from_secs(60);
 
 /// What has to be taken of an answer within [`ANSWER`], in bytes.
 const MORSEL: usize = 16 << 10;
+
+/// Bytes that are read at once of what comes ahead of its time.
+const GULP: usize = 4 << 10;
+
+/// Bytes that are kept of it: who says more is listened to when the answer is made.
+const MAX_AHEAD: usize = 8 << 10;
 
 /// What a connection is about; shared with whoever answers its requests.
 #[derive(Debug)]
@@ -64,7 +72,7 @@ impl Phase {
         self.is.store(IS_HANDED_OVER, Ordering::Release);
     }
 
-    /// Whether it is.
+    /// Whether it is somebody else's.
     pub fn is_handed_over(&self) -> bool {
         self.is.load(Ordering::Acquire) == IS_HANDED_OVER
     }
@@ -80,17 +88,40 @@ pub struct Patient<S> {
     reading: Option<(u8, Pin<Box<Sleep>>)>,
     /// Until when more has to be taken, and how much was.
     writing: Option<(Pin<Box<Sleep>>, usize)>,
+    /// What was read before somebody asked for it.
+    ahead: BytesMut,
 }
 
 impl<S> Patient<S> {
     /// Between two requests there may be the time `idle`.
     pub fn new(io: S, phase: Arc<Phase>, idle: Duration) -> Self {
-        Self { io, phase, idle, reading: None, writing: None }
+        Self { io, phase, idle, reading: None, writing: None, ahead: BytesMut::new() }
     }
 
     /// The connection itself.
     pub fn into_inner(self) -> S {
         self.io
+    }
+
+    /// Bytes that were read, and turned out to be for whoever reads next.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let rest = std::mem::replace(&mut self.ahead, BytesMut::from(bytes));
+            self.ahead.extend_from_slice(&rest);
+        }
+    }
+
+    /// What was read before somebody asked for it.
+    pub fn ahead(&self) -> &[u8] {
+        &self.ahead
+    }
+
+    /// Takes the first of it.
+    pub fn take_ahead(&mut self, count: usize) {
+        self.ahead.advance(count);
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
     }
 
     /// An error when the time for what is to come is over.
@@ -137,23 +168,62 @@ impl<S> Patient<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Reads something ahead. Ready when there is something, or at the end of what comes, or its time: an error.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); GULP];
+        let mut buf = ReadBuf::uninit(&mut space);
+        ready!(self.poll_io(cx, &mut buf))?;
+        if buf.filled().is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.ahead.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when whoever waits for an answer goes. What they say meanwhile is kept.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ahead.len() < MAX_AHEAD {
+            if ready!(self.poll_ahead(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Reads from the connection itself.
+    fn poll_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check_reading(cx)?;
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.begin_head();
+        }
+        read
+    }
+
+    fn begin_head(&mut self) {
+        let next = self.phase.is.compare_exchange(IS_IDLE, HEAD_COMES, Ordering::AcqRel, Ordering::Acquire);
+        if next.is_ok() {
+            self.reading = None;
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_reading(cx)?;
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            let next =
-                self.phase.is.compare_exchange(IS_IDLE, HEAD_COMES, Ordering::AcqRel, Ordering::Acquire);
-            if next.is_ok() {
-                self.reading = None;
-            }
+        if self.ahead.is_empty() {
+            return self.poll_io(cx, buf);
         }
-        read
+        let count = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead[..count]);
+        self.take_ahead(count);
+        self.begin_head();
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -7,6 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::server::limits::Origin;
 
+/// What somebody is told who has too many connections or requests under way, and when to come again.
+pub(super) const TOO_MANY: &str = r#"{"errcode":"M_LIMIT_EXCEEDED","error":"too many connections from one address","retry_after_ms":10000}"#;
+pub(super) const RETRY_AFTER_S: u64 = 10;
+
 /// The places of one listener.
 #[derive(Clone, Debug)]
 pub struct Places {

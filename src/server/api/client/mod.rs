@@ -28,9 +28,15 @@ mod versions;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, http::Request};
 
-use crate::server::app::App;
+use crate::server::{app::App, http::Making};
+
+/// Answers, without a router, those requests that come most; `None`: it is another, or needs more to be answered. Says and
+/// counts what the router does.
+pub fn shortcut(app: &Arc<App>, request: &Request<()>) -> Option<Making> {
+    sync::shortcut(app, request)
+}
 
 /// Every route of the client-server API.
 pub fn routes() -> Router<Arc<App>> {

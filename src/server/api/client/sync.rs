@@ -1,11 +1,11 @@
 //! `/sync`: the stream of everything that concerns a user, by long polling.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
-    http::header::CONTENT_TYPE,
+    http::{Request, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -15,10 +15,12 @@ use crate::{
     core::presence::{DeviceType, SetPresence},
     server::{
         api::{
+            around,
             error::{ApiError, ApiResult},
-            extract::Query,
+            extract::{Query, access_token},
         },
         app::App,
+        http::{Lendable, Making},
         session::Session,
         stream::{self, Entered, Poll, Sources, Token, Told, sync::Form},
     },
@@ -27,9 +29,12 @@ use crate::{
 /// Answers to joins that a request names, at most.
 const MAX_ENTERED: usize = 50;
 
+/// Where it is answered.
+const PATHS: [&str; 2] = ["/_matrix/client/v3/sync", "/_matrix/client/r0/sync"];
+
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/_matrix/client/v3/sync", get(sync)).route("/_matrix/client/r0/sync", get(sync))
+    PATHS.into_iter().fold(Router::new(), |routes, path| routes.route(path, get(sync)))
 }
 
 #[derive(Deserialize)]
@@ -51,7 +56,31 @@ async fn sync(
     State(app): State<Arc<App>>,
     session: Session,
     Query(parameters): Query<Parameters>,
-) -> ApiResult<Response> {
+    lendable: Option<Extension<Lendable>>,
+) -> Response {
+    let answer = answer(app, session, parameters);
+    match lendable {
+        Some(_) => around::elsewhere(answer),
+        None => answer.await.into_response(),
+    }
+}
+
+/// Answers a `/sync` of somebody who was seen lately; `None`: it is another request, or needs more to be answered.
+pub(super) fn shortcut(app: &Arc<App>, request: &Request<()>) -> Option<Making> {
+    if !PATHS.contains(&request.uri().path()) {
+        return None;
+    }
+    let query = request.uri().query();
+    let session = app.accounts.recent_session(&access_token(request.headers(), query)?)?;
+    let Query(parameters) = Query::parse(query).ok()?;
+    Some(match app.limits.user(&session.user, app.now().as_millis()) {
+        Ok(()) => around::around(answer(Arc::clone(app), session, parameters)),
+        Err(e) => around::around(ready(ApiError::from(e))),
+    })
+}
+
+/// Answers as soon as there is something to say.
+async fn answer(app: Arc<App>, session: Session, parameters: Parameters) -> ApiResult<Response> {
     let mut poll = parse(&app, &session, parameters).await?;
     let sources = Sources::new(Arc::clone(&app.stream));
     let body = match poll.answer(&sources, &session).await? {
