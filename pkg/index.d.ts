@@ -83,6 +83,8 @@ export type OwnErrorCode =
   | "NETWORK" | "TIMEOUT" | "STOPPED" | "BAD_ANSWER"
   /** Not sent: too many messages wait, this one is too large or no JSON, the room is encrypted, or not the user's. */
   | "QUEUE_FULL" | "TOO_LARGE" | "BAD_CONTENT" | "ENCRYPTED_ROOM" | "NOT_IN_ROOM"
+  /** Not sent: somebody else's message, a deleted one, or what is no message cannot be edited, nor a deleted event reacted to. */
+  | "BAD_TARGET"
   /** Neither a user ID, nor a room's ID or alias. */
   | "BAD_USER_ID" | "BAD_ROOM"
   /** The homeserver does not have that. */
@@ -181,7 +183,10 @@ export interface Room {
   memberCount: number;
   unread: number;
   highlight: number;
-  /** When the newest event was made, in milliseconds since the epoch; 0 if none is known. */
+  /**
+   * When the newest message was made, in milliseconds since the epoch: edits, reactions and changes of the room do not count, unless
+   * there is nothing else. 0 if nothing is known.
+   */
   lastTs: number;
   /** Who invited the own user, while the invitation stands. */
   inviter?: string;
@@ -257,6 +262,11 @@ export interface Events {
   timeline: (roomId: string, ops: TimelineOp[]) => void;
   /** The same for the stretch of a room's past that `jump` opened. Reset to nothing, it was left, or has joined the timeline. */
   past: (roomId: string, ops: TimelineOp[]) => void;
+  /**
+   * The server refused what leaves nothing to try again, so that its echo is gone: a redaction, or a reaction that the user has
+   * made already. `item` is the echo as it was, with the reason in `error`.
+   */
+  refused: (roomId: string, item: TimelineItem) => void;
   /** For rooms whose `members()` have been asked for. */
   members: (roomId: string, changed: Member[]) => void;
   connection: (connection: Connection, error?: PilotlightError) => void;
@@ -292,7 +302,10 @@ export function login(
 /** Applies the edits of a `timeline` event to an array of items, in place; returns the array. */
 export function applyTimeline(items: TimelineItem[], ops: TimelineOp[]): TimelineItem[];
 
-/** A device of a user, following its homeserver. */
+/**
+ * A device of a user, following its homeserver. What returns a promise never throws: all that is wrong rejects it. Whatever returns
+ * none throws.
+ */
 export class Client {
   private constructor();
   /**
@@ -378,11 +391,20 @@ export class Client {
    */
   send(roomId: string, type: string, content: object): number;
   sendText(roomId: string, body: string): number;
-  /** Answers a message, in its thread where it has one; its sender is mentioned. */
+  /**
+   * Answers a message, in its thread where it has one; its sender is mentioned. Whether there is that event, nobody asks: what answers
+   * a deleted one, or none, stands there with its `replyTo`.
+   */
   reply(roomId: string, item: TimelineItem, content: MessageContent): number;
-  /** Replaces an own message: shown at once, with the echo in its `pending`. */
+  /**
+   * Replaces an own message: shown at once, with the echo in its `pending`. Throws `BAD_TARGET` for another's, a deleted one, an edit and
+   * a state event, by what is known of the event; where it is not at hand, by what `item` says.
+   */
   edit(roomId: string, item: TimelineItem, content: MessageContent): number;
-  /** Reacts to an event. Taken back by `redact` of the reaction's event, or `cancel` of its action before. */
+  /**
+   * Reacts to an event. Taken back by `redact` of the reaction's event, or `cancel` of its action before. Throws `BAD_TARGET` for what is
+   * known to be deleted, and `M_DUPLICATE_ANNOTATION` for a second one with the same key (1 to 256 bytes).
+   */
   react(roomId: string, eventId: string, key: string): number;
   /** Tries what failed or waits again, at once. Does nothing where that is over meanwhile. */
   retry(actionId: number): void;
@@ -404,7 +426,7 @@ export class Client {
   kick(roomId: string, userId: string, reason?: string): Promise<void>;
   /**
    * Takes an event's content away. Queued as messages are, and in the event's `pending` (or its `reactions`) until the
-   * stream shows it; the promise ends when the server has done it, or refused.
+   * stream shows it; the promise ends when the server has done it, or refused: then the event stands as before.
    */
   redact(roomId: string, eventId: string, reason?: string): Promise<void>;
   /** Whether there is more. */

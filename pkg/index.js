@@ -126,6 +126,10 @@ Client.prototype.reply = function (roomId, item, given) {
 
 Client.prototype.edit = function (roomId, item, given) {
   checkItem(item);
+  // The wasm looks at what it holds; an item of longer ago is what it says.
+  if (item.sender !== this.session.userId) throw badTarget("only its sender can edit a message");
+  if (item.redacted) throw badTarget("the event was deleted");
+  if (typeof item.type !== "string" || item.stateKey !== undefined || item.edits !== undefined) throw badTarget("that is no message");
   const content = contentOf(given);
   const { user_ids: ids = [], room } = content["m.mentions"] ?? {};
   const before = item.content?.["m.mentions"] ?? {};
@@ -142,8 +146,9 @@ Client.prototype.edit = function (roomId, item, given) {
 };
 
 Client.prototype.react = function (roomId, eventId, key) {
-  checkText(eventId, "eventId");
-  checkText(key, "key");
+  checkEvent(eventId, "eventId");
+  // Longer ones are words, which nobody shows.
+  if (typeof key !== "string" || key === "" || new TextEncoder().encode(key).length > 256) throw badArgument("key must be a string of 1 to 256 bytes");
   return this.send(roomId, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: eventId, key } });
 };
 
@@ -159,7 +164,8 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(Cli
   const kind = member.get ? "get" : "value";
   const inner = member[kind];
   const outer = function (...given) {
-    if (freed.has(this)) throw wasFreed();
+    // What is typed as a promise says everything by it.
+    if (freed.has(this)) return name === "stop" ? Promise.reject(wasFreed()) : raise(wasFreed());
     TEXTS[name]?.forEach((text, at) => checkText(given[at], text));
     return coded(() => inner.apply(this, given));
   };
@@ -181,12 +187,12 @@ const COMMANDS = [
   "invite", "kick", "redact", "scrollBack", "jump", "scrollPast", "event", "publicRooms", "request",
 ];
 for (const name of COMMANDS) {
-  Client.prototype[name] = function (...given) {
-    if (freed.has(this)) return Promise.reject(wasFreed());
+  Client.prototype[name] = async function (...given) {
+    if (freed.has(this)) throw wasFreed();
     // In JSON what is undefined at the end would be null, which clears where absence keeps.
     while (given.length > 0 && given.at(-1) === undefined) given.pop();
     if (name === "logout" && this.connection !== "logged_out") tied.get(this)?.tell();
-    return this.command(name, JSON.stringify(given));
+    return this.command(name, coded(() => JSON.stringify(given)));
   };
 }
 
@@ -198,8 +204,20 @@ function checkText(value, name) {
   if (typeof value !== "string") throw badArgument(`${name} must be a string`);
 }
 
+function checkEvent(value, name) {
+  if (typeof value !== "string" || !/^\$./.test(value)) throw badArgument(`${name} must be an event's ID, which begins with $`);
+}
+
 function checkItem(item) {
-  if (typeof item?.eventId !== "string") throw badArgument("item must be a timeline's item with an eventId");
+  checkEvent(item?.eventId, "item.eventId");
+}
+
+function badTarget(message) {
+  return new PilotlightError("BAD_TARGET", message);
+}
+
+function raise(error) {
+  throw error;
 }
 
 function checkUrl(baseUrl) {
@@ -225,20 +243,20 @@ function coded(run) {
 export function applyTimeline(items, ops) {
   const at = (key) => items.findIndex((item) => item.key === key);
   for (const op of ops) {
+    // What is about an item that is not there changes nothing.
+    const place = at(op.before ?? op.item?.key ?? op.key);
     switch (op.op) {
-      case "append": {
-        const place = op.before === undefined ? -1 : at(op.before);
-        items.splice(place < 0 ? items.length : place, 0, op.item);
+      case "append":
+        items.splice(place < 0 || op.before === undefined ? items.length : place, 0, op.item);
         break;
-      }
       case "prepend":
         items.unshift(...op.items);
         break;
       case "update":
-        items[at(op.item.key)] = op.item;
+        if (place >= 0) items[place] = op.item;
         break;
       case "remove":
-        items.splice(at(op.key), 1);
+        if (place >= 0) items.splice(place, 1);
         break;
       case "reset":
         items.splice(0, items.length, ...op.items);

@@ -28,8 +28,19 @@ extern "C" {
 }
 
 /// What applications listen to; the last is for what binds the tabs of a session.
-pub const EVENTS: [&str; 10] =
-    ["presence", "contacts", "me", "rooms", "timeline", "past", "members", "connection", "idle", "tabs"];
+pub const EVENTS: [&str; 11] = [
+    "presence",
+    "contacts",
+    "me",
+    "rooms",
+    "timeline",
+    "past",
+    "refused",
+    "members",
+    "connection",
+    "idle",
+    "tabs",
+];
 
 /// A function that an application wants called.
 #[derive(Clone)]
@@ -270,6 +281,9 @@ impl Shell {
             }
             Change::Past { room_id, ops } => {
                 self.call("past", &|| (JsValue::from_str(room_id), parse(&ops.to_json())));
+            }
+            Change::Refused { room_id, item } => {
+                self.call("refused", &|| (JsValue::from_str(room_id), parse(&item.to_json())));
             }
             Change::Members { room_id, changed } => {
                 self.call("members", &|| (JsValue::from_str(room_id), parse(&changed.to_json())));

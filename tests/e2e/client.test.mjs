@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
+import ts from "typescript";
 import * as pilotlight from "../../pkg/node.js";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
 import { Device, path, until } from "./lib/matrix.mjs";
@@ -135,9 +137,10 @@ test("every misuse has a code, and nothing is sent", async () => {
   assert.throws(() => eve.sendText("!nowhere:localhost", "hi"), coded(PilotlightError, "NOT_IN_ROOM"));
   assert.throws(() => eve.sendText(roomId, "x".repeat(60_000)), coded(PilotlightError, "TOO_LARGE"));
   for (const body of [undefined, null, 5, {}, ""]) assert.throws(() => eve.sendText(roomId, body), coded(TypeError, "BAD_ARGUMENT"));
-  for (const wrong of [() => eve.presenceOf(undefined), () => eve.on("nothing", () => {}), () => eve.on("me"), () => eve.send(roomId, "m.room.message"), () => eve.setPresence("asleep")]) {
+  for (const wrong of [() => eve.presenceOf(undefined), () => eve.on("nothing", () => {}), () => eve.on("me"), () => eve.send(roomId, "m.room.message")]) {
     assert.throws(wrong, coded(TypeError, "BAD_ARGUMENT"), String(wrong));
   }
+  await assert.rejects(eve.setPresence("asleep"), coded(TypeError, "BAD_ARGUMENT"));
   assert.throws(() => eve.retry(-1), coded(RangeError, "OUT_OF_RANGE"));
   for (const options of [{ idleTimeoutMs: 1 }, { presenceGraceMs: -1 }, { presenceGraceMs: 300_001 }, { presenceGraceMs: Number.NaN }]) {
     await assert.rejects(Client.create(eve.session, options), coded(RangeError, "OUT_OF_RANGE"), JSON.stringify(options));
@@ -152,6 +155,86 @@ test("every misuse has a code, and nothing is sent", async () => {
     assert.throws(use, coded(PilotlightError, "FREED"), String(use));
   }
   await assert.rejects(eve.setPresence("busy"), coded(PilotlightError, "FREED"));
+});
+
+/** Every member of the class in the types: its name, whether it is static, and whether it returns a promise. */
+function typed() {
+  const source = ts.createSourceFile("index.d.ts", readFileSync(`${root}/pkg/index.d.ts`, "utf8"), ts.ScriptTarget.Latest, true);
+  const found = source.statements.find((statement) => ts.isClassDeclaration(statement) && statement.name?.text === "Client");
+  return found.members.filter(ts.isMethodDeclaration).map((member) => ({
+    name: member.name.getText(), isStatic: member.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.StaticKeyword) ?? false,
+    isPromise: /^Promise<.*>$/s.test(member.type?.getText() ?? ""), arity: member.parameters.length,
+  }));
+}
+
+test("whatever is typed as a promise rejects, and nothing else does: not for a misuse, nor of a client that was freed", async () => {
+  const own = await arrive("tabulated");
+  const loop = {};
+  loop.loop = loop;
+  const misuses = [[], [undefined], [null], [7], [{}], [[]], [10n], [loop], ["x", undefined], ["x", "y", 10n], [Symbol("x")]];
+  const members = typed();
+  assert.ok(members.length > 40 && members.filter(({ isPromise }) => isPromise).length > 25, "the types are read");
+  // These end the client, or do what they say whatever they are given.
+  const left = new Set(["stop", "logout", "free", "start"]);
+  const freed = await pilotlight.Client.create({ ...own.session, deviceId: "OTHER" }, { storage: null });
+  freed.free();
+  for (const { name, isStatic, isPromise } of members) {
+    const subject = isStatic ? pilotlight.Client : own;
+    for (const given of left.has(name) ? [] : misuses) {
+      let result;
+      try {
+        result = subject[name](...given);
+      } catch (error) {
+        assert.equal(isPromise, false, `${name} threw ${error}`);
+        assert.ok(error.code, `${name}: ${error} has a code`);
+        continue;
+      }
+      assert.equal(result instanceof Promise, isPromise, name);
+      if (isPromise) await result.catch((error) => assert.ok(error.code, `${name}: ${error} has a code`));
+    }
+    if (isStatic || name === "free") continue;
+    if (isPromise) await assert.rejects(freed[name](), coded(pilotlight.PilotlightError, "FREED"), name);
+    else assert.throws(() => freed[name](), coded(pilotlight.PilotlightError, "FREED"), name);
+  }
+});
+
+test("what nobody can do to an event is refused at once, and what the server refuses leaves no trace but the reason", async () => {
+  const { PilotlightError } = pilotlight;
+  const [ann, ben] = [await arrive("ann-refuses"), await Device.register(server.baseUrl)];
+  const roomId = await ann.createRoom({ name: "Refusals", public: true });
+  await ben.join(roomId);
+  const theirs = await ben.send(roomId, "theirs");
+  ann.sendText(roomId, "mine");
+  const said = (body) => until(`“${body}” is placed`, () => ann.timeline(roomId).find((item) => item.content.body === body && item.echo === "placed"));
+  const [mine, other] = [await said("mine"), await said("theirs")];
+  const state = ann.timeline(roomId).find((item) => item.stateKey !== undefined && item.sender === ann.session.userId);
+  for (const item of [other, state, { ...mine, redacted: true }, { ...mine, sender: other.sender }, { ...mine, edits: other.eventId }, { ...mine, type: undefined }, { eventId: "$nowhere" }]) {
+    assert.throws(() => ann.edit(roomId, item, "x"), coded(PilotlightError, "BAD_TARGET"), JSON.stringify(item));
+  }
+  // Whatever the item says: what is held counts.
+  assert.throws(() => ann.edit(roomId, { ...other, sender: ann.session.userId }, "x"), coded(PilotlightError, "BAD_TARGET"));
+  for (const wrong of [() => ann.react(roomId, "", "👍"), () => ann.react(roomId, "nothing", "👍"), () => ann.react(roomId, theirs, ""), () => ann.react(roomId, theirs, "x".repeat(257)),
+    () => ann.reply(roomId, {}, "x"), () => ann.reply(roomId, { eventId: "x" }, "x"), () => ann.edit(roomId, undefined, "x")]) {
+    assert.throws(wrong, coded(TypeError, "BAD_ARGUMENT"), String(wrong));
+  }
+  assert.equal(ann.waiting, 0);
+
+  const refused = [];
+  ann.on("refused", (where, item) => refused.push([where, item.type, item.error]));
+  const count = () => ann.timeline(roomId).length;
+  ann.react(roomId, theirs, "👍");
+  assert.throws(() => ann.react(roomId, theirs, "👍"), coded(PilotlightError, "M_DUPLICATE_ANNOTATION"));
+  const before = await until("it is placed", () => ann.timeline(roomId).find((item) => item.eventId === theirs).reactions?.[0].mine?.echo === "placed" && count());
+  // Only the server knows of this one: what it is about is not at hand.
+  const far = await ben.ok("PUT", path("/_matrix/client/v3/rooms/{}/send/{}/{}", roomId, "org.example.x", "far"), {});
+  await until("it is there", () => ann.timeline(roomId).some((item) => item.eventId === far.event_id));
+  await assert.rejects(ann.redact(roomId, "$nowhere:localhost"), PilotlightError);
+  assert.equal(refused.length, 1);
+  assert.deepEqual(refused[0].slice(0, 2), [roomId, "m.room.redaction"]);
+  assert.match(refused[0][2], /^M_[A-Z_]+: /);
+  assert.deepEqual([count(), ann.waiting], [before + 1, 0]);
+  ann.reply(roomId, { eventId: "$nowhere:localhost", sender: ben.userId }, "an answer to nothing");
+  assert.equal((await said("an answer to nothing")).replyTo, "$nowhere:localhost");
 });
 
 test("every refusal names the argument and what is wanted of it, and an option that there is not the nearest that there is", async () => {

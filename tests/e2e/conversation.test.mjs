@@ -145,7 +145,7 @@ test("a deletion takes away what was said, both ways", async () => {
   await row(theirs).getByText("Message deleted").waitFor();
 });
 
-test("edits, reactions and deletions are echoes: they wait while the network is cut, fail when refused, and are retried", async () => {
+test("edits, reactions and deletions are echoes: they wait while the network is cut, and when refused an edit is retried, a deletion told of", async () => {
   const own = await say("mine to change", await ownDevice());
   const theirs = await say("react to this");
   await row(theirs).waitFor();
@@ -164,15 +164,27 @@ test("edits, reactions and deletions are echoes: they wait while the network is 
   await until("placed", async () => (await reaction.getAttribute("data-echo")) === "placed");
   await gate.remove();
 
-  await zoe.page.route(/\/redact\//, (route) => route.fulfill({ status: 403, json: { errcode: "M_FORBIDDEN", error: "not today" } }), { times: 1 });
+  const refuse = (what, words) => zoe.page.route(what, (route) => route.fulfill({ status: 403, json: { errcode: "M_FORBIDDEN", error: words } }), { times: 1 });
+  await refuse(/\/send\//, "not now");
   await menuOf(row(own));
-  await zoe.by("message-menu").getByTestId("delete").click();
-  await zoe.by("delete-submit").click();
-  await row(own).getByText("not today").waitFor();
-  await row(own).getByText("changed").waitFor();
+  await zoe.by("edit").click();
+  await zoe.say("changed again");
+  await row(own).getByText("not now").waitFor();
   await row(own).getByTestId("retry").click();
+  await row(own).and(zoe.page.locator("[data-echo=placed]")).getByText("changed again").waitFor();
+
+  const deleted = async () => {
+    await menuOf(row(own));
+    await zoe.by("message-menu").getByTestId("delete").click();
+    await zoe.by("delete-submit").click();
+  };
+  await refuse(/\/redact\//, "not today");
+  await deleted();
+  await zoe.by("toast").getByText("not today").waitFor();
+  await row(own).getByText("changed again").waitFor();
+  assert.equal(await row(own).getByTestId("retry").count(), 0, "it is as if nothing had been done");
+  await deleted();
   await row(own).getByText("Message deleted").waitFor();
-  assert.equal(await row(own).getByTestId("retry").count(), 0);
 });
 
 /** Another device of zoe's. */

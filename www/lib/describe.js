@@ -1,6 +1,7 @@
 // Events in words: what a state event did, and a message on one line.
 
 import { localpart, nameList } from "./format.js";
+import { plainText } from "./formatted.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {(userId: string) => string} NameOf */
@@ -17,7 +18,7 @@ export function isMessage(item) {
 
 /** A message on one line, for previews. @param {TimelineItem} item */
 export function oneLine(item) {
-  const body = typeof item.content?.body === "string" ? item.content.body : "";
+  const body = plainText(item.content);
   switch (item.content?.msgtype) {
     case "m.image":
       return "Image";
@@ -28,7 +29,7 @@ export function oneLine(item) {
     case "m.file":
       return `File: ${body}`;
     default:
-      return item.type === "m.room.encrypted" ? "Encrypted message" : body.replace(/\s+/g, " ").slice(0, 160);
+      return item.type === "m.room.encrypted" ? "Encrypted message" : body.slice(0, 160);
   }
 }
 

@@ -18,6 +18,7 @@ const WORDS = {
   STOPPED: "That was interrupted.",
   UNSUPPORTED: "This server does not offer that.",
   ENCRYPTED_ROOM: "The room is encrypted, and this client writes plain text only.",
+  M_DUPLICATE_ANNOTATION: "You have reacted so already.",
   BAD_USER_ID: "That is not a user ID; they look like @name:server.",
   BAD_ROOM: "That is no room’s address; they look like #name:server.",
 };
@@ -37,4 +38,10 @@ export function errorText(error, words = {}) {
   const isExplained = code === "M_FORBIDDEN" || code === "M_WEAK_PASSWORD";
   if (isExplained && !Object.hasOwn(words, code) && error.message) return `${WORDS[code]} (${error.message})`;
   return words[code] ?? (Object.hasOwn(WORDS, code) ? WORDS[code] : error.message || code);
+}
+
+/** Why an action failed, in words: the code stands before them. @param {string | undefined} error */
+export function failureText(error) {
+  const [, code, words] = /^([A-Z_]+): (.*)$/s.exec(error ?? "") ?? [];
+  return code === undefined ? error || "Not sent." : errorText(Object.assign(new Error(words), { code }));
 }

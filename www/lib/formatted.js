@@ -3,7 +3,7 @@
 
 import { el } from "./dom.js";
 import { matrixLink } from "./links.js";
-import { linked } from "./rich-text.js";
+import { bodyOf, linked, richText } from "./rich-text.js";
 
 /** @typedef {(target: import("./links.js").MatrixLink, text: string) => Node | undefined} Pill how a link to somebody or something in Matrix is shown */
 
@@ -36,6 +36,27 @@ export function formatted(content, pill) {
   const left = { nodes: MAX_NODES };
   const node = el("div.formatted", {}, ...children(body, { pill, left, depth: 0, inLink: false, inCode: false }));
   return node.textContent?.trim() === "" ? undefined : node;
+}
+
+/** Behind these, and before them, there is a space where a message is one line. */
+const BLOCKS = "blockquote, br, details, div, hr, li, p, pre, summary, td, th, tr";
+/** What was made of the contents that were asked for, which lists ask for again and again. @type {WeakMap<object, string>} */
+const plain = new WeakMap();
+
+/** The words of a message on one line, without its marks and the quotation that old replies carry. @param {any} content */
+export function plainText(content) {
+  if (typeof content !== "object" || content === null) return "";
+  const known = plain.get(content);
+  if (known !== undefined) return known;
+  const node = formatted(content, () => undefined) ?? el("div", {}, ...richText(bodyOf(content)));
+  for (const hidden of node.querySelectorAll(".spoiler-words")) hidden.remove();
+  for (const block of node.querySelectorAll(BLOCKS)) {
+    block.before(" ");
+    block.after(" ");
+  }
+  const text = (node.textContent ?? "").replace(/\s+/g, " ").trim();
+  plain.set(content, text);
+  return text;
 }
 
 /** @typedef {{ pill: Pill, left: { nodes: number }, depth: number, inLink: boolean, inCode: boolean }} Place */

@@ -10,6 +10,8 @@ import { localpart, serverOf } from "./format.js";
 export class People {
   /** Members by room and ID, read from the client once and kept by its changes. @type {Map<string, Map<string, Member>>} */
   #members = new Map();
+  /** The rooms I am in, as far as their members are kept. @type {Set<string>} */
+  #joined = new Set();
 
   /** @param {Client} client @param {import("./contact-list.js").ContactList} contacts */
   constructor(client, contacts) {
@@ -25,8 +27,16 @@ export class People {
       const known = this.#members.get(roomId);
       for (const member of known ? changed : []) known?.set(member.userId, member);
     });
-    client.on("rooms", (_changed, removed) => {
+    client.on("rooms", (changed, removed) => {
       for (const roomId of removed) this.#members.delete(roomId);
+      // What an invitation says of a room's members is not all: who comes in asks anew.
+      for (const { roomId, membership } of changed) {
+        if (membership !== "join") this.#joined.delete(roomId);
+        else if (!this.#joined.has(roomId)) {
+          this.#joined.add(roomId);
+          this.#members.delete(roomId);
+        }
+      }
     });
   }
 

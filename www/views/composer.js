@@ -90,7 +90,7 @@ export function createComposer(talk, { onSent, lastOwn }) {
       fill(
         subject,
         icon(kind === "edit" ? "pencil" : "reply"),
-        el("span.composer-about-text", {}, el("strong", {}, kind === "edit" ? "Edit message" : el("bdi", {}, `Reply to ${talk.nameOf(item.sender)}`)), el("bdi.muted", {}, oneLine({ ...item, content: { ...item.content, body: bodyOf(item.content) } }))),
+        el("span.composer-about-text", {}, el("strong", {}, kind === "edit" ? "Edit message" : el("bdi", {}, `Reply to ${talk.nameOf(item.sender)}`)), el("bdi.muted", {}, oneLine(item))),
         iconButton("close", kind === "edit" ? "Leave the message as it was" : "Do not reply", { testid: "composer-about-close", onclick: () => leave() }),
       );
       input.focus();

@@ -42,7 +42,7 @@ export function updatePersonItem(node, person) {
   const isSaid = words !== labelOf(state);
   fill(
     part(node, ".person-line"),
-    isSaid ? el("span.status-msg", { testid: "user-status", title: words }, words) : el("span", {}, words),
+    isSaid && person.membership !== "invite" ? el("span.status-msg", { testid: "user-status", title: words }, words) : el("span", {}, words),
     when,
   );
   const device = part(node, ".person-device");

@@ -4,7 +4,6 @@ import { avatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avat
 import { liveTime, setLiveTime } from "../lib/clock.js";
 import { oneLine } from "../lib/describe.js";
 import { el, icon, setText } from "../lib/dom.js";
-import { localpart } from "../lib/format.js";
 import { presenceMark, setPresenceMark } from "../lib/presence.js";
 import { Previews } from "../lib/previews.js";
 import { roving } from "../lib/roving.js";
@@ -39,7 +38,7 @@ export function createRoomList(context) {
   });
   const invites = new SortedList(invited, {
     create: (room) => createInvite(context, room),
-    update: () => undefined,
+    update: (item, room) => setText(part(item, ".invite-from"), inviteLine(room)),
     compare: (a, b) => b.lastTs - a.lastTs || (a.roomId < b.roomId ? -1 : 1),
   });
   const previews = new Previews(client, (roomId) => {
@@ -76,6 +75,12 @@ export function createRoomList(context) {
     return room.isDirect ? "" : `${people.name(sender)}: `;
   }
 
+  /** @param {Room} room */
+  function inviteLine({ roomId, inviter }) {
+    // What comes with the invitation says who that is; the rest of the room is nothing to ask for yet.
+    return inviter ? `Invited by ${people.name(inviter, client.members(roomId).find(({ userId }) => userId === inviter))}` : "You are invited";
+  }
+
   /** @param {Room[]} changed @param {string[]} removed */
   function apply(changed, removed) {
     for (const roomId of removed) drop(roomId);
@@ -105,6 +110,7 @@ export function createRoomList(context) {
   /** Presence shows on the avatars of direct chats, and names who spoke last elsewhere. @param {{ userId: string }[]} changes */
   function onPresence(changes) {
     const who = new Set(changes.map((change) => change.userId));
+    for (const { key, value } of [...invites.entries]) if (value.inviter !== undefined && who.has(value.inviter)) invites.upsert(key, value);
     for (const { key, value } of [...list.entries]) {
       const shown = value.isDirect ? people.counterpart(value) : previews.of(key)?.sender;
       if (shown !== undefined && who.has(shown)) list.upsert(key, value);
@@ -162,12 +168,11 @@ function createInvite({ client }, room) {
   const { roomId } = room;
   const accept = () => orToast(async () => navigate({ pane: "room", roomId: await client.joinRoom(roomId) }));
   const decline = () => orToast(() => client.leaveRoom(roomId));
-  const from = room.inviter ? `Invited by ${localpart(room.inviter)}` : "You are invited";
   return el(
     "li.invite",
     { testid: "invite-item", "data-room-id": roomId },
     avatar(room.isDirect && room.inviter ? room.inviter : roomId, room.name, room.isDirect ? "round" : "square"),
-    el("span.invite-text", {}, el("strong", { dir: "auto" }, room.name), el("span.muted", { title: room.inviter }, from)),
+    el("span.invite-text", {}, el("strong", { dir: "auto" }, room.name), el("span.muted.invite-from", { dir: "auto", title: room.inviter })),
     el(
       "span.invite-actions",
       {},

@@ -31,6 +31,7 @@ export function createRoomPeople(context, roomId) {
   function place(userId) {
     const member = people.member(roomId, userId);
     const person = member && personOf(context, userId, member);
+    if (person?.membership === "invite") showInvited(person);
     const target = person && sectionFor(person);
     const old = places.get(userId);
     const focused = old?.list.nodeOf(userId)?.contains(document.activeElement) ?? false;
@@ -42,6 +43,12 @@ export function createRoomPeople(context, roomId) {
     } else {
       places.delete(userId);
     }
+  }
+
+  /** Who is not in yet is not told of by the room: silence does not say that they are away. @param {Person} person */
+  function showInvited(person) {
+    if (!person.presence) person.state = "unknown";
+    person.note = "Invited";
   }
 
   /** @param {Person} person */
@@ -67,6 +74,8 @@ export function createRoomPeople(context, roomId) {
     people.onSightChange(() => refresh([...places.keys()])),
   ];
 
+  const back = iconButton("back", "Back to the conversation", { class: "back", testid: "people-back", onclick: () => navigate({ pane: "room", roomId }) });
+
   return {
     node: el(
       "aside.people",
@@ -74,12 +83,15 @@ export function createRoomPeople(context, roomId) {
       el(
         "header.people-head",
         {},
-        iconButton("back", "Back to the conversation", { class: "back", testid: "people-back", onclick: () => navigate({ pane: "room", roomId }) }),
+        back,
         el("h2", {}, "People"),
         iconButton("person-add", "Invite people", { onclick: () => openInvite(context, roomId) }),
       ),
       body,
     ),
+    focus() {
+      back.focus();
+    },
     dispose() {
       for (const stop of stops) stop();
     },

@@ -20,11 +20,12 @@ const sideBySide = matchMedia("(min-width: 1080px)");
 /**
  * @param {import("./shell.js").Context} context
  * @param {string} roomId
+ * @param {{ onPlace: (eventId: string | undefined) => void }} options told where in the room's past one is, or that one is not
  */
-export function createRoomView(context, roomId) {
+export function createRoomView(context, roomId, { onPlace }) {
   const { client } = context;
   const talk = new Talk(context, roomId);
-  const timeline = new Timeline(talk);
+  const timeline = new Timeline(talk, (eventId) => node.dataset.pane === "room" && onPlace(eventId));
   const composer = createComposer(talk, { onSent: () => timeline.toBottom(), lastOwn: () => timeline.rows.findLast((item) => talk.canEdit(item) && !item.pending) });
   const everybody = createRoomPeople(context, roomId);
   const typing = createTypingLine(context, roomId);
@@ -47,6 +48,13 @@ export function createRoomView(context, roomId) {
     localStorage.setItem(PEOPLE_SHOWN, hide ? "no" : "yes");
   }
 
+  everybody.node.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented) return;
+    event.preventDefault();
+    togglePeople();
+    head.focusPeople();
+  });
+
   const update = () => {
     const known = context.rooms.get(roomId);
     if (known) head.update(known);
@@ -65,6 +73,8 @@ export function createRoomView(context, roomId) {
     setPane(pane) {
       node.dataset.pane = pane;
       if (pane === "room") composer.focusWhereKeyboardIsCheap();
+      // The pane takes the place of what had the focus.
+      if (pane === "people" && !sideBySide.matches) everybody.focus();
     },
     /** @param {string} eventId */
     jump(eventId) {
@@ -98,6 +108,13 @@ function createHead(context, roomId, { onPeople }) {
   const withRoom = (open) => () => shown && open(shown);
   const item = (/** @type {string} */ glyph, /** @type {string} */ label, /** @type {string} */ testid, /** @type {() => void} */ onclick) =>
     el("button.menu-item", { type: "button", testid, onclick }, icon(glyph), label);
+  const peopleToggle = el(
+    "button.icon-button.with-count",
+    { type: "button", title: "People in this room", testid: "people-toggle", onclick: onPeople },
+    icon("people"),
+    hiddenText("People in this room:"),
+    count,
+  );
   const menu = el(
     "div.menu.room-menu",
     { id: "room-menu", popover: "auto", testid: "room-menu" },
@@ -114,16 +131,13 @@ function createHead(context, roomId, { onPeople }) {
       el("a.icon-button.back", { href: routeHref({ pane: "rooms" }), "aria-label": "Back to rooms", testid: "back" }, icon("back")),
       picture,
       el("div.head-text", {}, name, line),
-      el(
-        "button.icon-button.with-count",
-        { type: "button", title: "People in this room", testid: "people-toggle", onclick: onPeople },
-        icon("people"),
-        hiddenText("People in this room:"),
-        count,
-      ),
+      peopleToggle,
       iconButton("more", "Room menu", { testid: "room-menu-toggle", popovertarget: "room-menu" }),
       menu,
     ),
+    focusPeople() {
+      peopleToggle.focus();
+    },
     /** @param {Room} room */
     update(room) {
       shown = room;

@@ -3,11 +3,13 @@
 import { el, fill } from "../lib/dom.js";
 import { ContactList } from "../lib/contact-list.js";
 import { startNotifications } from "../lib/notify.js";
+import { failureText } from "../lib/errors.js";
 import { People } from "../lib/people.js";
 import { Reach } from "../lib/reach.js";
 import { Rooms } from "../lib/rooms.js";
-import { navigate, watchRoute } from "../lib/router.js";
+import { navigate, routeHref, watchRoute } from "../lib/router.js";
 import { forgetPlace, keepPlace, lastRoom } from "../lib/settings.js";
+import { toast } from "../lib/toast.js";
 import { createBanner } from "./banner.js";
 import { createPlaceholder } from "./placeholder.js";
 import { createRoomView } from "./room-view.js";
@@ -46,7 +48,7 @@ export function createShell(client, { onSignOut, onRestart }) {
     if (roomId !== undefined) keepPlace(roomId);
     if (room && room.roomId !== roomId && (roomId !== undefined || route.pane === "rooms")) closeRoom();
     if (roomId !== undefined && !room && rooms.isJoined(roomId)) {
-      room = createRoomView(context, roomId);
+      room = createRoomView(context, roomId, { onPlace: (eventId) => notePlace({ pane: "room", roomId, eventId }) });
       fill(main, room.node);
     }
     room?.setPane(route.pane);
@@ -55,6 +57,14 @@ export function createShell(client, { onSignOut, onRestart }) {
     if (room || eventId === undefined) shownEvent = eventId;
     if (!room) fill(main, createPlaceholder(context, roomId));
     if (route.pane === "rooms") openLastRoom();
+  }
+
+  /** Says in the address where in a room's past one is, so that a reload comes back there. @param {{ pane: "room", roomId: string, eventId: string | undefined }} place */
+  function notePlace(place) {
+    if (route.pane !== "room" || route.roomId !== place.roomId || route.eventId === place.eventId) return;
+    route = place;
+    shownEvent = place.eventId;
+    history.replaceState(history.state, "", routeHref(place));
   }
 
   function closeRoom() {
@@ -79,6 +89,7 @@ export function createShell(client, { onSignOut, onRestart }) {
       show(route);
     }),
     client.on("connection", () => !room && show(route)),
+    client.on("refused", (_, item) => toast(`${item.type === "m.reaction" ? "Not added" : "Not deleted"}: ${failureText(item.error)}`, "error")),
     contacts.subscribe(() => !room && show(route)),
     client.on("rooms", () => {
       if (room && !rooms.isJoined(room.roomId)) {

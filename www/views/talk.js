@@ -14,6 +14,8 @@ const MOST_QUOTED = 200;
 export class Talk {
   /** Quoted messages that the timeline has not. @type {Map<string, Promise<TimelineItem | undefined>>} */
   #quoted = new Map();
+  /** Whether a stretch of the past is shown: set by the timeline. */
+  inPast = false;
   /** What the views do: set by them. */
   onReply = (/** @type {TimelineItem} */ _item) => {};
   onEdit = (/** @type {TimelineItem} */ _item) => {};
@@ -103,7 +105,7 @@ export class Talk {
   delete({ eventId }) {
     confirm({
       title: "Delete this message?", testid: "delete", submitLabel: "Delete", text: "It is taken away for everybody in the room, and cannot be brought back.",
-      // How it goes is shown at the message.
+      // How it goes is shown at the message, and a refusal is told by itself.
       act: async () => void this.context.client.redact(this.roomId, /** @type {string} */ (eventId)).catch(() => {}),
     });
   }

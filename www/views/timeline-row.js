@@ -4,7 +4,7 @@ import { avatar, renameAvatar } from "../lib/avatar.js";
 import { liveTime } from "../lib/clock.js";
 import { comingsLine, isMessage, oneLine, stateLine } from "../lib/describe.js";
 import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
-import { errorText } from "../lib/errors.js";
+import { failureText } from "../lib/errors.js";
 import { clockTime, fullTime, hueOf, initials, nameList } from "../lib/format.js";
 import { formatted } from "../lib/formatted.js";
 import { bodyOf, isOnlyEmoji, richText } from "../lib/rich-text.js";
@@ -254,9 +254,14 @@ export class TimelineRow {
     const { item, talk } = this;
     const change = item.pending;
     const state = change?.echo ?? item.echo;
-    const [mark, words] = item.read && state === "placed" ? ["echo-read", "Read"] : [MARKS[state], ECHO[state]];
+    const isPlaced = state === "placed";
+    const [mark, words] = item.read && isPlaced ? ["echo-read", "Read"] : [MARKS[state], ECHO[state]];
     this.node.dataset.echo = state;
-    if (this.own && /** @type {Element} */ (this.echo).querySelector("svg")?.getAttribute("aria-label") !== words) fill(/** @type {Element} */ (this.echo), icon(mark, words));
+    // Of what is deleted nobody asks; who has read what was said long ago is not known of everybody.
+    const isMarked = this.own && !item.redacted && !(isPlaced && !item.read && talk.inPast);
+    const echo = /** @type {Element} */ (this.echo);
+    if (!isMarked) echo.replaceChildren();
+    else if (echo.querySelector("svg")?.getAttribute("aria-label") !== words) fill(echo, icon(mark, words));
     const reactions = item.reactions?.flatMap(({ key, mine }) => (mine ? [{ ...mine, what: mine.removing ? `Taking ${key} back` : key }] : [])) ?? [];
     const own = { ...item, what: "" };
     const all = [own, change && { ...change, what: change.type === "edit" ? "The edit" : "The deletion" }, ...reactions];
@@ -311,11 +316,5 @@ function isLeaving({ pending }) {
 
 /** A message as a quotation of it begins. @param {TimelineItem} item */
 function quoteOf(item) {
-  return isMessage(item) ? oneLine({ ...item, content: { ...item.content, body: bodyOf(item.content) } }) || "…" : "…";
-}
-
-/** Why a message failed, in words: the code stands before them. @param {string | undefined} error */
-function failureText(error) {
-  const [, code, words] = /^([A-Z_]+): (.*)$/s.exec(error ?? "") ?? [];
-  return code === undefined ? error || "Not sent." : errorText(Object.assign(new Error(words), { code }));
+  return (isMessage(item) && oneLine(item)) || "…";
 }

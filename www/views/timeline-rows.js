@@ -13,9 +13,9 @@ import { TimelineRow } from "./timeline-row.js";
 const GROUP_MS = 5 * 60_000;
 /** From how many comings and goings in a row on they are one line. */
 const FOLDED_FROM = 3;
-/** Items looked at first, and with each step further. */
+/** Rows at first, and with each step further: items that have none do not count. */
 const STEP = 120;
-/** The most items that have rows: with more of them those furthest away lose theirs. */
+/** The most rows: with more of them those furthest away go. */
 const MOST = 480;
 
 export class TimelineRows {
@@ -30,8 +30,8 @@ export class TimelineRows {
   #byNode = new WeakMap();
   /** Where somebody has read up to, by user. @type {Map<string, TimelineRow>} */
   #readers = new Map();
-  /** What was read when the room was opened. @type {string | undefined} */
-  #readEvent;
+  /** The key of the item with which what is new begins. @type {string | undefined} */
+  #firstUnread;
 
   /** @param {import("./talk.js").Talk} talk */
   constructor(talk) {
@@ -43,8 +43,8 @@ export class TimelineRows {
   reset(items, eventId) {
     this.#items = items;
     const at = eventId === undefined ? -1 : items.findIndex((item) => item.eventId === eventId);
-    this.#end = at < 0 ? items.length : Math.min(items.length, at + STEP / 2);
-    this.#start = Math.max(0, this.#end - STEP);
+    this.#end = at < 0 ? items.length : this.#after(at, STEP / 2);
+    this.#start = this.#before(this.#end, STEP);
     this.#show();
   }
 
@@ -53,7 +53,7 @@ export class TimelineRows {
     const [first, last] = [this.#items[this.#start], this.#items[this.#end - 1]];
     const [start, end] = [first, last].map((item) => items.findIndex((one) => one.key === item?.key));
     this.#items = items;
-    this.#start = start < 0 ? Math.max(0, items.length - STEP) : start;
+    this.#start = start < 0 ? this.#before(items.length, STEP) : start;
     this.#end = end < 0 ? items.length : end + 1;
     this.#show();
   }
@@ -69,11 +69,12 @@ export class TimelineRows {
     const { length } = this.#items;
     if (op.op === "reset") {
       [this.#items, this.#end] = [op.items, op.items.length];
-      this.#start = Math.max(0, this.#end - STEP);
+      this.#start = this.#before(this.#end, STEP);
       return;
     }
     const key = op.op === "append" ? op.before : op.op === "remove" ? op.key : undefined;
-    const at = op.op === "prepend" ? 0 : key === undefined ? length : this.#items.findIndex((item) => item.key === key);
+    const found = key === undefined ? -1 : this.#items.findIndex((item) => item.key === key);
+    const at = op.op === "prepend" ? 0 : found < 0 ? length : found;
     const atEnd = this.#end === length;
     applyTimeline(this.#items, [op]);
     const grown = this.#items.length - length;
@@ -89,24 +90,45 @@ export class TimelineRows {
     return this.#end < this.#items.length;
   }
 
-  /** Gives rows to a step of the older items. */
-  revealOlder() {
-    this.#start = Math.max(0, this.#start - STEP);
-    this.#end = Math.min(this.#end, this.#start + MOST);
+  /** Gives rows to a step of the older items; the newest lose theirs where there are very many. @param {Element} [last] that keeps its row with all before it; the last one, if none is given */
+  revealOlder(last) {
+    this.#start = this.#before(this.#start, STEP);
+    this.#end = Math.min(this.#end, Math.max(this.#after(this.#start, MOST), this.#indexOf(last, this.#end - 1) + 1));
     this.#show();
   }
 
-  /** Gives rows to a step of the newer items. */
-  revealNewer() {
-    this.#end = Math.min(this.#items.length, this.#end + STEP);
-    this.#start = Math.max(this.#start, this.#end - MOST);
+  /** Gives rows to a step of the newer items, likewise. @param {Element} [first] */
+  revealNewer(first) {
+    this.#end = this.#after(this.#end, STEP);
+    this.#start = Math.max(this.#start, Math.min(this.#before(this.#end, MOST), this.#indexOf(first, this.#start)));
     this.#show();
+  }
+
+  /** From where up to before `end` there are so many items with a row. @param {number} end @param {number} count */
+  #before(end, count) {
+    let at = end;
+    for (let left = count; at > 0 && left > 0; at -= 1) if (isShown(this.#items[at - 1])) left -= 1;
+    return at;
+  }
+
+  /** Up to before where from `start` on there are so many items with a row. @param {number} start @param {number} count */
+  #after(start, count) {
+    let at = start;
+    for (let left = count; at < this.#items.length && left > 0; at += 1) if (isShown(this.#items[at])) left -= 1;
+    return at;
+  }
+
+  /** @param {Element | undefined} node @param {number} otherwise */
+  #indexOf(node, otherwise) {
+    const key = node && this.#byNode.get(node)?.item.key;
+    const at = key === undefined ? -1 : this.#items.findIndex((item) => item.key === key);
+    return at < 0 ? otherwise : at;
   }
 
   /** Takes rows away where there are very many, while one looks at the latest. */
   trim() {
-    if (this.hasNewer || this.#end - this.#start <= MOST) return;
-    this.#start = this.#end - STEP;
+    if (this.hasNewer || this.#rows.size <= MOST) return;
+    this.#start = this.#before(this.#end, STEP);
     this.#show();
   }
 
@@ -143,29 +165,35 @@ export class TimelineRows {
     for (const row of this.#rows.values()) if (who.has(row.item.sender)) row.rename();
   }
 
-  /** The row of the `count`th latest message of others. @param {number} count from 1 */
-  nthLatestOfOthers(count) {
-    let left = count;
-    for (let node = this.node.lastElementChild; node; node = node.previousElementSibling) {
-      const row = this.#byNode.get(node);
-      if (row?.isMessage && !row.own) left -= 1;
-      if (left === 0) return row;
-    }
-    return undefined;
+  /** Marks an item as the first that is new. @param {string} key */
+  markUnread(key) {
+    this.#firstUnread = key;
+    this.#showUnread();
+    return true;
   }
 
-  /** Marks where what is new begins: after this event, unless nobody else said anything since. @param {string} eventId */
+  /** Marks the `count`th latest message of others; whether there is one. @param {number} count from 1 */
+  markUnreadOfOthers(count) {
+    const theirs = this.#items.filter((item) => this.#isTheirs(item));
+    const first = theirs[theirs.length - count];
+    return first !== undefined && this.markUnread(first.key);
+  }
+
+  /** Marks what others said first after an event, if anything; whether the event is known. @param {string} eventId */
   markUnreadAfter(eventId) {
-    this.#readEvent = eventId;
-    this.#showUnread();
-    return this.find(eventId) !== undefined;
+    const at = this.#items.findLastIndex((item) => item.eventId === eventId);
+    if (at < 0) return false;
+    const next = this.#items.find((item, place) => place > at && this.#isTheirs(item));
+    return next === undefined || this.markUnread(next.key);
+  }
+
+  /** @param {TimelineItem} item */
+  #isTheirs(item) {
+    return isMessage(item) && isShown(item) && item.sender !== this.talk.me;
   }
 
   #showUnread() {
-    if (this.#readEvent === undefined) return;
-    const at = this.#items.findIndex((item) => item.eventId === this.#readEvent);
-    const next = at < 0 ? undefined : this.#items.slice(at + 1).find((item) => isMessage(item) && isShown(item) && item.sender !== this.talk.me);
-    for (const row of this.#rows.values()) row.node.classList.toggle("first-unread", row.item.key === next?.key);
+    for (const row of this.#rows.values()) row.node.classList.toggle("first-unread", row.item.key === this.#firstUnread);
   }
 
   /** Shows who of others has read up to where. @param {Iterable<import("/pkg/index.js").Member>} members */
@@ -173,7 +201,9 @@ export class TimelineRows {
     const rows = this.#rowsByEvent();
     for (const { userId, readUpTo } of members) {
       if (userId === this.talk.me) continue;
-      const row = readUpTo === undefined ? undefined : rows.get(readUpTo);
+      const place = readUpTo === undefined ? undefined : rows.get(readUpTo);
+      // Who said it has read it.
+      const row = place?.item.sender === userId ? undefined : place;
       const before = this.#readers.get(userId);
       if (row === before) continue;
       before?.readers.delete(userId);

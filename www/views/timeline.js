@@ -2,7 +2,7 @@
 
 import { applyTimeline } from "../pkg/index.js";
 import { el, fill, icon, setText } from "../lib/dom.js";
-import { isShown } from "../lib/describe.js";
+import { isMessage, isShown } from "../lib/describe.js";
 import { counted } from "../lib/format.js";
 import { roving } from "../lib/roving.js";
 import { receiptsArePrivate } from "../lib/settings.js";
@@ -17,25 +17,42 @@ const PAGE = 40;
 const NEAR_BOTTOM_PX = 60;
 const AHEAD_PX = 240;
 const FLASH_MS = 1_800;
+/** How long after the last scrolling the address says where one is. */
+const NOTE_MS = 300;
+
+/** @typedef {{ eventId: string, top?: number }} Place an event, in the middle and pointed out, or where it was on the screen */
 
 export class Timeline {
   #stuck = true;
-  #unseen = 0;
   /** Where the last scroll event found the scroller. */
   #seen = { scrollTop: 0, scrollHeight: 0 };
-  #loading = false;
+  /** The ways in which a page is under way. @type {Set<"back" | "forward">} */
+  #loading = new Set();
+  /** Those in which none came: until somebody goes on by hand, or the server is back. @type {Set<"back" | "forward">} */
+  #failed = new Set();
   /** Whether the rows are those of a stretch of the past, and not of the live timeline. */
   #inPast = false;
-  /** That stretch, before it is shown. @type {TimelineItem[]} */
+  /** That stretch, as the client has it. @type {TimelineItem[]} */
   #past = [];
-  #isReadLineSet = false;
+  /** Whether it begins with the room. */
+  #pastBegins = false;
+  /** Where to go; the last wish is the one that counts. @type {Place | undefined} */
+  #wanted;
+  #isGoing = false;
+  /** What was new when the room was opened, until the line before it is drawn. @type {{ upTo: string | undefined, unread: number } | undefined} */
+  #newAtFirst;
+  /** Whether somebody has looked at the end since the line was drawn: what comes while they do not is new. */
+  #lineIsOld = true;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noting;
 
-  /** @param {import("./talk.js").Talk} talk */
-  constructor(talk) {
+  /** @param {import("./talk.js").Talk} talk @param {(eventId: string | undefined) => void} onPlace told which event of the past one is at, or none */
+  constructor(talk, onPlace) {
     const { context, roomId } = talk;
     this.talk = talk;
     this.context = context;
     this.roomId = roomId;
+    this.onPlace = onPlace;
     this.rows = new TimelineRows(talk);
     talk.find = (eventId) => this.rows.find(eventId);
     talk.onJump = (eventId) => void this.jump(eventId);
@@ -50,6 +67,8 @@ export class Timeline {
     this.refreshRoving = roving(this.rows.node, ".line", "last");
     this.refreshRoving();
     this.stops = this.#listen();
+    const unread = this.#room()?.unread ?? 0;
+    if (unread > 0) this.#newAtFirst = { upTo: talk.member(talk.me)?.readUpTo, unread };
     this.#showReadLine();
     this.#showReaders();
     this.#showTop();
@@ -61,12 +80,14 @@ export class Timeline {
     const resized = new ResizeObserver(() => this.#stuck && this.#jumpToBottom());
     resized.observe(this.rows.node);
     resized.observe(this.scroller);
-    const atTop = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && void this.#scrollBack(), {
+    const atTop = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.#fill(), {
       root: this.scroller,
       rootMargin: `${AHEAD_PX}px 0px 0px 0px`,
     });
     atTop.observe(this.top);
     this.scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    // At an end there is nothing to scroll, but to go on by.
+    for (const way of ["wheel", "touchmove", "keydown"]) this.scroller.addEventListener(way, () => this.#tryAgain(), { passive: true });
     this.rows.node.addEventListener("keydown", (event) => this.#onKey(event));
     const onLook = () => this.#markRead();
     addEventListener("focus", onLook);
@@ -83,11 +104,13 @@ export class Timeline {
       client.on("rooms", (changed) => {
         if (changed.some((room) => room.roomId === this.roomId)) this.#onRoom();
       }),
+      client.on("connection", (state) => state === "online" && this.#tryAgain()),
       () => resized.disconnect(),
       () => atTop.disconnect(),
       () => removeEventListener("focus", onLook),
       () => document.removeEventListener("visibilitychange", onLook),
-      () => this.#inPast && void client.jump(this.roomId).catch(() => {}),
+      () => clearTimeout(this.#noting),
+      () => this.#past.length > 0 && void client.jump(this.roomId).catch(() => {}),
     ];
   }
 
@@ -97,26 +120,51 @@ export class Timeline {
 
   /** Shows the latest message and stays with what comes. @param {"smooth" | "instant"} [behavior] */
   toBottom(behavior = "instant") {
+    this.#wanted = undefined;
     const far = this.#inPast || this.rows.hasNewer;
     if (far) this.#showLive();
     this.#stuck = true;
-    this.#unseen = 0;
     this.#showPill();
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: far ? "instant" : behavior });
     this.#markRead();
   }
 
   /** Goes to an event, wherever in the room's past it is. @param {string} eventId */
-  async jump(eventId) {
+  jump(eventId) {
+    return this.#goTo({ eventId });
+  }
+
+  /** @param {Place} place */
+  async #goTo(place) {
+    this.#wanted = place;
+    if (this.#isGoing) return;
+    this.#isGoing = true;
+    while (this.#wanted) {
+      /** @type {Place} */
+      const next = this.#wanted;
+      await this.#show(next);
+      if (this.#wanted === next) this.#wanted = undefined;
+    }
+    this.#isGoing = false;
+    this.#fill();
+    this.#markRead();
+  }
+
+  /** @param {Place} place */
+  async #show(place) {
     const { client } = this.context;
+    const { eventId, top } = place;
     let row = this.rows.bring(eventId);
     if (!row) {
       /** @type {"live" | "past" | undefined} */
       let where;
-      this.#past = [];
       if (!(await orToast(async () => (where = await client.jump(this.roomId, eventId)), { M_NOT_FOUND: "That message is not available." })) || !this.node.isConnected) return;
-      this.#inPast = where === "past";
-      this.rows.reset(this.#inPast ? this.#past : client.timeline(this.roomId), eventId);
+      if (this.#wanted !== place) {
+        if (!this.#wanted && !this.#inPast) void client.jump(this.roomId).catch(() => {});
+        return;
+      }
+      this.#setPast(where === "past");
+      this.rows.reset(this.#inPast ? [...this.#past] : client.timeline(this.roomId), eventId);
       row = this.rows.bring(eventId);
       this.#changed();
     }
@@ -125,42 +173,63 @@ export class Timeline {
       return;
     }
     this.#stuck = false;
-    row.node.scrollIntoView({ block: "center" });
+    if (top === undefined) this.#pointOut(row);
+    else this.scroller.scrollTop += row.node.getBoundingClientRect().top - top;
     this.#seen = { scrollTop: this.scroller.scrollTop, scrollHeight: this.scroller.scrollHeight };
-    row.node.classList.add("flash");
-    setTimeout(() => row.node.classList.remove("flash"), FLASH_MS);
-    this.refreshRoving();
-    /** @type {HTMLElement | null} */ (row.node.querySelector(".line"))?.focus({ preventScroll: true });
     this.#showTop();
     this.#showPill();
+    this.#notePlace();
+  }
+
+  /** @param {import("./timeline-row.js").TimelineRow} row */
+  #pointOut({ node }) {
+    node.scrollIntoView({ block: "center" });
+    node.classList.add("flash");
+    setTimeout(() => node.classList.remove("flash"), FLASH_MS);
+    this.refreshRoving();
+    /** @type {HTMLElement | null} */ (node.querySelector(".line"))?.focus({ preventScroll: true });
+  }
+
+  /** @param {boolean} inPast */
+  #setPast(inPast) {
+    this.#inPast = inPast;
+    this.talk.inPast = inPast;
+    this.#pastBegins = false;
+    this.#failed.clear();
   }
 
   /** Leaves the past. */
   #showLive() {
     const { client } = this.context;
-    if (this.#inPast) void client.jump(this.roomId).catch(() => {});
-    this.#inPast = false;
+    const wasInPast = this.#inPast;
+    this.#setPast(false);
+    if (wasInPast) void client.jump(this.roomId).catch(() => {});
     this.rows.reset(client.timeline(this.roomId));
     this.#changed();
+    this.#notePlace();
   }
 
   /** @param {TimelineOp[]} ops */
   #onTimeline(ops) {
-    for (const op of ops) if (op.op === "append") this.#count(op.item);
+    for (const op of ops) if (op.op === "append" && op.item.sender !== this.talk.me && isMessage(op.item) && isShown(op.item)) this.#noteNew(op.item);
     if (!this.#inPast) this.#apply(ops);
+    // What the last page may have missed has come.
+    else if (this.#isBottomNear()) this.#fill();
   }
 
   /** @param {TimelineOp[]} ops */
   #onPast(ops) {
-    const [first] = ops;
-    if (!this.#inPast) {
-      this.#past = applyTimeline(this.#past, ops);
-    } else if (first.op === "reset" && first.items.length === 0) {
-      // It has become a part of the timeline.
-      this.#inPast = false;
+    this.#past = applyTimeline(this.#past, ops);
+    if (!this.#inPast) return;
+    if (this.#past.length === 0) {
+      // It has become a part of the timeline, or was left.
+      this.#setPast(false);
       this.#keepingPlace(() => this.rows.rebase(this.context.client.timeline(this.roomId)));
       this.#changed();
-    } else {
+      this.#notePlace();
+      requestAnimationFrame(() => this.#fill());
+    } else if (!ops.some(({ op }) => op === "reset")) {
+      // Another stretch is shown once it is gone to.
       this.#apply(ops);
     }
   }
@@ -170,7 +239,7 @@ export class Timeline {
     const near = ops.some(({ op }) => op === "prepend") && !this.rows.hasOlder;
     this.#keepingPlace(() => {
       this.rows.apply(ops);
-      if (near) this.rows.revealOlder();
+      if (near) this.rows.revealOlder(this.#stuck ? undefined : this.#near().at(-1));
       if (this.#stuck) this.rows.trim();
     });
     this.#changed();
@@ -187,36 +256,44 @@ export class Timeline {
 
   #onRoom() {
     this.#showTop();
+    this.#showPill();
     this.#markRead();
   }
 
-  /** Where what is new began when the room was opened. */
+  /** Draws the line where what was new began when the room was opened, once that is at hand. */
   #showReadLine() {
-    if (this.#isReadLineSet) return;
-    const unread = this.#room()?.unread ?? 0;
-    if (unread === 0) return;
-    const upTo = this.talk.member(this.talk.me)?.readUpTo;
-    this.#isReadLineSet = upTo !== undefined && this.rows.markUnreadAfter(upTo);
-    if (this.#isReadLineSet) return;
-    const row = this.rows.nthLatestOfOthers(unread);
-    row?.node.classList.add("first-unread");
-    this.#isReadLineSet = row !== undefined;
+    const first = this.#newAtFirst;
+    if (!first) return;
+    const upTo = first.upTo ?? this.talk.member(this.talk.me)?.readUpTo;
+    if ((upTo !== undefined && this.rows.markUnreadAfter(upTo)) || this.rows.markUnreadOfOthers(first.unread)) this.#newAtFirst = undefined;
+  }
+
+  /** Something was said: where nobody looks it is new. @param {TimelineItem} item */
+  #noteNew(item) {
+    if (this.#newAtFirst) {
+      this.#newAtFirst.unread += 1;
+    } else if (this.#lineIsOld && !(this.#isLookedAt() && this.#isAtEnd())) {
+      this.#lineIsOld = false;
+      this.rows.markUnread(item.key);
+    }
   }
 
   #showReaders() {
     this.rows.showReaders(this.context.people.members(this.roomId));
   }
 
-  /** @param {TimelineItem} item */
-  #count(item) {
-    if ((this.#stuck && !this.#inPast) || item.sender === this.talk.me || !isShown(item)) return;
-    this.#unseen += 1;
-    this.#showPill();
+  #isAtEnd() {
+    return this.#stuck && !this.#inPast && !this.rows.hasNewer;
+  }
+
+  #isLookedAt() {
+    return document.hasFocus() && document.visibilityState === "visible";
   }
 
   #showPill() {
-    this.pill.hidden = this.#stuck && !this.#inPast && !this.rows.hasNewer;
-    const label = this.#unseen > 0 ? counted(this.#unseen, "new message", "new messages") : "Latest";
+    this.pill.hidden = this.#isAtEnd();
+    const unread = this.#room()?.unread ?? 0;
+    const label = unread > 0 ? counted(unread, "new message", "new messages") : "Latest";
     if (!this.pill.hidden && this.pill.textContent !== label) fill(this.pill, icon("down"), label);
   }
 
@@ -226,54 +303,90 @@ export class Timeline {
     const places = anchors.map((node) => node.getBoundingClientRect().top);
     change();
     const at = anchors.findIndex((node) => node.isConnected);
-    if (at < 0) return;
-    const moved = anchors[at].getBoundingClientRect().top - places[at];
-    if (Math.abs(moved) > 0.5) this.scroller.scrollTop += moved;
+    if (at >= 0) {
+      const moved = anchors[at].getBoundingClientRect().top - places[at];
+      if (Math.abs(moved) > 0.5) this.scroller.scrollTop += moved;
+      return;
+    }
+    // What one looks at was too old to be held, or came before a gap: it is looked up again.
+    const lost = anchors.findIndex((node) => this.rows.at(node)?.item.eventId !== undefined);
+    if (lost < 0 || this.#isGoing) return;
+    void this.#goTo({ eventId: /** @type {string} */ (this.rows.at(anchors[lost])?.item.eventId), top: places[lost] });
   }
 
   /** The rows that are looked at. */
   #visible() {
+    return this.#rowsWithin(0);
+  }
+
+  /** The rows that are looked at or soon will be, more of them than those for which an end is near. */
+  #near() {
+    return this.#rowsWithin(2 * AHEAD_PX);
+  }
+
+  /** @param {number} beyond in pixels */
+  #rowsWithin(beyond) {
     const { top, bottom } = this.scroller.getBoundingClientRect();
     return [...this.rows.node.children].filter((node) => {
       const box = node.getBoundingClientRect();
-      return box.height > 0 && box.bottom > top && box.top < bottom;
+      return box.height > 0 && box.bottom > top - beyond && box.top < bottom + beyond;
     });
   }
 
-  async #scrollBack() {
-    const { client } = this.context;
-    const page = this.#inPast ? () => client.scrollPast(this.roomId, "back", PAGE) : () => client.scrollBack(this.roomId, PAGE);
-    if (this.#loading) return;
-    if (this.rows.hasOlder) {
-      this.#keepingPlace(() => this.rows.revealOlder());
-      this.#changed();
-      if (this.#isTopNear()) requestAnimationFrame(() => this.node.isConnected && void this.#scrollBack());
-      return;
+  /** Asks for more wherever an end of what has rows is near. */
+  #fill() {
+    if (!this.node.isConnected || this.scroller.clientHeight === 0) return;
+    if (this.#isTopNear()) void this.#goBack();
+    if (this.#isBottomNear()) void this.#goForward();
+    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    if (!this.#stuck && !this.#isGoing && !this.#inPast && !this.rows.hasNewer && scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX) {
+      this.#stuck = true;
+      this.#showPill();
+      this.#markRead();
     }
-    if (!this.#inPast && !this.#room()?.canScrollBack) return;
-    if (await this.#load(page) && this.node.isConnected && this.#isTopNear()) void this.#scrollBack();
   }
 
-  async #scrollForward() {
-    if (this.rows.hasNewer) {
-      this.#keepingPlace(() => this.rows.revealNewer());
-      this.#changed();
-      return;
-    }
-    if (!this.#inPast || this.#loading) return;
-    const { client } = this.context;
-    if (await this.#load(() => client.scrollPast(this.roomId, "forward", PAGE)) && this.node.isConnected && this.#isBottomNear()) void this.#scrollForward();
+  #tryAgain() {
+    if (this.#failed.size === 0) return;
+    this.#failed.clear();
+    this.#fill();
   }
 
-  /** Whether there is more. @param {() => Promise<boolean>} page */
-  async #load(page) {
-    this.#loading = true;
+  async #goBack() {
+    if (this.rows.hasOlder) return this.#reveal(() => this.rows.revealOlder(this.#stuck ? undefined : this.#near().at(-1)));
+    const { client } = this.context;
+    const inPast = this.#inPast;
+    if (inPast ? this.#pastBegins : !this.#room()?.canScrollBack) return;
+    const more = await this.#load("back", () => (inPast ? client.scrollPast(this.roomId, "back", PAGE) : client.scrollBack(this.roomId, PAGE)));
+    if (more === undefined) return;
+    if (!more && inPast && this.#inPast) this.#pastBegins = true;
     this.#showTop();
-    let more = false;
-    await orToast(async () => {
-      more = await page();
-    });
-    this.#loading = false;
+    if (more || this.rows.hasOlder || inPast !== this.#inPast) this.#fill();
+  }
+
+  async #goForward() {
+    if (this.rows.hasNewer) return this.#reveal(() => this.rows.revealNewer(this.#near()[0]));
+    if (!this.#inPast) return;
+    const more = await this.#load("forward", () => this.context.client.scrollPast(this.roomId, "forward", PAGE));
+    if (more) this.#fill();
+  }
+
+  /** @param {() => void} show */
+  #reveal(show) {
+    this.#keepingPlace(show);
+    this.#changed();
+    requestAnimationFrame(() => this.#fill());
+  }
+
+  /** Whether there is more; nothing where that was not to be learned. @param {"back" | "forward"} way @param {() => Promise<boolean>} page */
+  async #load(way, page) {
+    if (this.#loading.has(way) || this.#failed.has(way)) return undefined;
+    this.#loading.add(way);
+    this.#showTop();
+    /** @type {boolean | undefined} */
+    let more;
+    if (!(await orToast(async () => (more = await page())))) this.#failed.add(way);
+    this.#loading.delete(way);
     this.#showTop();
     return more;
   }
@@ -289,27 +402,37 @@ export class Timeline {
 
   #showTop() {
     const room = this.#room();
-    this.top.classList.toggle("loading", this.#loading);
-    if (this.#loading || this.#inPast || room?.canScrollBack || this.rows.hasOlder) setText(this.top, "Loading earlier messages…");
+    const loading = this.#loading.has("back");
+    this.top.classList.toggle("loading", loading);
+    const isMore = this.rows.hasOlder || (this.#inPast ? !this.#pastBegins : room?.canScrollBack);
+    if (loading || isMore) setText(this.top, "Loading earlier messages…");
     else setText(this.top, room ? `This is where ${room.name} begins.` : "");
   }
 
   #onScroll() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    // The observer of the top says nothing when one leaves it and is back before the next frame.
-    if (scrollTop < AHEAD_PX || this.#isTopNear()) void this.#scrollBack();
-    const isEnd = !this.#inPast && !this.rows.hasNewer;
-    if (!isEnd && scrollTop > this.#seen.scrollTop && this.#isBottomNear()) void this.#scrollForward();
     // An event can come late, when more has been added below meanwhile: only who goes upwards leaves the bottom.
     const wentUp = scrollTop < this.#seen.scrollTop && scrollHeight >= this.#seen.scrollHeight;
+    const isEnd = !this.#inPast && !this.rows.hasNewer;
     const stuck = isEnd && (scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX || (this.#stuck && !wentUp));
     this.#seen = { scrollTop, scrollHeight };
     if (stuck !== this.#stuck) {
       this.#stuck = stuck;
-      if (stuck) this.#unseen = 0;
       this.#showPill();
     }
+    // The observer of the top says nothing when one leaves it and is back before the next frame.
+    this.#fill();
     this.#markRead();
+    if (this.#inPast) this.#notePlace();
+  }
+
+  /** Tells, a while later, which event of the past is in the middle, or that one is not in the past. */
+  #notePlace() {
+    clearTimeout(this.#noting);
+    this.#noting = setTimeout(() => {
+      const seen = this.#inPast ? this.#visible() : [];
+      this.onPlace(this.rows.at(seen[seen.length >> 1])?.item.eventId);
+    }, NOTE_MS);
   }
 
   /** Enter or the context-menu key on a message opens what can be done with it. @param {KeyboardEvent} event */
@@ -333,10 +456,12 @@ export class Timeline {
 
   /** Tells how far I have read: up to the last message that is seen by somebody who looks. */
   #markRead() {
-    if (this.#inPast || !document.hasFocus() || document.visibilityState !== "visible") return;
+    // What is in sight on the way to somewhere else is not read.
+    if (this.#inPast || this.#isGoing || !this.#isLookedAt()) return;
     const { client } = this.context;
     const isPrivate = receiptsArePrivate();
-    if (this.#stuck && !this.rows.hasNewer) {
+    if (this.#isAtEnd()) {
+      this.#lineIsOld = true;
       const last = this.rows.findLast((item) => item.echo === "placed");
       if (last && (last.sender !== this.talk.me || (this.#room()?.unread ?? 0) > 0)) client.markRead(this.roomId, undefined, isPrivate);
       return;

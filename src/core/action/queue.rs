@@ -176,13 +176,17 @@ impl Queue {
 
     /// Whether any room holds this action.
     pub fn knows(&self, id: ActionId) -> bool {
-        self.lanes.iter().any(|lane| lane.find(id).is_ok())
+        self.action(id).is_some()
+    }
+
+    /// An action of any room.
+    pub fn action(&self, id: ActionId) -> Option<&Action> {
+        self.lanes.iter().find_map(|lane| lane.find(id).ok().map(|at| &lane.actions[at]))
     }
 
     /// How many attempts in a row were interrupted.
     pub fn attempts(&self, id: ActionId) -> u32 {
-        let found = self.lanes.iter().find_map(|lane| lane.find(id).ok().map(|at| &lane.actions[at]));
-        found.map_or(0, |action| action.attempts)
+        self.action(id).map_or(0, |action| action.attempts)
     }
 
     /// Takes a new action.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::backoff;
-use super::output::{Failure, Output};
+use super::item::TimelineItem;
+use super::output::{Change, Failure, Output};
 use super::pending::{Awaited, Pending};
 use super::redaction::{REDACTION, redacted_by, request_of};
 use super::role::Client;
+use super::send_gate::DUPLICATE_ANNOTATION;
 use super::stored::{ACTION_KEY, CHOICE_KEY, LAST_ID_KEY, WISH_KEY, action_key, parse_stored, stored_json};
+use crate::core::action::echo::EchoState;
 use crate::core::action::ids::ActionId;
 use crate::core::action::queue::{Action, Moved, PushError};
 use crate::core::presence::Choice;
@@ -21,6 +24,7 @@ impl Client {
             return Err(Failure::local("BAD_CONTENT", "the content is no JSON object"));
         }
         self.may_send(room, kind)?;
+        self.may_relate(room, kind, content)?;
         let id = self.allocate_action_id()?;
         let content = Arc::from(content);
         let action = self.queue.push(id, room, kind, content, now.to_unix()).map_err(refusal)?;
@@ -138,8 +142,20 @@ impl Client {
             Err(failure) => {
                 let error = [&*failure.code, ": ", &*failure.message].concat();
                 self.fail_action(id, &error);
+                if matches!(self.queue.action(id), Some(action) if leaves_when_refused(action, &failure)) {
+                    self.drop_refused(id);
+                }
                 self.end_redaction(id, Err(failure));
             }
+        }
+    }
+
+    /// Takes a refused action back by itself, and says why.
+    fn drop_refused(&mut self, id: ActionId) {
+        if let Moved::Out(_, action) = self.queue.cancel(id) {
+            self.drop_echo(&action);
+            let item = Arc::new(TimelineItem::from_action(&action, &self.user_id));
+            self.outputs.push_back(Output::Changed(Change::Refused { room_id: action.room, item }));
         }
     }
 
@@ -203,6 +219,11 @@ impl Client {
             self.touch(&action.room);
         }
     }
+}
+
+/// Whether nothing is left to try or to lose once the server has refused it: a deletion, or a reaction that stands already.
+fn leaves_when_refused(action: &Action, why: &Failure) -> bool {
+    action.state == EchoState::Failed && (action.kind == REDACTION || why.code == DUPLICATE_ANNOTATION)
 }
 
 fn refusal(error: PushError) -> Failure {

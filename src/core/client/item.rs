@@ -173,6 +173,13 @@ impl TimelineItem {
         }
     }
 
+    /// Whether it says something itself, and nothing of the room or of another event.
+    pub(super) fn is_said(&self) -> bool {
+        let is_about_another =
+            self.edits.is_some() || matches!(&*self.kind, "m.room.redaction" | "m.reaction");
+        self.state_key.is_none() && !is_about_another
+    }
+
     /// Takes its content away, as Matrix prescribes for its type.
     pub(super) fn redact(&mut self) {
         self.original = redact_content(&self.kind, &self.original);

@@ -68,10 +68,7 @@ impl Client {
 
     /// One event, as an item; from the server, unless it is held.
     pub fn event(&mut self, now: Instant, room_id: &str, event_id: &str) -> Ticket {
-        let held = self.rooms.get(room_id).and_then(|room| {
-            let past = room.past.as_ref().and_then(|past| past.timeline.item(event_id));
-            room.timeline.item(event_id).or(past)
-        });
+        let held = self.rooms.get(room_id).and_then(|room| room.item(event_id));
         if let Some(item) = held {
             let json = item.to_json();
             return self.answer_at_once(Ok(json));
@@ -114,6 +111,7 @@ impl Client {
             }
             None => return Err(Failure::not_understood()),
         };
+        room.handle_older_receipts(&self.user_id);
         self.touch(room_id);
         Ok(shown.to_json())
     }
@@ -157,6 +155,7 @@ impl Client {
         } else {
             room.past = Some(past);
         }
+        room.handle_older_receipts(&self.user_id);
         self.touch(room_id);
         Ok((more && !meets).to_string())
     }

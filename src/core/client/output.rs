@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::contact::Contact;
+use super::item::TimelineItem;
 use super::member::Member;
 use super::presence::{Me, Presence};
 use super::room::RoomSummary;
@@ -171,6 +172,13 @@ pub enum Change {
         room_id: String,
         /// The edits.
         ops: Vec<TimelineOp>,
+    },
+    /// The server refused an action that leaves nothing to try again: it is gone.
+    Refused {
+        /// The room.
+        room_id: String,
+        /// Its echo as it was, with the reason.
+        item: Arc<TimelineItem>,
     },
     /// Members of one room that changed.
     Members {

@@ -37,12 +37,14 @@ struct Relation {
     bundled: bool,
 }
 
+/// What is said of the other event.
 #[derive(Debug)]
-enum About {
+pub(super) enum About {
     /// The content to show instead.
     Edit(Arc<str>),
     /// The reaction.
     Reaction(String),
+    /// Its content is to be taken away.
     Redaction,
 }
 
@@ -215,7 +217,7 @@ impl Relation {
 }
 
 /// What an event of this type and content is about, and how.
-fn about(kind: &str, content: &str) -> Option<(String, About)> {
+pub(super) fn about(kind: &str, content: &str) -> Option<(String, About)> {
     let content = Object::parse_or_empty(content);
     if kind == "m.room.redaction" {
         return Some((content.string("redacts")?, About::Redaction));

@@ -50,7 +50,7 @@ pub struct RoomSummary {
     pub unread: u64,
     /// Events that name the user.
     pub highlight: u64,
-    /// When the newest event was made, in milliseconds since the epoch.
+    /// When the newest message was made, in milliseconds since the epoch; where none is held, the newest event.
     pub last_ts: u64,
     /// Who invited the own user.
     pub inviter: Option<String>,
@@ -129,7 +129,7 @@ impl Room {
             member_count,
             unread: self.unread,
             highlight: self.highlight,
-            last_ts: self.timeline.items().next_back().map_or(0, |item| item.ts),
+            last_ts: self.timeline.last_said().map_or(0, |item| item.ts),
             inviter: self.inviter.clone().filter(|_| self.membership == Membership::Invite),
             is_direct: is_direct || self.invited_directly,
             can_scroll_back,
@@ -233,9 +233,12 @@ impl Room {
     pub(super) fn handle_older_receipts(&mut self, me: &str) {
         let others = self.members.iter().filter(|(user, _)| *user != me);
         for receipt in others.filter_map(|(_, member)| member.read_up_to.as_deref()) {
-            self.timeline.handle_read(receipt, me);
+            note_read(&mut self.timeline, &mut self.past, receipt, me);
         }
         self.timeline.show_read(me);
+        if let Some(past) = &mut self.past {
+            past.timeline.show_read(me);
+        }
     }
 
     /// Clears what a redacted state event said.
@@ -272,7 +275,7 @@ impl Room {
     /// A member has read up to an event.
     pub(super) fn handle_receipt(&mut self, user: &str, event_id: &str, me: &str) {
         if user != me {
-            self.timeline.handle_read(event_id, me);
+            note_read(&mut self.timeline, &mut self.past, event_id, me);
         }
         let member = self.members.entry(user.to_owned()).or_default();
         if member.read_up_to.as_deref() != Some(event_id) {
@@ -350,6 +353,18 @@ impl Room {
         };
         let present = named(true);
         if present.is_empty() { named(false) } else { present }
+    }
+}
+
+/// Somebody else has read up to an event, and all of the past if that is of the live timeline, which comes after it.
+fn note_read(live: &mut Timeline, past: &mut Option<Past>, event_id: &str, me: &str) {
+    live.handle_read(event_id, me);
+    if let Some(Past { timeline, .. }) = past {
+        if live.contains(event_id) {
+            timeline.handle_all_read(me)
+        } else {
+            timeline.handle_read(event_id, me)
+        }
     }
 }
 

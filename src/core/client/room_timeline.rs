@@ -18,6 +18,12 @@ impl Room {
         }
     }
 
+    /// The item of an event that is placed, live or in the past.
+    pub(super) fn item(&self, event_id: &str) -> Option<&TimelineItem> {
+        let past = || self.past.as_ref().and_then(|past| past.timeline.item(event_id));
+        self.timeline.item(event_id).or_else(past)
+    }
+
     /// Shows an action, or shows it as it is after a change.
     pub(super) fn show_action(&mut self, action: &Action, me: &str) {
         self.timeline.handle_action(action, me);

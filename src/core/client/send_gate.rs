@@ -1,7 +1,9 @@
 //! What may be sent into a room: nothing into one that the user is not in, and no plain text into an encrypted
 //! one, which this client cannot write for.
 
+use super::item::Reaction;
 use super::output::Failure;
+use super::relations::{About, about};
 use super::role::Client;
 use super::room::Membership;
 use crate::core::action::echo::EchoState;
@@ -11,6 +13,10 @@ use crate::core::action::ids::ActionId;
 pub const ENCRYPTED_ROOM: &str = "ENCRYPTED_ROOM";
 /// The code of a refusal to send into a room that the user is not known to be in.
 pub const NOT_IN_ROOM: &str = "NOT_IN_ROOM";
+/// The code of a refusal to say something of an event that it cannot be said of.
+pub const BAD_TARGET: &str = "BAD_TARGET";
+/// The code of a refusal to react in the same way twice: that of Matrix.
+pub const DUPLICATE_ANNOTATION: &str = "M_DUPLICATE_ANNOTATION";
 /// The types that go into an encrypted room as they are: what is encrypted already, and what Matrix leaves in
 /// the clear.
 const SENT_IN_THE_CLEAR: [&str; 3] = ["m.room.encrypted", "m.reaction", "m.room.redaction"];
@@ -35,6 +41,30 @@ impl Client {
             Some(known) if known.encrypted && !is_sent_in_the_clear(kind) => Err(plain_text()),
             Some(_) => Ok(()),
             None => Err(Failure::local(NOT_IN_ROOM, "this client knows of no such room")),
+        }
+    }
+
+    /// Whether an edit or a reaction may be made of the event that it is about, as far as that is held.
+    pub(super) fn may_relate(&self, room: &str, kind: &str, content: &str) -> Result<(), Failure> {
+        let Some((target, about)) = about(kind, content) else { return Ok(()) };
+        let Some(item) = self.rooms.get(room).and_then(|room| room.item(&target)) else { return Ok(()) };
+        let refused = |why| Err(Failure::local(BAD_TARGET, why));
+        match about {
+            About::Redaction => Ok(()),
+            About::Edit(_) | About::Reaction(_) if item.redacted => refused("the event was deleted"),
+            About::Edit(_) if item.sender != self.user_id => refused("only its sender can edit a message"),
+            About::Edit(_) if item.state_key.is_some() => refused("a state event cannot be edited"),
+            About::Edit(_) if item.edits.is_some() => {
+                refused("an edit cannot be edited, but the message can")
+            }
+            About::Edit(_) if item.kind != kind => refused("an edit is of the same type as what it edits"),
+            About::Edit(_) => Ok(()),
+            About::Reaction(key) => match item.reactions.iter().find(|known| known.key == key) {
+                Some(Reaction { mine: Some(mine), .. }) if !mine.removing => {
+                    Err(Failure::local(DUPLICATE_ANNOTATION, "you have reacted so already"))
+                }
+                _ => Ok(()),
+            },
         }
     }
 

@@ -322,7 +322,11 @@ impl Client {
     /// Asks for the whole member list, unless the server's count says that it is known.
     pub(super) fn load_members(&mut self, room_id: &str, now: Instant) {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
-        if room.membership != Membership::Join || room.knows_all_members() {
+        // Who is not in it cannot ask; once they are, somebody may want it.
+        if room.membership != Membership::Join {
+            return;
+        }
+        if room.knows_all_members() {
             room.member_list = MemberList::Loaded;
             return;
         }

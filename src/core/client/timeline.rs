@@ -89,6 +89,11 @@ impl Timeline {
         self.placed.back()
     }
 
+    /// The newest of what was said, and not of what became of that or of the room; if there is none, the newest of all.
+    pub(super) fn last_said(&self) -> Option<&Arc<TimelineItem>> {
+        self.items().rev().find(|item| item.is_said()).or_else(|| self.items().next_back())
+    }
+
     /// From where to scroll back; `None` when the beginning of the room is held, or nothing is.
     pub fn back_token(&self) -> Option<&str> {
         self.stretches.front()?.token.as_deref()
@@ -259,6 +264,15 @@ impl Timeline {
         let Some(&position) = self.positions.get(event_id) else { return };
         if self.read_to.is_none_or(|known| known < position) {
             self.read_to = Some(position);
+            self.show_read(me);
+        }
+    }
+
+    /// Somebody else has read what comes after all that is here.
+    pub(super) fn handle_all_read(&mut self, me: &str) {
+        let last = self.first + self.placed.len() as i64 - 1;
+        if self.read_to.is_none_or(|known| known < last) {
+            self.read_to = Some(last);
             self.show_read(me);
         }
     }

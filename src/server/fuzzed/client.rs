@@ -90,6 +90,7 @@ impl Run {
                 ops.to_json()
             }
             Change::Past { ops, .. } => ops.to_json(),
+            Change::Refused { item, .. } => item.to_json(),
             Change::Members { changed, .. } => changed.to_json(),
             Change::Contacts { changed, .. } => changed.to_json(),
             Change::Connection(..) | Change::Idle(_) => return,
