@@ -16,9 +16,9 @@ export function createMessageMenu(talk) {
   let anchor;
   node.addEventListener("toggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState === "open") return;
-    anchor?.setAttribute("aria-expanded", "false");
-    // Where the focus has gone nowhere else it returns, to a message that is still there.
+    // Where the focus has gone nowhere else it returns, to a message that is still there. Its button shows as long as this is open.
     if (anchor?.isConnected && (document.activeElement === document.body || node.contains(document.activeElement))) anchor.focus();
+    anchor?.setAttribute("aria-expanded", "false");
   });
 
   /** @param {TimelineItem} item */

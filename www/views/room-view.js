@@ -48,11 +48,14 @@ export function createRoomView(context, roomId, { onPlace }) {
     localStorage.setItem(PEOPLE_SHOWN, hide ? "no" : "yes");
   }
 
+  let isLeavingPeople = false;
   everybody.node.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.defaultPrevented) return;
     event.preventDefault();
+    isLeavingPeople = true;
     togglePeople();
-    head.focusPeople();
+    // Where the pane had a place of its own in the history, the conversation comes with the next one.
+    if (sideBySide.matches) head.focusPeople();
   });
 
   const update = () => {
@@ -72,7 +75,9 @@ export function createRoomView(context, roomId, { onPlace }) {
     /** @param {import("../lib/router.js").Route["pane"]} pane */
     setPane(pane) {
       node.dataset.pane = pane;
-      if (pane === "room") composer.focusWhereKeyboardIsCheap();
+      if (pane === "room" && isLeavingPeople) head.focusPeople();
+      else if (pane === "room") composer.focusWhereKeyboardIsCheap();
+      isLeavingPeople = false;
       // The pane takes the place of what had the focus.
       if (pane === "people" && !sideBySide.matches) everybody.focus();
     },
