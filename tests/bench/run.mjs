@@ -1,14 +1,15 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node tests/bench/run.mjs [--parts room,forms,list,many,peers,engine] [--users 200] [--changes 100] [--messages 50]
+//   node tests/bench/run.mjs [--parts room,forms,list,many,instructions,peers,engine] [--users 200] [--changes 100] [--messages 50]
 //     [--idle 60] [--only pilotlight] [--receivers 200,1000] [--contacts 1000] [--streams 10000] [--peers 100] [--minutes 5]
 //
 // `room`: one server, N users in one room; `forms`: the same of this server by `/sync` and by the held stream, at a spread load;
-// `list`: users of this server who all have each other on their lists; `many`: held streams that are idle; `peers`: two of these servers, counted on the wire; `engine`: the
+// `list`: users of this server who all have each other on their lists; `many`: held streams that are idle; `instructions`: of a delivery, by callgrind (valgrind is to be
+// installed; not among the parts by default); `peers`: two of these servers, counted on the wire; `engine`: the
 // presence engine alone. Prints tables next to the targets and writes everything to tests/bench/results/DATE.json.
 import { execFile } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { freePort, Homeserver } from "../e2e/lib/homeserver.mjs";
@@ -94,11 +95,51 @@ async function seeded(users, contacts, use) {
     mkdirSync(dataDir);
     await load("seed", "--data-dir", dataDir, "--server-name", server.name, "--users", users, "--contacts", contacts);
     await server.up();
-    return await use({ load, measure });
+    const ended = async () => {
+      const { pid } = server.process;
+      await server.end("SIGTERM");
+      server.process = undefined;
+      return pid;
+    };
+    return await use({ load, measure, ended });
   } catch (error) {
     throw new Error(`${users} users: ${error.message}\n${error.stderr ?? ""}`);
   } finally {
     await server.stop();
+  }
+}
+
+/**
+ * Instructions of a delivery, which are the same on every machine: by callgrind, between a run of few changes and one of
+ * more. What the kernel does for a write is not in them.
+ */
+async function instructions(users) {
+  const dir = mkdtempSync(join(tmpdir(), "pilotlight-callgrind-"));
+  const program = process.env.PILOTLIGHT_BIN ?? join(root, "target/debug/pilotlight");
+  const counted = join(dir, "counted");
+  writeFileSync(counted, `#!/bin/sh\nexec valgrind --tool=callgrind --callgrind-out-file=${dir}/%p '${program}' "$@"\n`, { mode: 0o755 });
+  process.env.PILOTLIGHT_BIN = counted;
+  try {
+    return await seeded(users, "0", async ({ load, measure, ended }) => {
+      await load("gather");
+      const cost = {};
+      for (const form of ["sync", "stream"]) {
+        const total = async (much) => {
+          await measure(form, { ...much, idle: "0" });
+          return Number(/^summary: (\d+)/m.exec(readFileSync(join(dir, String(await ended())), "utf8"))[1]);
+        };
+        const few = await total({ changes: 20, messages: 20 });
+        const of = (more) => (more - few) / (40 * (users - 1));
+        cost[form] = {
+          presence: of(await total({ changes: 60, messages: 20 })),
+          message: of(await total({ changes: 20, messages: 60 })),
+        };
+      }
+      return cost;
+    });
+  } finally {
+    process.env.PILOTLIGHT_BIN = program;
+    rmSync(dir, { recursive: true, force: true });
   }
 }
 
@@ -189,6 +230,13 @@ if (parts.includes("many")) {
   console.error(`measuring ${options.streams} held streams`);
   results.many = [await seeded(options.streams, "10", ({ measure }) => measure("stream"))];
   formsTable(results.many, [`${options.streams} streams`]);
+}
+if (parts.includes("instructions")) {
+  console.error("counting instructions, 200 users in one room");
+  results.instructions = await instructions("200");
+  const { sync, stream } = results.instructions;
+  console.log(table([["instructions of a delivery, without the kernel's", "/sync", "stream"],
+    ...["presence", "message"].map((what) => [what, shown(sync[what]), shown(stream[what])])]));
 }
 if (parts.includes("peers")) {
   console.error(`measuring two servers with ${options.peers} contacts across, for about ${2 * options.minutes + 3} minutes`);

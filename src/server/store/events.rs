@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 use rusqlite::{OptionalExtension, Row, types::Type};
 
 use super::{database::Store, error::StoreError};
@@ -135,6 +135,27 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|c| c.prepare_cached(&sql)?.query_map((room.as_str(), from, to, limit), event)?.collect())
             .await
+    }
+
+    /// Of the accepted events of a room after `from`, up to and including `to`, the newest `looked_at` in the log: of
+    /// these the newest `limit` but for those that say what others than `user` are in the room, unless `user` sent
+    /// them; newest first.
+    pub async fn newest_events_for(
+        &self,
+        (room, user): (&RoomId, &UserId),
+        (from, to): (LogPosition, LogPosition),
+        (looked_at, limit): (usize, usize),
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE e.position IN (SELECT position FROM (\
+               SELECT position, type, state_key, sender FROM events \
+               WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+               AND standing = 0 AND position > ?2 AND position <= ?3 ORDER BY position DESC LIMIT ?4) \
+             WHERE type <> 'm.room.member' OR state_key = ?5 OR sender = ?5) ORDER BY e.position DESC LIMIT ?6"
+        );
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let bound = (room.as_str(), from, to, number(looked_at), user.as_str(), number(limit));
+        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect()).await
     }
 
     /// Of the accepted events of a room after `from`, up to and including `to`, the newest `looked_at` in the log: of

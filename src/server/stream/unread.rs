@@ -145,6 +145,10 @@ impl Unread {
                     recent.reverse();
                     recent
                 }
+                None if rules.own.is_none() => {
+                    let bounds = (MAX_UNREAD, UNREAD_PAGE);
+                    self.store.newest_events_for((room, user), (counter.upto, to), bounds).await?
+                }
                 None => {
                     let order = Order::NewestFirst;
                     self.store.room_events_since(room, counter.upto, to, order, UNREAD_PAGE).await?
