@@ -62,7 +62,7 @@ pub(super) struct Listener<'a> {
     sources: &'a Sources,
     session: &'a Session,
     filter: &'a Filter,
-    entered: &'a [Entered],
+    entered: &'a Vec<Entered>,
     sessions_ended: u64,
     _connected: Option<Connected>,
     _reading: Option<Reading>,
@@ -72,7 +72,7 @@ impl<'a> Listener<'a> {
     pub(super) async fn begin(
         sources: &'a Sources,
         session: &'a Session,
-        (filter, entered): (&'a Filter, &'a [Entered]),
+        (filter, entered): (&'a Filter, &'a Vec<Entered>),
         says: Option<(SetPresence, Option<DeviceType>)>,
     ) -> Result<Self, Refusal> {
         let reading = match sources.whose_presence(session, filter) {

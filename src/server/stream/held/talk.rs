@@ -53,6 +53,9 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Bytes that a reader may say on a connection on which there is nothing to say.
 const MAX_SAID: usize = 4 << 10;
 
+/// What a stream has of answers to joins is kept by its line.
+static NONE: Vec<Entered> = Vec::new();
+
 /// A request for a held stream.
 #[derive(Debug)]
 pub struct Open {
@@ -158,7 +161,7 @@ impl Open {
         write(&line.stream, &head).await?;
         drop(head);
         let says = self.set_presence.map(|says| (says, self.device_type));
-        let listener = Listener::begin(sources, &line.session, (&self.filter, &[]), says).await?;
+        let listener = Listener::begin(sources, &line.session, (&self.filter, &NONE), says).await?;
         for entered in self.entered {
             line.joining(|joining| joining.confirm(entered));
         }
