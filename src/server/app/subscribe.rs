@@ -42,6 +42,7 @@ impl Subscriber for Subscribers {
             Change::PresenceDelivery { .. } => app.presence.follow(change),
             Change::RemotePresence { .. } => app.board.follow(change),
             Change::PresenceList { .. } | Change::PresenceSettings { .. } => {
+                app.sight.expect(change);
                 app.contacts.follow(change);
                 app.sight.follow(change);
             }

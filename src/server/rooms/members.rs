@@ -1,6 +1,9 @@
 //! Who is in which room, in memory: asked for every event that is delivered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -21,6 +24,8 @@ pub struct Members {
     index: RwLock<Index>,
     /// Up to which size a room makes its members visible to each other (L6).
     limit: RoomLimit,
+    /// Where in the log the last membership was said that was followed.
+    latest: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -35,13 +40,23 @@ struct Index {
 
 #[derive(Debug, Default)]
 struct OfUser {
-    /// The rooms that the user is joined to, invited to or knocking at, and where in the log that was said last.
-    all: BTreeMap<OwnedRoomId, (Membership, LogPosition)>,
+    /// The rooms that the user is joined to, invited to or knocking at.
+    all: BTreeMap<OwnedRoomId, Standing>,
     /// The numbers of those that the user is joined to, in order: so that what two users share is found by
     /// comparing numbers, for every presence change that is or is not delivered.
     joined: Vec<u32>,
     /// By whom the user is invited, for each room that they are invited to.
     invited_by: BTreeMap<OwnedRoomId, OwnedUserId>,
+}
+
+/// What somebody is in a room.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    is: Membership,
+    /// Where in the log that was said last.
+    said_at: LogPosition,
+    /// Where in the log they became it; in an earlier run of the server: not after that.
+    since: LogPosition,
 }
 
 #[derive(Debug)]
@@ -61,7 +76,7 @@ impl Members {
         let each =
             |user: OwnedUserId, room: OwnedRoomId, is, by: OwnedUserId| index.set(&user, &room, is, &by);
         store.present_members(each).await?;
-        Ok(Self { index: RwLock::new(index), limit })
+        Ok(Self { index: RwLock::new(index), limit, latest: AtomicU64::new(0) })
     }
 
     /// Nobody is anywhere.
@@ -118,6 +133,23 @@ impl Members {
         too_large
     }
 
+    /// The size of a room in which both users were at the position `upto` of the log, and have been since: of one that
+    /// was small enough to make them visible to each other all the time.
+    pub fn shared_room_since(&self, a: &UserId, b: &UserId, upto: LogPosition) -> Option<usize> {
+        let index = self.read();
+        let (of_a, of_b) = (index.users.get(a)?, index.users.get(b)?);
+        let was_there = |standing: &Standing| standing.is == Membership::Join && standing.since <= upto;
+        let rooms = of_a.all.iter().filter(|(_, standing)| was_there(standing)).map(|(room, _)| room);
+        let both = rooms.filter(|room| of_b.all.get(*room).is_some_and(was_there));
+        let present = both.filter_map(|room| index.rooms.get(room)).filter(|p| p.crossed[0] <= upto);
+        present.map(|p| p.joined.len()).find(|size| self.limit.counts(*size))
+    }
+
+    /// Where in the log the last membership was said that stands here, or is just about to.
+    pub fn latest(&self) -> LogPosition {
+        LogPosition::new(self.latest.load(Ordering::Acquire))
+    }
+
     /// The rooms that `user` is joined to, in order of their IDs.
     pub fn joined_rooms(&self, user: &UserId) -> Vec<OwnedRoomId> {
         self.read().joined_by(user).cloned().collect()
@@ -139,14 +171,14 @@ impl Members {
 
     /// What `user` is in `room`, if joined, invited or knocking.
     pub fn membership(&self, user: &UserId, room: &RoomId) -> Option<Membership> {
-        self.read().users.get(user)?.all.get(room).map(|(membership, _)| *membership)
+        self.read().users.get(user)?.all.get(room).map(|standing| standing.is)
     }
 
     /// Where in the log it was said last that `user` is joined to `room`; `None`: they are not.
     pub fn joined_at(&self, user: &UserId, room: &RoomId) -> Option<LogPosition> {
         let index = self.read();
-        let (membership, position) = index.users.get(user)?.all.get(room)?;
-        (*membership == Membership::Join).then_some(*position)
+        let standing = index.users.get(user)?.all.get(room)?;
+        (standing.is == Membership::Join).then_some(standing.said_at)
     }
 
     /// Whether `user` is joined to `room`.
@@ -207,6 +239,7 @@ impl Members {
             && let Ok(user) = <&UserId>::try_from(user)
         {
             let mut index = self.index.write();
+            self.latest.fetch_max(event.position.get(), Ordering::AcqRel);
             let before = index.size(&event.room_id);
             index.set(user, &event.room_id, (membership, event.position), &event.sender);
             let after = index.size(&event.room_id);
@@ -230,7 +263,7 @@ impl Index {
 
     fn joined_by(&self, user: &UserId) -> impl Iterator<Item = &OwnedRoomId> {
         let rooms = self.users.get(user).into_iter().flat_map(|of_user| &of_user.all);
-        rooms.filter(|(_, (m, _))| *m == Membership::Join).map(|(room, _)| room)
+        rooms.filter(|(_, standing)| standing.is == Membership::Join).map(|(room, _)| room)
     }
 
     /// The numbers of the rooms that both are joined to.
@@ -253,17 +286,27 @@ impl Index {
         })
     }
 
-    fn set(&mut self, user: &UserId, room: &RoomId, is: (Membership, LogPosition), by: &UserId) {
-        let (membership, _) = is;
+    fn set(
+        &mut self,
+        user: &UserId,
+        room: &RoomId,
+        (membership, said_at): (Membership, LogPosition),
+        by: &UserId,
+    ) {
         let Self { users, rooms, sizes, free } = self;
         let present = rooms.entry(room.to_owned()).or_insert_with(|| Present::new(sizes, free));
         let of_user = users.entry(user.to_owned()).or_default();
         let before = match membership {
             Membership::Invite | Membership::Join | Membership::Knock => {
-                of_user.all.insert(room.to_owned(), is).map(|(before, _)| before)
+                let before = of_user.all.get(room).copied();
+                let since =
+                    before.filter(|before| before.is == membership).map_or(said_at, |before| before.since);
+                of_user.all.insert(room.to_owned(), Standing { is: membership, said_at, since });
+                before
             }
-            Membership::Leave | Membership::Ban => of_user.all.remove(room).map(|(before, _)| before),
+            Membership::Leave | Membership::Ban => of_user.all.remove(room),
         };
+        let before = before.map(|standing| standing.is);
         if before == Some(Membership::Invite) {
             present.invited -= 1;
             of_user.invited_by.remove(room);

@@ -1,4 +1,6 @@
-//! Whatever changes between two looks, and however often: a reader shows whom they may see, and nobody else.
+//! Whatever changes between two looks, and however often: a reader shows whom they may see, as they are, and nobody else.
+//!
+//! A look ends at a position, and asks whom the reader may see when it is there: other things have happened by then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +36,8 @@ const READER: &str = USERS[0];
 /// What a client shows, and its token.
 #[derive(Clone)]
 struct Shown {
-    users: BTreeSet<OwnedUserId>,
+    /// How often each had changed what they show.
+    users: BTreeMap<OwnedUserId, usize>,
     log: u64,
     live: LivePosition,
 }
@@ -46,6 +49,8 @@ struct History {
     events: [Vec<Arc<StoredEvent>>; 2],
     log: u64,
     ignored: BTreeMap<usize, BTreeSet<OwnedUserId>>,
+    /// Where each changed what they show the last time, and how often they did.
+    board: BTreeMap<OwnedUserId, (LivePosition, usize)>,
     shown: Shown,
     /// Earlier ones, to which a client can return.
     kept: Vec<Shown>,
@@ -53,15 +58,17 @@ struct History {
 
 impl History {
     fn new(world: World) -> Self {
-        let shown = Shown { users: BTreeSet::new(), log: 0, live: world.live.position() };
+        let shown = Shown { users: BTreeMap::new(), log: 0, live: world.live.position() };
         let mut history = Self {
             world,
             events: Default::default(),
             log: 0,
             ignored: BTreeMap::new(),
+            board: BTreeMap::new(),
             shown,
             kept: Vec::new(),
         };
+        (1..USERS.len()).for_each(|who| history.acts(who));
         // All but the last in the first room, two of them in the second.
         (0..3).for_each(|who| history.moves(0, who, "join"));
         (0..2).for_each(|who| history.moves(1, who, "join"));
@@ -112,44 +119,77 @@ impl History {
         self.world.changes(&Change::Ignored { user: user(USERS[who]), before, now });
     }
 
+    /// `who` shows something else.
+    fn acts(&mut self, who: usize) {
+        let position = self.world.live.advance();
+        let entry = self.board.entry(user(USERS[who])).or_default();
+        *entry = (position, entry.1 + 1);
+    }
+
     /// As the stream does for each room.
-    fn note(&self, room: usize, encounters: &mut Encounters) {
-        let (id, since) =
-            (<&RoomId>::try_from(ROOMS[room]).expect("a room"), LogPosition::new(self.shown.log));
-        let sight = &self.world.sight;
-        let (was, is) = (self.is_in(room, READER, self.shown.log), self.is_in(room, READER, self.log));
+    fn note(&self, room: usize, upto: u64, encounters: &mut Encounters) {
+        let id = <&RoomId>::try_from(ROOMS[room]).expect("a room");
+        let (sight, reader) = (&self.world.sight, user(READER));
+        let (was, is) = (self.is_in(room, READER, self.shown.log), self.is_in(room, READER, upto));
         if !was && is {
             sight.entered(id, encounters);
         }
+        let within = |after: u64| {
+            let events = self.events[room].iter();
+            events.filter(move |event| (after + 1..=upto).contains(&event.position.get()))
+        };
         if !was {
             return;
         }
+        let since = LogPosition::new(self.shown.log);
         if !is {
-            let left = self.state(room, self.log)[user(READER).as_str()].position;
+            let left = self.state(room, upto)[reader.as_str()].position;
             let state: Vec<_> = self.state(room, left.before().get()).into_values().cloned().collect();
-            sight.left(id, &state, since, encounters);
-            return;
+            return sight.left(id, &state, since, encounters);
         }
-        let events: Vec<_> =
-            self.events[room].iter().filter(|event| event.position > since).cloned().collect();
+        let events: Vec<_> = within(self.shown.log).cloned().collect();
         let mut newcomers = Newcomers::new();
         sight.stayed(id, &events, since, &mut newcomers, encounters);
         sight.crossed(id, since, &newcomers, encounters);
     }
 
-    fn look(&mut self) {
+    /// A look up to there, whatever has happened since.
+    fn look_up_to(&mut self, log: u64, live: LivePosition) {
+        let (reader, since) = (user(READER), self.shown.live);
         let mut encounters = Encounters::default();
-        (0..2).for_each(|room| self.note(room, &mut encounters));
-        let live = self.world.live.position();
-        let reader = user(READER);
-        let Sighted { came, went } =
-            self.world.sight.since(&reader, &encounters, Some(self.shown.live), live);
-        self.shown.users.extend(came);
-        self.shown.users.retain(|user| !went.contains(user));
-        (self.shown.log, self.shown.live) = (self.log, live);
-        let seen = USERS[1..].iter().map(|name| user(name));
-        let seen: BTreeSet<_> = seen.filter(|user| self.world.sight.may_see(&reader, user)).collect();
+        (0..2).for_each(|room| self.note(room, log, &mut encounters));
+        let sight = &self.world.sight;
+        let upto = (LogPosition::new(log), live);
+        let Sighted { came, mut went } = sight.since(&reader, &encounters, Some(since), upto);
+        let later = self.events.iter().flatten().filter(|event| event.position.get() > log);
+        let later: Vec<_> = later.cloned().collect();
+        let stretch = (LogPosition::new(self.shown.log), LogPosition::new(log));
+        went.extend(sight.parted_later(&reader, &later, since, stretch));
+        let changed = self.board.iter().filter(|(_, (at, _))| *at > since && *at <= live);
+        let told = changed.map(|(user, _)| user.clone()).chain(came);
+        for user in told.filter(|user| sight.may_see_since(&reader, user, upto)) {
+            let (_, version) = self.board[&user];
+            self.shown.users.insert(user, version);
+        }
+        self.shown.users.retain(|user, _| !went.contains(user));
+        (self.shown.log, self.shown.live) = (log, live);
+    }
+
+    fn look(&mut self) {
+        self.look_up_to(self.log, self.world.live.position());
+        let (reader, seen) = (user(READER), self.board.iter());
+        let seen: BTreeMap<_, _> = seen
+            .filter(|(user, _)| self.world.sight.may_see(&reader, user))
+            .map(|(user, (_, version))| (user.clone(), *version))
+            .collect();
         assert_eq!(self.shown.users, seen, "shown, and to be seen");
+    }
+
+    /// A look that was on its way when the last things happened.
+    fn looks_late(&mut self, log: usize, live: usize) {
+        let log = self.log.saturating_sub(log as u64).max(self.shown.log);
+        let live = self.world.live.position().get().saturating_sub(live as u64);
+        self.look_up_to(log, LivePosition::new(live).max(self.shown.live));
     }
 
     fn step(&mut self, (what, who, other): (usize, usize, usize)) {
@@ -170,6 +210,8 @@ impl History {
             15 => self.look(),
             16 => self.moves(other % 2, who, "invite"),
             17 => self.kept.push(self.shown.clone()),
+            18 | 19 => self.looks_late(who, other),
+            20 => self.acts(someone),
             _ => {
                 if !self.kept.is_empty() {
                     self.shown = self.kept[who % self.kept.len()].clone();
@@ -186,7 +228,7 @@ proptest! {
     #[test]
     fn l2_l6_a_reader_shows_whom_they_may_see_however_often_it_changed_meanwhile(
         limit in prop::sample::select(vec![RoomLimit::None, RoomLimit::Members(2), RoomLimit::Members(3)]),
-        steps in prop::collection::vec((0..19_usize, 0..5_usize, 0..6_usize), 1..60),
+        steps in prop::collection::vec((0..22_usize, 0..5_usize, 0..6_usize), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut history = History::new(runtime.block_on(World::new("histories", limit)));

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -22,6 +25,10 @@ use crate::{
 pub(super) struct ListTies {
     live: Arc<Live>,
     inner: Mutex<Inner>,
+    /// How many changes of with whom somebody shares are being followed.
+    expected: AtomicUsize,
+    /// Where the last of them was.
+    last_share: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +65,8 @@ impl ListTies {
     pub(super) fn new(shares: BTreeMap<OwnedUserId, Share>, live: Arc<Live>) -> Self {
         let shares = shares.into_iter().map(|(user, now)| (user, Shares { now, ..Shares::default() }));
         let inner = Inner { shares: shares.collect(), ..Inner::default() };
-        Self { live, inner: Mutex::new(inner) }
+        let (expected, last_share) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { live, inner: Mutex::new(inner), expected, last_share }
     }
 
     /// What the first of each pair can see of the second by a list is different from here on.
@@ -68,6 +76,11 @@ impl ListTies {
             let position = self.live.advance();
             inner.observed.entry(observer.to_owned()).or_default().put(observed, position);
         }
+    }
+
+    /// Somebody is about to share with others than before; [`Self::handle_share`] follows.
+    pub(super) fn expect_share(&self) {
+        self.expected.fetch_add(1, Ordering::AcqRel);
     }
 
     /// `user` shares with `now` from here on.
@@ -81,6 +94,19 @@ impl ListTies {
         }
         shares.put(now, position);
         shares_changed.insert(position, user.to_owned());
+        self.last_share.store(position.get(), Ordering::Release);
+        drop(inner);
+        self.expected.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether everybody shares with those with whom they shared at the live position `upto`.
+    pub(super) fn is_settled(&self, upto: LivePosition) -> bool {
+        self.expected.load(Ordering::Acquire) == 0 && self.last_share.load(Ordering::Acquire) <= upto.get()
+    }
+
+    /// With whom `user` shared all the time since the live position `since`.
+    pub(super) fn shared_since(&self, user: &UserId, since: LivePosition) -> Share {
+        self.lock().shares.get(user).map_or(Share::default(), |shares| shares.least_since(since))
     }
 
     /// Those whom `observer` came to see by a list, or ceased to, after the live position `since` up to
@@ -134,6 +160,14 @@ impl Shares {
         self.changes.push_back((position, std::mem::replace(&mut self.now, now)));
     }
 
+    fn least_since(&self, since: LivePosition) -> Share {
+        if since < self.forgotten {
+            return Share::Nobody;
+        }
+        let later = self.changes.iter().filter(|(position, _)| *position > since);
+        later.fold(self.now, |least, (_, before)| least.min(*before))
+    }
+
     fn at(&self, since: LivePosition) -> Option<Share> {
         if since < self.forgotten {
             return None;
@@ -166,10 +200,16 @@ mod tests {
     fn l2_with_whom_a_user_shared_is_known_for_every_position() {
         let alice = user_id!("@alice:x");
         let ties = ListTies::new(BTreeMap::new(), Arc::new(Live::new(100)));
-        // Until 101 with rooms, until 102 with the list, until 103 with nobody, and then with the list again.
-        for share in [Share::List, Share::Nobody, Share::List] {
+        let change = |share| {
+            ties.expect_share();
+            assert!(!ties.is_settled(at(200)), "nobody knows whether it shows already");
             ties.handle_share(alice, share);
-        }
+        };
+        // Until 101 with rooms, until 102 with the list, until 103 with nobody, and then with the list again.
+        [Share::List, Share::Nobody, Share::List].into_iter().for_each(change);
+        assert!(ties.is_settled(at(103)) && !ties.is_settled(at(102)));
+        let all_the_time = [100, 101, 102, 103].map(|since| ties.shared_since(alice, at(since)));
+        assert_eq!(all_the_time, [Share::Nobody, Share::Nobody, Share::Nobody, Share::List]);
         let shares = [100, 101, 102, 103].map(|since| ties.share_at(alice, at(since)));
         let all = [Share::SharedRooms, Share::List, Share::Nobody, Share::List];
         assert_eq!(shares, all.map(Some));
@@ -184,11 +224,14 @@ mod tests {
         let ties = ListTies::new(BTreeMap::new(), Arc::new(Live::new(100)));
         let kept = CHANGES_KEPT as u64;
         for n in 0..kept + 3 {
+            ties.expect_share();
             ties.handle_share(alice, if n % 2 == 0 { Share::List } else { Share::SharedRooms });
         }
         let shares = [100, 102, 103, 104, 103 + kept].map(|since| ties.share_at(alice, at(since)));
         let (list, rooms) = (Some(Share::List), Some(Share::SharedRooms));
         assert_eq!(shares, [None, None, list, rooms, list]);
+        let all_the_time = [102, 104].map(|since| ties.shared_since(alice, at(since)));
+        assert_eq!(all_the_time, [Share::Nobody, Share::List]);
     }
 
     #[test]
@@ -196,6 +239,7 @@ mod tests {
         let (alice, bob) = (user_id!("@alice:x"), user_id!("@bob:x"));
         let shares = BTreeMap::from([(alice.to_owned(), Share::Nobody)]);
         let ties = ListTies::new(shares, Arc::new(Live::new(100)));
+        ties.expect_share();
         ties.handle_share(alice, Share::List);
         let shares =
             [(alice, 100), (alice, 101), (bob, 100)].map(|(user, since)| ties.share_at(user, at(since)));

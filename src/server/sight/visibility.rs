@@ -8,7 +8,10 @@ use super::lists::ListTies;
 use crate::{
     core::visibility::{self, Share, Ties},
     server::{
-        change::{feed::Change, position::Live},
+        change::{
+            feed::Change,
+            position::{Live, LivePosition, LogPosition},
+        },
         contacts::lists::Contacts,
         list::ListRow,
         rooms::Members,
@@ -47,6 +50,40 @@ impl Sight {
         self.may_see_by(observer, observed, None)
     }
 
+    /// Whether `observer` may see the presence of `observed`, and could all the time since a place in the log and among
+    /// what lives: to which a look goes that asks by now. Who came in sight after it is told with the next look, which
+    /// finds that, and what became of it; told before, they could be out of sight again by then without a trace.
+    pub fn may_see_since(
+        &self,
+        observer: &UserId,
+        observed: &UserId,
+        upto: (LogPosition, LivePosition),
+    ) -> bool {
+        self.may_see(observer, observed)
+            && (self.is_settled(upto) || self.could_see_since(observer, observed, upto))
+    }
+
+    /// Whether no room ties others than at this place, and nobody shares with others.
+    pub fn is_settled(&self, (log, live): (LogPosition, LivePosition)) -> bool {
+        self.members.latest() <= log && self.by_list.is_settled(live)
+    }
+
+    /// Ties by list are left out of account: whoever's changed is told again, whatever was told.
+    fn could_see_since(
+        &self,
+        observer: &UserId,
+        observed: &UserId,
+        (log, live): (LogPosition, LivePosition),
+    ) -> bool {
+        if observed.server_name() != self.server_name || observer == observed {
+            return true;
+        }
+        let (accepted, _) = self.contacts.standing(observer, observed);
+        let share = self.by_list.shared_since(observed, live);
+        let smallest_shared_room = self.members.shared_room_since(observer, observed, log);
+        visibility::may_see(Ties { accepted, smallest_shared_room }, share, self.members.limit())
+    }
+
     /// Whether `observer` might see the presence of `observed`, if they shared with `share`.
     pub fn might_see(&self, observer: &UserId, observed: &UserId, share: Share) -> bool {
         self.may_see_by(observer, observed, Some(share))
@@ -75,6 +112,15 @@ impl Sight {
     pub fn each_affected(&self, rows: &[ListRow], mut each: impl FnMut(&UserId)) {
         for (observer, _) in rows.iter().filter_map(|row| self.affected(row)) {
             each(observer);
+        }
+    }
+
+    /// Takes note that a change is about to be followed, by memory of the lists first.
+    pub fn expect(&self, change: &Change) {
+        if let Change::PresenceSettings { settings, shared_before, .. } = change
+            && settings.share != *shared_before
+        {
+            self.by_list.expect_share();
         }
     }
 

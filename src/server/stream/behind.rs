@@ -35,6 +35,15 @@ pub(super) enum Earlier {
     Somebodys(LogPosition),
 }
 
+impl Earlier {
+    /// The place itself.
+    pub(super) const fn since(self) -> LogPosition {
+        match self {
+            Self::Nobodys(since) | Self::Somebodys(since) => since,
+        }
+    }
+}
+
 impl PresenceLook {
     /// Of a reader who is told nothing of it.
     pub(super) const NONE: Self = Self { from: None, behind: None };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ruma::UserId;
 
 use super::{
-    behind::From,
+    behind::{Earlier, From},
     look::{Look, Stretch},
     news::PresenceNews,
     sources::Sources,
@@ -27,17 +27,24 @@ pub(super) fn presence(
     encounters: &Encounters,
 ) -> PresenceNews {
     let (me, filter) = (&look.session.user, look.filter);
-    let Some(From { told, .. }) = look.presence.from else { return PresenceNews::default() };
+    let Some(From { told, log: earlier }) = look.presence.from else { return PresenceNews::default() };
     let since = told.unwrap_or_default();
     let live = Stretch { since, upto: look.live.upto };
     let own = if filter.presence(me) { sources.own_presence(me, since, look.now) } else { None };
 
     // Who was told nothing yet is told of all who ever showed something, and of nobody else.
-    let sighted = told.map(|_| sight.since(me, encounters, told, live.upto));
+    let upto = (look.log.upto, look.live.upto);
+    let sighted = told.map(|_| sight.since(me, encounters, told, upto));
     let Sighted { came, went: mut unknown } = sighted.unwrap_or_default();
+    if told.is_some() && !sight.is_settled(upto) {
+        let later = sources.parts().store.recent_events(look.log.upto, |e| e.membership().is_some());
+        let log = (earlier.map_or(look.log.since, Earlier::since), look.log.upto);
+        unknown.extend(sight.parted_later(me, &later.unwrap_or_default(), since, log));
+    }
     unknown.retain(|user| filter.presence(user));
 
-    let is_told = |user: &UserId| user != &**me && filter.presence(user) && sight.may_see(me, user);
+    let is_told =
+        |user: &UserId| user != &**me && filter.presence(user) && sight.may_see_since(me, user, upto);
     let mut seen = match since {
         LivePosition::START => sources.presence_near(me, live.upto),
         _ => sources.presence_changed(live),

@@ -308,7 +308,7 @@ fn add_presence(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<Ar
             }
             let may_see = match last {
                 Some((same, may_see)) if same == observer => may_see,
-                _ => parts.sight.may_see(observer, &user),
+                _ => parts.sight.may_see_since(observer, &user, (pass.upto.log, pass.upto.live)),
             };
             last = Some((observer, may_see));
             if may_see {
