@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     contacts::list_path,
     support::Client,
+    sync::{create_room, send},
     watching::{GRACE, PROMISE, Pair, SHORT_WATCHDOG, WINDOW, Watcher, drop_from_list, observe, sent, sync},
 };
 
@@ -205,6 +206,23 @@ fn p10_a_name_is_asked_for_once_a_change_and_outlives_the_server_that_said_it() 
     reader.sees(&user, "unknown");
     let unknown = reader.contents(&user).pop().expect("told");
     assert_eq!(unknown["displayname"], "Bob", "his name is known all the same");
+}
+
+#[test]
+fn p8_after_a_restart_another_server_is_told_of_the_last_message_too() {
+    let (pair, alice, bob) = alice_sees_bob();
+    let room = create_room(&bob.client, json!({}));
+    pair.time.pass(Duration::from_secs(6));
+    send(&bob.client, &room, "1", "hello");
+    let (sent_at, of_bob) = (pair.time.now(), bob.client.clone());
+    drop(bob);
+    let Pair { ca: _ca, time, a: _a, b, .. } = pair;
+    let b = b.stop().start();
+    let _bob = Watcher::new(&b.log_in("bob"));
+    time.pass(PROMISE);
+    let content = status(&alice, &of_bob);
+    let ago_ms = time.now().since(sent_at).as_millis() as u64;
+    assert_eq!((state(&content), content["last_active_ago"].as_u64()), ("online", Some(ago_ms)));
 }
 
 #[test]

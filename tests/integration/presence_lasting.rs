@@ -8,7 +8,7 @@ use super::{
     poll::Poll,
     presence::{GRACE, TICK, device, pair, put, server, state, status_path, told, until_state},
     support::{Client, TestServer},
-    sync::{Reader, create_room, room_of, same},
+    sync::{Reader, create_room, room_of, same, send},
 };
 
 /// How long after a restart those who were there are given to come back, unless a server is told otherwise.
@@ -167,4 +167,24 @@ fn who_comes_online_in_a_room_of_n_is_one_item_for_each_of_them() {
     server.pass(GRACE - TICK);
     told.extend(readers.iter_mut().map(|reader| count(&reader.now())));
     assert_eq!(told, [[1; N], [0; N]].concat(), "one item, in one answer");
+}
+
+#[test]
+fn p8_last_active_ago_counts_from_the_last_message_after_a_restart_too() {
+    let server = server();
+    let (alice, bob, room) = pair(&server);
+    let _alices = Reader::new(&alice);
+    put(&alice, json!({ "presence": "online" }));
+    server.pass(Duration::from_secs(6));
+    send(&alice, &room, "1", "hello");
+    server.pass(Duration::from_secs(2));
+    let ago = |bob: &Client| bob.get(&status_path(&alice.user)).ok()["last_active_ago"].clone();
+    assert_eq!(ago(&bob), 2_000);
+    let server = server.restart();
+    let bob = same(&server, &bob);
+    assert_eq!(ago(&bob), 3_000, "a restart takes a second");
+    // Nor does it move when her device comes back.
+    let _alices = Reader::new(&same(&server, &alice));
+    server.pass(Duration::from_secs(1));
+    assert_eq!(ago(&bob), 4_000);
 }

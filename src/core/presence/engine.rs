@@ -314,8 +314,19 @@ impl Engine {
         }
         if u.act(now, self.settings.active_window) {
             self.arm_window(user, now);
+            self.queue_persist(user);
         }
         self.queue_change(user);
+    }
+
+    /// The server stops: what the records do not say yet is to be stored. Acts are not stored one by one, so without
+    /// this they are known up to the last of them that opened the window of `currently_active`, or of a later window.
+    pub fn handle_stop(&mut self) {
+        for key in (0..self.users.len()).filter_map(|index| u32::try_from(index).ok()).map(UserKey) {
+            if self.user(key).is_unkept {
+                self.queue_persist(key);
+            }
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if no input comes before.
@@ -329,7 +340,12 @@ impl Engine {
             match timer {
                 Timer::Grace(user) => self.sweep(user, now),
                 Timer::Window(user) => match self.user(user).activity.open_until(now) {
-                    Some(until) => self.timers.set(timer, until),
+                    Some(until) => {
+                        self.timers.set(timer, until);
+                        if self.user(user).is_unkept {
+                            self.queue_persist(user);
+                        }
+                    }
                     None if self.user(user).is_outwardly_offline() => {}
                     None => {
                         self.queue_persist(user);
@@ -346,7 +362,7 @@ impl Engine {
             match queued {
                 Queued::Persist(user) => {
                     let u = &mut self.users[user.index()];
-                    u.persist_queued = false;
+                    (u.persist_queued, u.is_unkept) = (false, false);
                     return Some(Output::Persist { user, record: u.record() });
                 }
                 Queued::Change(user) => {

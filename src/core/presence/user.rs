@@ -85,6 +85,8 @@ pub(super) struct User {
     untold: Untold,
     pub(super) change_queued: bool,
     pub(super) persist_queued: bool,
+    /// They were active later than the last record says.
+    pub(super) is_unkept: bool,
 }
 
 impl User {
@@ -124,6 +126,7 @@ impl User {
             untold: Untold::default(),
             change_queued: false,
             persist_queued: false,
+            is_unkept: false,
         };
         user.announced.own = user.own_state();
         user.outward = user.announced.own.outward();
@@ -245,6 +248,7 @@ impl User {
         self.last_seen = self.last_seen.max(now);
         self.untold.last_active |= !open;
         self.untold.acted = true;
+        self.is_unkept = true;
         !open
     }
 

@@ -132,6 +132,7 @@ impl App {
 
     /// Finishes what is under way and closes the store.
     pub async fn close(&self) {
+        self.presence.handle_stop();
         if let Err(e) = self.presence.flush().await {
             tracing::error!(error = %e, "presence could not be written");
         }

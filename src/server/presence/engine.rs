@@ -272,6 +272,17 @@ impl Presence {
         self.tell(&told);
     }
 
+    /// Before the end: has what only memory has of users be written by the next flush.
+    pub fn handle_stop(&self) {
+        let _telling = self.live.telling();
+        let told = {
+            let mut inner = self.lock();
+            inner.engine.handle_stop();
+            self.drain(&mut inner, self.clock.now())
+        };
+        self.tell(&told);
+    }
+
     /// When the timers' task is to wake up next; from here on it is told of what is earlier.
     pub(super) fn arm(&self) -> Option<Instant> {
         let mut inner = self.lock();

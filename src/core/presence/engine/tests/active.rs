@@ -100,3 +100,29 @@ fn p8_who_comes_back_from_offline_has_done_nothing_yet() {
     w.connect(LAPTOP);
     assert_eq!((w.state(), w.view().currently_active), (State::Online, false));
 }
+
+#[test]
+fn p8_when_somebody_was_active_is_kept_with_each_window_and_when_the_server_stops() {
+    let mut w = World::online();
+    w.choose(Choice::FreeForChat);
+    w.changes();
+    w.pass(6);
+    w.send_message();
+    w.changes();
+    assert_eq!(w.record.last_active, Some((w.now - Duration::from_secs(6)).to_unix()), "not each act is");
+    w.pass(294);
+    w.changes();
+    assert_eq!(w.record.last_active, Some((w.now - Duration::from_secs(294)).to_unix()), "it is by then");
+    w.send_message();
+    w.engine.handle_stop();
+    w.changes();
+    assert_eq!(w.record.last_active, Some(w.now.to_unix()));
+    w.record = Record::default();
+    w.engine.handle_stop();
+    assert_eq!((w.changes(), w.record.last_active), (Vec::new(), None), "what is kept is not kept again");
+    w.pass(300);
+    w.changes();
+    w.send_message();
+    w.changes();
+    assert_eq!(w.record.last_active, Some(w.now.to_unix()), "the first act of a window");
+}
