@@ -9,7 +9,7 @@ use super::{
     client::Client,
     presence::Presence,
     profile::{ProfileError, ask},
-    profiles::Wanted,
+    profiles::{Asked, Wanted},
 };
 use crate::server::profile::Profile;
 
@@ -46,10 +46,15 @@ impl Presence {
         self.lock().profiles.profile(user)
     }
 
+    /// Somebody is about to ask for a profile.
+    pub(super) fn ask_for_profile(&self) -> Asked {
+        self.lock().profiles.ask()
+    }
+
     /// Somebody asked for the profile of `user`, and this is it: whoever observes the user is told.
-    pub(super) fn handle_profile_seen(&self, user: &UserId, profile: &Profile) {
+    pub(super) fn handle_profile_seen(&self, user: &UserId, asked: Asked, profile: &Profile) {
         self.input(|inner, now| {
-            if inner.profiles.handle_seen(user, profile, now) {
+            if inner.profiles.handle_seen(user, asked, profile, now) {
                 inner.again.push(user.to_owned());
             }
         });

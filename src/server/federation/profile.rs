@@ -43,9 +43,10 @@ impl Federation {
     /// # Errors
     /// [`ProfileError`] says whether the operator, the peer or the way there was at fault.
     pub async fn profile(&self, user: &UserId) -> Result<Profile, ProfileError> {
+        let asked = self.presence.ask_for_profile();
         match ask(&self.client, &self.policy, user).await {
             Ok(profile) => {
-                self.presence.handle_profile_seen(user, &profile);
+                self.presence.handle_profile_seen(user, asked, &profile);
                 Ok(profile)
             }
             Err(ProfileError::Request(error)) => {

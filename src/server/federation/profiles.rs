@@ -3,7 +3,8 @@
 //! A server says in a mark that a profile is another one; then it is asked for, once, and the user's change is held
 //! back for a moment, so that readers get one event with both. Of users whose server says no marks the profile is
 //! asked for when it is older than an hour. Knows no clock and no network: it is told the time, says whom to ask
-//! for, and is told the answer.
+//! for, and is told the answer. Answers can come in another order than that in which they were asked for: what was asked
+//! for later counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -27,9 +28,10 @@ const LIFETIME: Duration = Duration::from_secs(3_600);
 /// The shortest time between two requests for one profile, however often its mark changes.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The time after a request that failed, doubled each time, and how many are made before the next change.
+/// The time after a request that failed, doubled each time, and how many are made before the next change. The first is
+/// repeated at once: a connection that was kept may have ended just then, which says nothing of the other server.
 const RETRY: Duration = Duration::from_secs(60);
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 6;
 
 /// Requests under way to one server, and to all.
 const MAX_IN_FLIGHT: usize = 4;
@@ -45,6 +47,8 @@ pub(super) struct Profiles {
     later: BTreeSet<(Instant, OwnedUserId)>,
     lanes: BTreeMap<OwnedServerName, Lane>,
     in_flight: usize,
+    /// Counts the requests for profiles, of whomever they are.
+    requests: u64,
 }
 
 /// What is asked of one server.
@@ -57,6 +61,8 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Known {
     profile: Arc<Profile>,
+    /// The request that it was the answer to.
+    asked_as: Asked,
     /// What their server said last.
     said: ProfileMark,
     /// What it had said when the profile was asked for.
@@ -79,10 +85,15 @@ pub(super) enum Turn {
     Hold,
 }
 
+/// A request for a profile: which one, by when it was made.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Asked(u64);
+
 /// A profile to be asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Wanted {
     pub(super) user: OwnedUserId,
+    asked: Asked,
     /// What the user's server had said of it by then.
     mark: ProfileMark,
 }
@@ -143,17 +154,24 @@ impl Profiles {
         let user = lane.waiting.pop_front().expect("there is one");
         lane.in_flight += 1;
         self.in_flight += 1;
+        let asked = self.ask();
         let known = self.users.get_mut(&user);
         let mark = known.map_or(ProfileMark::UNTOLD, |known| {
             known.asked = Some(now);
             known.said
         });
-        Some(Wanted { user, mark })
+        Some(Wanted { user, asked, mark })
+    }
+
+    /// Somebody asks for a profile.
+    pub(super) fn ask(&mut self) -> Asked {
+        self.requests += 1;
+        Asked(self.requests)
     }
 
     /// What became of a request; `None`: it failed. Whether the user is to be told of again.
     pub(super) fn handle_answer(&mut self, wanted: &Wanted, profile: Option<Profile>, now: Instant) -> bool {
-        let Wanted { user, mark } = wanted;
+        let Wanted { user, asked, mark } = wanted;
         self.in_flight -= 1;
         if let Some(lane) = self.lanes.get_mut(user.server_name()) {
             lane.in_flight -= 1;
@@ -168,21 +186,19 @@ impl Profiles {
             Some(profile) => {
                 (known.failures, known.gave_up) = (0, false);
                 known.fetched = Some((now, *mark));
-                let differs = *known.profile != profile;
-                known.profile = Arc::new(profile);
-                differs
+                known.learn(profile, *asked)
             }
             None => {
                 known.failures += 1;
-                known.gave_up = true;
+                known.gave_up = known.failures > 1;
                 false
             }
         };
         let (is_current, failures) = (known.is_current(now), known.failures);
         if !is_current && failures < ATTEMPTS {
             self.want(user, now);
-            // What is wanted is another one than what came: it is still to be told with the change.
-            if failures == 0 && was_held {
+            // What is wanted is another one than what came, or comes yet: it is still to be told with the change.
+            if failures <= 1 && was_held {
                 return false;
             }
         }
@@ -191,16 +207,20 @@ impl Profiles {
     }
 
     /// Somebody else asked, and this is the profile. Whether the user is to be told of again.
-    pub(super) fn handle_seen(&mut self, user: &UserId, profile: &Profile, now: Instant) -> bool {
-        let Some(known) = self.users.get_mut(user) else { return false };
+    pub(super) fn handle_seen(
+        &mut self,
+        user: &UserId,
+        asked: Asked,
+        profile: &Profile,
+        now: Instant,
+    ) -> bool {
+        let Some(known) = self.users.get_mut(user).filter(|known| asked > known.asked_as) else {
+            return false;
+        };
         if known.said == ProfileMark::UNTOLD {
             known.fetched = Some((now, known.said));
         }
-        let differs = *known.profile != *profile;
-        if differs {
-            known.profile = Arc::new(profile.clone());
-        }
-        differs
+        known.learn(profile.clone(), asked)
     }
 
     /// Does what is due. Answers with those whose change has waited for long enough: they are to be told of as they are
@@ -237,7 +257,8 @@ impl Profiles {
         }
         let pause = match known.failures {
             0 => PAUSE,
-            failures => RETRY.saturating_mul(1 << (failures - 1).min(10)),
+            1 => Duration::ZERO,
+            failures => RETRY.saturating_mul(1 << (failures - 2).min(10)),
         };
         match known.asked.map(|asked| asked + pause).filter(|at| *at > now) {
             Some(at) => {
@@ -264,6 +285,16 @@ fn pop_due(queue: &mut BTreeSet<(Instant, OwnedUserId)>, now: Instant) -> Option
 }
 
 impl Known {
+    /// Takes the answer to a request, unless that to a later one was there before; whether it is another profile.
+    fn learn(&mut self, profile: Profile, asked: Asked) -> bool {
+        if asked <= self.asked_as || *self.profile == profile {
+            self.asked_as = self.asked_as.max(asked);
+            return false;
+        }
+        (self.profile, self.asked_as) = (Arc::new(profile), asked);
+        true
+    }
+
     /// Whether the profile is that of the mark that was said, or of a little while ago where none is.
     fn is_current(&self, now: Instant) -> bool {
         match (self.said, self.fetched) {

@@ -112,11 +112,11 @@ fn a_request_that_fails_is_repeated_ever_later_and_not_for_ever() {
         assert_eq!(profiles.handle_timeout(at(second)), Vec::<OwnedUserId>::new());
         if let Some(wanted) = profiles.take_next(at(second)) {
             asked.push(second);
-            let was_held = profiles.is_held(bob());
-            assert_eq!(profiles.handle_answer(&wanted, None, at(second)), was_held, "told without");
+            let is_told = profiles.handle_answer(&wanted, None, at(second));
+            assert_eq!(is_told, asked.len() == 2, "told without, when it failed again");
         }
     }
-    assert_eq!(asked, [0, 60, 180, 420, 900]);
+    assert_eq!(asked, [0, 1, 61, 181, 421, 901]);
     let turn = profiles.handle_change(bob(), named("Bob").mark(), at(10_000));
     assert_eq!(turn, Turn::Tell(Arc::default()), "nobody waits for it again");
 }
@@ -156,7 +156,42 @@ fn who_is_not_observed_any_more_is_forgotten_with_what_waits() {
 #[test]
 fn p10_what_somebody_asked_for_themselves_is_told_to_all() {
     let mut profiles = knowing("Bob");
-    assert!(!profiles.handle_seen(bob(), &named("Bob"), at(1)));
-    assert!(profiles.handle_seen(bob(), &named("Robert"), at(2)));
-    assert!(!profiles.handle_seen(user_id!("@carol:b"), &named("Carol"), at(3)), "nobody observes her");
+    let mut seen = |user: &UserId, name: &str, second: u64| {
+        let asked = profiles.ask();
+        profiles.handle_seen(user, asked, &named(name), at(second))
+    };
+    assert!(!seen(bob(), "Bob", 1));
+    assert!(seen(bob(), "Robert", 2));
+    assert!(!seen(user_id!("@carol:b"), "Carol", 3), "nobody observes her");
+}
+
+#[test]
+fn p10_of_two_answers_that_of_the_later_request_counts_whichever_comes_last() {
+    // Somebody asks for themselves, and Bob takes his name off before they are answered.
+    let mut profiles = knowing("Bob");
+    let of_client = profiles.ask();
+    assert_eq!(profiles.handle_change(bob(), named("Robert").mark(), at(100)), Turn::Hold);
+    let wanted = profiles.take_next(at(100)).expect("is wanted");
+    assert!(profiles.handle_answer(&wanted, Some(named("Robert")), at(100)));
+    assert!(!profiles.handle_seen(bob(), of_client, &named("Bob"), at(101)));
+    assert_eq!(*profiles.profile(bob()), named("Robert"));
+    // The other way round.
+    assert_eq!(profiles.handle_change(bob(), named("Rob").mark(), at(200)), Turn::Hold);
+    let wanted = profiles.take_next(at(200)).expect("is wanted");
+    let of_client = profiles.ask();
+    assert!(profiles.handle_seen(bob(), of_client, &named("Rob"), at(201)));
+    assert!(profiles.handle_answer(&wanted, Some(named("Robert")), at(201)), "the change waited for it");
+    assert_eq!(*profiles.profile(bob()), named("Rob"));
+}
+
+#[test]
+fn p10_a_change_waits_for_a_second_request_when_the_first_fails() {
+    let mut profiles = knowing("Bob");
+    assert_eq!(profiles.handle_change(bob(), named("Robert").mark(), at(100)), Turn::Hold);
+    let wanted = profiles.take_next(at(100)).expect("is wanted");
+    assert!(!profiles.handle_answer(&wanted, None, at(100)), "not told with the old name");
+    let again = profiles.take_next(at(100)).expect("is wanted again, at once");
+    assert!(profiles.is_held(bob()));
+    assert!(profiles.handle_answer(&again, Some(named("Robert")), at(100)));
+    assert_eq!(*profiles.profile(bob()), named("Robert"));
 }
