@@ -289,3 +289,23 @@ test("push rules that there cannot be are refused as the specification has it", 
   assert.ok(gone.status >= 400, "a default rule stays");
   assert.deepEqual(await alice.ok("GET", `${V3}/pushrules/`), before);
 });
+
+test("who left and is invited again reads an event of the time in which they were there", async () => {
+  const carol = await Device.register(server.baseUrl, `carol${names}`);
+  const user = { user_id: carol.userId };
+  const closed = await alice.createRoom({ preset: "private_chat", room_version: "11" });
+  await alice.ok("POST", of(closed, "/invite"), user);
+  await carol.join(closed);
+  const seen = await send(alice, "m.room.message", { msgtype: "m.text", body: "seen" }, "seen", closed);
+  await carol.ok("POST", of(closed, "/leave"), {});
+  const missed = await send(alice, "m.room.message", { msgtype: "m.text", body: "missed" }, "missed", closed);
+  await alice.ok("POST", of(closed, "/invite"), user);
+  const event = await carol.ok("GET", of(closed, path("/event/{}", seen)));
+  assert.equal(event.content.body, "seen");
+  await refused(carol.request("GET", of(closed, path("/event/{}", missed))), 404);
+  // A stock server has no pages for who is invited, whatever they were before; ours has those of then.
+  if (stock) return;
+  const { chunk } = await carol.ok("GET", of(closed, "/messages?dir=b&limit=50"));
+  const ids = chunk.map(({ event_id }) => event_id);
+  assert.ok(ids.includes(seen) && !ids.includes(missed));
+});

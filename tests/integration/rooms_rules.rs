@@ -66,6 +66,17 @@ fn history_visibility_is_kept_on_every_way_of_reading() {
         all.extend(open.then_some("later"));
         assert_eq!(bodies(&page), all, "{setting}");
         assert_eq!(bob.get(&format!("{room}/event/{later}")).status == 200, open, "{setting}");
+        // Invited again: the same, and nothing of what comes then.
+        alice.post(&format!("{room}/invite"), json!({ "user_id": bob.user })).ok();
+        let again = say(&alice, &room, "5", "again");
+        let page = bob.get(&format!("{room}/messages?dir=f&limit=100")).ok();
+        all.extend(open.then_some("again"));
+        assert_eq!(bodies(&page), all, "{setting}");
+        for (event, is_seen) in [(&joined, true), (&later, open), (&again, open)] {
+            assert_eq!(bob.get(&format!("{room}/event/{event}")).status == 200, is_seen, "{setting}");
+        }
+        let context = bob.get(&format!("{room}/context/{joined}?limit=0")).ok();
+        assert_eq!(context["event"]["event_id"], joined.as_str(), "{setting}");
     }
 }
 

@@ -69,12 +69,14 @@ impl Rooms {
         let forbidden = || Refusal::Forbidden("you are not in this room".into());
         let row =
             self.store.membership(user, room).await?.filter(|row| !row.forgotten).ok_or_else(forbidden)?;
-        let was_in_it = |membership: Membership| match membership {
-            Membership::Leave | Membership::Ban => Some(Access::Until(row.timeline)),
-            Membership::Join | Membership::Invite | Membership::Knock => None,
-        };
-        let joined_once = self.store.last_join(user, room).await?.is_some();
-        was_in_it(row.membership).filter(|_| joined_once).ok_or_else(forbidden)
+        let past = self.store.past(user, room, row.timeline).await?;
+        let stay_ended = past.and_then(|past| past.last_ended).ok_or_else(forbidden)?;
+        match row.membership {
+            Membership::Leave | Membership::Ban => Ok(Access::Until(row.timeline)),
+            // On the way in again: what they saw while they were there is theirs all the same.
+            Membership::Invite | Membership::Knock => Ok(Access::Until(TimelinePosition::live(stay_ended))),
+            Membership::Join => Err(forbidden()),
+        }
     }
 
     /// The events of one room, in any order, that `user` may see.
