@@ -101,25 +101,31 @@ impl Connection {
         mut stream: Patient<TcpStream>,
     ) -> Result<Option<Talk>, hyper::Error> {
         let mut stop = Stop::new(self.stopped.clone());
-        loop {
-            let counter = Arc::new(Counter::default());
-            // Boxed, and gone before the waiting begins.
-            let http = Box::pin(self.http(http(), stream, Some(Arc::clone(&counter)), &mut stop));
-            let Some(handed_over) = http.await? else { return Ok(None) };
-            stream = handed_over;
-            match counter.take() {
-                None => return Ok(None),
-                Some(Waiting::Open { head, guest, begin }) => {
-                    return Ok(Some(talk(stream.into_inner(), head, guest, begin)));
-                }
-                Some(Waiting::Made(made)) => {
-                    if !self.answer_by_itself(&mut stream, made, &mut stop).await {
-                        end(stream).await;
-                        return Ok(None);
+        // Who says nothing has nothing of HTTP.
+        while self.begins(&mut stream, &mut stop).await {
+            let made = match self.shortcut(&mut stream) {
+                Some(made) => made,
+                None => {
+                    let counter = Arc::new(Counter::default());
+                    // Boxed, and gone before the waiting begins.
+                    let http = Box::pin(self.http(http(), stream, Some(Arc::clone(&counter)), &mut stop));
+                    let Some(handed_over) = http.await? else { return Ok(None) };
+                    stream = handed_over;
+                    match counter.take() {
+                        None => break,
+                        Some(Waiting::Open { head, guest, begin }) => {
+                            return Ok(Some(talk(stream.into_inner(), head, guest, begin)));
+                        }
+                        Some(Waiting::Made(made)) => made,
                     }
                 }
+            };
+            if !self.answer_by_itself(&mut stream, made).await {
+                break;
             }
         }
+        end(stream).await;
+        Ok(None)
     }
 
     /// Serves another server, or whoever comes by TLS.
@@ -165,33 +171,31 @@ impl Connection {
         Ok(None)
     }
 
-    /// Writes an answer when it is made, and those to the requests that follow and need no router. `false`: the connection
-    /// ends; else something of a request has come that HTTP is needed for.
-    async fn answer_by_itself(&self, stream: &mut Patient<TcpStream>, first: Made, stop: &mut Stop) -> bool {
-        let mut next = Some(first);
-        while let Some(made) = next {
-            self.phase.begin_answer();
-            let Some(answer) = self.made(stream, made).await else { return false };
-            let is_last = *self.stopped.borrow();
-            match write(stream, answer, is_last).await {
-                Ok(false) => self.phase.end_answer(),
-                Ok(true) => return false,
-                Err(e) => {
-                    tracing::trace!(error = %e, "an answer is not taken");
-                    return false;
-                }
+    /// Waits until something of a request has come. `false`: nothing will.
+    async fn begins(&self, stream: &mut Patient<TcpStream>, stop: &mut Stop) -> bool {
+        let begins = poll_fn(|cx| match stop.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending if !stream.ahead().is_empty() => Poll::Ready(true),
+            Poll::Pending => stream.poll_ahead(cx).map(|read| read.is_ok()),
+        });
+        begins.await
+    }
+
+    /// Writes an answer when it is made. Whether the connection goes on.
+    async fn answer_by_itself(&self, stream: &mut Patient<TcpStream>, made: Made) -> bool {
+        self.phase.begin_answer();
+        let Some(answer) = self.made(stream, made).await else { return false };
+        let is_last = *self.stopped.borrow();
+        match write(stream, answer, is_last).await {
+            Ok(is_last) => {
+                self.phase.end_answer();
+                !is_last
             }
-            let ahead = poll_fn(|cx| match stop.poll(cx) {
-                Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending if !stream.ahead().is_empty() => Poll::Ready(true),
-                Poll::Pending => stream.poll_ahead(cx).map(|read| read.is_ok()),
-            });
-            if !ahead.await {
-                return false;
+            Err(e) => {
+                tracing::trace!(error = %e, "an answer is not taken");
+                false
             }
-            next = self.shortcut(stream);
         }
-        true
     }
 
     /// The answer when it is made; `None`: whoever waits for it has gone.
