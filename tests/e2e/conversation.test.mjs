@@ -99,6 +99,9 @@ test("an edit shows in its place, both ways", async () => {
   await stockBob.redactEvent(room, edit);
   await row(theirs).getByText("frist", { exact: true }).waitFor();
   assert.equal(await row(edit).count(), 0, "an edit has no line of its own, nor has a redacted one");
+  await zoe.page.reload();
+  await row(theirs).getByText("frist", { exact: true }).waitFor();
+  assert.equal(await row(edit).count(), 0, "nor has one that comes redacted");
   const forged = await say("genuine");
   const mallory = await Device.register(server.baseUrl);
   await mallory.join(room);

@@ -11,7 +11,7 @@ import { until } from "./lib/matrix.mjs";
 import { root } from "./lib/paths.mjs";
 
 // A guard against growth, just above what it is.
-const MAX_INSTALLED_BYTES = 525_000;
+const MAX_INSTALLED_BYTES = 535_000;
 let dir, pilotlight, server;
 const clients = [];
 
@@ -233,6 +233,6 @@ test("what to be told of: by my state and the sender's group, the same on both m
   await eve.setNotifySettings({ mutedIn: [], groups: { Noise: "never" } });
   await until("set on both", () => other.shouldNotify(fay));
   assert.deepEqual(other.notifySettings, { mutedIn: [], groups: { Noise: "never" } });
-  assert.throws(() => eve.setNotifySettings({ mutedIn: ["asleep"], groups: {} }), TypeError);
+  await assert.rejects(eve.setNotifySettings({ mutedIn: ["asleep"], groups: {} }), TypeError);
   assert.throws(() => eve.shouldNotify("hi"), TypeError);
 });

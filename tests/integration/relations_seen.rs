@@ -23,8 +23,8 @@ fn relate(who: &Client, room: &str, how: &str, event: &str, body: &str) -> Strin
     sent["event_id"].as_str().expect("an ID").to_owned()
 }
 
-/// What comes with `event` wherever it is served.
-fn everywhere(reader: &Client, room: &str, event: &str) -> BTreeMap<&'static str, Value> {
+/// What is told beside `event` wherever it is served.
+fn unsigned_everywhere(reader: &Client, room: &str, event: &str) -> BTreeMap<&'static str, Value> {
     let found = |events: &Value| {
         let events = events.as_array().cloned().unwrap_or_default();
         events.into_iter().find(|e| e["event_id"] == event).unwrap_or_default()
@@ -43,7 +43,13 @@ fn everywhere(reader: &Client, room: &str, event: &str) -> BTreeMap<&'static str
     ]);
     // A timeline has no holes: after one that the reader may not see it begins later.
     places.extend(synced.into_iter().filter(|e| !e.is_null()).map(|e| ("sync", e)));
-    places.into_iter().map(|(place, event)| (place, event["unsigned"]["m.relations"].clone())).collect()
+    places.into_iter().map(|(place, event)| (place, event["unsigned"].clone())).collect()
+}
+
+/// What comes with `event` of those that relate to it, wherever it is served.
+fn everywhere(reader: &Client, room: &str, event: &str) -> BTreeMap<&'static str, Value> {
+    let places = unsigned_everywhere(reader, room, event).into_iter();
+    places.map(|(place, unsigned)| (place, unsigned["m.relations"].clone())).collect()
 }
 
 fn set_visibility(who: &Client, room: &str, visibility: &str) {
@@ -157,5 +163,26 @@ fn who_is_ignored_relates_to_nothing() {
     }
     for (place, relations) in everywhere(&bob, &room, &root) {
         assert_eq!(summary(&relations), json!([null, 2, "eve-m.thread", 2]), "{place}");
+    }
+}
+
+#[test]
+fn a_redacted_edit_says_what_it_was_an_edit_of_and_nothing_else_that_was_redacted_does() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let alice = server.register("alice");
+    let room = create_room(&alice, json!({ "preset": "public_chat" }));
+    let root = send(&alice, &room, "root", "root");
+    let edit = relate(&alice, &room, "m.replace", &root, "edit");
+    let reference = relate(&alice, &room, "m.reference", &root, "reference");
+    let plain = send(&alice, &room, "plain", "plain");
+    for (place, unsigned) in unsigned_everywhere(&alice, &room, &edit) {
+        assert_eq!(unsigned.get("org.pilotlight.edits"), None, "{place}: its content says it");
+    }
+    for (event, edited) in [(&edit, Some(json!(root))), (&reference, None), (&plain, None)] {
+        alice.put(&at(&room, &format!("redact/{event}/r{event}")), json!({})).ok();
+        for (place, unsigned) in unsigned_everywhere(&alice, &room, event) {
+            assert!(unsigned["redacted_because"].is_object(), "{place}: {unsigned}");
+            assert_eq!(unsigned.get("org.pilotlight.edits"), edited.as_ref(), "{place}: {unsigned}");
+        }
     }
 }

@@ -71,6 +71,7 @@ impl Client {
             Awaited::Action(id) => self.conclude_action(now, id, outcome),
             Awaited::Choice => self.conclude_choice(now, outcome.map(|_| ())),
             Awaited::IdleReport(idle) => self.conclude_idle_report(now, idle, outcome.map(|_| ())),
+            Awaited::Edited(room_id) => self.conclude_edited(&room_id, outcome),
             Awaited::Notice => (),
             Awaited::Command(ticket, then) => self.conclude_command(now, ticket, then, outcome),
         }
@@ -93,6 +94,7 @@ impl Client {
             | Awaited::Stream
             | Awaited::Profile
             | Awaited::OwnStatus
+            | Awaited::Edited(_)
             | Awaited::Notice => (),
         }
     }

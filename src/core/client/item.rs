@@ -124,6 +124,7 @@ impl TimelineItem {
         let event_id: Arc<str> = Arc::from(&**event.event_id.as_ref()?);
         let content: Arc<str> = Arc::from(event.content);
         let Named { reply_to, edits } = named(&content);
+        let edited = || event.edited.as_ref().filter(|_| event.redacted).map(|id| id.to_string());
         Some(Self {
             key: key.unwrap_or_else(|| event_id.clone()),
             event_id: Some(event_id),
@@ -132,7 +133,7 @@ impl TimelineItem {
             state_key: event.state_key.as_ref().map(|key| key.to_string()),
             sender: event.sender.to_string(),
             reply_to,
-            edits: edits.filter(|_| event.state_key.is_none()),
+            edits: edits.or_else(edited).filter(|_| event.state_key.is_none()),
             original: content.clone(),
             content,
             prev_content: event.prev_content.map(Arc::from),

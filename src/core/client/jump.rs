@@ -3,7 +3,7 @@
 use super::commands::{MESSAGES_FILTER, scroll_limit};
 use super::output::{Failure, Ticket};
 use super::past::Past;
-use super::pending::{Direction, Then};
+use super::pending::{Awaited, Direction, Then};
 use super::redaction::REDACTION;
 use super::role::Client;
 use super::timeline::{Timeline, TimelineOp};
@@ -75,6 +75,22 @@ impl Client {
         }
         let path = path("/_matrix/client/v3", &["rooms", room_id, "event", event_id]);
         self.command(now, Then::Event, "GET", path, None)
+    }
+
+    /// Asks for the events whose last edit was taken back, of which an earlier one may stand.
+    pub(super) fn ask_for_edits(&mut self, now: Instant) {
+        for (room_id, event_id) in std::mem::take(&mut self.unsure_edits) {
+            let path = path("/_matrix/client/v3", &["rooms", &room_id, "event", &event_id]);
+            self.request(now, Awaited::Edited(room_id), "GET", path, None);
+        }
+    }
+
+    pub(super) fn conclude_edited(&mut self, room_id: &str, outcome: Result<&str, Failure>) {
+        let Some(event) = outcome.ok().and_then(Event::parse) else { return };
+        if let Some(room) = self.rooms.get_mut(room_id) {
+            room.note_bundled(&event);
+            self.touch(room_id);
+        }
     }
 
     pub(super) fn apply_event(&self, body: &str) -> Result<String, Failure> {

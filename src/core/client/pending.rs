@@ -37,6 +37,8 @@ pub(super) enum Awaited {
     Choice,
     /// Idleness begun (`true`) or ended.
     IdleReport(bool),
+    /// An event of a room whose last edit was taken back: which one stands.
+    Edited(String),
     /// A notice that may get lost.
     Notice,
     /// A command of the application.

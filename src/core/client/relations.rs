@@ -112,6 +112,11 @@ impl Relations {
         self.remove_at(self.0.iter().position(|one| *one.key == *key))
     }
 
+    /// Whether an event is an edit that came with its target: those before it did not.
+    pub(super) fn is_bundled(&self, event_id: &str) -> bool {
+        self.0.iter().any(|one| one.bundled && *one.key == *event_id)
+    }
+
     /// Forgets what an event says, by the event's ID; the ID of what it was about.
     pub(super) fn remove_event(&mut self, event_id: &str) -> Option<Arc<str>> {
         self.remove_at(self.0.iter().position(|one| one.event_id.as_deref() == Some(event_id)))

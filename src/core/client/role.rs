@@ -112,6 +112,8 @@ pub struct Client {
     pub(super) pending: Vec<Pending>,
     /// Redactions whose end somebody waits for: no more than the queue holds.
     pub(super) redactions: Vec<(ActionId, Ticket)>,
+    /// Events by room, of which the edit that stands is to be asked for: empty after each input.
+    pub(super) unsure_edits: Vec<(String, Arc<str>)>,
     last_request: u64,
     last_ticket: u64,
     pub(super) rng: Rng,
@@ -150,6 +152,7 @@ impl Client {
             entered: Entered::default(),
             pending: Vec::new(),
             redactions: Vec::new(),
+            unsure_edits: Vec::new(),
             last_request: 0,
             last_ticket: 0,
             rng,
@@ -283,6 +286,7 @@ impl Client {
         self.transmit_choice(now);
         self.transmit_actions(now);
         self.end_redactions(Ended::Gone);
+        self.ask_for_edits(now);
         self.show_changes();
     }
 

@@ -4,6 +4,7 @@
 //! somebody wants to see it. After a gap what is known of silent members may be stale until then.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::member::{Member, MemberList, MemberRecord};
 use super::name::{self, Heroes};
@@ -241,8 +242,8 @@ impl Room {
         }
     }
 
-    /// Clears what a redacted state event said.
-    pub(super) fn handle_redaction(&mut self, event_id: &str) {
+    /// Clears what a redacted event said; the event whose edit it was, if an earlier edit of that may stand.
+    pub(super) fn handle_redaction(&mut self, event_id: &str) -> Option<Arc<str>> {
         self.computed = None;
         for stated in [&mut self.name, &mut self.topic, &mut self.alias, &mut self.avatar] {
             if stated.event_id.as_deref() == Some(event_id) {
@@ -256,7 +257,7 @@ impl Room {
                 note(&mut self.changed_members, user);
             }
         }
-        self.redact(event_id);
+        self.redact(event_id)
     }
 
     /// Who is typing, all of them.

@@ -1,5 +1,7 @@
 //! What happens in a room, in its live timeline and in the stretch of its past that somebody looks at.
 
+use std::sync::Arc;
+
 use super::item::{TimelineItem, echo_key};
 use super::room::Room;
 use super::timeline::TimelineOp;
@@ -40,11 +42,18 @@ impl Room {
         }
     }
 
-    /// An event's content was taken away.
-    pub(super) fn redact(&mut self, event_id: &str) {
-        self.timeline.redact(event_id);
+    /// An event's content was taken away; what it edited, where that is to be asked for anew.
+    pub(super) fn redact(&mut self, event_id: &str) -> Option<Arc<str>> {
+        let live = self.timeline.redact(event_id);
+        let past = self.past.as_mut().and_then(|past| past.timeline.redact(event_id));
+        live.or(past)
+    }
+
+    /// An event as the server tells of it, with the edit that stands.
+    pub(super) fn note_bundled(&mut self, event: &Event<'_>) {
+        self.timeline.note_bundled(event);
         if let Some(past) = &mut self.past {
-            past.timeline.redact(event_id);
+            past.timeline.note_bundled(event);
         }
     }
 

@@ -267,8 +267,9 @@ impl Client {
             let echo_of = self.place_echo(room_id, event);
             let Some(room) = self.rooms.get_mut(room_id) else { return };
             if &*event.kind == "m.room.redaction" {
-                if let Some(target) = event.redacted_event() {
-                    room.handle_redaction(&target);
+                if let Some(edited) = event.redacted_event().and_then(|target| room.handle_redaction(&target))
+                {
+                    self.unsure_edits.push((room_id.to_owned(), edited));
                 }
                 if let Some(id) = echo_of {
                     room.remove_echo(id);

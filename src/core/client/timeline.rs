@@ -316,10 +316,13 @@ impl Timeline {
         }
     }
 
-    /// Takes the content of an event away, as Matrix prescribes for its type; and what it made of another.
-    pub fn redact(&mut self, event_id: &str) {
+    /// Takes the content of an event away, as Matrix prescribes for its type; and what it made of another, whose ID this
+    /// answers where there may be an earlier edit of it, which is not known here.
+    pub fn redact(&mut self, event_id: &str) -> Option<Arc<str>> {
         // It may have come with what it edits.
+        let is_last_known = self.relations.is_bundled(event_id);
         let mut target = self.relations.remove_event(event_id);
+        let unsure = target.clone().filter(|_| is_last_known);
         if let Some(item) = self.index(event_id).and_then(|at| self.placed.get_mut(at)) {
             Arc::make_mut(item).redact();
             target = self.relations.insert(item).or(target);
@@ -327,6 +330,16 @@ impl Timeline {
             self.ops.push(TimelineOp::Update { item: item.clone() });
         }
         self.refresh(target);
+        unsure
+    }
+
+    /// Learns the edit that comes with an event, which is here already.
+    pub(super) fn note_bundled(&mut self, event: &Event<'_>) {
+        let item = event.event_id.as_deref().and_then(|id| self.placed.get(self.index(id)?));
+        if let Some(id) = item.and_then(|item| item.event_id.clone()) {
+            self.relations.insert_bundled(&id, event);
+            self.refresh(Some(id));
+        }
     }
 
     /// Learns what something says of what is here, which is itself shown elsewhere.

@@ -30,6 +30,8 @@ pub struct Event<'a> {
     pub bundled_edit: Option<&'a str>,
     /// The event comes already redacted.
     pub redacted: bool,
+    /// What it was an edit of before it was redacted, where the server says so.
+    pub edited: Option<Cow<'a, str>>,
     /// The event that a redaction names, up to room version 10.
     pub(super) redacts: Option<Cow<'a, str>>,
 }
@@ -90,6 +92,7 @@ impl<'a> Event<'a> {
                     let edit = Object::read(reader)?.raw("m.replace");
                     self.bundled_edit = edit.filter(|raw| is_object(raw));
                 }
+                "org.pilotlight.edits" => self.edited = reader.text()?,
                 "redacted_because" => self.redacted = is_object(reader.raw()?),
                 _ => {
                     reader.raw()?;

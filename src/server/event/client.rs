@@ -46,6 +46,8 @@ struct Unsigned<'a> {
     replaces_state: Option<&'a EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     redacted_because: Option<&'a RawValue>,
+    #[serde(rename = "org.pilotlight.edits", skip_serializing_if = "Option::is_none")]
+    edited: Option<&'a EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<&'a str>,
     #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
@@ -105,13 +107,15 @@ pub fn append_with(
         .filter(|(device, _)| event.sender == viewer.user && *device == viewer.device)
         .map(|(_, transaction)| transaction.as_str());
     let replaced = event.replaces.as_ref();
+    let redacted = event.redacted_because.as_ref();
     let unsigned = Unsigned {
         age: now_ms.saturating_sub(event.origin_server_ts),
         membership: membership.map(Membership::as_str),
         prev_content: replaced.map(|r| &*r.content),
         prev_sender: replaced.map(|r| r.sender.as_str()),
         replaces_state: replaced.map(|r| &*r.event_id),
-        redacted_because: event.redacted_because.as_deref(),
+        redacted_because: redacted.map(|redacted| &*redacted.because),
+        edited: redacted.and_then(|redacted| redacted.edited.as_deref()),
         transaction_id,
         relations,
         after,
@@ -164,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::server::change::position::{LogPosition, TimelinePosition};
-    use crate::server::event::stored::{Columns, Replaced};
+    use crate::server::event::stored::{Columns, Redacted, Replaced};
 
     fn stored(pdu: &Value, change: impl FnOnce(&mut Columns)) -> StoredEvent {
         let mut columns = Columns {
@@ -232,6 +236,19 @@ mod tests {
         for (user, device, expected) in rows {
             let seen = seen(&event, &session(user, device), ClientFormat::InRoom);
             assert_eq!(seen["unsigned"]["transaction_id"].as_str(), expected, "{user} {device}");
+        }
+    }
+
+    #[test]
+    fn what_was_emptied_says_why_and_what_it_was_an_edit_of() {
+        for edited in [None, Some(event_id!("$o").to_owned())] {
+            let because = to_raw_value(&json!({ "type": "m.room.redaction" })).expect("is JSON");
+            let event = stored(&pdu("m.room.message"), |c| {
+                c.redacted_because = Some(Redacted { because, edited: edited.clone() });
+            });
+            let unsigned = &seen(&event, &session("@b:x", "D"), ClientFormat::InRoom)["unsigned"];
+            assert_eq!(unsigned["redacted_because"], json!({ "type": "m.room.redaction" }));
+            assert_eq!(unsigned.get("org.pilotlight.edits"), edited.map(|id| json!(id)).as_ref());
         }
     }
 

@@ -69,11 +69,20 @@ pub struct StoredEvent {
     pub pdu: Box<str>,
     /// The state event of the same type and key that this one replaced.
     pub replaces: Option<Replaced>,
-    /// The redaction that emptied it, in client format.
-    pub redacted_because: Option<Box<RawValue>>,
+    /// What emptied it.
+    pub redacted_because: Option<Redacted>,
     /// The device of ours that sent it, and the transaction ID it used.
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
     client: OnceLock<Box<str>>,
+}
+
+/// What is to be told of an event that was emptied.
+#[derive(Debug)]
+pub struct Redacted {
+    /// The redaction, in client format.
+    pub because: Box<RawValue>,
+    /// The event that it was an edit of: a client that has not seen it before has nothing else to know that by.
+    pub edited: Option<OwnedEventId>,
 }
 
 /// A state event that another one replaced.
@@ -101,7 +110,7 @@ pub(in crate::server) struct Columns {
     pub depth: u64,
     pub pdu: Box<str>,
     pub replaces: Option<Replaced>,
-    pub redacted_because: Option<Box<RawValue>>,
+    pub redacted_because: Option<Redacted>,
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
 }
 

@@ -13,14 +13,15 @@ use crate::server::{
     change::position::{LogPosition, TimelinePosition},
     event::{
         prefix::redacted_because,
-        stored::{Columns, Replaced, StoredEvent, content_of},
+        stored::{Columns, Redacted, Replaced, StoredEvent, content_of},
     },
 };
 
 /// What every query of events selects; [`event`] reads it. Add `WHERE` and `ORDER BY` over `e` and `r`.
 pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \
     e.origin_server_ts, e.depth, e.pdu, e.device_id, e.transaction_id, \
-    p.event_id, p.sender, p.pdu, b.event_id, b.pdu, e.timeline \
+    p.event_id, p.sender, p.pdu, b.event_id, b.pdu, e.timeline, \
+    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END \
     FROM events e JOIN rooms r ON r.room = e.room \
     LEFT JOIN events p ON p.event = e.replaces LEFT JOIN events b ON b.event = e.redacted_by ";
 
@@ -55,7 +56,10 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
         _ => None,
     };
     let redacted_because = match (optional(14)?, optional(15)?) {
-        (Some(event_id), Some(pdu)) => Some(redacted_because(&parse::<OwnedEventId>(14, event_id)?, pdu)),
+        (Some(event_id), Some(pdu)) => Some(Redacted {
+            because: redacted_because(&parse::<OwnedEventId>(14, event_id)?, pdu),
+            edited: optional(17)?.and_then(|edited| edited.try_into().ok()),
+        }),
         _ => None,
     };
     let transaction = match (optional(9)?, optional(10)?) {

@@ -393,6 +393,9 @@ impl Log {
         if self.is_redacted(at) {
             event["content"] = json!({});
             event["unsigned"] = json!({"redacted_because": {}});
+            if let Said::Edit(of) = self.0[at].1 {
+                event["unsigned"]["org.pilotlight.edits"] = json!(format!("$e{:02}", of % at.max(1)));
+            }
             return event;
         }
         let mut edits = (at + 1..self.0.len()).filter(|&later| {
@@ -444,13 +447,7 @@ impl Log {
 /// What is shown of each event, but for the way on which it came.
 fn shown(f: &Fixture) -> Vec<Value> {
     let items = f.client.timeline(ROOM);
-    let mut shown: Vec<Value> =
-        items.iter().map(|item| serde_json::from_str(&item.to_json()).unwrap()).collect();
-    for item in shown.iter_mut().filter(|item| item["redacted"] == true) {
-        // Of what came redacted nobody says that it was an edit.
-        item.as_object_mut().unwrap().remove("edits");
-    }
-    shown
+    items.iter().map(|item| serde_json::from_str(&item.to_json()).unwrap()).collect()
 }
 
 proptest! {
@@ -559,4 +556,42 @@ fn an_event_that_is_not_held_is_asked_for() {
     f.client.event(f.now, ROOM, "$held");
     f.drain();
     assert_eq!((f.count("/event/"), f.answers.len()), (0, 1), "what is held is at hand");
+}
+
+#[test]
+fn when_the_edit_that_came_with_an_event_is_taken_back_the_one_before_it_is_asked_for() {
+    let bundled = |edit: Option<Value>| {
+        let mut original = message("$m", "@b:hs", "first", None);
+        if let Some(edit) = edit {
+            original["unsigned"] = json!({"m.relations": {"m.replace": edit}});
+        }
+        original
+    };
+    let third = || made_at(edit("$f", "@b:hs", "$m", "third"), 9);
+    for (what, answer, expected) in [
+        ("an earlier edit stands", Some(bundled(Some(edit("$e", "@b:hs", "$m", "second")))), "second"),
+        ("there was none", Some(bundled(None)), "first"),
+        ("the server does not tell", None, "first"),
+    ] {
+        let mut f = Fixture::online();
+        f.client.jump(f.now, ROOM, Some("$m"));
+        f.drain();
+        let around = json!({"event": bundled(Some(third())), "start": "0", "end": "1"});
+        f.respond("/context", 200, around);
+        let body = |f: &Fixture| -> Value {
+            serde_json::from_str::<Value>(&f.past[0].to_json()).unwrap()["content"]["body"].clone()
+        };
+        assert_eq!(body(&f), "third", "{what}");
+        f.events(json!([redaction("$r", "@b:hs", "$f")]));
+        assert_eq!((body(&f), f.count("/event/%24m")), (json!("first"), 1), "{what}");
+        match answer {
+            Some(event) => f.respond("/event/%24m", 200, event),
+            None => f.respond("/event/%24m", 404, json!({"errcode": "M_NOT_FOUND", "error": "no"})),
+        }
+        assert_eq!((body(&f), f.count("/event/")), (json!(expected), 0), "{what}");
+    }
+    let mut f = Fixture::online();
+    f.events(json!([message("$m", "@b:hs", "first", None), edit("$e", "@b:hs", "$m", "second")]));
+    f.events(json!([redaction("$r", "@b:hs", "$e")]));
+    assert_eq!(f.count("/event/"), 0, "all that was said since is at hand");
 }
