@@ -68,7 +68,7 @@ impl Board {
     }
 
     /// Of how many users something stands here.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lock().users.len()
     }
 

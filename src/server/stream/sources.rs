@@ -92,7 +92,7 @@ impl Sources {
         upto: LivePosition,
     ) -> Vec<(Arc<OwnedUserId>, Arc<PresenceEvent>)> {
         let (sight, board) = (&self.0.sight, &self.0.board);
-        if sight.reach(reader) > board.len() {
+        if sight.reach(reader) > board.count() {
             return board.changed(LivePosition::START, upto);
         }
         let mut near = Vec::new();
