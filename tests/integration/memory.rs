@@ -1,8 +1,8 @@
 //! What the server holds in memory, seen from outside: its resident set, in a process of its own.
 
-use std::{path::Path, sync::Mutex};
+use std::{io::Write, net::TcpStream, path::Path, sync::Mutex};
 
-use super::{cli::Serve, support::TempDir};
+use super::{cli::Serve, peer::read_message, poll::connect, support::TempDir};
 
 /// MiB of memory that the process has resident.
 pub fn resident(server: &Serve) -> f64 {
@@ -64,4 +64,42 @@ fn the_threads_that_make_answers_share_a_few_arenas() {
     let most = std::thread::available_parallelism().map_or(1, usize::from).max(2);
     let count = arenas(&server);
     assert!((1..=most).contains(&count), "{count} arenas of {most}");
+}
+
+/// Polls that wait at once, and the memory that each may have, in KiB: a quarter of what HTTP alone would hold for it.
+const WAITING: u32 = 400;
+const FOR_ONE: f64 = 8.0;
+
+#[test]
+fn a_sync_that_waits_holds_a_few_kilobytes() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
+    let ann = server.client.clone().register("ann");
+    let since =
+        || ann.get("/_matrix/client/v3/sync").ok()["next_batch"].as_str().expect("a token").to_owned();
+    let token = ann.token.as_deref().expect("a token");
+    let ask = |stream: &mut TcpStream, timeout: u32, since: &str| {
+        let path = format!("/_matrix/client/v3/sync?timeout={timeout}&since={since}");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("is sent");
+    };
+    let before = resident(&server);
+    let mut held: Vec<_> = (0..WAITING).map(|_| connect(&ann)).collect();
+    let quick = since();
+    for stream in &mut held {
+        // By the time that it is answered, the one that waits on its connection is the second.
+        ask(stream, 0, &quick);
+        read_message(stream).expect("is answered");
+    }
+    let place = since();
+    held.iter_mut().for_each(|stream| ask(stream, 60_000, &place));
+    let path = format!("/_matrix/client/v3/user/{}/account_data/x", ann.user);
+    let waiting = resident(&server);
+    ann.put(&path, serde_json::json!({})).ok();
+    for stream in &mut held {
+        let (head, _) = read_message(stream).expect("is answered");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    }
+    let each = (waiting.max(resident(&server)) - before) * 1024.0 / f64::from(WAITING);
+    assert!(each < FOR_ONE, "{each:.1} KiB each");
 }

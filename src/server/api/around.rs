@@ -11,12 +11,13 @@ use std::{
 };
 
 use axum::{
+    Extension,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
 use super::error::ApiError;
-use crate::server::http::{Handover, Making};
+use crate::server::http::{Handover, Lendable, Making};
 
 /// What an answer says that does not say otherwise: it is for who asked, and for this moment.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -25,8 +26,14 @@ pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const VARY: HeaderValue =
     HeaderValue::from_static("origin, access-control-request-method, access-control-request-headers");
 
-/// An answer that is made while HTTP has nothing to do with its connection.
-pub(super) fn elsewhere<A: IntoResponse>(answer: impl Future<Output = A> + Send + 'static) -> Response {
+/// An answer that may be a while in coming: where its connection is `lendable`, HTTP has nothing to do with that meanwhile.
+pub(super) async fn in_a_while<A: IntoResponse>(
+    lendable: Option<Extension<Lendable>>,
+    answer: impl Future<Output = A> + Send + 'static,
+) -> Response {
+    if lendable.is_none() {
+        return answer.await.into_response();
+    }
     let mut placeholder = Response::default();
     placeholder.extensions_mut().insert(Handover::while_made(around(answer)));
     placeholder

@@ -349,6 +349,16 @@ mod tests {
     use super::*;
     use crate::server::http::Handover;
 
+    /// Tens of thousands wait at once.
+    #[test]
+    fn what_is_left_of_a_connection_is_small() {
+        fn size<F: Future>(_: impl FnOnce(Connection, Patient<TcpStream>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Connection::serve_client);
+        assert!(size <= 1280, "{size} bytes");
+    }
+
     /// A connection to a server with two answers: one without a body, and one that takes a while, and those who speak on
     /// its two ends.
     fn connection(room: usize) -> (Connection, Patient<tokio::io::DuplexStream>, tokio::io::DuplexStream) {

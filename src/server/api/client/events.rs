@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
@@ -19,10 +19,12 @@ use super::{
 };
 use crate::server::{
     api::{
+        around,
         error::{ApiError, ApiResult},
         extract::{AnswerForm, Json, Path, Query},
     },
     app::App,
+    http::Lendable,
     rooms::{Access, Refusal},
     session::Session,
     stream::{
@@ -90,7 +92,13 @@ async fn events(
     State(app): State<Arc<App>>,
     session: Session,
     Query(asked): Query<Parameters>,
-) -> ApiResult<Response> {
+    lendable: Option<Extension<Lendable>>,
+) -> Response {
+    around::in_a_while(lendable, follow(app, session, asked)).await
+}
+
+/// Answers as soon as there is something to say.
+async fn follow(app: Arc<App>, session: Session, asked: Parameters) -> ApiResult<Response> {
     let poll = Poll {
         from: from(&app, asked.from.as_deref())?,
         scope: scope(&app, &session, asked.room_id).await?,

@@ -58,11 +58,7 @@ async fn sync(
     Query(parameters): Query<Parameters>,
     lendable: Option<Extension<Lendable>>,
 ) -> Response {
-    let answer = answer(app, session, parameters);
-    match lendable {
-        Some(_) => around::elsewhere(answer),
-        None => answer.await.into_response(),
-    }
+    around::in_a_while(lendable, answer(app, session, parameters)).await
 }
 
 /// Answers a `/sync` of somebody who was seen lately; `None`: it is another request, or needs more to be answered.
@@ -143,4 +139,19 @@ pub(super) fn set_presence(word: Option<&str>) -> ApiResult<Option<SetPresence>>
 pub(super) fn device_type(word: Option<&str>) -> ApiResult<Option<DeviceType>> {
     let device_type = word.map(str::parse::<DeviceType>).transpose();
     device_type.map_err(|e| ApiError::invalid_param(format!("org.pilotlight.device_type: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tens of thousands wait at once.
+    #[test]
+    fn what_waits_for_an_answer_is_small() {
+        fn size<F: Future>(_: impl FnOnce(Arc<App>, Session, Parameters) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(answer);
+        assert!(size <= 1024, "{size} bytes");
+    }
 }
