@@ -27,6 +27,7 @@ mod folded;
 mod full_answers;
 mod ghosts;
 mod ghosts_of_rooms;
+mod going_on;
 mod held_hostile;
 mod held_rooms;
 mod held_stream;

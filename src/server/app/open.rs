@@ -96,6 +96,7 @@ impl App {
         let rooms = Arc::new(rooms);
         let wakers = Arc::new(Wakers::of(Handle::current()));
         let hub = Arc::new(Hub::new(Arc::clone(&wakers), Arc::clone(live.bell())));
+        let typing = Typing::load(clock.clone(), Arc::clone(&live), Arc::clone(&feed), Arc::clone(&store));
         let stream = Arc::new(stream::Parts {
             sight: Arc::new(sight),
             contacts: Arc::clone(&contacts),
@@ -114,7 +115,7 @@ impl App {
             presence: Arc::clone(&presence),
             board: Arc::clone(&board),
             federation: federation.clone(),
-            typing: Arc::new(Typing::new(clock.clone(), Arc::clone(&live), Arc::clone(&feed))),
+            typing: Arc::new(typing.await.map_err(damaged)?),
             receipts: Arc::new(Receipts::load(&store).await.map_err(damaged)?),
             unread: Arc::new(Unread::new(
                 Arc::clone(&store),

@@ -11,29 +11,41 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::sync::Notify;
 
 use crate::{
-    core::time::Instant,
+    core::time::{Instant, UnixMillis},
     server::{
         change::{
             feed::{Change, Feed},
             position::{Live, LivePosition},
         },
         clock::Clock,
+        store::{Store, StoreError},
     },
 };
 
 /// A typing notice lasts this long at most, whatever its sender asks for.
 pub const MAX_TYPING: Duration = Duration::from_secs(120);
 
+/// For how long it is kept that somebody typed in a room: readers who come back after that are not told that it ended.
+const MARKED: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// After this time it is kept anew, when somebody types again.
+const MARKED_ANEW: Duration = Duration::from_secs(24 * 3_600);
+
 /// A typing notice lasts this long when its sender does not say.
 pub const DEFAULT_TYPING: Duration = Duration::from_secs(30);
 
-/// The typing notices of all rooms. Bounded by the rooms in which somebody typed since the start, and
-/// one notice per member.
+/// The typing notices of all rooms. Bounded by the rooms in which somebody typed since the start, or in the week before
+/// it, and one notice per member.
+///
+/// What ends with the server ends without a word: so the store has in which rooms anybody typed, before anybody is told,
+/// and each of them is new, with nobody who types, to whoever comes from before the start.
 #[derive(Debug)]
 pub struct Typing {
     clock: Clock,
     live: Arc<Live>,
     feed: Arc<Feed>,
+    /// Absent in tests of nothing else.
+    store: Option<Arc<Store>>,
     inner: Mutex<Inner>,
     earlier: Notify,
 }
@@ -50,12 +62,47 @@ struct Inner {
 struct Room {
     position: LivePosition,
     typing: BTreeMap<OwnedUserId, Instant>,
+    /// When the store was told of the room in this run.
+    marked: Option<Instant>,
 }
 
 impl Typing {
+    /// Nobody types any longer.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read who did.
+    pub async fn load(
+        clock: Clock,
+        live: Arc<Live>,
+        feed: Arc<Feed>,
+        store: Arc<Store>,
+    ) -> Result<Self, StoreError> {
+        let since = clock.unix().0.saturating_sub(MARKED.as_millis() as u64);
+        let rooms = store.typing_marks(UnixMillis(since)).await?;
+        let typing = Self { store: Some(store), ..Self::new(clock, live, feed) };
+        let mut inner = typing.lock();
+        rooms.iter().for_each(|room| inner.change(room, &typing.live));
+        drop(inner);
+        Ok(typing)
+    }
+
     /// Nobody types.
-    pub fn new(clock: Clock, live: Arc<Live>, feed: Arc<Feed>) -> Self {
-        Self { clock, live, feed, inner: Mutex::default(), earlier: Notify::new() }
+    fn new(clock: Clock, live: Arc<Live>, feed: Arc<Feed>) -> Self {
+        Self { clock, live, feed, store: None, inner: Mutex::default(), earlier: Notify::new() }
+    }
+
+    /// Has the store know that somebody types in `room`, if it does not. To be asked before [`Self::start`].
+    pub async fn mark(&self, room: &RoomId) {
+        let now = self.clock.now();
+        let marked = self.lock().rooms.get(room).and_then(|room| room.marked);
+        let Some(store) = &self.store else { return };
+        if marked.is_some_and(|marked| now.since(marked) < MARKED_ANEW) {
+            return;
+        }
+        match store.mark_typing(room, self.clock.unix()).await {
+            Ok(()) => self.lock().room(room).marked = Some(now),
+            Err(error) => tracing::debug!(%error, "that somebody types is not kept"),
+        }
     }
 
     /// `user` types in `room` for `duration`, at most [`MAX_TYPING`].

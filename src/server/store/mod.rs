@@ -46,6 +46,7 @@ mod steps;
 mod tail;
 mod to_device;
 mod tx;
+mod typing;
 mod write_ahead;
 mod writer;
 

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/federation.sql"),
     ],
     &[include_str!("schema/relations.sql")],
+    &[include_str!("schema/typing.sql")],
 ];
 
 /// The schema version that this binary writes.

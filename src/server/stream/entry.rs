@@ -70,6 +70,7 @@ pub(super) async fn read(
         to_device: log,
         presence: PresenceLook::NONE,
         entered: &[],
+        uncounted: &[],
         now,
     };
     // Told as to somebody who was not there before, though they were.

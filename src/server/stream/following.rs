@@ -233,6 +233,7 @@ impl World {
             to_device: LogPosition::START,
             presence: PresenceLook::NONE,
             entered: &client.entered,
+            uncounted: &[],
             now: self.app.clock.now(),
         };
         let reader = Reader { sources: &sources, parts: sources.parts(), look };

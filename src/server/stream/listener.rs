@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use ruma::OwnedRoomId;
 
 use super::{
     behind::PresenceLook,
@@ -109,28 +110,34 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    /// What is new after `since`. What may be much is written where it keeps nobody else waiting.
+    /// What is new after `since`, and how much is unread where a stream may not have told it. What may be much is written
+    /// where it keeps nobody else waiting.
     pub(super) async fn look(&self, since: Option<&Token>, full_state: bool) -> Result<Looked, Refusal> {
-        self.look_at(since, full_state, self.entered).await
+        let uncounted = match since.filter(|since| since.is_brief()) {
+            // Boxed, as it is needed once.
+            Some(since) => Box::pin(self.sources.rooms_before(&self.session.user, since.log())).await?,
+            None => Vec::new(),
+        };
+        self.look_at(since, full_state, (self.entered, &uncounted)).await
     }
 
-    /// The same for a device that has these answers to joins by now.
+    /// The same for a device that has these answers to joins by now, on a stream, which tells by itself how much is unread.
     pub(super) async fn look_having(
         &self,
         since: Option<&Token>,
         entered: &[Entered],
     ) -> Result<Looked, Refusal> {
-        self.look_at(since, false, entered).await
+        self.look_at(since, false, (entered, &[])).await
     }
 
     async fn look_at(
         &self,
         since: Option<&Token>,
         full_state: bool,
-        entered: &[Entered],
+        rooms: (&[Entered], &[OwnedRoomId]),
     ) -> Result<Looked, Refusal> {
         let parts = self.sources.parts();
-        let reader = self.reader(since, full_state, entered);
+        let reader = self.reader(since, full_state, rooms);
         if let Some(outline) = reader.quick_outline().await? {
             let news = telling::news(reader, outline).await?;
             return Ok(Looked { has_news: news.has_news(), upto: news.upto.clone(), told: Told::News(news) });
@@ -141,7 +148,7 @@ impl<'a> Listener<'a> {
         let (filter, now) = (self.filter, parts.clock.now());
         let form = Form { viewer: self.session, events: filter.format(), fields: filter.fields(), now };
         // A reader who had to wait for a place is told what came meanwhile.
-        let written = sync::written(self.reader(since, full_state, entered), form, Sheet::new(place));
+        let written = sync::written(self.reader(since, full_state, rooms), form, Sheet::new(place));
         let Written { has_news, upto, body } = aside(written).await?;
         Ok(Looked { has_news, upto, told: Told::Answer(body) })
     }
@@ -153,7 +160,12 @@ impl<'a> Listener<'a> {
     }
 
     /// A reader who was told everything up to `since`, and is told everything that there is.
-    fn reader<'r>(&'r self, since: Option<&Token>, full_state: bool, entered: &'r [Entered]) -> Reader<'r> {
+    fn reader<'r>(
+        &'r self,
+        since: Option<&Token>,
+        full_state: bool,
+        (entered, uncounted): (&'r [Entered], &'r [OwnedRoomId]),
+    ) -> Reader<'r> {
         let parts = self.sources.parts();
         // Where the reader will be is read before what they are told: later things come with the next.
         let (log, live) = (parts.store.log_position(), parts.live.position());
@@ -176,6 +188,7 @@ impl<'a> Listener<'a> {
             to_device: since.map_or(LogPosition::START, Token::to_device),
             presence: PresenceLook::new(whose, since, goes_on, &parts.live),
             entered,
+            uncounted,
             now: parts.clock.now(),
         };
         Reader { sources: self.sources, parts, look }

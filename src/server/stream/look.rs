@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use super::{behind::PresenceLook, entered::Entered, filter::Filter};
 use crate::{
@@ -47,6 +47,8 @@ pub(super) struct Look<'a> {
     pub(super) presence: PresenceLook,
     /// Of which rooms the device has the answer to its join, each up to a position.
     pub(super) entered: &'a [Entered],
+    /// Rooms of which the reader may not know how much they have not read.
+    pub(super) uncounted: &'a [OwnedRoomId],
     pub(super) now: Instant,
 }
 

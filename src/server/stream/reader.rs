@@ -104,7 +104,7 @@ impl Reader<'_> {
         for room in ephemeral::rooms_with_news(look, typing, receipts, members) {
             windows.entry(room).or_insert_with(Window::quiet);
         }
-        for room in own_data.of_rooms.keys() {
+        for room in look.uncounted.iter().chain(own_data.of_rooms.keys()) {
             if !windows.contains_key(room) && members.is_joined(&look.session.user, room) {
                 windows.insert(room.clone(), Window::quiet());
             }

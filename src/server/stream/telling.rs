@@ -130,7 +130,9 @@ impl<'a> Telling<'a> {
                 (Some(Membership::Join), _) => {
                     let joined = reader.joined(room, window, passage, own_data).await?;
                     // Who comes in is told so, and who asks for everything gets it; else nothing is no news.
-                    let is_told = !passage.was_there() || look.full_state || !joined.is_empty();
+                    let is_uncounted = look.uncounted.contains(&joined.room);
+                    let is_told =
+                        !passage.was_there() || look.full_state || is_uncounted || !joined.is_empty();
                     is_told.then_some(RoomNews::Joined(joined))
                 }
                 (Some(Membership::Invite), _) => {

@@ -18,6 +18,9 @@ pub struct Token {
     live: LivePosition,
     to_device: LogPosition,
     behind: Option<Behind>,
+    /// It was in its brief form: with what the reader was told up to it they may not have been told how much they have
+    /// not read.
+    is_brief: bool,
 }
 
 /// How far a reader was told of presence who was not told of everybody's as far as of everything else.
@@ -42,7 +45,7 @@ pub struct NotAToken;
 impl Token {
     /// Of a reader who was told everything durable up to `log`, and everything that lives up to `live`.
     pub const fn new(log: LogPosition, live: LivePosition) -> Self {
-        Self { log, live, to_device: log, behind: None }
+        Self { log, live, to_device: log, behind: None, is_brief: false }
     }
 
     /// Of a place in the log; a reader who goes on from it is told everything that lives.
@@ -60,7 +63,7 @@ impl Token {
     /// device.
     #[must_use]
     pub const fn moved_to(self, log: LogPosition, live: LivePosition) -> Self {
-        Self { log, live, to_device: log, ..self }
+        Self { log, live, to_device: log, is_brief: false, ..self }
     }
 
     /// The same for a reader who was not told of everybody's presence.
@@ -87,6 +90,11 @@ impl Token {
     /// The position of the last message for the device that was told; that in the log, when there were no more.
     pub const fn to_device(&self) -> LogPosition {
         self.to_device
+    }
+
+    /// Whether a stream gave it out, and the reader may not know how much they have not read of what came right before.
+    pub const fn is_brief(&self) -> bool {
+        self.is_brief
     }
 
     /// How far presence was told; `None`: everybody's, as far as everything else.
@@ -131,7 +139,8 @@ fn write_digits(f: &mut fmt::Formatter<'_>, mut number: u64) -> fmt::Result {
 /// What follows a `q`.
 fn brief(s: &str) -> Result<Token, NotAToken> {
     let (log, live) = s.split_once('.').ok_or(NotAToken)?;
-    Ok(Token::new(LogPosition::new(digits(log)?), LivePosition::new(digits(live)?)))
+    let token = Token::new(LogPosition::new(digits(log)?), LivePosition::new(digits(live)?));
+    Ok(Token { is_brief: true, ..token })
 }
 
 /// As for [`number`], in digits of 6 bits.
@@ -275,7 +284,7 @@ mod tests {
         let max = i64::MAX.cast_unsigned();
         for (log, live) in [(0, 0), (63, 64), (4095, 4096), (17, 1_763_000_000_000_000), (max, max)] {
             let token = token(log, live);
-            assert_eq!(Brief(&token).to_string().parse(), Ok(token));
+            assert_eq!(Brief(&token).to_string().parse(), Ok(Token { is_brief: true, ..token }));
         }
         assert_eq!(Brief(&token(64, 1_763_000_000_000_000)).to_string(), "q10.6Gs1hkJ00");
         for long in ["p17_1763000000000000_9", "p17_1.3_5", "p17_1.3~5"] {

@@ -159,6 +159,7 @@ pub async fn device_lists_between(
         to_device: since,
         presence: PresenceLook::NONE,
         entered: &[],
+        uncounted: &[],
         now: parts.clock.now(),
     };
     Reader { sources, parts, look }.device_lists().await

@@ -205,6 +205,7 @@ mod tests {
             to_device: LogPosition::START,
             presence: PresenceLook::NONE,
             entered: &[],
+            uncounted: &[],
             now: Instant::ZERO,
         };
         told_of(&look, rows.collect()).into_keys().map(|room| room.to_string()).collect()

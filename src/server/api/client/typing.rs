@@ -44,6 +44,7 @@ async fn put_typing(
         return Err(ApiError::forbidden("you are not in this room"));
     }
     if notice.typing && !app.is_hidden(&user) {
+        app.typing.mark(&room).await;
         app.typing.start(&room, &user, notice.timeout.map_or(DEFAULT_TYPING, Duration::from_millis));
     } else {
         app.typing.stop(&room, &user);

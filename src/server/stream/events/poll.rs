@@ -188,6 +188,7 @@ impl Reading<'_> {
             to_device: since.to_device(),
             presence: PresenceLook::new(whose, Some(since), true, &parts.live),
             entered: &[],
+            uncounted: &[],
             now: parts.clock.now(),
         };
         Reader { sources: self.sources, parts, look }

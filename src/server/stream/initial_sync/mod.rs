@@ -145,6 +145,7 @@ fn first_look<'a>(sources: &Sources, session: &'a Session, filter: &'a Filter) -
         to_device: LogPosition::START,
         presence: PresenceLook::new(sources.whose_presence(session, filter), None, false, &parts.live),
         entered: &[],
+        uncounted: &[],
         now: parts.clock.now(),
     }
 }
