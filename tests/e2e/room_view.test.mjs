@@ -53,14 +53,14 @@ test("the list of rooms goes by what was said last, in its words without marks",
   const other = await bob.createRoom({ name: "The Hall", preset: "public_chat", room_alias_name: "hall" });
   await zoe.joinRoom("#hall:localhost", "The Hall");
   const first = await say(den, "**first**", "<strong>first</strong>");
-  await listed(den).getByText(/: first$/).waitFor();
+  await listed(den).getByText("Bob the Builder: first", { exact: true }).waitFor();
   await say(other, "<list>", "<p>one</p><ul><li>two</li><li><em>three</em></li></ul><span data-mx-spoiler>who did it</span>");
-  await listed(other).getByText(/: one two three Spoiler$/).waitFor();
+  await listed(other).getByText("Bob the Builder: one two three Spoiler", { exact: true }).waitFor();
   const order = () => zoe.by("room-item").evaluateAll((items) => items.map((item) => item.dataset.roomId));
   assert.deepEqual((await order()).slice(0, 2), [other, den]);
   await send(den, { "m.relates_to": { rel_type: "m.annotation", event_id: first, key: "👍" } }, "m.reaction");
   await send(den, { msgtype: "m.text", body: "* second", "m.new_content": { msgtype: "m.text", body: "`second`" }, "m.relates_to": { rel_type: "m.replace", event_id: first } });
-  await listed(den).getByText(/: second$/).waitFor();
+  await listed(den).getByText("Bob the Builder: second", { exact: true }).waitFor();
   assert.deepEqual((await order()).slice(0, 2), [other, den], "neither an edit nor a reaction is something said");
   await say(den, "third");
   await until("the other one is first", async () => (await order())[0] === den);

@@ -88,6 +88,11 @@ export class People {
     return member?.displayName || own || this.client.presenceOf(userId)?.displayName || address;
   }
 
+  /** Somebody in a room whose people were asked for; of others nobody asks. @param {string} roomId @param {string} userId */
+  knownMember(roomId, userId) {
+    return this.#members.get(roomId)?.get(userId);
+  }
+
   /** Somebody in a room. @param {string} roomId @param {string} userId */
   member(roomId, userId) {
     let known = this.#members.get(roomId);

@@ -72,7 +72,7 @@ export function createRoomList(context) {
   /** @param {string} sender @param {Room} room */
   function speaker(sender, room) {
     if (sender === people.myId) return "You: ";
-    return room.isDirect ? "" : `${people.name(sender)}: `;
+    return room.isDirect ? "" : `${people.name(sender, people.knownMember(room.roomId, sender))}: `;
   }
 
   /** @param {Room} room */
@@ -120,9 +120,10 @@ export function createRoomList(context) {
   const stops = [
     client.on("rooms", apply),
     client.on("presence", onPresence),
-    client.on("members", (roomId) => {
+    client.on("members", (roomId, changed) => {
       const room = list.get(roomId);
-      if (room?.isDirect) list.upsert(roomId, room);
+      const speaker = previews.of(roomId)?.sender;
+      if (room && (room.isDirect || changed.some(({ userId }) => userId === speaker))) list.upsert(roomId, room);
     }),
     client.on("connection", () => apply([], [])),
     people.onSightChange(() => apply(list.entries.map(({ value }) => value), [])),

@@ -2,13 +2,14 @@
 
 import { applyTimeline } from "../pkg/index.js";
 import { el, fill, icon, setText } from "../lib/dom.js";
-import { isMessage, isShown } from "../lib/describe.js";
 import { counted } from "../lib/format.js";
 import { roving } from "../lib/roving.js";
 import { receiptsArePrivate } from "../lib/settings.js";
 import { orToast, toast } from "../lib/toast.js";
 import { createMessageMenu } from "./message-menu.js";
+import { TimelinePages } from "./timeline-pages.js";
 import { TimelineRows } from "./timeline-rows.js";
+import { UnreadLine } from "./unread-line.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {import("/pkg/index.js").TimelineOp} TimelineOp */
@@ -26,10 +27,6 @@ export class Timeline {
   #stuck = true;
   /** Where the last scroll event found the scroller. */
   #seen = { scrollTop: 0, scrollHeight: 0 };
-  /** The ways in which a page is under way. @type {Set<"back" | "forward">} */
-  #loading = new Set();
-  /** Those in which none came: until somebody goes on by hand, or the server is back. @type {Set<"back" | "forward">} */
-  #failed = new Set();
   /** Whether the rows are those of a stretch of the past, and not of the live timeline. */
   #inPast = false;
   /** That stretch, as the client has it. @type {TimelineItem[]} */
@@ -39,10 +36,6 @@ export class Timeline {
   /** Where to go; the last wish is the one that counts. @type {Place | undefined} */
   #wanted;
   #isGoing = false;
-  /** What was new when the room was opened, until the line before it is drawn. @type {{ upTo: string | undefined, unread: number } | undefined} */
-  #newAtFirst;
-  /** Whether somebody has looked at the end since the line was drawn: what comes while they do not is new. */
-  #lineIsOld = true;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noting;
 
@@ -54,11 +47,13 @@ export class Timeline {
     this.roomId = roomId;
     this.onPlace = onPlace;
     this.rows = new TimelineRows(talk);
+    this.pages = new TimelinePages(() => this.#showTop());
     talk.find = (eventId) => this.rows.find(eventId);
     talk.onJump = (eventId) => void this.jump(eventId);
     const menu = createMessageMenu(talk);
     talk.onMenu = (item, anchor) => menu.open(item, anchor);
     this.rows.reset(context.client.timeline(roomId));
+    this.unreadLine = new UnreadLine(talk, this.rows);
     this.top = el("p.timeline-top", { testid: "timeline-top" });
     this.log = el("div.log", { role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" }, this.rows.node);
     this.scroller = el("div.scroller", {}, this.top, this.log);
@@ -67,9 +62,7 @@ export class Timeline {
     this.refreshRoving = roving(this.rows.node, ".line", "last");
     this.refreshRoving();
     this.stops = this.#listen();
-    const unread = this.#room()?.unread ?? 0;
-    if (unread > 0) this.#newAtFirst = { upTo: talk.member(talk.me)?.readUpTo, unread };
-    this.#showReadLine();
+    this.unreadLine.show();
     this.#showReaders();
     this.#showTop();
     this.#markRead();
@@ -98,7 +91,7 @@ export class Timeline {
       client.on("members", (roomId, changed) => {
         if (roomId !== this.roomId) return;
         this.rows.rename(changed.map((member) => member.userId));
-        this.#showReadLine();
+        this.unreadLine.show();
         this.rows.showReaders(changed);
       }),
       client.on("rooms", (changed) => {
@@ -195,7 +188,7 @@ export class Timeline {
     this.#inPast = inPast;
     this.talk.inPast = inPast;
     this.#pastBegins = false;
-    this.#failed.clear();
+    this.pages.forgive();
   }
 
   /** Leaves the past. */
@@ -211,7 +204,7 @@ export class Timeline {
 
   /** @param {TimelineOp[]} ops */
   #onTimeline(ops) {
-    for (const op of ops) if (op.op === "append" && op.item.sender !== this.talk.me && isMessage(op.item) && isShown(op.item)) this.#noteNew(op.item);
+    for (const op of ops) if (op.op === "append") this.unreadLine.handleItem(op.item, this.#isLookedAt() && this.#isAtEnd());
     if (!this.#inPast) this.#apply(ops);
     // What the last page may have missed has come.
     else if (this.#isBottomNear()) this.#fill();
@@ -247,7 +240,7 @@ export class Timeline {
 
   #changed() {
     this.refreshRoving();
-    this.#showReadLine();
+    this.unreadLine.show();
     this.#showReaders();
     this.#showTop();
     this.#showPill();
@@ -258,24 +251,6 @@ export class Timeline {
     this.#showTop();
     this.#showPill();
     this.#markRead();
-  }
-
-  /** Draws the line where what was new began when the room was opened, once that is at hand. */
-  #showReadLine() {
-    const first = this.#newAtFirst;
-    if (!first) return;
-    const upTo = first.upTo ?? this.talk.member(this.talk.me)?.readUpTo;
-    if ((upTo !== undefined && this.rows.markUnreadAfter(upTo)) || this.rows.markUnreadOfOthers(first.unread)) this.#newAtFirst = undefined;
-  }
-
-  /** Something was said: where nobody looks it is new. @param {TimelineItem} item */
-  #noteNew(item) {
-    if (this.#newAtFirst) {
-      this.#newAtFirst.unread += 1;
-    } else if (this.#lineIsOld && !(this.#isLookedAt() && this.#isAtEnd())) {
-      this.#lineIsOld = false;
-      this.rows.markUnread(item.key);
-    }
   }
 
   #showReaders() {
@@ -347,9 +322,7 @@ export class Timeline {
   }
 
   #tryAgain() {
-    if (this.#failed.size === 0) return;
-    this.#failed.clear();
-    this.#fill();
+    if (this.pages.forgive()) this.#fill();
   }
 
   async #goBack() {
@@ -357,7 +330,7 @@ export class Timeline {
     const { client } = this.context;
     const inPast = this.#inPast;
     if (inPast ? this.#pastBegins : !this.#room()?.canScrollBack) return;
-    const more = await this.#load("back", () => (inPast ? client.scrollPast(this.roomId, "back", PAGE) : client.scrollBack(this.roomId, PAGE)));
+    const more = await this.pages.load("back", () => (inPast ? client.scrollPast(this.roomId, "back", PAGE) : client.scrollBack(this.roomId, PAGE)));
     if (more === undefined) return;
     if (!more && inPast && this.#inPast) this.#pastBegins = true;
     this.#showTop();
@@ -367,7 +340,7 @@ export class Timeline {
   async #goForward() {
     if (this.rows.hasNewer) return this.#reveal(() => this.rows.revealNewer(this.#near()[0]));
     if (!this.#inPast) return;
-    const more = await this.#load("forward", () => this.context.client.scrollPast(this.roomId, "forward", PAGE));
+    const more = await this.pages.load("forward", () => this.context.client.scrollPast(this.roomId, "forward", PAGE));
     if (more) this.#fill();
   }
 
@@ -376,19 +349,6 @@ export class Timeline {
     this.#keepingPlace(show);
     this.#changed();
     requestAnimationFrame(() => this.#fill());
-  }
-
-  /** Whether there is more; nothing where that was not to be learned. @param {"back" | "forward"} way @param {() => Promise<boolean>} page */
-  async #load(way, page) {
-    if (this.#loading.has(way) || this.#failed.has(way)) return undefined;
-    this.#loading.add(way);
-    this.#showTop();
-    /** @type {boolean | undefined} */
-    let more;
-    if (!(await orToast(async () => (more = await page())))) this.#failed.add(way);
-    this.#loading.delete(way);
-    this.#showTop();
-    return more;
   }
 
   #isTopNear() {
@@ -402,7 +362,7 @@ export class Timeline {
 
   #showTop() {
     const room = this.#room();
-    const loading = this.#loading.has("back");
+    const loading = this.pages.isLoading("back");
     this.top.classList.toggle("loading", loading);
     const isMore = this.rows.hasOlder || (this.#inPast ? !this.#pastBegins : room?.canScrollBack);
     if (loading || isMore) setText(this.top, "Loading earlier messages…");
@@ -461,7 +421,7 @@ export class Timeline {
     const { client } = this.context;
     const isPrivate = receiptsArePrivate();
     if (this.#isAtEnd()) {
-      this.#lineIsOld = true;
+      this.unreadLine.handleSeen();
       const last = this.rows.findLast((item) => item.echo === "placed");
       if (last && (last.sender !== this.talk.me || (this.#room()?.unread ?? 0) > 0)) client.markRead(this.roomId, undefined, isPrivate);
       return;
