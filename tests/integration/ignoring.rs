@@ -9,6 +9,7 @@ use super::{
     contacts::{OURS, add, answer, choose, entry, list_path, requests, standing, status, told},
     federation_lists::Pair,
     rooms_life::{bodies, say},
+    streamed::{Held, Told},
     support::{Client, TestServer, until},
     sync::{Reader, create_room, room_of, same},
 };
@@ -215,6 +216,53 @@ fn invites_of_who_is_ignored_are_not_told() {
     assert!(invited(&first_sync(&alice)));
     let other = create_room(&bob, json!({ "invite": [alice.user] }));
     assert!(reader.now()["rooms"]["invite"][&other].is_object());
+}
+
+#[test]
+fn who_left_is_told_so_though_somebody_whom_they_ignore_has_them_back_in_at_once() {
+    let server = TestServer::driven();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    for is_ignored_before in [true, false] {
+        for act in ["kick", "ban", "leave"] {
+            ignore(&bob, &[]);
+            let room = room_of(&alice, &[&bob]);
+            if is_ignored_before {
+                ignore(&bob, &[&alice]);
+            }
+            let mut reader = Reader::new(&bob);
+            let events = reader.since.clone();
+            let of_room = |act: &str| format!("/_matrix/client/v3/rooms/{room}/{act}");
+            match act {
+                "leave" => bob.post(&of_room(act), json!({})),
+                act => alice.post(&of_room(act), json!({ "user_id": bob.user })),
+            }
+            .ok();
+            if act == "ban" {
+                alice.post(&of_room("unban"), json!({ "user_id": bob.user })).ok();
+            }
+            alice.post(&of_room("invite"), json!({ "user_id": bob.user })).ok();
+            ignore(&bob, &[&alice]);
+            let held = Held::open_with(&bob, &events, "");
+            let rooms = reader.now()["rooms"].clone();
+            let left = &rooms["leave"][&room]["timeline"]["events"];
+            let last = left.as_array().and_then(|events| events.last()).expect("is told");
+            let case = format!("{act}, ignored before: {is_ignored_before}: {rooms}");
+            assert_eq!(
+                (&last["state_key"], &last["content"]["membership"]),
+                (&json!(bob.user), &json!("leave")),
+                "{case}"
+            );
+            assert!(rooms["invite"].get(&room).is_none() && rooms["join"].get(&room).is_none(), "{case}");
+            let is_told = |told: &Told| {
+                [&told.data["leave"], &told.data["rooms"]["leave"]]
+                    .iter()
+                    .any(|left| left.get(&room).is_some())
+            };
+            held.until("that the room was left", is_told);
+            assert!(reader.now()["rooms"]["leave"].get(&room).is_none(), "{case}");
+            assert!(first_sync(&bob)["rooms"]["invite"].get(&room).is_none(), "{case}");
+        }
+    }
 }
 
 #[test]

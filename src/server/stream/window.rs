@@ -136,7 +136,7 @@ fn told_of(look: &Look<'_>, rows: Vec<MembershipRow>) -> Windows {
     windows
 }
 
-/// Where the reader comes from in `room` and stands at the end of the look. Costs a query only when something about it
+/// Where the reader comes from in `room` and stands at the end of the look, as far as they are told. Costs a query only when something about it
 /// changed since the look's beginning.
 pub(super) async fn passage(
     look: &Look<'_>,
@@ -152,7 +152,11 @@ pub(super) async fn passage(
     let range = (TimelinePosition::live(look.log.since), TimelinePosition::live(look.log.upto));
     let history = store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
     let mut passage = Passage::default();
-    for event in &history {
+    // An invitation by somebody whom the reader ignores changes nothing for them: not that they have left before it either.
+    let is_unheard = |e: &StoredEvent| {
+        e.membership().is_some_and(|(_, is)| is == Membership::Invite) && look.ignores(&e.sender)
+    };
+    for event in history.iter().filter(|event| !is_unheard(event)) {
         let membership = event.membership().map(|(_, membership)| membership);
         if event.timeline <= range.0 {
             passage.was = membership;
