@@ -181,7 +181,9 @@ export interface Room {
   alias?: string;
   membership: "join" | "invite" | "leave" | "knock";
   memberCount: number;
+  /** Messages not read, as the server counts them: over a held stream up to two seconds after a message came. */
   unread: number;
+  /** Of them those that call for the user by name or rule. */
   highlight: number;
   /**
    * When the newest message was made, in milliseconds since the epoch: edits, reactions and changes of the room do not count, unless

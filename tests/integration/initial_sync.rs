@@ -93,6 +93,8 @@ fn m1_a_home_screen_has_of_each_room_its_name_topic_members_last_message_and_ali
     assert_eq!(summary["last_message"]["content"]["body"], "3");
     let unnamed = &entry(&full, &quiet)["org.pilotlight.summary"];
     assert_eq!((&unnamed["heroes"], unnamed.get("name")), (&json!([alice.user]), None));
+    let of_room = format!("/_matrix/client/v3/rooms/{quiet}/initialSync?org.pilotlight.answer=full");
+    assert_eq!(&bob.get(&of_room).ok()["org.pilotlight.summary"], unnamed, "the same of one room");
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub(super) async fn write_joined(
     }
     out.end_even_if_empty(list);
     if frame.summaries {
-        let summary = summary(frame.reader.sources, frame.form.viewer, &room, &timeline.events).await?;
-        summary.write(out, &counts.unwrap_or_default(), frame.form);
+        let (sources, viewer) = (frame.reader.sources, frame.form.viewer);
+        summary(sources, viewer, &room, &timeline.events, counts).await?.write(out, frame.form);
     }
     write_messages(out, &timeline, frame);
     drop(timeline);

@@ -14,6 +14,7 @@ use crate::server::{
         news,
         refusal::Refusal,
         sources::Sources,
+        summary::summary as members_of,
         sync::{Form, append_event},
     },
 };
@@ -29,9 +30,11 @@ pub struct Summary {
     canonical_alias: Option<String>,
     aliases: Vec<OwnedRoomAliasId>,
     last_message: Option<Arc<StoredEvent>>,
+    members: news::Summary,
 }
 
-/// Looks it up, for somebody who is in the room: its last message among `events`, oldest first, or else in the store.
+/// Looks it up, for somebody who is in the room: its last message among `events`, oldest first, or else in the store,
+/// and who is there, unless that is known.
 ///
 /// # Errors
 /// [`Refusal::Store`].
@@ -40,6 +43,7 @@ pub async fn summary(
     session: &Session,
     room: &RoomId,
     events: &[Arc<StoredEvent>],
+    members: Option<news::Summary>,
 ) -> Result<Summary, Refusal> {
     let parts = sources.parts();
     let store = &parts.store;
@@ -55,7 +59,12 @@ pub async fn summary(
         let visible = sources.visible_events(&session.user, room, newest).await?;
         last_message = visible.into_iter().find(is_message);
     }
+    let members = match members {
+        Some(members) => members,
+        None => members_of(store, &parts.members, &session.user, room).await?,
+    };
     Ok(Summary {
+        members,
         name: text(sources, room, "m.room.name", "name").await?,
         topic: text(sources, room, "m.room.topic", "topic").await?,
         canonical_alias: text(sources, room, "m.room.canonical_alias", "alias").await?,
@@ -72,8 +81,9 @@ async fn text(sources: &Sources, room: &RoomId, kind: &str, key: &str) -> Result
 }
 
 impl Summary {
-    /// Writes it with how many are there.
-    pub(in crate::server) fn write(&self, out: &mut Writer, counts: &news::Summary, form: Form<'_>) {
+    /// Writes it.
+    pub(in crate::server) fn write(&self, out: &mut Writer, form: Form<'_>) {
+        let counts = &self.members;
         let part = out.open("org.pilotlight.summary");
         let words =
             [("name", &self.name), ("topic", &self.topic), ("canonical_alias", &self.canonical_alias)];

@@ -22,7 +22,7 @@ use crate::server::{
     rooms::{Access, Wanted, receipts},
     session::Session,
     store::Order,
-    stream::{self, Sources, Token, initial_sync::summary, news::Summary, sync::Form},
+    stream::{self, Sources, Token, initial_sync::summary, sync::Form},
 };
 
 /// Events of the timeline when the client does not say.
@@ -81,11 +81,9 @@ async fn initial_sync(
     }
     answer.out.text("visibility", if listed { "public" } else { "private" });
     if form == AnswerForm::Full {
-        let (joined, invited) = app.rooms.members.counts(&room);
-        let counts = Summary { joined, invited, heroes: None };
         let sources = Sources::new(Arc::clone(&app.stream));
         let form = Form { viewer: &session, events: ClientFormat::Full, fields: None, now: app.now() };
-        summary(&sources, &session, &room, &events).await?.write(&mut answer.out, &counts, form);
+        summary(&sources, &session, &room, &events, None).await?.write(&mut answer.out, form);
     }
     let messages = answer.out.open("messages");
     let chunk = answer.out.open_array("chunk");
