@@ -211,6 +211,22 @@ fn m6_a_stream_tells_the_room_whole_when_the_answer_is_not_confirmed_and_at_once
     send(&alice, &open[0], "2", "goes on");
     held.until_body("goes on");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // Nor does a join into a room that one is in.
+    for n in 0..3 {
+        let begun = Instant::now();
+        enter(&bob, &open[0], "&org.pilotlight.confirm=true");
+        bob.put(&format!("/_matrix/client/v3/user/{}/account_data/x.{n}", bob.user), json!({})).ok();
+        held.until("own data", |told| told.data["type"] == format!("x.{n}"));
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
+    // A stream that waits ends when it has to.
+    let phone = server.log_in("bob");
+    let phones = following(&phone, "");
+    let begun = Instant::now();
+    enter(&phone, &room_of(&alice, &[]), "&org.pilotlight.confirm=true");
+    phone.post("/_matrix/client/v3/logout", json!({})).ok();
+    assert_eq!(phones.rest().last().expect("is told why").name, "end");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     for (body, code) in [
         (json!({}), "M_BAD_JSON"),
         (json!({ "joined": [] }), "M_BAD_JSON"),

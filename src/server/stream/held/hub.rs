@@ -38,10 +38,10 @@ use crate::server::{
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(25);
 
 /// How much sooner the hub writes one, as it looks once a second only.
-const EARLY: Duration = Duration::from_secs(2);
+pub(super) const EARLY: Duration = Duration::from_secs(2);
 
 /// What is written then.
-const BEAT: &[u8] = b":\n\n";
+pub(super) const BEAT: &[u8] = b":\n\n";
 
 /// How often the hub looks around though nothing rang.
 const TICK: Duration = Duration::from_secs(1);

@@ -18,6 +18,9 @@ const ANSWERING: Duration = Duration::from_secs(10);
 /// How long the device may take with the answer until it confirms it.
 const CONFIRMING: Duration = Duration::from_secs(5);
 
+/// How long a stream waits at once, however many joins follow each other: then it looks, before it waits again.
+const LONGEST: Duration = ANSWERING.saturating_add(CONFIRMING);
+
 /// Joins at once that streams wait for; with more they do not.
 const MAX_JOINS: usize = 16;
 
@@ -32,6 +35,8 @@ pub(super) struct Join(pub(super) u64);
 #[derive(Debug, Default)]
 pub(super) struct Joining {
     joins: Vec<Awaited>,
+    /// Since when there is always one of them.
+    since: Option<Instant>,
     entered: Vec<Entered>,
 }
 
@@ -46,6 +51,10 @@ struct Awaited {
 impl Joining {
     /// The device begins to join.
     pub(super) fn begin(&mut self, join: Join, now: Instant) {
+        self.joins.retain(|awaited| awaited.until > now);
+        if self.joins.is_empty() {
+            self.since = Some(now);
+        }
         if self.joins.len() < MAX_JOINS {
             self.joins.push(Awaited { join, until: now + ANSWERING, room: None });
         }
@@ -74,8 +83,10 @@ impl Joining {
 
     /// Until when the stream waits at most, if it does.
     pub(super) fn until(&mut self, now: Instant) -> Option<Instant> {
-        self.joins.retain(|awaited| awaited.until > now);
-        self.joins.iter().map(|awaited| awaited.until).max()
+        let longest = self.since.map(|since| since + LONGEST);
+        self.joins.retain(|awaited| awaited.until > now && longest.is_some_and(|longest| longest > now));
+        let last = self.joins.iter().map(|awaited| awaited.until).max();
+        last.zip(longest).map(|(last, longest)| last.min(longest))
     }
 
     /// The answers that the device has.
@@ -123,5 +134,29 @@ mod tests {
         (0..100).for_each(|n| joining.begin(Join(n), begun));
         (0..100).for_each(|_| joining.confirm(entered(&a)));
         assert_eq!((joining.joins.len(), joining.entered.len()), (MAX_JOINS, MAX_ENTERED));
+    }
+
+    #[test]
+    fn joins_that_follow_each_other_without_end_hold_a_stream_for_a_while_at_most() {
+        let room = room_id!("!a:x").to_owned();
+        let entered = || Entered { room: room.clone(), upto: LogPosition::new(7) };
+        for (confirms, looks) in [(false, 4), (true, 0)] {
+            let (mut joining, begun) = (Joining::default(), Instant::now());
+            let (mut waits_since, mut looked) = (None, 0);
+            for second in 0..64 {
+                let now = begun + Duration::from_secs(second);
+                joining.begin(Join(second), now);
+                let since = *waits_since.get_or_insert(now);
+                joining.answer(Join(second), &room, now);
+                if confirms {
+                    joining.confirm(entered());
+                }
+                match joining.until(now) {
+                    Some(until) => assert!(until <= since + LONGEST, "in second {second}"),
+                    None => (waits_since, looked) = (None, looked + u32::from(!confirms)),
+                }
+            }
+            assert_eq!(looked, looks, "confirms: {confirms}");
+        }
     }
 }

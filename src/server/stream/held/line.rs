@@ -139,6 +139,11 @@ impl Line {
         self.lock().is_replaced
     }
 
+    /// When the hub wrote last, or the reader began to follow.
+    pub(super) fn written(&self) -> Instant {
+        self.lock().written
+    }
+
     /// Ends the stream: there are too many of its device.
     pub(super) fn replace(&self) {
         self.lock().is_replaced = true;

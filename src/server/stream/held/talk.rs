@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     frames::{self, Frames, write_id},
-    hub::{HEARTBEAT, Hub, Seat},
+    hub::{BEAT, EARLY, HEARTBEAT, Hub, Seat},
     line::{Left, Line},
     pass::Tells,
     told::Told,
@@ -198,14 +198,20 @@ impl Open {
 impl Conversation<'_> {
     /// Waits while the device comes into a room that it has in the answer to that.
     async fn await_joins(&mut self) -> Result<(), End> {
-        let wakers = &self.sources.parts().wakers;
         let mut was_called = false;
-        while let Some(until) = self.line.joining(|joining| joining.until(Timer::now()))
-            && !wakers.is_closed()
-        {
+        let mut beat_at = Timer::from_std(self.line.written()) + (HEARTBEAT - EARLY);
+        while let Some(until) = self.line.joining(|joining| joining.until(Timer::now())) {
+            if self.line.is_replaced() {
+                return Err(End::Replaced);
+            }
+            self.check().await?;
+            if Timer::now() >= beat_at {
+                write(&self.line.stream, BEAT).await?;
+                beat_at = Timer::now() + (HEARTBEAT - EARLY);
+            }
             tokio::select! {
                 () = self.line.slot.called() => was_called = true,
-                () = sleep_until(until) => {}
+                () = sleep_until(until.min(beat_at)) => {}
                 ready = self.line.stream.readable() => {
                     ready.map_err(|_| End::Gone)?;
                     self.hear()?;

@@ -16,6 +16,7 @@ use crate::server::{
         extract::{AnswerForm, Query},
     },
     app::App,
+    change::position::LogPosition,
     session::Session,
     stream::{self, Filter, Sources, held::JoinUnderWay},
 };
@@ -30,7 +31,8 @@ pub(super) enum EntryForm {
     /// With the room, as far as the filter lets it through: `?org.pilotlight.answer=full`, and
     /// `org.pilotlight.filter=` as the filter of `/sync`. With `org.pilotlight.confirm=true` the device's streams wait
     /// until it says that it has the answer.
-    Full(Box<Filter>, Option<JoinUnderWay>),
+    /// From a place of the log on, where the request came.
+    Full(Box<Filter>, Option<JoinUnderWay>, LogPosition),
 }
 
 #[derive(Deserialize)]
@@ -51,8 +53,9 @@ impl FromRequestParts<Arc<App>> for EntryForm {
                 let session = Session::from_request_parts(parts, app).await?;
                 let Query(Asked { filter, confirm }) = Query::<Asked>::from_request_parts(parts, app).await?;
                 let filter = app.stream.filters.named(&session.user, filter.as_deref()).await?;
+                let came_at = app.stream.store.log_position();
                 let join = confirm.then(|| app.hub.join(&session));
-                Ok(Self::Full(Box::new(filter.or_timeline_limit(SCREEN)), join))
+                Ok(Self::Full(Box::new(filter.or_timeline_limit(SCREEN)), join, came_at))
             }
         }
     }
@@ -69,10 +72,12 @@ impl EntryForm {
     ) -> ApiResult<Response> {
         let body = match self {
             Self::Matrix => None,
-            Self::Full(filter, join) => {
+            Self::Full(filter, join, came_at) => {
                 let sources = Sources::new(Arc::clone(&app.stream));
                 let body = stream::sync::entry(&sources, session, &filter, room).await?;
-                if let Some(join) = join.filter(|_| body.is_some()) {
+                // Who was in the room before is told nothing by it that their streams have not told.
+                let joined_at = app.stream.members.joined_at(&session.user, room);
+                if let Some(join) = join.filter(|_| body.is_some() && joined_at > Some(came_at)) {
                     join.answer(&room.to_owned());
                 }
                 body
