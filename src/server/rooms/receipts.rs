@@ -110,7 +110,8 @@ pub fn event<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> String {
     format!(r#"{{"type":"m.receipt","content":{}}}"#, content(receipts))
 }
 
-/// The content of that event.
+/// The content of that event. It has room for one receipt of a user on an event: of those in threads and the one without,
+/// which says what they say and more, that one, as Synapse has it; of several in threads the last.
 pub fn content<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -121,7 +122,10 @@ pub fn content<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> String {
     let mut content: BTreeMap<&str, BTreeMap<&str, BTreeMap<&str, Data<'_>>>> = BTreeMap::new();
     for r in receipts {
         let readers = content.entry(&r.event).or_default().entry(&r.kind).or_default();
-        readers.insert(r.user.as_str(), Data { ts: r.ts_ms, thread_id: &r.thread });
+        let is_implied = |told: &Data<'_>| told.thread_id.is_empty() && !r.thread.is_empty();
+        if !readers.get(r.user.as_str()).is_some_and(is_implied) {
+            readers.insert(r.user.as_str(), Data { ts: r.ts_ms, thread_id: &r.thread });
+        }
     }
     serde_json::to_string(&content).expect("maps of strings and numbers are JSON")
 }
@@ -160,5 +164,33 @@ mod tests {
             r#""$2":{"m.read.private":{"@a:x":{"ts":7}}}}}"#
         );
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn of_one_users_receipts_on_one_event_the_one_without_a_thread_is_told_in_any_order() {
+        let receipt = |ts_ms: u64, kind: &str, thread: &str| Receipt {
+            room: "!r:x".try_into().expect("is a room ID"),
+            user: "@a:x".try_into().expect("is a user ID"),
+            kind: kind.into(),
+            thread: thread.into(),
+            event: "$1".into(),
+            ts_ms,
+            shown: true,
+        };
+        let (read, private) = ("m.read", "m.read.private");
+        for (told, expected) in [
+            (vec![(1, read, ""), (2, read, "main")], r#"{"m.read":{"@a:x":{"ts":1}}}"#),
+            (vec![(1, read, "main"), (2, read, "")], r#"{"m.read":{"@a:x":{"ts":2}}}"#),
+            (vec![(1, read, "$t"), (2, read, ""), (3, read, "main")], r#"{"m.read":{"@a:x":{"ts":2}}}"#),
+            (vec![(1, read, ""), (2, read, "")], r#"{"m.read":{"@a:x":{"ts":2}}}"#),
+            (vec![(1, read, "$t"), (2, read, "main")], r#"{"m.read":{"@a:x":{"ts":2,"thread_id":"main"}}}"#),
+            (
+                vec![(1, private, ""), (2, read, "main")],
+                r#"{"m.read":{"@a:x":{"ts":2,"thread_id":"main"}},"m.read.private":{"@a:x":{"ts":1}}}"#,
+            ),
+        ] {
+            let told: Vec<_> = told.into_iter().map(|(ts, kind, thread)| receipt(ts, kind, thread)).collect();
+            assert_eq!(content(&told), format!(r#"{{"$1":{expected}}}"#), "{told:?}");
+        }
     }
 }
