@@ -4,7 +4,7 @@
 use std::{
     io,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -15,7 +15,8 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
     sync::Notify,
     time::{Sleep, sleep},
 };
@@ -34,6 +35,9 @@ const GULP: usize = 4 << 10;
 
 /// Bytes that are kept of it: who says more is listened to when the answer is made.
 const MAX_AHEAD: usize = 8 << 10;
+
+/// How often is looked whether who said more has gone: what they said last stands before that, unread.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a connection is about; shared with whoever answers its requests.
 #[derive(Debug)]
@@ -90,12 +94,14 @@ pub struct Patient<S> {
     writing: Option<(Pin<Box<Sleep>>, usize)>,
     /// What was read before somebody asked for it.
     ahead: BytesMut,
+    /// When is looked whether they have gone who said more than is read.
+    looking: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
     /// Between two requests there may be the time `idle`.
     pub fn new(io: S, phase: Arc<Phase>, idle: Duration) -> Self {
-        Self { io, phase, idle, reading: None, writing: None, ahead: BytesMut::new() }
+        Self { io, phase, idle, reading: None, writing: None, ahead: BytesMut::new(), looking: None }
     }
 
     /// The connection itself.
@@ -181,16 +187,6 @@ impl<S: AsyncRead + Unpin> Patient<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when whoever waits for an answer goes. What they say meanwhile is kept.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.ahead.len() < MAX_AHEAD {
-            if ready!(self.poll_ahead(cx)).is_err() {
-                return Poll::Ready(());
-            }
-        }
-        Poll::Pending
-    }
-
     /// Reads from the connection itself.
     fn poll_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check_reading(cx)?;
@@ -206,6 +202,32 @@ impl<S: AsyncRead + Unpin> Patient<S> {
         let next = self.phase.is.compare_exchange(IS_IDLE, HEAD_COMES, Ordering::AcqRel, Ordering::Acquire);
         if next.is_ok() {
             self.reading = None;
+        }
+    }
+}
+
+impl Patient<TcpStream> {
+    /// Ready when whoever waits for an answer goes. What they say meanwhile is kept.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ahead.len() < MAX_AHEAD {
+            if ready!(self.poll_ahead(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        loop {
+            let looking = self.looking.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+            ready!(looking.as_mut().poll(cx));
+            self.looking = None;
+            // Of the readiness that is known; it is there when the end is.
+            let known = pin!(self.io.ready(Interest::READABLE)).poll(cx);
+            if let Poll::Ready(Err(_)) = known {
+                return Poll::Ready(());
+            }
+            if let Poll::Ready(Ok(is)) = known
+                && is.is_read_closed()
+            {
+                return Poll::Ready(());
+            }
         }
     }
 }
@@ -333,6 +355,26 @@ mod tests {
         assert!(read.is_err(), "it waits on");
         phase.end_answer();
         assert_eq!(gives_up_reading(&mut ours).await, IDLE);
+    }
+
+    /// Who has said more than is read ahead is not heard going: that stands behind what they said.
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_while_an_answer_is_made_is_gone_however_much_they_had_said() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("has one");
+        for said in [0, MAX_AHEAD, MAX_AHEAD * 3] {
+            let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (mut client, (ours, _)) = (client.expect("connects"), accepted.expect("is accepted"));
+            let phase = Phase::new();
+            phase.begin_answer();
+            let mut ours = Patient::new(ours, phase, IDLE);
+            client.write_all(&vec![b'x'; said]).await.expect("is sent");
+            let waited = tokio::time::timeout(LOOK + LOOK / 4, std::future::poll_fn(|cx| ours.poll_gone(cx)));
+            assert!(waited.await.is_err(), "{said}: is there");
+            drop(client);
+            let gone = tokio::time::timeout(LOOK * 3, std::future::poll_fn(|cx| ours.poll_gone(cx)));
+            gone.await.unwrap_or_else(|_| panic!("{said}: is not noticed"));
+        }
     }
 
     #[tokio::test(start_paused = true)]
