@@ -154,6 +154,45 @@ fn how_much_is_unread_is_told_when_it_differs_from_what_was_told_last() {
     assert_eq!(counts, [0, 1], "{told:?}");
 }
 
+/// Other rules than before count what was told already, in every room: more of them than are told at once.
+#[test]
+fn how_much_is_unread_is_told_when_a_room_is_muted_and_when_somebody_is_ignored() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    let rooms: Vec<_> = (0..20).map(|_| room_of(&alice, &[&bob])).collect();
+    rooms.iter().for_each(|room| drop(send(&alice, room, "1", "hi")));
+    let held = following(&bob, "");
+    let told = |room: &str, count: u64| {
+        held.until("what is unread", |told| {
+            told.name == "unread" && told.data["room_id"] == room && told.data["notification_count"] == count
+        });
+    };
+    send(&alice, &rooms[0], "2", "hi again");
+    told(&rooms[0], 2);
+    let rule = |kind: &str, id: &str| format!("/_matrix/client/v3/pushrules/global/{kind}/{id}");
+    let of_room = json!([{ "kind": "event_match", "key": "room_id", "pattern": rooms[0] }]);
+    for (path, rule) in [
+        (rule("room", &rooms[0]), json!({ "actions": [] })),
+        (rule("override", "mute"), json!({ "actions": [], "conditions": of_room })),
+    ] {
+        bob.put(&path, rule).ok();
+        told(&rooms[0], 0);
+        bob.delete(&path, json!({})).ok();
+        told(&rooms[0], 2);
+    }
+    for (whom, count) in [(&[&alice][..], 0), (&[], 1)] {
+        ignore(&bob, whom);
+        let mut rest: std::collections::BTreeSet<_> = rooms[1..].iter().map(String::as_str).collect();
+        while !rest.is_empty() {
+            let unread = held.until("what is unread", |told| told.name == "unread");
+            let data = &unread.last().expect("is told").data;
+            if data["notification_count"] == count {
+                rest.remove(data["room_id"].as_str().expect("an ID"));
+            }
+        }
+    }
+}
+
 fn enter(client: &Client, room: &str, with: &str) -> Value {
     let path = format!("/_matrix/client/v3/join/{room}?org.pilotlight.answer=full{with}");
     client.post(&path, json!({})).ok()

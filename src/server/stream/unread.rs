@@ -59,12 +59,14 @@ struct OfUser {
     renewed: u64,
 }
 
+/// Push rules that a user made: their JSON, and what it says.
+pub(super) type RulesMade = (String, Ruleset);
+
 /// The push rules that a user made instead of the default ones, as they were at some position.
 #[derive(Clone, Debug, Default)]
 struct OwnRules {
     position: LogPosition,
-    /// Their JSON, and what it says.
-    rules: Option<Arc<(String, Ruleset)>>,
+    rules: Option<Arc<RulesMade>>,
 }
 
 /// What one user has not read in one room.
@@ -186,7 +188,7 @@ impl Unread {
     }
 
     /// The rules that the user made, if any. When they are others than before, everything is counted anew.
-    async fn own_rules(&self, user: &UserId) -> Result<Option<Arc<(String, Ruleset)>>, Refusal> {
+    pub(super) async fn own_rules(&self, user: &UserId) -> Result<Option<Arc<RulesMade>>, Refusal> {
         let known = self.lock().get(user).map(|of_user| of_user.rules.clone()).unwrap_or_default();
         if !self.own_data.has_news(user, known.position) {
             return Ok(known.rules);
@@ -200,6 +202,7 @@ impl Unread {
             (None, Some(_)) => None,
         };
         let mut counters = self.lock();
+        make_room(&mut counters, user);
         let of_user = counters.entry(user.to_owned()).or_default();
         let same = match (&of_user.rules.rules, &rules) {
             (None, None) => true,
@@ -231,9 +234,7 @@ impl Unread {
     /// What was counted, and how often the user's counters were renewed until then.
     fn counter(&self, user: &UserId, room: &RoomId) -> (Option<Counter>, u64) {
         let mut counters = self.lock();
-        if counters.len() >= MAX_USERS && !counters.contains_key(user) {
-            counters.clear();
-        }
+        make_room(&mut counters, user);
         if !counters.contains_key(user) {
             counters.insert(user.to_owned(), OfUser::default());
         }
@@ -258,6 +259,13 @@ impl Unread {
     }
 }
 
+/// Forgets all if there are too many to keep another user's.
+fn make_room(counters: &mut HashMap<OwnedUserId, OfUser>, user: &UserId) {
+    if counters.len() >= MAX_USERS && !counters.contains_key(user) {
+        counters.clear();
+    }
+}
+
 impl OfUser {
     /// What was counted in `room` does not hold any longer.
     fn renew(&mut self, room: &RoomId) {
@@ -279,7 +287,7 @@ struct Rules<'a> {
     user: &'a UserId,
     room: &'a RoomId,
     /// Those that the user made.
-    own: Option<Arc<(String, Ruleset)>>,
+    own: Option<Arc<RulesMade>>,
     /// The default rules if there are no own ones, and what rules have to know; made when first needed.
     made: Option<Box<(Ruleset, PushConditionRoomCtx)>>,
 }

@@ -12,6 +12,7 @@ mod hub;
 mod joining;
 mod line;
 mod pass;
+mod recount;
 mod rooms;
 mod talk;
 mod told;

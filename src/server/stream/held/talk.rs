@@ -20,6 +20,7 @@ use super::{
     hub::{BEAT, EARLY, HEARTBEAT, Hub, Seat},
     line::{Left, Line},
     pass::Tells,
+    recount::Recount,
     told::Told,
 };
 use crate::{
@@ -93,6 +94,7 @@ struct Conversation<'a> {
     listener: Listener<'a>,
     filter: &'a Arc<Filter>,
     told: Told,
+    recount: Recount,
     /// Bytes that the reader has said.
     said: usize,
     token: TokenHash,
@@ -175,6 +177,7 @@ impl Open {
             listener,
             filter,
             told: Told::default(),
+            recount: Recount::default(),
             said: 0,
             token,
             sessions_ended: None,
@@ -230,6 +233,8 @@ impl Conversation<'_> {
         self.await_joins().await?;
         self.line.begin_look();
         let entered = self.line.joining(|joining| joining.entered().to_vec());
+        // Boxed, as it is seldom more than a look at memory.
+        Box::pin(self.recount.handle_look(self.sources, &self.line.session.user, self.filter)).await?;
         let Looked { has_news, upto, told } = self.listener.look_having(since, &entered).await?;
         let mut frames = Frames::default();
         match told {
@@ -245,7 +250,7 @@ impl Conversation<'_> {
             Found::Answer(_) => {}
         }
         self.line.joining(|joining| joining.forget(upto.log()));
-        for room in uncounted {
+        for room in uncounted.into_iter().chain(self.recount.poll_rooms()) {
             if let Some(counts) = self.sources.unread(&self.line.session.user, &room, upto.log()).await? {
                 frames.unread(&room, counts, &mut self.told);
             }
@@ -276,8 +281,8 @@ impl Conversation<'_> {
     /// Follows from `upto` on until there is something to look at; answers from where, unless it was missed already,
     /// and of which rooms the reader does not know how much they have not read.
     async fn follow(&mut self, upto: &Token) -> Result<(Option<Place>, Vec<OwnedRoomId>), End> {
-        if upto.to_device() != upto.log() {
-            // There are more messages for the device than one look tells.
+        if upto.to_device() != upto.log() || self.recount.is_due() {
+            // There are more messages for the device than one look tells, or more rooms to count.
             return Ok((None, Vec::new()));
         }
         let at = Place { log: upto.log(), live: upto.live() };
