@@ -166,6 +166,52 @@ test("what is not shown pushes nothing out that is, neither at the end nor in th
   });
 });
 
+test("who went up from the end stays there whatever happens, by one big step or by many", async () => {
+  const id = await room("Uphill");
+  const said = await sayAll(id, 25, (n) => `said ${n}`);
+  await anew(id);
+  await row(said[24]).waitFor();
+  await zoe.page.mouse.move(700, 400);
+  const up = async (steps) => {
+    for (const step of steps) await zoe.page.mouse.wheel(0, step);
+    await zoe.by("new-messages").waitFor();
+  };
+  const atEnd = () => until("the end", async () => (await below()) < 2);
+  const staysUp = async (happens) => {
+    const was = await below();
+    assert.ok(was > 100, `${was} px from the end`);
+    await happens();
+    await zoe.page.waitForTimeout(200);
+    assert.ok((await below()) >= was - 2, `${await below()} px from the end, after ${was}`);
+  };
+  await up([-600]);
+  for (const [way, steps] of [["pill", [-700]], ["pill", [-100, -100, -100, -100]], ["wheel", [-700]], ["wheel", [-100, -100, -100, -100]]]) {
+    const met = await say(id, `met ${txn}`);
+    await row(met).waitFor({ state: "attached" });
+    if (way === "pill") await zoe.by("new-messages").click();
+    else await zoe.page.mouse.wheel(0, 9000);
+    await atEnd();
+    await zoe.by("new-messages").waitFor({ state: "hidden" });
+    await up(steps);
+    await zoe.page.mouse.move(700, 400);
+    await staysUp(async () => row(await say(id, `news ${txn}`)).waitFor({ state: "attached" }));
+    await staysUp(async () => {
+      await send(id, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: met, key: `${way} ${steps.length}` } });
+      await row(met).getByText(`${way} ${steps.length}`).waitFor({ state: "attached" });
+    });
+    await staysUp(async () => {
+      const words = `long ${way} ${steps.length} `.repeat(60);
+      await send(id, "m.room.message", { msgtype: "m.text", body: "* long", "m.new_content": { msgtype: "m.text", body: words }, "m.relates_to": { rel_type: "m.replace", event_id: met } });
+      await row(met).getByText(words.trim()).waitFor({ state: "attached" });
+    });
+  }
+  // Who is at the end goes along.
+  await zoe.by("new-messages").click();
+  await atEnd();
+  await row(await say(id, "at last")).waitFor();
+  await atEnd();
+});
+
 test("a gap in the stream leaves one where one was", async () => {
   await anew(den);
   await zoe.page.mouse.move(700, 400);

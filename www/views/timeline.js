@@ -25,8 +25,8 @@ const NOTE_MS = 300;
 
 export class Timeline {
   #stuck = true;
-  /** Where the last scroll event found the scroller. */
-  #seen = { scrollTop: 0, scrollHeight: 0 };
+  /** Where the scroller was left last, by a scroll event or by itself, and how far it could go. */
+  #seen = { scrollTop: 0, end: 0 };
   /** Whether the rows are those of a stretch of the past, and not of the live timeline. */
   #inPast = false;
   /** That stretch, as the client has it. @type {TimelineItem[]} */
@@ -168,7 +168,7 @@ export class Timeline {
     this.#stuck = false;
     if (top === undefined) this.#pointOut(row);
     else this.scroller.scrollTop += row.node.getBoundingClientRect().top - top;
-    this.#seen = { scrollTop: this.scroller.scrollTop, scrollHeight: this.scroller.scrollHeight };
+    this.#seen = this.#position();
     this.#showTop();
     this.#showPill();
     this.#notePlace();
@@ -370,12 +370,13 @@ export class Timeline {
   }
 
   #onScroll() {
-    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    // An event can come late, when more has been added below meanwhile: only who goes upwards leaves the bottom.
-    const wentUp = scrollTop < this.#seen.scrollTop && scrollHeight >= this.#seen.scrollHeight;
+    const seen = this.#seen;
+    const { scrollTop, end } = (this.#seen = this.#position());
+    // An event can come late, when more has been added below meanwhile: only who goes upwards leaves the bottom, and
+    // further than what has become smaller would have taken them.
+    const wentUp = scrollTop < seen.scrollTop - Math.max(0, seen.end - end);
     const isEnd = !this.#inPast && !this.rows.hasNewer;
-    const stuck = isEnd && (scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX || (this.#stuck && !wentUp));
-    this.#seen = { scrollTop, scrollHeight };
+    const stuck = isEnd && (end - scrollTop < NEAR_BOTTOM_PX || (this.#stuck && !wentUp));
     if (stuck !== this.#stuck) {
       this.#stuck = stuck;
       this.#showPill();
@@ -412,6 +413,12 @@ export class Timeline {
 
   #jumpToBottom() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.#seen = this.#position();
+  }
+
+  #position() {
+    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    return { scrollTop, end: scrollHeight - clientHeight };
   }
 
   /** Tells how far I have read: up to the last message that is seen by somebody who looks. */
