@@ -88,20 +88,19 @@ pub struct Patient<S> {
     io: S,
     phase: Arc<Phase>,
     idle: Duration,
-    /// In which phase bytes are waited for, and until when.
+    /// In which phase bytes are waited for, and until when; while one is answered who said more than is read, until when is
+    /// not looked whether they have gone.
     reading: Option<(u8, Pin<Box<Sleep>>)>,
     /// Until when more has to be taken, and how much was.
     writing: Option<(Pin<Box<Sleep>>, usize)>,
     /// What was read before somebody asked for it.
     ahead: BytesMut,
-    /// When is looked whether they have gone who said more than is read.
-    looking: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
     /// Between two requests there may be the time `idle`.
     pub fn new(io: S, phase: Arc<Phase>, idle: Duration) -> Self {
-        Self { io, phase, idle, reading: None, writing: None, ahead: BytesMut::new(), looking: None }
+        Self { io, phase, idle, reading: None, writing: None, ahead: BytesMut::new() }
     }
 
     /// The connection itself.
@@ -215,9 +214,12 @@ impl Patient<TcpStream> {
             }
         }
         loop {
-            let looking = self.looking.get_or_insert_with(|| Box::pin(sleep(LOOK)));
-            ready!(looking.as_mut().poll(cx));
-            self.looking = None;
+            let (_, look) = match &mut self.reading {
+                Some(reading) if reading.0 == IS_ANSWERED => reading,
+                reading => reading.insert((IS_ANSWERED, Box::pin(sleep(LOOK)))),
+            };
+            ready!(look.as_mut().poll(cx));
+            self.reading = None;
             // Of the readiness that is known; it is there when the end is.
             let known = pin!(self.io.ready(Interest::READABLE)).poll(cx);
             if let Poll::Ready(Err(_)) = known {
