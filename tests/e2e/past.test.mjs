@@ -142,6 +142,31 @@ test("how many are new is the same beside the end and in the list of rooms, wher
   await badge.waitFor({ state: "hidden" });
 });
 
+test("how much has come is told at once, before the server counts it, and not twice then", async () => {
+  const id = await room("Counted");
+  const said = await sayAll(id, 25, (n) => `said ${n}`);
+  await anew(id);
+  await row(said[24]).waitFor();
+  await zoe.page.mouse.move(700, 400);
+  await zoe.page.mouse.wheel(0, -700);
+  await zoe.by("new-messages").getByText("Latest").waitFor();
+  await zoe.page.evaluate(() => {
+    const pill = document.querySelector("[data-testid=new-messages]");
+    const rows = document.querySelector(".log");
+    window.pillLabels = [];
+    new MutationObserver(() => window.pillLabels.push([rows.textContent.includes("at once"), pill.textContent])).observe(rows, { childList: true, subtree: true });
+    new MutationObserver(() => window.pillLabels.push([true, pill.textContent])).observe(pill, { childList: true });
+  });
+  await row(await say(id, "at once")).waitFor({ state: "attached" });
+  const badge = zoe.page.locator(`[data-testid=room-item][data-room-id="${id}"] [data-testid=unread]`);
+  await badge.getByText("1", { exact: true }).waitFor();
+  await say(id, "and again");
+  await badge.getByText("2", { exact: true }).waitFor();
+  assert.equal(await zoe.by("new-messages").innerText(), "2 new messages");
+  const labels = (await zoe.page.evaluate(() => window.pillLabels)).filter(([has]) => has).map(([, label]) => label);
+  assert.deepEqual(labels.filter((label, n) => label !== labels[n - 1]), ["1 new message", "2 new messages"]);
+});
+
 test("what is not shown pushes nothing out that is, neither at the end nor in the past", async () => {
   const id = await room("Ticker");
   const first = await sayAll(id, 8, (n) => `said ${n}`);

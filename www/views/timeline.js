@@ -1,11 +1,11 @@
 // What was said in a room: where one looks at it, staying with the latest, and going through its past in both directions.
 
 import { applyTimeline } from "../pkg/index.js";
-import { el, fill, icon, setText } from "../lib/dom.js";
-import { counted } from "../lib/format.js";
+import { el, setText } from "../lib/dom.js";
 import { roving } from "../lib/roving.js";
 import { receiptsArePrivate } from "../lib/settings.js";
 import { orToast, toast } from "../lib/toast.js";
+import { EndPill } from "./end-pill.js";
 import { createMessageMenu } from "./message-menu.js";
 import { TimelinePages } from "./timeline-pages.js";
 import { TimelineRows } from "./timeline-rows.js";
@@ -57,8 +57,8 @@ export class Timeline {
     this.top = el("p.timeline-top", { testid: "timeline-top" });
     this.log = el("div.log", { role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" }, this.rows.node);
     this.scroller = el("div.scroller", {}, this.top, this.log);
-    this.pill = el("button.pill", { type: "button", testid: "new-messages", hidden: true, onclick: () => this.toBottom("smooth") });
-    this.node = el("div.timeline-frame", {}, this.scroller, this.pill, menu.node);
+    this.pill = new EndPill(talk, () => this.toBottom("smooth"));
+    this.node = el("div.timeline-frame", {}, this.scroller, this.pill.node, menu.node);
     this.refreshRoving = roving(this.rows.node, ".line", "last");
     this.refreshRoving();
     this.stops = this.#listen();
@@ -103,6 +103,7 @@ export class Timeline {
       () => removeEventListener("focus", onLook),
       () => document.removeEventListener("visibilitychange", onLook),
       () => clearTimeout(this.#noting),
+      () => this.pill.dispose(),
       () => this.#past.length > 0 && void client.jump(this.roomId).catch(() => {}),
     ];
   }
@@ -204,7 +205,11 @@ export class Timeline {
 
   /** @param {TimelineOp[]} ops */
   #onTimeline(ops) {
-    for (const op of ops) if (op.op === "append") this.unreadLine.handleItem(op.item, this.#isLookedAt() && this.#isAtEnd());
+    for (const op of ops) {
+      if (op.op !== "append") continue;
+      this.unreadLine.handleItem(op.item, this.#isLookedAt() && this.#isAtEnd());
+      this.pill.handleItem(op.item);
+    }
     if (!this.#inPast) this.#apply(ops);
     // What the last page may have missed has come.
     else if (this.#isBottomNear()) this.#fill();
@@ -249,6 +254,7 @@ export class Timeline {
 
   #onRoom() {
     this.#showTop();
+    this.pill.handleRoom();
     this.#showPill();
     this.#markRead();
   }
@@ -266,10 +272,7 @@ export class Timeline {
   }
 
   #showPill() {
-    this.pill.hidden = this.#isAtEnd();
-    const unread = this.#room()?.unread ?? 0;
-    const label = unread > 0 ? counted(unread, "new message", "new messages") : "Latest";
-    if (!this.pill.hidden && this.pill.textContent !== label) fill(this.pill, icon("down"), label);
+    this.pill.show(this.#isAtEnd());
   }
 
   /** @param {() => void} change that adds or takes rows somewhere else than where one looks */
