@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { launch, Person } from "./lib/browser.mjs";
 import { Homeserver } from "./lib/homeserver.mjs";
+import { Device, path } from "./lib/matrix.mjs";
 
 let server, browser;
 
@@ -112,6 +113,23 @@ test("signing out leaves no refused request behind", async () => {
   await hal.page.waitForTimeout(300);
   assert.deepEqual(hal.problems, []);
   await hal.context.close();
+});
+
+test("who may not speak, or is put out of the room that they look at, is told so in words", async () => {
+  const V3 = "/_matrix/client/v3";
+  const zoe = await arrive("zoe");
+  const bob = await Device.register(server.baseUrl, "bob");
+  for (const [way, content, words] of [["kick", { reason: "enough" }, "bob removed you from Doors: enough"], ["ban", {}, "bob banned you from Doors."]]) {
+    const id = await bob.createRoom({ name: "Doors", preset: "public_chat", room_alias_name: way });
+    await zoe.joinRoom(`#${way}:localhost`, "Doors");
+    await bob.ok("PUT", path(`${V3}/rooms/{}/state/m.room.power_levels`, id), { events_default: 50 });
+    await zoe.say("may I?");
+    await zoe.message("may I?").getByText("You do not have the right to do that in this room.").waitFor();
+    await bob.ok("POST", path(`${V3}/rooms/{}/${way}`, id), { user_id: zoe.userId, ...content });
+    await zoe.by("toast").getByText(words, { exact: true }).waitFor();
+    await zoe.by("room-name").waitFor({ state: "hidden" });
+  }
+  await zoe.context.close();
 });
 
 test("a server without accounts for new people says so before the form is filled in", async () => {

@@ -23,6 +23,10 @@ const WORDS = {
   BAD_ROOM: "That is no room’s address; they look like #name:server.",
 };
 
+const NO_POWER = "You do not have the right to do that in this room.";
+/** How servers speak of power levels. */
+const OF_POWER = /\bpower\b|user_level|send_level/i;
+
 /**
  * @param {unknown} error
  * @param {Record<string, string>} [words] better words for a place's own codes
@@ -35,6 +39,7 @@ export function errorText(error, words = {}) {
     const wait = retryAfterMs ? ` in ${Math.ceil(retryAfterMs / 1000)} s` : " in a moment";
     return `Too many attempts. Try again${wait}.`;
   }
+  if (code === "M_FORBIDDEN" && !Object.hasOwn(words, code) && OF_POWER.test(error.message)) return NO_POWER;
   const isExplained = code === "M_FORBIDDEN" || code === "M_WEAK_PASSWORD";
   if (isExplained && !Object.hasOwn(words, code) && error.message) return `${WORDS[code]} (${error.message})`;
   return words[code] ?? (Object.hasOwn(WORDS, code) ? WORDS[code] : error.message || code);

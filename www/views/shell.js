@@ -67,6 +67,20 @@ export function createShell(client, { onSignOut, onRestart }) {
     history.replaceState(history.state, "", routeHref(place));
   }
 
+  /** Where somebody else has, says who it was and why. @param {string} roomId */
+  function tellWhoTookMeOut(roomId) {
+    const { client, people } = context;
+    const left = rooms.get(roomId);
+    if (!left) return;
+    const mine = (/** @type {import("/pkg/index.js").TimelineItem} */ { type, stateKey }) => type === "m.room.member" && stateKey === people.myId;
+    const item = client.timeline(roomId).findLast(mine);
+    if (!item || item.sender === people.myId || !["leave", "ban"].includes(item.content?.membership)) return;
+    const deed = item.content.membership === "ban" ? "banned you from" : "removed you from";
+    const { reason } = item.content;
+    const because = typeof reason === "string" && reason !== "" ? `: ${reason}` : ".";
+    toast(`${people.name(item.sender, people.member(roomId, item.sender))} ${deed} ${left.name}${because}`);
+  }
+
   function closeRoom() {
     room?.dispose();
     room = undefined;
@@ -93,6 +107,7 @@ export function createShell(client, { onSignOut, onRestart }) {
     contacts.subscribe(() => !room && show(route)),
     client.on("rooms", () => {
       if (room && !rooms.isJoined(room.roomId)) {
+        tellWhoTookMeOut(room.roomId);
         closeRoom();
         forgetPlace();
         navigate({ pane: "rooms" }, "replace");
