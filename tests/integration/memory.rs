@@ -1,14 +1,15 @@
-//! What the server holds in memory, seen from outside: its resident set, in a process of its own.
+//! What the server holds in memory, seen from outside: its resident set, in a process of its own, without the pages of its
+//! program, which come with whatever runs for the first time.
 
 use std::{io::Write, net::TcpStream, path::Path, sync::Mutex};
 
 use super::{cli::Serve, peer::read_message, poll::connect, support::TempDir};
 
-/// MiB of memory that the process has resident.
+/// MiB of memory that the process has resident, of its own.
 pub fn resident(server: &Serve) -> f64 {
     let path = format!("/proc/{}/status", server.child.id());
     let status = std::fs::read_to_string(Path::new(&path)).expect("the server runs on Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
 }
 
