@@ -87,7 +87,9 @@ export type OwnErrorCode =
   | "BAD_TARGET"
   /** Neither a user ID, nor a room's ID or alias. */
   | "BAD_USER_ID" | "BAD_ROOM"
-  /** The homeserver does not have that. */
+  /** There is a call already; there is none, it is over, or the calls were closed. */
+  | "BUSY" | "NO_SUCH_CALL"
+  /** The homeserver, the browser, or the other's client does not have that. */
   | "UNSUPPORTED"
   /** The homeserver gives accounts to those only who have a registration token, and none was given. */
   | "REGISTRATION_TOKEN_NEEDED"
@@ -228,7 +230,7 @@ export interface Contact {
 }
 
 /** Who may begin a private chat. */
-export type Admit = "everybody" | "list" | "nobody" | { group: string };
+export type Admit = "everybody" | "list" | "nobody" | { group: string } | { groups: string[] };
 
 export interface Privacy {
   /** Who may see the own presence: accepted people and everybody in shared rooms, accepted people, nobody. */
@@ -253,6 +255,58 @@ export interface NotifySettings {
  */
 export type Connection = "stopped" | "connecting" | "online" | "offline" | "logged_out";
 
+/**
+ * Where a call stands: the microphone is asked for; the other is called; somebody calls; the microphone is asked for to answer; the
+ * connection is made; they hear each other; over.
+ */
+export type CallState = "preparing" | "calling" | "ringing" | "answering" | "connecting" | "connected" | "ended";
+
+/** Why a call is over. */
+export type CallEnd =
+  | "hung_up" | "other_hung_up"
+  /** Not wanted: by the own user, by the other. */
+  | "declined" | "rejected"
+  | "busy" | "no_answer"
+  /** The caller gave up, or the time to answer passed. */
+  | "missed"
+  /** On another of the user's devices, or in another tab. */
+  | "answered_elsewhere" | "declined_elsewhere"
+  /** No microphone, or no leave to use it: here, there. */
+  | "no_media" | "other_no_media"
+  /** No connection came about; it was lost. */
+  | "no_path" | "path_lost"
+  /** Both called each other, and the other of the two calls goes on: `replacedBy`. */
+  | "replaced"
+  /** The server did not take what had to be said. */
+  | "not_sent"
+  /** One of both left the room. */
+  | "left"
+  | "failed";
+
+/** A call, as all clients of the user can know it. `pilotlight/call` makes and takes them. */
+export interface CallView {
+  callId: string;
+  roomId: string;
+  direction: "outgoing" | "incoming";
+  /** The other one. */
+  userId?: string;
+  /** With a picture, by its first offer. */
+  video: boolean;
+  state: CallState;
+  /** Of one that is over. */
+  reason?: CallEnd;
+  /** Whether to make it heard: not while the user's state or the caller's group says otherwise (see `shouldNotify`). */
+  rings: boolean;
+  /** The connection is lost, and is looked for. */
+  reconnecting: boolean;
+  /** Whether the other's client takes changes: holding, a picture in a call that began without. */
+  canChange: boolean;
+  /** Since when they hear each other: milliseconds since the epoch. */
+  connectedAt?: number;
+  /** The call that goes on in the place of this one. */
+  replacedBy?: string;
+}
+
 export interface Events {
   /** Only those who changed. */
   presence: (changes: Presence[]) => void;
@@ -273,6 +327,8 @@ export interface Events {
   members: (roomId: string, changed: Member[]) => void;
   connection: (connection: Connection, error?: PilotlightError) => void;
   idle: (idle: boolean) => void;
+  /** A call came, or changed. Those that are over by the time they are heard of are not told. */
+  call: (call: CallView) => void;
 }
 
 /** The instances of a class, where the program's own types know it: in Node they may not have the DOM's. */
@@ -445,6 +501,28 @@ export class Client {
   publicRooms(search?: string): Promise<
     { roomId: string; name?: string; alias?: string; topic?: string; members: number }[]
   >;
+
+  /** The calls that are not over. */
+  calls(): CallView[];
+  /**
+   * Brings a file to the server; its `mxc://` address, for the content of a message. Fails with `M_TOO_LARGE`, with `M_FORBIDDEN` when
+   * the user has no room left, or with the reason of `signal`. Progress is told where there is an `XMLHttpRequest`.
+   */
+  upload(
+    file: Instance<"Blob"> | ArrayBuffer | ArrayBufferView | string,
+    options?: { name?: string; type?: string; onProgress?: (sent: number, total: number) => void; signal?: Instance<"AbortSignal"> },
+  ): Promise<string>;
+  /** How large a file may be, in bytes, where the server says. */
+  uploadLimit(): Promise<number | undefined>;
+  /** A file. What it is said to be is its sender's word: show only what cannot run. */
+  download(uri: string, options?: { signal?: Instance<"AbortSignal"> }): Promise<Instance<"Blob">>;
+  /** A picture made smaller, at least as large as asked for unless it is smaller itself. */
+  thumbnail(
+    uri: string,
+    options: { width: number; height: number; method?: "scale" | "crop"; signal?: Instance<"AbortSignal"> },
+  ): Promise<Instance<"Blob">>;
+  /** `null`: none. */
+  setAvatar(uri: string | null): Promise<void>;
 
   setTyping(roomId: string, typing: boolean): void;
   /**

@@ -1,4 +1,6 @@
 // The package in browsers, workers and bundlers: the wasm is a file beside the glue.
+import { media } from "./media.js";
+import { badArgument, checkKind } from "./options.js";
 import { watchSystem } from "./system.js";
 import { joinTabs } from "./tabs.js";
 import load, { Client, login as logIn, register as signUp, setErrorClass } from "./wasm/pilotlight.js";
@@ -87,7 +89,7 @@ function through(entry) {
 }
 
 Client.prototype.on = function (event, listener) {
-  if (typeof listener !== "function") throw badArgument("listener must be a function");
+  checkKind(listener, "act", "listener");
   const entry = { listener };
   const off = on.call(this, event, through(new WeakRef(entry)));
   const all = listeners.get(this) ?? new Set();
@@ -196,12 +198,19 @@ for (const name of COMMANDS) {
   };
 }
 
+for (const [name, run] of Object.entries(media)) {
+  Client.prototype[name] = async function (...given) {
+    if (freed.has(this)) throw wasFreed();
+    return run(this, ...given);
+  };
+}
+
 function wasFreed() {
   return new PilotlightError("FREED", "the client was freed");
 }
 
 function checkText(value, name) {
-  if (typeof value !== "string") throw badArgument(`${name} must be a string`);
+  checkKind(value, "text", name);
 }
 
 function checkEvent(value, name) {
@@ -223,10 +232,6 @@ function raise(error) {
 function checkUrl(baseUrl) {
   checkText(baseUrl, "baseUrl");
   if (!/^https?:/i.test(baseUrl) || !URL.canParse(baseUrl)) throw badArgument("baseUrl must be an address with http:// or https://");
-}
-
-function badArgument(message) {
-  return Object.assign(new TypeError(message), { code: "BAD_ARGUMENT" });
 }
 
 /** What the glue refuses, as a number where it wants a text, has no code of its own. */

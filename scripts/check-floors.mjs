@@ -16,12 +16,13 @@ const FLOORS = [
   { rooms: ["api/client", "api/federation", "api/control"] },
   { rooms: ["api"] },
   { rooms: ["app"] },
+  { rooms: ["app_service", "push"] },
   { rooms: ["stream"] },
   { rooms: ["sight"] },
-  { rooms: ["presence", "rooms", "contacts", "accounts", "devices", "federation"] },
+  { rooms: ["presence", "rooms", "contacts", "accounts", "devices", "media", "federation"] },
   { rooms: ["store"] },
   { rooms: ["change"] },
-  { rooms: ["event", "session", "profile", "limits", "answers", "json", "keys", "clock", "config", "metrics", "http", "log", "finish", "private_file", "list", "change/bell", "change/position"], open: true },
+  { rooms: ["event", "session", "profile", "registration", "limits", "answers", "json", "keys", "clock", "config", "metrics", "http", "outgoing", "log", "finish", "private_file", "list", "change/bell", "change/position"], open: true },
 ];
 
 /** Hands the rooms on; they are declared there. */

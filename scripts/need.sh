@@ -2,9 +2,9 @@
 # Makes the named tools available, each once: quick and silent when it is there already.
 #
 #   scripts/need.sh TOOL...      cc  openssl  wasm-target  glue  wasm-bindgen  npm  chromium  python  synapse
-#                                cargo-fuzz  cargo-mutants
+#                                coturn  cargo-fuzz  cargo-mutants
 #
-# Everything lands in .tools/, tests/e2e/node_modules or (chromium, a missing venv module) the system.
+# Everything lands in .tools/, tests/e2e/node_modules or (chromium, coturn, a missing venv module) the system.
 # What took minutes to build is also kept in ~/.cache/pilotlight-tools, so that another clone on the
 # same machine starts quickly; nothing depends on that folder.
 set -euo pipefail
@@ -145,6 +145,12 @@ chromium() {
   apt_install "headless Chromium" chromium chromium-driver
 }
 
+# The TURN server of Debian, which tests start by themselves.
+coturn() {
+  command -v turnserver >/dev/null && return
+  apt_install "coturn" coturn
+}
+
 # python_venv NAME: a virtual environment with tests/nio/NAME.txt in it, at .tools/NAME.
 python_venv() {
   local name=$1 list=tests/nio/$1.txt venv=.tools/$1
@@ -171,6 +177,7 @@ for tool in "$@"; do
     wasm-bindgen) wasm_bindgen ;;
     npm) npm_packages ;;
     chromium) chromium ;;
+    coturn) coturn ;;
     python) python_venv python ;;
     synapse) python_venv synapse ;;
     cargo-fuzz) cargo_fuzz ;;

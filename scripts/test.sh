@@ -60,7 +60,7 @@ for name in "${wanted[@]}"; do
     wasm-chromium) fetch_tools wasm-bindgen chromium ;;
     wasm-build) fetch_tools glue npm ;;
     types) fetch_tools npm ;;
-    e2e) fetch_tools npm chromium synapse openssl ;;
+    e2e) fetch_tools npm chromium synapse openssl coturn ;;
     nio) fetch_tools python ;;
   esac
 done
@@ -77,7 +77,7 @@ for name in "${wanted[@]}"; do
     wasm-chromium) step wasm-chromium wasm-bindgen,chromium wasm_in_chromium ;;
     wasm-build) step wasm-build glue,npm scripts/build-wasm.sh ;;
     types) step types npm types ;;
-    e2e) step e2e npm,chromium,synapse,openssl e2e ;;
+    e2e) step e2e npm,chromium,synapse,openssl,coturn e2e ;;
     nio) step nio python nio ;;
     simulate) step simulate - simulate ;;
     *) echo "unknown step: $name" && exit 2 ;;

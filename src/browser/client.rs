@@ -14,6 +14,7 @@ use crate::core::action::ids::ActionId;
 use crate::core::client::call::BadCall;
 use crate::core::client::commands::Told;
 use crate::core::client::notify::{Naming, settings_json};
+use crate::core::client::phone::PhoneError;
 use crate::core::idle::System;
 use crate::core::wire::object::Object;
 
@@ -216,6 +217,22 @@ impl JsClient {
     #[wasm_bindgen(js_name = handleLoggedOutElsewhere)]
     pub fn handle_logged_out_elsewhere(&self) {
         self.shell.input(&mut |role, now| role.handle_logged_out_elsewhere(now));
+    }
+
+    /// The calls that are not over.
+    pub fn calls(&self) -> JsValue {
+        self.shell.read(|role| to_js(&role.calls()))
+    }
+
+    /// What the user wishes of a call, or the page's script says of one.
+    pub fn phone(&self, word: &str, arguments: &str) -> Result<JsValue, JsValue> {
+        let mut answer = Ok(String::new());
+        self.shell.input(&mut |role, now| answer = role.handle_phone(now, word, arguments));
+        match answer {
+            Ok(json) => Ok(parse(&json)),
+            Err(PhoneError::Failed(failure)) => Err(error(&failure)),
+            Err(PhoneError::Bad(bad)) => Err(type_error(&bad.to_string())),
+        }
     }
 
     /// Gives a command by its name, with its arguments as a JSON array.

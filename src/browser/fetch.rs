@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Headers, RequestInit, Response};
 
@@ -49,6 +49,8 @@ pub struct Exchange<'a> {
     pub token: Option<&'a str>,
     /// A JSON body.
     pub body: Option<&'a str>,
+    /// It is to arrive though the page goes.
+    pub keepalive: bool,
 }
 
 /// An answer, whatever its status.
@@ -200,6 +202,9 @@ pub fn fetch(exchange: &Exchange<'_>, heard: Option<Heard>, done: Done) -> Resul
     if let Some(body) = exchange.body {
         headers.set("Content-Type", "application/json")?;
         init.set_body(&JsValue::from_str(body));
+    }
+    if exchange.keepalive {
+        Reflect::set(&init, &JsValue::from_str("keepalive"), &JsValue::TRUE)?;
     }
     init.set_headers(&headers);
     FETCHER.with(|fetcher| {

@@ -108,7 +108,7 @@ fn post(
     then: impl FnOnce(&Answer, Promised) + 'static,
 ) {
     let url = [base_url, path].concat();
-    let exchange = Exchange { method: "POST", url: &url, token: None, body: Some(body) };
+    let exchange = Exchange { method: "POST", url: &url, token: None, body: Some(body), keepalive: false };
     let done = Box::new(move |outcome: Result<Answer, String>| match outcome {
         Ok(answer) => then(&answer, promise),
         Err(words) => promise.end(Err(Failure::local("NETWORK", &words))),

@@ -27,8 +27,8 @@ extern "C" {
     fn console_error(value: &JsValue);
 }
 
-/// What applications listen to; the last is for what binds the tabs of a session.
-pub const EVENTS: [&str; 11] = [
+/// What applications listen to; the last two are for what binds the tabs of a session, and for what drives a call's connection.
+pub const EVENTS: [&str; 13] = [
     "presence",
     "contacts",
     "me",
@@ -39,7 +39,9 @@ pub const EVENTS: [&str; 11] = [
     "members",
     "connection",
     "idle",
+    "call",
     "tabs",
+    "media",
 ];
 
 /// A function that an application wants called.
@@ -200,6 +202,7 @@ impl Shell {
                 Output::Tell(message) => {
                     self.call("tabs", &|| (JsValue::from_str(&message), JsValue::UNDEFINED));
                 }
+                Output::Media(json) => self.call("media", &|| (parse(&json), JsValue::UNDEFINED)),
                 Output::Answer { ticket, result } => self.answer(ticket, result),
             }
         }
@@ -210,7 +213,8 @@ impl Shell {
     fn send(&self, request: Request) {
         let url = [&*self.session.base_url, &request.path].concat();
         let token = Some(&*self.session.access_token);
-        let exchange = Exchange { method: request.method, url: &url, token, body: request.body.as_deref() };
+        let (method, keepalive) = (request.method, request.keepalive);
+        let exchange = Exchange { method, url: &url, token, body: request.body.as_deref(), keepalive };
         let (shell, id) = (self.me.clone(), request.id);
         let done = Box::new(move |outcome: Result<Answer, String>| {
             let Some(shell) = shell.upgrade() else { return };
@@ -294,6 +298,7 @@ impl Shell {
             Change::Connection(state, why) => self.call("connection", &|| {
                 (JsValue::from_str(state.as_str()), why.as_ref().map_or(JsValue::UNDEFINED, error))
             }),
+            Change::Call(view) => self.call("call", &|| (parse(&view.to_json()), JsValue::UNDEFINED)),
             Change::Idle(idle) => self.call("idle", &|| (JsValue::from_bool(*idle), JsValue::UNDEFINED)),
         }
     }

@@ -6,6 +6,7 @@
 //! the outputs after every input.
 
 pub mod action;
+pub mod call;
 pub mod client;
 pub mod federation;
 pub mod fleet;

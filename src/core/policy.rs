@@ -1,16 +1,20 @@
-//! Who may begin a private chat with a user (L7), by the state that the user chose.
+//! Who may begin a private chat with a user (L7), by the state that the user chose; and who is meant by a word such as
+//! "those of this group", which a user also says of who reads a field of their profile (L5).
 //!
 //! The choice counts, not what idleness or a lost connection makes of it: who chose `busy` and goes home is still
 //! not to be disturbed. A hidden user answers as an offline one, or a refusal would give them away. Of the refusal
 //! itself nothing may tell which rule or state it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::presence::Choice;
 
-/// Who may invite.
+/// The most groups that one word names.
+const MAX_GROUPS: usize = 100;
+
+/// Who may do something: begin a chat, or read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Admit {
@@ -21,15 +25,41 @@ pub enum Admit {
     List,
     /// People in this group of the list; the name has 1 to 64 bytes, as names of groups have.
     Group(#[serde(deserialize_with = "group")] String),
+    /// People in any of these, 100 at most.
+    Groups(#[serde(deserialize_with = "groups")] BTreeSet<String>),
     /// Nobody.
     Nobody,
 }
 
 fn group<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
+    checked(String::deserialize(deserializer)?)
+}
+
+fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    if names.len() > MAX_GROUPS {
+        return Err(serde::de::Error::custom(format_args!("more than {MAX_GROUPS} groups")));
+    }
+    names.into_iter().map(checked).collect()
+}
+
+fn checked<E: serde::de::Error>(name: String) -> Result<String, E> {
     match name.len() {
         1..=64 => Ok(name),
-        _ => Err(serde::de::Error::custom("the name of a group has 1 to 64 bytes")),
+        _ => Err(E::custom("the name of a group has 1 to 64 bytes")),
+    }
+}
+
+impl Admit {
+    /// Whether somebody is meant of whom the user's presence list says this.
+    pub fn admits(&self, listing: &Listing<'_>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::List => listing.listed,
+            Self::Group(group) => listing.groups.contains(&group.as_str()),
+            Self::Groups(groups) => listing.groups.iter().any(|group| groups.contains(*group)),
+            Self::Nobody => false,
+        }
     }
 }
 
@@ -63,9 +93,9 @@ impl Chosen {
     }
 }
 
-/// What the user's presence list says of who invites.
+/// What the user's presence list says of somebody.
 #[derive(Clone, Debug, Default)]
-pub struct Inviter<'a> {
+pub struct Listing<'a> {
     /// They are on it, whether they have accepted or not.
     pub listed: bool,
     /// The groups they are in.
@@ -90,13 +120,8 @@ impl Policy {
     }
 
     /// Whether the inviter may begin a private chat with a user of this choice.
-    pub fn may_invite(&self, choice: Choice, inviter: &Inviter<'_>) -> bool {
-        match self.rules.get(&Chosen::of(choice)) {
-            None | Some(Admit::Everybody) => true,
-            Some(Admit::List) => inviter.listed,
-            Some(Admit::Group(group)) => inviter.groups.contains(&group.as_str()),
-            Some(Admit::Nobody) => false,
-        }
+    pub fn may_invite(&self, choice: Choice, inviter: &Listing<'_>) -> bool {
+        self.rules.get(&Chosen::of(choice)).is_none_or(|admit| admit.admits(inviter))
     }
 }
 
@@ -109,7 +134,7 @@ mod tests {
     #[test]
     fn l7_without_a_policy_everybody_may() {
         for state in Choice::ALL {
-            assert!(Policy::default().may_invite(state, &Inviter::default()), "{state}");
+            assert!(Policy::default().may_invite(state, &Listing::default()), "{state}");
         }
     }
 
@@ -117,15 +142,20 @@ mod tests {
     #[test]
     fn l7_the_table_of_rules() {
         let inviters = [
-            Inviter::default(),
-            Inviter { listed: true, groups: vec![] },
-            Inviter { listed: true, groups: vec!["friends", "important"] },
-            Inviter { listed: true, groups: vec!["friends"] },
+            Listing::default(),
+            Listing { listed: true, groups: vec![] },
+            Listing { listed: true, groups: vec!["friends", "important"] },
+            Listing { listed: true, groups: vec!["friends"] },
         ];
         for (admit, allowed) in [
             (Admit::Everybody, [true, true, true, true]),
             (Admit::List, [false, true, true, true]),
             (Admit::Group("important".to_owned()), [false, false, true, false]),
+            (
+                Admit::Groups(["important".to_owned(), "friends".to_owned()].into()),
+                [false, false, true, true],
+            ),
+            (Admit::Groups(BTreeSet::new()), [false, false, false, false]),
             (Admit::Nobody, [false, false, false, false]),
         ] {
             let policy = Policy::default().with(Choice::Busy, admit.clone());
@@ -139,9 +169,9 @@ mod tests {
     #[test]
     fn l7_the_example_of_the_source() {
         let policy = Policy::example("important people");
-        let stranger = Inviter::default();
-        let friend = Inviter { listed: true, groups: vec![] };
-        let important = Inviter { listed: true, groups: vec!["important people"] };
+        let stranger = Listing::default();
+        let friend = Listing { listed: true, groups: vec![] };
+        let important = Listing { listed: true, groups: vec!["important people"] };
         for (state, allowed) in [
             (Choice::FreeForChat, [true, true, true]),
             (Choice::Online, [false, true, true]),
@@ -157,7 +187,7 @@ mod tests {
         for admit in [Admit::Everybody, Admit::List, Admit::Nobody] {
             let policy =
                 Policy::default().with(Choice::Offline, admit).with(Choice::Online, Admit::Everybody);
-            for inviter in [Inviter::default(), Inviter { listed: true, groups: vec![] }] {
+            for inviter in [Listing::default(), Listing { listed: true, groups: vec![] }] {
                 let offline = policy.may_invite(Choice::Offline, &inviter);
                 assert_eq!(policy.may_invite(Choice::Hidden, &inviter), offline);
             }
@@ -176,8 +206,16 @@ mod tests {
             r#"{"online":"some"}"#,
             r#"{"online":{"group":1}}"#,
             r#"{"online":{"group":""}}"#,
+            r#"{"online":{"groups":["a",""]}}"#,
+            r#"{"online":{"groups":"a"}}"#,
         ] {
             assert!(serde_json::from_str::<Policy>(bad).is_err(), "{bad}");
         }
+        let groups = |count: usize| {
+            let names: Vec<_> = (0..count).map(|n| n.to_string()).collect();
+            serde_json::to_string(&serde_json::json!({ "groups": names })).expect("JSON")
+        };
+        assert!(serde_json::from_str::<Admit>(&groups(MAX_GROUPS)).is_ok());
+        assert!(serde_json::from_str::<Admit>(&groups(MAX_GROUPS + 1)).is_err());
     }
 }

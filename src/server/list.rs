@@ -38,6 +38,20 @@ pub fn ignored_users(user: &UserId, content: Option<&str>) -> BTreeSet<OwnedUser
     named.filter_map(|named| UserId::parse(named).ok()).filter(|named| named != user).collect()
 }
 
+/// The types of the account data in which a user says that they take no invites: as the specification calls it, and as
+/// clients did before.
+pub const INVITE_PERMISSION: [&str; 2] =
+    ["m.invite_permission_config", "org.matrix.msc4380.invite_permission_config"];
+
+/// Whether a piece of account data of one of the types [`INVITE_PERMISSION`] says that its user takes no invites.
+pub fn blocks_invites(content: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Content {
+        default_action: String,
+    }
+    serde_json::from_str::<Content>(content).is_ok_and(|content| content.default_action == "block")
+}
+
 /// What a user keeps about another one is different.
 #[derive(Clone, Debug)]
 pub struct ListRow {
@@ -121,6 +135,21 @@ mod tests {
             assert_eq!(read(content).collect::<Vec<_>>(), expected, "{content}");
         }
         assert!(ignored_users(&me, None).is_empty());
+    }
+
+    #[test]
+    fn who_takes_no_invites_says_so_in_one_word() {
+        for (content, blocks) in [
+            (r#"{"default_action":"block"}"#, true),
+            (r#"{"default_action":"block","more":[]}"#, true),
+            (r#"{"default_action":"allow"}"#, false),
+            (r#"{"default_action":true}"#, false),
+            (r#"{"block_all":true}"#, false),
+            ("{}", false),
+            ("[", false),
+        ] {
+            assert_eq!(blocks_invites(content), blocks, "{content}");
+        }
     }
 
     #[test]

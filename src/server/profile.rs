@@ -1,4 +1,7 @@
-//! What a user is called and looks like, and how long that may be.
+//! What a user is called and looks like, and how long that may be; beside it, the fields that clients make up.
+
+pub mod field;
+pub mod status;
 
 use crate::core::federation::ProfileMark;
 

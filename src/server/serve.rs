@@ -9,8 +9,8 @@ use super::{
     app::{App, error::ServeError},
     clock::Clock,
     config::{self, Config},
-    federation::tls,
     http::{Connections, Door, Places, proxies::Proxies},
+    outgoing::tls,
     router,
 };
 
@@ -142,7 +142,9 @@ impl Server {
         if let Some(federation) = &self.app.federation {
             federation.send_rest().await;
         }
+        self.app.push.settle().await;
         drop(tasks);
+        self.app.rooms.stop_receiving();
         self.app.close().await;
         tracing::info!("stopped");
     }
@@ -155,13 +157,22 @@ struct Tasks(Vec<JoinHandle<()>>);
 impl Tasks {
     fn start(app: &Arc<App>) -> Self {
         let (presence, typing) = (Arc::clone(&app.presence), Arc::clone(&app.typing));
+        let app_services = Arc::clone(&app.app_services);
         let mut tasks = vec![
             tokio::spawn(async move { presence.run().await }),
             tokio::spawn(async move { typing.run().await }),
+            tokio::spawn(app_services.run()),
+            tokio::spawn(Arc::clone(app).see_guests_off()),
+            tokio::spawn({
+                let push = Arc::clone(&app.push);
+                async move { push.run().await }
+            }),
         ];
         if let Some(federation) = app.federation.clone() {
             tasks.push(tokio::spawn(async move { federation.run().await }));
             tasks.push(tokio::spawn(Arc::clone(app).look_again()));
+            tasks.push(tokio::spawn(Arc::clone(app).tell_of_devices()));
+            tasks.push(tokio::spawn(Arc::clone(app).take_up_events()));
         }
         Self(tasks)
     }

@@ -17,6 +17,28 @@ pub struct Session {
     pub device: OwnedDeviceId,
 }
 
+/// What stands in the place of the device where an application service acts as a user without one. No device can be
+/// called so.
+const NO_DEVICE: &str = "org.pilotlight.no_device";
+
+impl Session {
+    /// Of a user as whom an application service acts, without a device. It is the same for each of its requests: what a
+    /// device does once, and is for others, this is too.
+    pub fn without_device(user: OwnedUserId) -> Self {
+        Self { user, device: NO_DEVICE.into() }
+    }
+
+    /// Whether there is a device.
+    pub fn has_device(&self) -> bool {
+        self.device != *NO_DEVICE
+    }
+
+    /// Whether a device may be called so.
+    pub fn may_be_device(id: &str) -> bool {
+        id != NO_DEVICE
+    }
+}
+
 /// An access token: 256 random bits. Its `Debug` form shows nothing.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Token(String);

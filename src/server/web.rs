@@ -47,7 +47,7 @@ struct Package;
 
 /// Only our own scripts and styles, the wasm they compile, and any homeserver a person names.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
-     img-src 'self' data: blob:; connect-src 'self' http: https:; worker-src 'self'; manifest-src 'self'; \
+     img-src 'self' data: blob:; media-src blob:; connect-src 'self' http: https:; worker-src 'self'; manifest-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Below it and the hash of all files lie copies that never change.
@@ -61,11 +61,13 @@ const WORTH_COMPRESSING_BYTES: usize = 512;
 /// The most compressed files held; a binary has fewer, and a debug build forgets old ones.
 const MAX_COMPRESSED: usize = 256;
 
-const HEADERS: [(HeaderName, &str); 5] = [
+const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    // Calls.
+    (HeaderName::from_static("permissions-policy"), "camera=(self), microphone=(self)"),
     (header::VARY, "Accept-Encoding"),
 ];
 

@@ -1,9 +1,11 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node tests/bench/run.mjs [--parts room,forms,list,many,instructions,peers,engine] [--users 200] [--changes 100] [--messages 50]
-//     [--idle 60] [--only pilotlight] [--receivers 200,1000] [--contacts 1000] [--streams 10000] [--peers 100] [--minutes 5]
+//   node tests/bench/run.mjs [--parts room,forms,sliding,list,many,instructions,peers,engine] [--users 200] [--changes 100] [--messages 50]
+//     [--idle 60] [--only pilotlight] [--receivers 200,1000] [--contacts 1000] [--rooms 1000] [--streams 10000] [--peers 100]
+//     [--minutes 5] [--profile release]
 //
 // `room`: one server, N users in one room; `forms`: the same of this server by `/sync` and by the held stream, at a spread load;
+// `sliding`: the same by sliding sync, and of some users who are in many rooms together and have all of them in one list;
 // `list`: users of this server who all have each other on their lists; `many`: held streams that are idle; `instructions`: of a delivery, by callgrind (valgrind is to be
 // installed; not among the parts by default); `peers`: two of these servers, counted on the wire; `engine`: the
 // presence engine alone. Prints tables next to the targets and writes everything to tests/bench/results/DATE.json.
@@ -23,17 +25,19 @@ const { values: options } = parseArgs({
     messages: { type: "string", default: "50" },
     idle: { type: "string", default: "60" },
     only: { type: "string" },
-    parts: { type: "string", default: "room,forms,list,many,peers,engine" },
+    parts: { type: "string", default: "room,forms,sliding,list,many,peers,engine" },
     receivers: { type: "string", default: "200,1000" },
     deliveries: { type: "string", default: "100000" },
     streams: { type: "string", default: "10000" },
     contacts: { type: "string", default: "1000" },
+    rooms: { type: "string", default: "1000" },
+    profile: { type: "string", default: "release" },
     peers: { type: "string", default: "100" },
     minutes: { type: "string", default: "5" },
   },
 });
 const parts = options.parts.split(",");
-const programs = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/examples");
+const programs = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), options.profile, "examples");
 const kinds = ["pilotlight", "synapse"].filter((kind) => !options.only || options.only === kind);
 
 /** Once nothing has happened for a while: what only connecting took is given back by then. */
@@ -53,6 +57,9 @@ const rows = [
   ["idle bytes per user-minute", (r) => r.idle_bytes_per_user_minute],
   ["all users connect, CPU s", (r) => r.connect_cpu_seconds],
 ];
+
+// Who are in many rooms: to put them there takes a request for each and every room.
+const READERS = "10";
 
 // One change a write: each comes when the streams have rested from the one before.
 const PAUSE_MS = "60";
@@ -158,6 +165,19 @@ const forms = (users) => seeded(users, "0", async ({ load, measure }) => {
   ];
 });
 
+/** By `/sync` and by sliding sync: in one room, and in as many more. */
+const slid = (users, rooms = 0) => seeded(users, "0", async ({ load, measure }) => {
+  await load("gather");
+  if (rooms > 0) await load("fill", "--rooms", String(rooms - 1));
+  const rounds = String(rooms > 0 ? options.changes : Math.max(50, Math.round(options.deliveries / users)));
+  const much = { changes: rounds, messages: rounds };
+  return [await measure("sync", much), await measure("sliding", much)];
+});
+
+/** How many times as much as `/sync` takes. */
+const ratios = ([sync, sliding]) => ["presence", "message"].map((what) =>
+  [`CPU of a delivered ${what}, sliding : /sync`, shown(sliding[what].cpu_us_per_delivery / sync[what].cpu_us_per_delivery)]);
+
 /** Everybody on everybody's list and nobody in a room. */
 const listed = () => seeded(options.contacts, options.contacts, async ({ measure }) => {
   const changes = { changes: options.changes };
@@ -165,7 +185,7 @@ const listed = () => seeded(options.contacts, options.contacts, async ({ measure
 });
 
 function formsTable(results, columns) {
-  const target = (of, form, users) => (typeof of === "function" ? of(users) : of?.[form === "Stream" ? 1 : 0]);
+  const target = (of, form, users) => (typeof of === "function" ? of(users) : of?.[["Sync", "Stream"].indexOf(form)]);
   const lines = formRows.map(([name, pick, of]) => [name, ...results.flatMap((r) =>
     [shown(pick(r) ?? undefined), atMost(target(of, r.form, r.users))])]);
   console.log(table([["", ...columns.flatMap((column) => [column, "target"])],
@@ -223,6 +243,19 @@ if (parts.includes("forms")) {
     results.forms[users].forEach((result) => (result.bare_send_us = cost));
     formsTable(results.forms[users], byForm.map((form) => `${users}: ${form}`));
   }
+}
+if (parts.includes("sliding")) {
+  results.sliding = {};
+  for (const users of options.receivers.split(",")) {
+    console.error(`measuring ${users} users in one room, by sliding sync`);
+    results.sliding[users] = await slid(users);
+    formsTable(results.sliding[users], [`${users}: /sync`, `${users}: sliding`]);
+    console.log(table(ratios(results.sliding[users])));
+  }
+  console.error(`measuring ${READERS} users in ${options.rooms} rooms, all in one window`);
+  results.slidingRooms = await slid(READERS, Number(options.rooms));
+  formsTable(results.slidingRooms, [`${options.rooms} rooms: /sync`, `${options.rooms} rooms: sliding`]);
+  console.log(table(ratios(results.slidingRooms)));
 }
 if (parts.includes("list")) {
   console.error(`measuring ${options.contacts} users who have each other on their lists`);

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import ts from "typescript";
 import * as pilotlight from "../../pkg/node.js";
+import { Call, Calls } from "../../pkg/call.js";
 import { Homeserver, stock } from "./lib/homeserver.mjs";
 import { Device, path, until } from "./lib/matrix.mjs";
 import { root } from "./lib/paths.mjs";
@@ -273,10 +274,60 @@ test("every refusal names the argument and what is wanted of it, and an option t
     ["a room ID", () => kim.timeline(), /^roomId must be a string$/],
     ["a text", () => kim.sendText("!r:localhost", 5), /^body must be a string that is not empty$/],
     ["a method", () => kim.request("PATCH", "/_matrix/x"), /^method must be GET, POST, PUT or DELETE$/],
+    ["an upload's option", () => kim.upload("x", { nmae: "y" }), /^options has no field "nmae": did you mean "name"\?$/],
+    ["a download's", () => kim.download("mxc://localhost/x", { abort: 1 }), /^options has no field "abort"; it may have signal$/],
+    ["a thumbnail's", () => kim.thumbnail("mxc://localhost/x", { widht: 5, height: 5 }), /did you mean "width"/],
+    ["an upload's name", () => kim.upload("x", { name: 5 }), /^options\.name must be a string$/],
+    ["progress", () => kim.upload("x", { onProgress: true }), /^options\.onProgress must be a function$/],
+    ["a signal", () => kim.upload("x", { signal: 5 }), /^options\.signal must be an AbortSignal$/],
+    ["no options", () => kim.upload("x", null), /^options must be an object$/],
   ]) {
     await assert.rejects(async () => run(), (error) => error instanceof TypeError && error.code === "BAD_ARGUMENT" && words.test(error.message), what);
   }
   (await Client.create({ ...kim.session, savedAt: 5 }, { idleTimeoutMs: undefined })).free();
+});
+
+test("calls are refused where there is nothing to call with, and whatever is wrong with one has a code", async () => {
+  const [lou, mia] = [await arrive("lou"), await Device.register(server.baseUrl)];
+  const roomId = await lou.createRoom({ public: true });
+  await mia.join(roomId);
+  await until("both are there", () => lou.rooms().find((room) => room.roomId === roomId)?.memberCount === 2);
+  assert.throws(() => Calls.of(lou), coded(pilotlight.PilotlightError, "UNSUPPORTED"));
+  const page = { RTCPeerConnection: class {}, addEventListener: () => {}, removeEventListener: () => {} };
+  const missing = Object.keys(page).filter((name) => !(name in globalThis));
+  for (const name of missing) globalThis[name] = page[name];
+  try {
+    const calls = Calls.of(lou, { iceTransportPolicy: undefined });
+    assert.equal(Calls.of(lou), calls);
+    const call = calls.place(roomId);
+    for (const [run, words] of [
+      [() => Calls.of({}), /^client must be a Client$/],
+      [() => Calls.of(lou, { iceServer: [] }), /^options has no field "iceServer": did you mean "iceServers"\?$/],
+      [() => Calls.of(lou, { foo: 1 }), /^options has no field "foo"; it may have iceTransportPolicy, iceServers$/],
+      [() => Calls.of(lou, { iceTransportPolicy: "none" }), /^options\.iceTransportPolicy must be all or relay$/],
+      [() => new Calls(), /^client must be a Client$/],
+      [() => new Call(), /^a call comes of place/],
+      [() => calls.place(5), /^roomId must be a string$/],
+      [() => calls.place(roomId, { vidoe: true }), /^options has no field "vidoe": did you mean "video"\?$/],
+      [() => calls.place(roomId, { video: 1 }), /^options\.video must be true or false$/],
+      [() => calls.place(roomId, { userId: 5 }), /^options\.userId must be a string$/],
+      [() => calls.get(), /^callId must be a string$/],
+      [() => calls.on("cal", () => {}), /^on\(\) takes/],
+      [() => call.answer({ vidoe: true }), /did you mean "video"/],
+      [() => call.muteMicrophone("x"), /^muted must be true or false$/],
+      [() => call.setHold(), /^hold must be true or false$/],
+    ]) {
+      assert.throws(run, (error) => error instanceof TypeError && error.code === "BAD_ARGUMENT" && words.test(error.message), String(run));
+    }
+    await assert.rejects(call.setCamera(1), coded(TypeError, "BAD_ARGUMENT"));
+    assert.throws(() => calls.place(roomId), coded(pilotlight.PilotlightError, "BUSY"));
+    calls.close();
+    assert.throws(() => calls.place(roomId), coded(pilotlight.PilotlightError, "NO_SUCH_CALL"));
+    assert.notEqual(Calls.of(lou), calls);
+    Calls.of(lou).close();
+  } finally {
+    for (const name of missing) delete globalThis[name];
+  }
 });
 
 test("an answer of what is no homeserver is not understood, whatever its status", async () => {

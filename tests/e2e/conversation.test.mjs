@@ -65,7 +65,7 @@ test("a reply names what it answers, both ways, and leads there", async () => {
   await row(back).getByTestId("quote").getByText("tea").waitFor();
   assert.match(await row(back).innerText(), /zoe\s+tea\s+here you are/, "the quotation for old clients is not shown");
   await row(back).getByTestId("quote").click();
-  await zoe.page.locator(`.flash[data-event-id="${answer.getId()}"]`).waitFor();
+  await zoe.flashed(answer.getId());
 
   const nowhere = await say({ msgtype: "m.text", body: "to nothing", "m.relates_to": { "m.in_reply_to": { event_id: "$nothing" } } });
   await row(nowhere).getByText("A message that is not available").waitFor();
@@ -248,7 +248,8 @@ test("hostile HTML does nothing and looks like nothing but a message", async () 
     const event = await say({ msgtype: "m.text", body: "noscript", format: "org.matrix.custom.html", formatted_body: html });
     const body = row(event).locator(".body");
     await body.waitFor();
-    if (shown !== undefined) assert.equal((await body.innerText()).trim(), shown, html);
+    // What is below the edge is not laid out and has no text yet: the page comes to it with its next frame.
+    if (shown !== undefined) await until(html, async () => (await body.innerText()).trim() === shown);
     const found = await body.evaluate((node) => ({
       bad: node.querySelectorAll("script, img, style, iframe, object, form, input, svg, math, template, [style], [onclick], [onerror], [id]").length,
       links: [...node.querySelectorAll("a")].map((link) => [link.protocol, link.rel]),
@@ -339,7 +340,7 @@ test("a message far back is jumped to, and read on from there to the latest, at 
   await zoe.page.reload();
   await row(reply).getByTestId("quote").getByText(/^line \d+$/).waitFor();
   await row(reply).getByTestId("quote").click();
-  await zoe.page.locator(`.flash[data-event-id="${target}"]`).waitFor();
+  await zoe.flashed(target);
   assert.equal(await row(reply).count(), 0, "the latest is far from here");
   await zoe.by("new-messages").waitFor();
 
@@ -348,7 +349,7 @@ test("a message far back is jumped to, and read on from there to the latest, at 
   // Wheel by wheel to the end: what is at the middle moves by the wheel and nothing else.
   let most = 0;
   await until("the live end", async () => {
-    const { jumped, rows } = await zoe.page.evaluate(async () => {
+    const { jumped, rows, isAtEnd } = await zoe.page.evaluate(async () => {
       const scroller = document.querySelector(".scroller");
       const middle = scroller.getBoundingClientRect().top + scroller.clientHeight / 2;
       const anchor = [...document.querySelectorAll("[data-testid=timeline-item]")].find((node) => node.getBoundingClientRect().bottom > middle);
@@ -358,10 +359,15 @@ test("a message far back is jumped to, and read on from there to the latest, at 
       const wheel = scroller.scrollTop - from;
       for (let frame = 0; frame < 4; frame++) await new Promise((resolve) => requestAnimationFrame(resolve));
       await new Promise((resolve) => setTimeout(resolve, 0));
-      return { jumped: anchor.isConnected ? anchor.getBoundingClientRect().top - before + wheel : 0, rows: document.querySelectorAll("[data-testid=timeline-item]").length };
+      return {
+        jumped: anchor.isConnected ? anchor.getBoundingClientRect().top - before + wheel : 0,
+        rows: document.querySelectorAll("[data-testid=timeline-item]").length,
+        isAtEnd: scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 1,
+      };
     });
     most = Math.max(most, rows);
-    assert.ok(Math.abs(jumped) < 3, `the place is kept, but it jumped by ${jumped}`);
+    // Who comes near to the end is taken there as what is around it gets its height.
+    assert.ok(Math.abs(jumped) < 3 || isAtEnd, `the place is kept, but it jumped by ${jumped}`);
     return await row(live).isVisible();
   }, 60_000);
   assert.ok(most <= 500, `${most} rows at most`);
@@ -374,7 +380,7 @@ test("a message far back is jumped to, and read on from there to the latest, at 
   });
 
   await zoe.page.evaluate((hash) => (location.hash = hash), `#/room/${encodeURIComponent(room)}/${encodeURIComponent(events[3])}`);
-  await zoe.page.locator(`.flash[data-event-id="${events[3]}"]`).waitFor();
+  await zoe.flashed(events[3]);
   await zoe.by("new-messages").click();
   await row(live).waitFor();
 });

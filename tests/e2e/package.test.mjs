@@ -11,7 +11,7 @@ import { until } from "./lib/matrix.mjs";
 import { root } from "./lib/paths.mjs";
 
 // A guard against growth, just above what it is.
-const MAX_INSTALLED_BYTES = 535_000;
+const MAX_INSTALLED_BYTES = 614_000;
 let dir, pilotlight, server;
 const clients = [];
 
@@ -66,7 +66,8 @@ test("every entry can be imported by its name", () => {
 
 test("its types hold under tsc --strict, and refuse what is wrong", () => {
   writeFileSync(join(dir, "consumer.ts"), `
-    import { Client, login, type Presence, type TimelineItem } from "pilotlight";
+    import { Client, login, type CallEnd, type Presence, type TimelineItem } from "pilotlight";
+    import { Calls, type Call } from "pilotlight/call";
     const session = await login("http://localhost", { user: "ada", password: "x" });
     const client = await Client.create(session, { idleTimeoutMs: 60_000 });
     client.on("presence", (changes: Presence[]) => changes.map((one) => one.state));
@@ -85,6 +86,16 @@ test("its types hold under tsc --strict, and refuse what is wrong", () => {
     use2(supported, told);
     function use2(..._: unknown[]) {}
     await client.deliverPresence(false);
+    client.on("call", (call) => use2(call.state === "ringing" && call.rings, call.reason satisfies CallEnd | undefined));
+    const calls = Calls.of(client, { iceTransportPolicy: "relay" });
+    const off: () => void = calls.on("call", (call: Call) => use2(call.remoteStream?.getTracks(), call.muted.audio));
+    const call = calls.place("!room:x", { video: true });
+    await call.setCamera(false);
+    off();
+    // @ts-expect-error read only
+    call.state = "ended";
+    // @ts-expect-error one has them by their client
+    new Calls();
     // @ts-expect-error no such answer
     await client.answerRequest("@bob:x", "maybe");
     // @ts-expect-error hidden is not what others see

@@ -129,11 +129,20 @@ impl Life {
             if profiles > 0 {
                 return Err(format!("{profiles} profiles are asked for"));
             }
+            if federation.devices.is_spreading() || self.app.asking.on_the_way() > 0 {
+                return Err("devices are told of, or asked for".to_owned());
+            }
             for (name, peer) in federation.queue.peers() {
                 if peer.in_flight || peer.waiting > 0 && peer.next_attempt.is_none() {
                     return Err(format!("something is on the way to {name}"));
                 }
             }
+        }
+        if self.app.app_services.on_the_way() > 0 {
+            return Err("an application service is being told something".to_owned());
+        }
+        if self.app.push.on_the_way() > 0 {
+            return Err("a push gateway is being told something".to_owned());
         }
         if self.threads.are_parked() && self.runtime.metrics().global_queue_depth() == 0 {
             Ok(())

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pilotlight::server::federation::tls;
+use pilotlight::server::outgoing::tls;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 

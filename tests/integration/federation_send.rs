@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use pilotlight::server::federation::{
     client::RequestError,
-    queue::{Edu, Key},
+    edu::{Edu, Key},
 };
 use ruma::{OwnedServerName, OwnedUserId};
 use serde_json::{Value, json, value::to_raw_value};

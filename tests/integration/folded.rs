@@ -103,17 +103,17 @@ impl Known {
 }
 
 impl Room {
-    fn has(&self, event: &Value) -> bool {
+    pub fn has(&self, event: &Value) -> bool {
         let id = text(&event["event_id"]);
         self.timeline.iter().any(|(known, _)| *known == id)
     }
 
-    fn add(&mut self, event: &Value) {
+    pub fn add(&mut self, event: &Value) {
         self.put(event);
         self.timeline.push((text(&event["event_id"]), text(&event["sender"])));
     }
 
-    fn put(&mut self, event: &Value) {
+    pub fn put(&mut self, event: &Value) {
         if let Some(key) = event["state_key"].as_str() {
             self.state.insert(format!("{} {key}", text(&event["type"])), event["content"].clone());
         }
@@ -149,7 +149,7 @@ impl Room {
     }
 
     /// Reads back to what is known, or to the beginning.
-    fn fill(&mut self, client: &Client, id: &str, from: &str) {
+    pub fn fill(&mut self, client: &Client, id: &str, from: &str) {
         let (mut missed, mut from) = (Vec::new(), from.to_owned());
         'back: loop {
             let path = format!("/_matrix/client/v3/rooms/{id}/messages?dir=b&limit=100&from={from}");
@@ -173,7 +173,7 @@ impl Room {
         self.timeline.extend(missed);
     }
 
-    fn take_ephemeral(&mut self, kind: &str, content: &Value) {
+    pub fn take_ephemeral(&mut self, kind: &str, content: &Value) {
         if kind == "m.typing" {
             self.typing = list(&content["user_ids"]).map(text).collect();
             return;

@@ -275,4 +275,11 @@ fn m6_a_stream_tells_the_room_whole_when_the_answer_is_not_confirmed_and_at_once
         bob.post(RECEIVED, body).refused(400, code);
     }
     bob.get(&format!("{STREAM}?since=x")).refused(400, "M_INVALID_PARAM");
+    let new = room_of(&alice, &[]);
+    let path = format!(
+        "/_matrix/client/v3/rooms/{new}/join?org.pilotlight.answer=full&org.pilotlight.confirm=perhaps"
+    );
+    bob.post(&path, json!({})).refused(400, "M_INVALID_PARAM");
+    let joined = bob.get("/_matrix/client/v3/joined_rooms").ok();
+    assert!(!joined.to_string().contains(&new), "what is refused changes nothing");
 }

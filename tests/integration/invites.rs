@@ -149,3 +149,23 @@ fn l7_the_choice_counts_and_not_what_idleness_or_a_lost_connection_makes_of_it()
     let server = server.restart();
     assert_eq!((begins(&server, &bob), begins(&server, &eve)), (false, false));
 }
+
+#[test]
+fn who_takes_no_invites_is_invited_in_no_way_until_they_say_otherwise() {
+    let server = TestServer::start_with(|config| config.rate_limits.enabled = false);
+    let [alice, eve, mate] = ["alice", "eve", "mate"].map(|name| server.register(name));
+    let before = create_room(&eve, json!({ "invite": [alice.user] }));
+    for kind in ["m.invite_permission_config", "org.matrix.msc4380.invite_permission_config"] {
+        let path = format!("/_matrix/client/v3/user/{}/account_data/{kind}", alice.user);
+        alice.put(&path, json!({ "default_action": "block" })).ok();
+        for (way, answer) in ways(&eve, &alice, &mate) {
+            assert_eq!(answer.status, 403, "{way}: {}", answer.text);
+            answer.refused(403, "M_INVITE_BLOCKED");
+        }
+        alice.put(&path, json!({ "default_action": "allow" })).ok();
+        let answers = ways(&eve, &alice, &mate);
+        assert!(answers.iter().all(|(_, answer)| answer.status == 200), "{answers:?}");
+    }
+    // What came before stays.
+    alice.post(&format!("{}/join", rooms_path(&before)), json!({})).ok();
+}

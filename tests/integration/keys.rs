@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, PASSWORD, TestServer};
 
-const UPLOAD: &str = "/_matrix/client/v3/keys/upload";
-const QUERY: &str = "/_matrix/client/v3/keys/query";
-const CLAIM: &str = "/_matrix/client/v3/keys/claim";
-const CROSS: &str = "/_matrix/client/v3/keys/device_signing/upload";
-const SIGNATURES: &str = "/_matrix/client/v3/keys/signatures/upload";
+pub const UPLOAD: &str = "/_matrix/client/v3/keys/upload";
+pub const QUERY: &str = "/_matrix/client/v3/keys/query";
+pub const CLAIM: &str = "/_matrix/client/v3/keys/claim";
+pub const CROSS: &str = "/_matrix/client/v3/keys/device_signing/upload";
+pub const SIGNATURES: &str = "/_matrix/client/v3/keys/signatures/upload";
 
-fn device_keys(client: &Client) -> Value {
+pub fn device_keys(client: &Client) -> Value {
     json!({
         "user_id": client.user,
         "device_id": client.device,
@@ -29,13 +29,13 @@ fn signed_key(by: &Client, key: &str) -> Value {
     json!({ "key": key, "signatures": { by.user.as_str(): { format!("ed25519:{}", by.device): "signed" } } })
 }
 
-fn fallback_keys(by: &Client) -> Value {
+pub fn fallback_keys(by: &Client) -> Value {
     let mut key = signed_key(by, "f");
     key["fallback"] = true.into();
     json!({ "signed_curve25519:F": key })
 }
 
-fn one_time_keys(by: &Client, names: std::ops::Range<u32>) -> Value {
+pub fn one_time_keys(by: &Client, names: std::ops::Range<u32>) -> Value {
     names
         .map(|n| (format!("signed_curve25519:K{n:03}"), signed_key(by, &n.to_string())))
         .collect::<serde_json::Map<_, _>>()
@@ -175,7 +175,7 @@ fn an_upload_with_one_bad_key_is_refused_and_nothing_of_it_is_kept() {
 /// A key for cross-signing; it goes by its public part.
 pub struct CrossKey {
     pair: Ed25519KeyPair,
-    public: String,
+    pub public: String,
 }
 
 impl CrossKey {
@@ -202,18 +202,18 @@ impl CrossKey {
 }
 
 /// The cross-signing keys of one user.
-struct Cross {
-    master: CrossKey,
-    own: CrossKey,
-    users: CrossKey,
+pub struct Cross {
+    pub master: CrossKey,
+    pub own: CrossKey,
+    pub users: CrossKey,
 }
 
 impl Cross {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { master: CrossKey::new(), own: CrossKey::new(), users: CrossKey::new() }
     }
 
-    fn upload(&self, of: &Client) -> Value {
+    pub fn upload(&self, of: &Client) -> Value {
         json!({
             "master_key": self.master.plain(of, "master"),
             "self_signing_key": self.master.sign(of, &self.own.plain(of, "self_signing")),

@@ -110,10 +110,16 @@ fn who_waits_for_large_answers_of_their_own_stands_in_nobodys_way() {
         ),
         (Size::Page, "GET", "/_matrix/client/v3/joined_rooms".to_owned(), Value::Null),
         (Size::Page, "POST", "/_matrix/client/v3/keys/query".to_owned(), users),
+        (
+            Size::Search,
+            "POST",
+            "/_matrix/client/v3/search".to_owned(),
+            json!({ "search_categories": { "room_events": { "search_term": "hello" } } }),
+        ),
         (Size::Page, "GET", list, Value::Null),
     ];
     let now = alice.get(SYNC).ok()["next_batch"].as_str().expect("next_batch").to_owned();
-    let held = (take_places(&server, &alice, Size::Whole), take_places(&server, &alice, Size::Page));
+    let held = [Size::Whole, Size::Page, Size::Search].map(|size| take_places(&server, &alice, size));
     let ask = |client: &Client, (_, method, path, body): &(Size, &str, String, Value)| {
         let answer = if *method == "GET" { client.get(path) } else { client.post(path, body.clone()) };
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);

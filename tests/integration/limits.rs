@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use pilotlight::server::accounts::tokens::Lasting;
 use serde_json::json;
 
 use crate::{
@@ -224,7 +225,8 @@ fn one_device_too_many_displaces_the_one_that_was_seen_longest_ago() {
     let proof = runtime.block_on(server.app().accounts.check_password(&user, PASSWORD.to_owned()));
     let proof = proof.expect("is checked").expect("is right");
     for n in 2..200 {
-        let log_in = server.app().accounts.log_in(proof.clone(), Some(format!("D{n}").into()), None);
+        let log_in =
+            server.app().accounts.log_in(proof.clone(), Some(format!("D{n}").into()), None, Lasting::Long);
         runtime.block_on(log_in).expect("logs in");
     }
     // In use, though older.

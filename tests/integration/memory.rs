@@ -3,7 +3,11 @@
 
 use std::{io::Write, net::TcpStream, path::Path, sync::Mutex};
 
-use super::{cli::Serve, peer::read_message, poll::connect, support::TempDir};
+use serde_json::{Value, json};
+
+use super::{
+    cli::Serve, peer::read_message, poll::connect, sliding::V4, support::TempDir, sync::create_room,
+};
 
 /// MiB of memory that the process has resident, of its own.
 pub fn resident(server: &Serve) -> f64 {
@@ -103,4 +107,61 @@ fn a_sync_that_waits_holds_a_few_kilobytes() {
     }
     let each = (waiting.max(resident(&server)) - before) * 1024.0 / f64::from(WAITING);
     assert!(each < FOR_ONE, "{each:.1} KiB each");
+}
+
+/// Users, the connections of sliding sync of each, and the rooms that all of them are in.
+const SLIDERS: usize = 20;
+const SLIDES: usize = 16;
+const SLID_ROOMS: usize = 10;
+
+/// What one that waits may have, in KiB, with all that is remembered for it.
+const FOR_ONE_SLIDING: f64 = 32.0;
+
+#[test]
+fn a_connection_of_sliding_sync_that_waits_holds_a_few_kilobytes_with_all_that_it_remembers() {
+    let data = TempDir::new();
+    let server = Serve::start(data.path(), &["--set", "rate_limits.enabled=false"]);
+    let users: Vec<_> =
+        (0..SLIDERS).map(|n| server.client.clone().register(&format!("user{n:02}"))).collect();
+    for n in 0..SLID_ROOMS {
+        let room = create_room(&users[0], json!({ "preset": "public_chat", "name": format!("r{n}") }));
+        for user in &users[1..] {
+            user.post(&format!("/_matrix/client/v3/join/{room}"), json!({})).ok();
+        }
+    }
+    let list = json!({ "range": [0, 99], "timeline_limit": 1,
+        "required_state": { "include": [{ "type": "m.room.create" }], "lazy_members": true } });
+    let ask = |stream: &mut TcpStream, token: &str, body: Value| {
+        let body = body.to_string();
+        let head = format!(
+            "POST {V4} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("is sent");
+    };
+    let answer = |stream: &mut TcpStream| -> Value {
+        let (head, body) = read_message(stream).expect("is answered");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        serde_json::from_slice(&body).expect("is JSON")
+    };
+    let body = |n: usize, pos: &Value, timeout: u64| json!({ "conn_id": n.to_string(), "pos": pos, "timeout": timeout, "lists": { "all": list } });
+    let before = resident(&server);
+    let mut held = Vec::new();
+    for user in &users {
+        let token = user.token.as_deref().expect("a token");
+        for n in 0..SLIDES {
+            let mut stream = connect(user);
+            ask(&mut stream, token, body(n, &Value::Null, 0));
+            let first = answer(&mut stream);
+            assert_eq!(first["rooms"].as_object().map(serde_json::Map::len), Some(SLID_ROOMS));
+            // By the time that it is answered, what was told is remembered as had.
+            ask(&mut stream, token, body(n, &first["pos"], 0));
+            let pos = answer(&mut stream)["pos"].clone();
+            ask(&mut stream, token, body(n, &pos, 60_000));
+            held.push((stream, pos));
+        }
+    }
+    let each = (resident(&server) - before) * 1024.0 / (SLIDERS * SLIDES) as f64;
+    eprintln!("{each:.1} KiB each");
+    assert!(each < FOR_ONE_SLIDING, "{each:.1} KiB each");
 }

@@ -1,4 +1,4 @@
-//! One reader, every form: whoever reads by `/sync`, by `/events` or by the held stream, whenever they look, are cut off
+//! One reader, every form: whoever reads by `/sync`, by `/events`, by sliding sync or by the held stream, whenever they look, are cut off
 //! and go on from where they were, knows the same in the end, and was told nothing that they may not see.
 
 use std::{
@@ -18,6 +18,7 @@ use super::{
     event_stream::Follower,
     folded::Known,
     ghosts::known,
+    sliding_reader::SlidingReader,
     streamed::{Held, STREAM, Told},
     support::{Client, TestServer, times},
     sync::{Reader, same},
@@ -57,6 +58,7 @@ struct User {
     changing: Changing,
     syncing: (Client, String, Known),
     following: Following,
+    sliding: SlidingReader,
 }
 
 /// A follower of `/events`.
@@ -75,9 +77,9 @@ struct World {
     rooms: Mutex<Vec<String>>,
     events: Mutex<Vec<(String, String, usize)>>,
     ignored: Mutex<BTreeSet<(usize, String)>>,
-    /// Of messages for each user's changing device: which were sent, in the order of their answers.
+    /// Of messages for each user's changing device, and the one that reads by sliding sync: which were sent, in the order of their answers.
     direct: Vec<Mutex<BTreeSet<u64>>>,
-    devices: Vec<String>,
+    devices: Vec<[String; 2]>,
     count: AtomicU64,
 }
 
@@ -325,7 +327,9 @@ impl World {
             29 => put(format!("{account}/account_data/x.own"), json!({ "n": n })),
             30 => put(format!("{account}/rooms/{room}/account_data/x.own"), json!({ "n": n })),
             _ => {
-                let messages = json!({ "messages": { &other.user: { &self.devices[whom]: { "n": n } } } });
+                let [one, another] = &self.devices[whom];
+                let messages =
+                    json!({ "messages": { &other.user: { one: { "n": n }, another: { "n": n } } } });
                 let path = format!("/_matrix/client/v3/sendToDevice/m.room.encrypted/{n}");
                 actor.put(&path, messages).ok();
                 self.direct[whom].lock().expect("a lock").insert(n);
@@ -367,7 +371,7 @@ fn presence(known: &BTreeMap<String, (String, String)>) -> BTreeMap<String, (Str
 
 fn begin(server: &TestServer, name: &str, changes_form: bool) -> (Client, User) {
     let actor = server.register(name);
-    let [changing, syncing, following] = [(); 3].map(|()| server.log_in(name));
+    let [changing, syncing, following, sliding] = [(); 4].map(|()| server.log_in(name));
     let changing = Changing {
         client: changing,
         held: None,
@@ -380,7 +384,8 @@ fn begin(server: &TestServer, name: &str, changes_form: bool) -> (Client, User) 
         drops: Vec::new(),
     };
     let following = Following::new(&following);
-    (actor, User { changing, syncing: (syncing, String::new(), Known::default()), following })
+    let sliding = SlidingReader::new(&sliding, changes_form);
+    (actor, User { changing, syncing: (syncing, String::new(), Known::default()), following, sliding })
 }
 
 impl User {
@@ -402,6 +407,7 @@ impl User {
         self.changing.client = same(server, &self.changing.client);
         self.syncing.0 = same(server, &self.syncing.0);
         self.following.follower.client = same(server, &self.following.follower.client);
+        self.sliding.go_on(same(server, &self.sliding.client));
         self.changing.drops.push("restart".into());
     }
 }
@@ -415,8 +421,9 @@ fn burst(world: &World, users: &mut [User], seed: u64) {
             scope.spawn(move || {
                 let mut rng = Rng::new(seed ^ (n as u64) << 32);
                 while !is_over.load(Ordering::Relaxed) {
-                    match rng.range(0..8) {
+                    match rng.range(0..10) {
                         0 => user.sync(),
+                        8 | 9 => user.sliding.step(&mut rng),
                         1 => user.following.read(),
                         2 => user.changing.change(&mut rng),
                         _ => drop(user.changing.take(Duration::from_millis(5))),
@@ -458,9 +465,11 @@ fn compare(world: &World, users: &mut [User], marker: u64, case: &str) {
             }
             user.sync();
             user.following.read();
+            user.sliding.look_at_all();
             let Err(why) = world.check(n, user, marker) else { break };
             let drops = &user.changing.drops;
-            assert!(begun.elapsed() < PATIENCE, "{case}, {}: {why}\n{drops:?}", user.changing.client.user);
+            let story = (drops, &user.sliding.story);
+            assert!(begun.elapsed() < PATIENCE, "{case}, {}: {why}\n{story:?}", user.changing.client.user);
         }
         user.changing.drops.clear();
     }
@@ -478,6 +487,9 @@ impl World {
         let expected = self.shown(n, new);
         differ("sync", &self.shown(n, user.syncing.2.clone()), &expected)?;
         differ("changing", &self.shown(n, user.changing.now.1.clone()), &expected)?;
+        let (slid, messages) = user.sliding.known();
+        let slid = user.sliding.as_synced(self.shown(n, slid.clone()), &expected);
+        differ("sliding", &slid, &expected)?;
         for (room, expected) in &expected.rooms {
             let Some(told) = user.following.events.get(room) else { continue };
             let ignored = self.ignored.lock().expect("a lock");
@@ -501,6 +513,7 @@ impl World {
             ("changing", &user.changing.now.1.presence),
             ("sync", &user.syncing.2.presence),
             ("/events", &user.following.presence),
+            ("sliding", &user.sliding.known().0.presence),
         ];
         for (form, told) in of_readers {
             let (told, seen) = (presence(told), presence(&seen));
@@ -513,6 +526,10 @@ impl World {
         if had != *sent {
             return Err(format!("messages {had:?} for the device, not {sent:?}"));
         }
+        let had: BTreeSet<u64> = messages.iter().copied().collect();
+        if had != *sent {
+            return Err(format!("messages {had:?} for the device that slides, not {sent:?}"));
+        }
         Ok(())
     }
 
@@ -521,7 +538,7 @@ impl World {
         let ignored = self.ignored.lock().expect("a lock");
         for (n, user) in users.iter().enumerate() {
             let client = &user.syncing.0;
-            for (room, event, sender) in &user.changing.told {
+            for (room, event, sender) in user.changing.told.iter().chain(&user.sliding.told) {
                 // Who is out looks back by rules of its own.
                 let is_in = user.syncing.2.rooms.get(room).is_some_and(|room| room.is == "join");
                 if !is_in || ignored.contains(&(n, sender.clone())) {
@@ -532,6 +549,11 @@ impl World {
             }
         }
     }
+}
+
+/// A line for each.
+fn lines(state: &BTreeMap<String, Value>) -> String {
+    state.iter().map(|(key, content)| format!("{key}: {content}\n")).collect()
 }
 
 /// What differs first.
@@ -548,7 +570,7 @@ fn differ(form: &str, known: &Known, expected: &Known) -> Result<(), String> {
         for (what, a, b) in [
             ("is", format!("{:?}", a.is), format!("{:?}", b.is)),
             ("timeline", format!("{:#?}", a.timeline), format!("{:#?}", b.timeline)),
-            ("state", format!("{:#?}", a.state), format!("{:#?}", b.state)),
+            ("state", lines(&a.state), lines(&b.state)),
             ("typing", format!("{:?}", a.typing), format!("{:?}", b.typing)),
             ("receipts", format!("{:#?}", a.receipts), format!("{:#?}", b.receipts)),
             ("own data", format!("{:?}", a.own_data), format!("{:?}", b.own_data)),
@@ -559,7 +581,12 @@ fn differ(form: &str, known: &Known, expected: &Known) -> Result<(), String> {
                 let more = |of: &[&str], than: &[&str]| -> Vec<String> {
                     of.iter().filter(|line| !than.contains(line)).map(|line| line.to_string()).collect()
                 };
-                let (here, there) = (more(&a, &b), more(&b, &a));
+                let (mut here, mut there) = (more(&a, &b), more(&b, &a));
+                if here.is_empty() && there.is_empty() {
+                    // The same in another order, or more than once.
+                    let all = |of: &[&str]| of.iter().map(|line| (*line).to_owned()).collect();
+                    (here, there) = (all(&a), all(&b));
+                }
                 return Err(format!("{form}, {room}, {what}: has {here:?}, lacks {there:?}"));
             }
         }
@@ -577,7 +604,8 @@ fn simulate(seed: u64) {
         names.iter().map(|name| begin(&server, name, seed.is_multiple_of(2))).unzip();
     let (mut rooms, mut events, mut ignored) = (Vec::new(), Vec::new(), BTreeSet::new());
     let mut direct: Vec<BTreeSet<u64>> = vec![BTreeSet::new(); USERS];
-    let devices: Vec<_> = users.iter().map(|user| user.changing.client.device.clone()).collect();
+    let devices = |user: &User| [user.changing.client.device.clone(), user.sliding.client.device.clone()];
+    let devices: Vec<_> = users.iter().map(devices).collect();
     for (n, visibility) in ["shared", "joined", "invited"].into_iter().enumerate() {
         let visibility =
             json!({ "type": "m.room.history_visibility", "content": { "history_visibility": visibility } });

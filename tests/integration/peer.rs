@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use pilotlight::server::federation::tls;
+use pilotlight::server::outgoing::tls;
 use ruma::{
-    CanonicalJsonObject, OwnedServerName, ServerName,
+    CanonicalJsonObject, OwnedEventId, OwnedServerName, ServerName,
     api::federation::authentication::{XMatrix, XMatrixSigningInput},
+    room_version_rules::RoomVersionRules,
     serde::{Base64, base64::Standard},
-    signatures::{Ed25519KeyPair, sign_json},
+    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash, sign_json},
 };
 use rustls::{ClientConfig, ClientConnection, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -31,7 +32,12 @@ pub struct Peer {
     key: Ed25519KeyPair,
     tls: Arc<ClientConfig>,
     heard: Arc<Mutex<Vec<Heard>>>,
+    answers: Answers,
 }
+
+/// What it answers to requests whose path begins so: a status and a body, made of the path and the body of the request.
+type Answers = Arc<Mutex<Vec<(String, Said)>>>;
+type Said = Arc<dyn Fn(&str, &Value) -> (u16, Value) + Send + Sync>;
 
 /// A request that came in.
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub struct Heard {
     pub path: String,
     /// Null when there is none.
     pub body: Value,
+    /// Whether it was answered with a good word.
+    pub taken: bool,
 }
 
 /// A request to send; all of it can be changed before it is.
@@ -71,23 +79,86 @@ impl Peer {
         let config = tls::server_config(&ca.file("cert.pem"), &ca.file("key.pem")).expect("a certificate");
         let heard = Arc::<Mutex<Vec<Heard>>>::default();
         let log = Arc::clone(&heard);
+        let answers = Answers::default();
+        let said = Arc::clone(&answers);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (config, keys, log) = (Arc::clone(&config), Arc::clone(&keys), Arc::clone(&log));
+                let said = Arc::clone(&said);
                 std::thread::spawn(move || {
                     let connection = ServerConnection::new(config).expect("a connection");
                     let stream = StreamOwned::new(connection, stream.expect("a connection"));
-                    answer(stream, &keys, delay, &log);
+                    answer(stream, &keys, delay, (&log, &said));
                 });
             }
         });
         let tls = tls::client_config(&[ca.file("ca.pem")]).expect("an authority");
-        Self { name, key, tls, heard }
+        Self { name, key, tls, heard, answers }
     }
 
     /// What others have said to this server.
     pub fn heard(&self) -> Vec<Heard> {
         self.heard.lock().expect("no panic").clone()
+    }
+
+    /// From here on answers so to requests whose path begins with `path`; what was said last counts. With the status 0
+    /// it never answers.
+    pub fn says(&self, path: &str, status: u16, body: Value) {
+        self.answers_with(path, move |_| (status, body.clone()));
+    }
+
+    /// The same with an answer that is made of the body of each request.
+    pub fn answers_with(&self, path: &str, said: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) {
+        self.answers_with_path(path, move |_, body| said(body));
+    }
+
+    /// The same with an answer that is made of the path and the body.
+    pub fn answers_with_path(
+        &self,
+        path: &str,
+        said: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static,
+    ) {
+        self.answers.lock().expect("no panic").push((path.to_owned(), Arc::new(said)));
+    }
+
+    /// An event of a room with these rules, hashed and signed by this server; and its ID.
+    pub fn event(&self, rules: &RoomVersionRules, event: Value) -> (OwnedEventId, Value) {
+        let mut object: CanonicalJsonObject = serde_json::from_value(event).expect("canonical");
+        hash_and_sign_event(self.name.as_str(), &self.key, &mut object, &rules.redaction)
+            .expect("can be signed");
+        let hash = reference_hash(&object, rules).expect("can be hashed");
+        let id = OwnedEventId::try_from(format!("${hash}")).expect("an ID");
+        (id, serde_json::to_value(object).expect("JSON"))
+    }
+
+    /// A transaction with these events, signed for the server `to`.
+    pub fn pdus(&self, to: &ServerName, id: &str, pdus: &[Value]) -> Request {
+        let body = json!({ "origin": self.name, "origin_server_ts": 1, "pdus": pdus });
+        let path = format!("/_matrix/federation/v1/send/{id}");
+        self.signed(to, "PUT", &path, body.to_string().as_bytes())
+    }
+
+    /// From here on no transaction is taken, or every one is again.
+    pub fn refuse(&self, refuses: bool) {
+        let (status, body) = if refuses {
+            (503, json!({ "errcode": "M_UNKNOWN", "error": "away" }))
+        } else {
+            (200, json!({ "pdus": {} }))
+        };
+        self.says("/_matrix/federation/v1/send/", status, body);
+    }
+
+    /// The events in the transactions that were taken, in the order in which they came.
+    pub fn events(&self) -> Vec<Value> {
+        let pdus = |heard: Heard| heard.body["pdus"].as_array().cloned().unwrap_or_default();
+        self.heard().into_iter().filter(|heard| heard.taken).flat_map(pdus).collect()
+    }
+
+    /// The EDUs of one type in the transactions that were taken: their contents, in the order in which they came.
+    pub fn edus(&self, kind: &str) -> Vec<Value> {
+        let edus = |heard: Heard| heard.body["edus"].as_array().cloned().unwrap_or_default();
+        let all = self.heard().into_iter().filter(|heard| heard.taken).flat_map(edus);
+        all.filter(|edu| edu["edu_type"] == kind).map(|edu| edu["content"].clone()).collect()
     }
 
     /// A request, signed for the server `to`.
@@ -183,19 +254,33 @@ fn answer(
     mut stream: StreamOwned<ServerConnection, TcpStream>,
     keys: &str,
     delay: Duration,
-    log: &Mutex<Vec<Heard>>,
+    (log, said): (&Mutex<Vec<Heard>>, &Answers),
 ) {
     let Some((head, body)) = read_message(&mut stream) else { return };
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = serde_json::from_slice(&body).unwrap_or_default();
-    let (status, answer) = if path == "/_matrix/key/v2/server" {
-        ("200 OK", keys)
-    } else if path.starts_with("/_matrix/federation/unstable/") {
-        ("404 Not Found", r#"{"errcode":"M_UNRECOGNIZED"}"#)
-    } else {
-        ("200 OK", r#"{"pdus":{}}"#)
+    let scripted = {
+        let answers = said.lock().expect("no panic");
+        let found = answers.iter().rev().find(|(prefix, _)| path.starts_with(prefix));
+        found.map(|(_, said)| Arc::clone(said))
     };
-    log.lock().expect("no panic").push(Heard { path, body });
+    let scripted = scripted.map(|said| said(&path, &body));
+    let scripted = scripted.map(|(status, body)| (format!("{status} As Said"), body.to_string()));
+    if scripted.as_ref().is_some_and(|(status, _)| status.starts_with("0 ")) {
+        log.lock().expect("no panic").push(Heard { path, body, taken: false });
+        // Whoever asked goes away at some time.
+        return assert!(read_message(&mut stream).is_none(), "nobody asks twice on one connection");
+    }
+    let (status, answer) = match &scripted {
+        Some((status, answer)) => (&**status, &**answer),
+        None if path == "/_matrix/key/v2/server" => ("200 OK", keys),
+        None if path.starts_with("/_matrix/federation/unstable/") => {
+            ("404 Not Found", r#"{"errcode":"M_UNRECOGNIZED"}"#)
+        }
+        None => ("200 OK", r#"{"pdus":{}}"#),
+    };
+    let taken = status.starts_with("200");
+    log.lock().expect("no panic").push(Heard { path, body, taken });
     std::thread::sleep(delay);
     let length = answer.len();
     let answer =

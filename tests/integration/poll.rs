@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks over an open connection for what is new; `None` when the connection ends first.
 pub fn ask(stream: &mut TcpStream, client: &Client, since: &str) -> Option<Value> {
-    ask_at(stream, client, &sync_path(since))
+    ask_at(stream, client, &sync_path(since), None)
 }
 
 /// The path of a `/sync` that waits.
@@ -28,9 +28,14 @@ fn sync_path(since: &str) -> String {
     format!("/_matrix/client/v3/sync?timeout={}{since}", LONGEST.as_millis())
 }
 
-fn ask_at(stream: &mut TcpStream, client: &Client, path: &str) -> Option<Value> {
+/// The same for any request that waits, with a body or without.
+pub fn ask_at(stream: &mut TcpStream, client: &Client, path: &str, body: Option<&Value>) -> Option<Value> {
     let token = client.token.as_deref().expect("a token");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{length}\r\n{body}");
     stream.write_all(request.as_bytes()).ok()?;
     let (head, body) = read_message(stream)?;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -57,12 +62,17 @@ impl Poll {
 
     /// The same for any request that waits.
     pub fn open_at(client: &Client, path: &str) -> Self {
+        Self::open_with(client, path, None)
+    }
+
+    /// The same for one with a body.
+    pub fn open_with(client: &Client, path: &str, body: Option<Value>) -> Self {
         let stream = connect(client);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let (client, path) = (client.clone(), path.to_owned());
         let (held, mut own) = (client.polls.hold(), stream.try_clone().expect("a handle"));
         let reader = std::thread::spawn(move || {
-            let answer = ask_at(&mut own, &client, &path);
+            let answer = ask_at(&mut own, &client, &path, body.as_ref());
             drop(held);
             answer
         });

@@ -343,3 +343,34 @@ fn who_sends_is_told_where_in_the_stream_it_stands() {
     let before = alice.get(&format!("{room}/messages?dir=b&limit=1&from={position}")).ok();
     assert_eq!(bodies(&before), ["1"]);
 }
+
+#[test]
+fn who_tells_no_transaction_sends_and_redacts_all_the_same_each_time_anew() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let room = alice.post("/_matrix/client/v3/createRoom", json!({})).ok();
+    let room = room["room_id"].as_str().expect("a room");
+    for version in ["v3", "r0", "api/v1"] {
+        let path = format!("/_matrix/client/{version}/rooms/{room}");
+        let say = || {
+            alice
+                .post(&format!("{path}/send/m.room.message"), json!({ "msgtype": "m.text", "body": version }))
+        };
+        let (first, second) = (say().ok(), say().ok());
+        assert_ne!(first["event_id"], second["event_id"]);
+        let event = first["event_id"].as_str().expect("an event");
+        let read = || alice.get(&format!("/_matrix/client/v3/rooms/{room}/event/{event}")).ok();
+        assert_eq!(read()["content"]["body"], version);
+        alice.post(&format!("{path}/redact/{event}"), json!({ "reason": "oops" })).ok();
+        assert_eq!(
+            (&read()["content"], &read()["unsigned"]["redacted_because"]["content"]["reason"]),
+            (&json!({}), &json!("oops"))
+        );
+        alice.post(&format!("{path}/redact/{event}"), json!({ "reason": 5 })).refused(400, "M_BAD_JSON");
+        alice.post(&format!("{path}/send/m.room.message"), json!([])).refused(400, "M_BAD_JSON");
+        server
+            .anonymous()
+            .post(&format!("{path}/send/m.room.message"), json!({}))
+            .refused(401, "M_MISSING_TOKEN");
+    }
+}

@@ -100,6 +100,11 @@ pub struct Stopped {
 }
 
 impl Stopped {
+    /// The folder of its data.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
     /// Starts with the same configuration on the same data, and the same time if it is driven, a second later.
     pub fn start(self) -> TestServer {
         let Self { data, config, time } = self;

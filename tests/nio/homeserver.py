@@ -21,6 +21,9 @@ STOP_TIMEOUT_S = 15
 class Homeserver:
     """A context that holds a running server; `url` is where it listens."""
 
+    def __init__(self, **settings):
+        self._settings = settings
+
     def __enter__(self):
         self.url = os.environ.get("HOMESERVER_URL")
         self._process = None
@@ -31,20 +34,28 @@ class Homeserver:
     def __exit__(self, *_):
         if self._process is None:
             return
+        self.stop()
+        self._dir.cleanup()
+
+    def stop(self):
+        """Ends it in order; `go_on` starts it again, on the same data and port."""
         self._process.terminate()
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._dir.cleanup()
 
     def _start(self):
         self._dir = tempfile.TemporaryDirectory(prefix="pilotlight-nio-")
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.go_on()
+
+    def go_on(self):
         program = os.environ.get("PILOTLIGHT_BIN", ROOT / "target/debug/pilotlight")
-        settings = {"server_name": "localhost", "data_dir": f"{self._dir.name}/data", "listen": f"127.0.0.1:{port}"}
+        settings = {"server_name": "localhost", "data_dir": f"{self._dir.name}/data", "listen": f"127.0.0.1:{self._port}"}
+        settings |= self._settings
         arguments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         log_path = Path(self._dir.name) / "log"
         with log_path.open("wb") as log:

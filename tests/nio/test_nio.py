@@ -1,6 +1,7 @@
 """A stock Python client library (matrix-nio, as it comes from PyPI) against the server."""
 
 import asyncio
+import io
 import time
 import unittest
 
@@ -120,6 +121,30 @@ class TwoUsers(unittest.IsolatedAsyncioTestCase):
         for client in self.clients:
             await until("the last message", lambda: sent[-1] in client.messages)
             self.assertEqual(client.messages, sent)
+
+    async def test_files_are_uploaded_and_read_by_others(self):
+        pixel = bytes.fromhex(
+            "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cfc0f01f0005000201"
+            "a5f6ab200000000049454e44ae426082"
+        )
+        for data, kind, name in ((b"x" * 300_000, "text/plain", "notes.txt"), (pixel, "image/png", "pixel.png")):
+            uploaded, _ = await self.alice.nio.upload(io.BytesIO(data), kind, name, filesize=len(data))
+            self.assertIsInstance(uploaded, nio.UploadResponse, uploaded)
+            for wanted, called in ((None, name), ("other.bin", "other.bin")):
+                read = await self.bob.nio.download(uploaded.content_uri, filename=wanted)
+                self.assertIsInstance(read, nio.DownloadResponse, read)
+                self.assertEqual((read.body, read.content_type, read.filename), (data, kind, called))
+        server_name, media_id = uploaded.content_uri.removeprefix("mxc://").split("/")
+        small = await self.bob.nio.thumbnail(server_name, media_id, 96, 96)
+        self.assertIsInstance(small, nio.ThumbnailResponse, small)
+        self.assertEqual(small.content_type, "image/png")
+        config = await self.bob.nio.content_repository_config()
+        self.assertGreater(config.upload_size, 1 << 20)
+        gone = await self.bob.nio.download("mxc://localhost/unknown")
+        self.assertEqual(gone.status_code, "M_NOT_FOUND")
+        set_avatar = await self.alice.nio.set_avatar(uploaded.content_uri)
+        self.assertIsInstance(set_avatar, nio.ProfileSetAvatarResponse, set_avatar)
+        self.assertEqual((await self.bob.nio.get_avatar(self.alice.nio.user_id)).avatar_url, uploaded.content_uri)
 
     async def test_retransmission_is_the_same_event(self):
         first = await self.alice.send(self.room, "once", tx_id="the same")

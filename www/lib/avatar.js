@@ -1,7 +1,11 @@
-// Avatars: initials on one of eight hues. Round for people, square for rooms.
+// Avatars: a picture, where there is one, else initials on one of eight hues. Round for people, square for rooms.
 
 import { el } from "./dom.js";
 import { hueOf, initials } from "./format.js";
+import { media } from "./media.js";
+
+/** As large as any avatar is on a screen of two pixels to one. */
+const SIZE = /** @type {const} */ ({ width: 96, height: 96, method: "crop" });
 
 /**
  * @param {string} id decides the hue
@@ -16,6 +20,36 @@ export function avatar(id, name, shape, ...marks) {
     el("span.letters", { "aria-hidden": "true" }, initials(name)),
     marks,
   );
+}
+
+/** When a picture that did not come is asked for again: the server may only have been busy. */
+const AGAIN_MS = [1_000, 3_000, 9_000];
+
+/** Shows the picture at an address, or none; until it is there, and where it cannot be shown, the letters. @param {HTMLElement} node @param {string | undefined} uri */
+export function pictureAvatar(node, uri) {
+  const wanted = uri || "";
+  if ((node.dataset.picture ?? "") === wanted) return;
+  node.dataset.picture = wanted;
+  node.querySelector("img")?.remove();
+  if (wanted !== "") void showPicture(node, wanted);
+}
+
+/** @param {HTMLElement} node @param {string} wanted */
+async function showPicture(node, wanted) {
+  for (const wait of [...AGAIN_MS, undefined]) {
+    const url = await media()?.show(wanted, "image", SIZE).catch(() => undefined);
+    if (node.dataset.picture !== wanted) return;
+    if (url !== undefined) {
+      node.querySelector(".letters")?.after(el("img", { src: url, alt: "", draggable: "false" }));
+      return;
+    }
+    if (wait === undefined) break;
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    if (node.dataset.picture !== wanted) return;
+    if (!node.isConnected) break;
+  }
+  // Asked for again when it is shown again.
+  node.dataset.picture = "";
 }
 
 /** Gives it the colour of somebody: one person has one, wherever they are shown. @param {HTMLElement} node @param {string} id */

@@ -1,7 +1,10 @@
 // Events in words: what a state event did, and a message on one line.
 
+import { attachmentOf } from "./attachments.js";
+import { callLine } from "./call-words.js";
 import { localpart, nameList } from "./format.js";
 import { plainText } from "./formatted.js";
+import { inSentence, plainName, shortFileName } from "./names.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {(userId: string) => string} NameOf */
@@ -16,6 +19,9 @@ export function isMessage(item) {
   return item.type === "m.room.message" || item.type === "m.room.encrypted";
 }
 
+/** The most characters of a file's name on one line. */
+const FILE_NAME = 24;
+
 /** A message on one line, for previews. @param {TimelineItem} item */
 export function oneLine(item) {
   const body = plainText(item.content);
@@ -27,9 +33,9 @@ export function oneLine(item) {
     case "m.audio":
       return "Audio";
     case "m.file":
-      return `File: ${body}`;
+      return `File: ${shortFileName(attachmentOf(item.content)?.name ?? "", FILE_NAME)}`;
     default:
-      return item.type === "m.room.encrypted" ? "Encrypted message" : body.slice(0, 160);
+      return item.type === "m.room.encrypted" ? "Encrypted message" : plainName(body.slice(0, 160));
   }
 }
 
@@ -37,24 +43,27 @@ export function oneLine(item) {
  * What a state event did, in one sentence; nothing for events that concern no reader.
  * @param {TimelineItem} item
  * @param {NameOf} nameOf
+ * @param {{ me?: string, calls?: Map<string, import("./call-words.js").Outcome> }} [known] who I am, and what became of calls
  * @returns {string | undefined}
  */
-export function stateLine(item, nameOf) {
-  const sender = nameOf(item.sender);
+export function stateLine(item, nameOf, { me, calls } = {}) {
+  const sender = inSentence(nameOf(item.sender));
   const content = item.content ?? {};
   switch (item.type) {
     case "m.room.create":
       return `${sender} created the room`;
     case "m.room.name":
-      return content.name ? `${sender} named the room “${content.name}”` : `${sender} removed the room’s name`;
+      return content.name ? `${sender} named the room “${inSentence(String(content.name))}”` : `${sender} removed the room’s name`;
     case "m.room.topic":
-      return content.topic ? `${sender} set the topic: ${content.topic}` : `${sender} removed the topic`;
+      return content.topic ? `${sender} set the topic: ${plainName(String(content.topic))}` : `${sender} removed the topic`;
     case "m.room.avatar":
       return `${sender} changed the room’s picture`;
     case "m.room.encryption":
       return `${sender} turned on encryption, which this client cannot read`;
     case "m.room.tombstone":
       return "This room was replaced by another one";
+    case "m.call.invite":
+      return callLine(item, sender, item.sender === me, calls?.get(content.call_id));
     case "m.room.member":
       return memberLine(item, sender, nameOf);
     default:
@@ -67,9 +76,10 @@ function memberLine(item, sender, nameOf) {
   const { membership, displayname, reason } = item.content ?? {};
   const before = item.prevContent ?? {};
   const target = item.stateKey ?? "";
-  const name = displayname || nameOf(target);
+  const name = called(displayname) ?? inSentence(nameOf(target));
+  const nameBefore = called(before.displayname) ?? name;
   const own = item.sender === target;
-  const because = typeof reason === "string" && reason !== "" ? `: ${reason}` : "";
+  const because = typeof reason === "string" && reason !== "" ? `: ${plainName(reason)}` : "";
   switch (membership) {
     case "join":
       if (before.membership === "join") return profileLine(before, item.content, target);
@@ -77,11 +87,11 @@ function memberLine(item, sender, nameOf) {
     case "invite":
       return `${sender} invited ${name}`;
     case "leave":
-      if (own) return before.membership === "invite" ? `${before.displayname || name} declined the invitation` : `${before.displayname || name} left`;
+      if (own) return before.membership === "invite" ? `${nameBefore} declined the invitation` : `${nameBefore} left`;
       if (before.membership === "ban") return `${sender} lifted the ban on ${name}`;
-      return before.membership === "invite" ? `${sender} took back the invitation of ${name}` : `${sender} removed ${before.displayname || name}${because}`;
+      return before.membership === "invite" ? `${sender} took back the invitation of ${name}` : `${sender} removed ${nameBefore}${because}`;
     case "ban":
-      return `${sender} banned ${before.displayname || name}${because}`;
+      return `${sender} banned ${nameBefore}${because}`;
     case "knock":
       return `${name} asks to join`;
     default:
@@ -105,7 +115,7 @@ export function comingsLine(items, nameOf) {
   for (const item of items) {
     const [target, { membership, displayname }] = [item.stateKey ?? "", item.content ?? {}];
     const before = item.prevContent ?? {};
-    const name = (membership === "leave" ? before.displayname : displayname) || nameOf(target);
+    const name = called(membership === "leave" ? before.displayname : displayname) ?? inSentence(nameOf(target));
     const did = deed(membership, before.membership, item.sender === target);
     names.set(did, (names.get(did) ?? new Set()).add(name));
   }
@@ -131,9 +141,15 @@ function deed(membership, before, own) {
 
 /** @param {any} before @param {any} after @param {string} userId */
 function profileLine(before, after, userId) {
-  const old = before.displayname || localpart(userId);
+  const old = called(before.displayname) ?? localpart(userId);
   if (before.displayname === after.displayname) {
     return before.avatar_url === after.avatar_url ? undefined : `${old} changed their picture`;
   }
-  return after.displayname ? `${old} is now ${after.displayname}` : `${old} removed their name`;
+  const name = called(after.displayname);
+  return name ? `${old} is now ${name}` : `${old} removed their name`;
+}
+
+/** What an event calls somebody, if anything. @param {unknown} name */
+function called(name) {
+  return typeof name === "string" && plainName(name) !== "" ? inSentence(name) : undefined;
 }

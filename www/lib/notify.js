@@ -1,6 +1,7 @@
 // What is told of events that come while nobody looks, by the rule that all my devices share.
 
 import { oneLine } from "./describe.js";
+import { asShown } from "./rooms.js";
 import { navigate } from "./router.js";
 
 /** @typedef {import("/pkg/index.js").Room} Room */
@@ -71,7 +72,7 @@ export function startNotifications({ client, people, rooms }) {
     }),
     client.on("rooms", (changed, removed) => {
       for (const roomId of removed) invitations.delete(roomId);
-      for (const room of changed) {
+      for (const room of changed.map(asShown)) {
         if (!isInvitation(room)) invitations.delete(room.roomId);
         else if (!invitations.has(room.roomId)) {
           invitations.add(room.roomId);

@@ -1,6 +1,7 @@
 // What is known about a person, from presence, rooms and my own state together.
 
 import { localpart, serverOf } from "./format.js";
+import { plainName } from "./names.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("/pkg/index.js").Presence} Presence */
@@ -85,7 +86,20 @@ export class People {
   name(userId, member) {
     const own = userId === this.myId ? this.me.displayName : undefined;
     const address = serverOf(userId) === serverOf(this.myId) ? localpart(userId) : userId;
-    return member?.displayName || own || this.client.presenceOf(userId)?.displayName || address;
+    const said = [member?.displayName, own, this.client.presenceOf(userId)?.displayName].map((name) => plainName(name ?? ""));
+    return said.find((name) => name !== "") ?? address;
+  }
+
+  /** The address of somebody's picture. @param {string} userId @param {Member} [member] the person in a room */
+  picture(userId, member) {
+    if (userId === this.myId) return this.me.avatarUrl;
+    return member?.avatarUrl || this.client.presenceOf(userId)?.avatarUrl;
+  }
+
+  /** That of a room's picture: its own, or of a direct chat that of the other. @param {import("/pkg/index.js").Room} room */
+  roomPicture(room) {
+    const other = this.counterpart(room);
+    return room.avatarUrl || (other === undefined ? undefined : this.picture(other, this.member(room.roomId, other)));
   }
 
   /** Somebody in a room whose people were asked for; of others nobody asks. @param {string} roomId @param {string} userId */

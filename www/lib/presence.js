@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { liveTime } from "./clock.js";
+import { plainName } from "./names.js";
 
 /** @typedef {import("/pkg/index.js").PresenceState} PresenceState */
 /** @typedef {import("/pkg/index.js").Presence} Presence */
@@ -58,7 +59,7 @@ export function setPresenceMark(node, state) {
 
 /** A state and the person's own words: `Busy · in a call`. @param {PresenceState} state @param {string | undefined} words */
 export function stateLine(state, words) {
-  return words ? `${labelOf(state)} · ${words}` : labelOf(state);
+  return words ? `${labelOf(state)} · ${plainName(words)}` : labelOf(state);
 }
 
 /**

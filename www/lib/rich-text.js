@@ -2,8 +2,9 @@
 
 import { el } from "./dom.js";
 
-const PARTS = /```(?:[\w+-]*\n)?([\s\S]+?)```|`([^`\n]+)`|\*\*([^\s*](?:[^*\n]*[^\s*])?)\*\*|(https?:\/\/[^\s<>"“”]+)/g;
-const LINK = /https?:\/\/[^\s<>"“”]+/g;
+const PARTS = /```(?:[\w+-]*\n)?([\s\S]+?)```|`([^`\n]+)`|\*\*([^\s*](?:[^*\n]*[^\s*])?)\*\*|(https?:\/\/[^\s<>"“”\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+)/g;
+/** What would show an address in another order than it has ends it. */
+const LINK = /https?:\/\/[^\s<>"“”\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+/g;
 const LINK_TAIL = /[.,;:!?'’)\]]+$/;
 const ONLY_EMOJI = /^(?:\p{RGI_Emoji}\s*){1,6}$/v;
 

@@ -1,15 +1,17 @@
 // The rooms by ID, read from the client once and kept by its changes.
 
+import { plainName } from "./names.js";
+
 /** @typedef {import("/pkg/index.js").Room} Room */
 
 export class Rooms {
   /** @param {import("/pkg/index.js").Client} client */
   constructor(client) {
     /** @type {Map<string, Room>} */
-    this.byId = new Map(client.rooms().map((room) => [room.roomId, room]));
+    this.byId = new Map(client.rooms().map((room) => [room.roomId, asShown(room)]));
     client.on("rooms", (changed, removed) => {
       for (const roomId of removed) this.byId.delete(roomId);
-      for (const room of changed) this.byId.set(room.roomId, room);
+      for (const room of changed) this.byId.set(room.roomId, asShown(room));
     });
   }
 
@@ -37,4 +39,10 @@ export class Rooms {
   joined() {
     return [...this.byId.values()].filter((room) => room.membership === "join");
   }
+}
+
+/** A room by what it is called on the screen. @param {Room} room */
+export function asShown(room) {
+  const name = plainName(room.name) || room.roomId;
+  return name === room.name ? room : { ...room, name };
 }

@@ -1,13 +1,14 @@
 // Where a message is written, answered or edited. Enter sends, Shift+Enter starts a line, Escape leaves an answer or an
 // edit, and the up arrow in the empty field edits what I said last; what is unfinished waits per room.
 
-import { draftOf, keepDraft } from "../lib/drafts.js";
+import { besideDraft, draftOf, keepDraft } from "../lib/drafts.js";
 import { el, fill, icon, iconButton } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
 import { oneLine } from "../lib/describe.js";
 import { compose } from "../lib/markdown.js";
 import { bodyOf } from "../lib/rich-text.js";
 import { createCompletion } from "./completion.js";
+import { createStaged } from "./staged.js";
 
 /** @typedef {import("/pkg/index.js").TimelineItem} TimelineItem */
 /** @typedef {import("../lib/markdown.js").Mention} Mention */
@@ -29,7 +30,7 @@ const ENCRYPTED = "This room is encrypted, and this client writes plain text onl
  * @param {{ onSent: () => void, lastOwn: () => TimelineItem | undefined }} options
  */
 export function createComposer(talk, { onSent, lastOwn }) {
-  const { roomId, context: { client, rooms } } = talk;
+  const { roomId, context: { client, rooms, outbox } } = talk;
   const { userId } = client.session;
   const input = el("textarea", {
     testid: "composer", rows: "1", dir: "auto", placeholder: "Write a message", "aria-label": "Message", autocomplete: "off", enterkeyhint: "send",
@@ -37,21 +38,29 @@ export function createComposer(talk, { onSent, lastOwn }) {
   });
   const submit = iconButton("send", "Send", { type: "submit", testid: "send" });
   const problem = el("p.problem", { role: "alert", testid: "composer-problem", hidden: true });
+  const beside = besideDraft(userId, roomId);
   /** Those who were chosen by `@`; whose name is not in the text any more is not told. @type {Mention[]} */
-  let mentions = [];
+  let mentions = beside.mentions;
   /** @type {{ kind: "reply" | "edit", item: TimelineItem } | undefined} */
   let about;
   /** What was being written when an edit began. */
   let draft = "";
   const subject = el("div.composer-about", { testid: "composer-about", hidden: true });
   const completion = createCompletion(talk, input, (chosen) => chosen !== "room" && mentions.push(chosen));
-  const node = el("form.composer", {}, problem, completion.node, subject, el("div.composer-box", {}, input, submit));
+  const picker = el("input", { type: "file", multiple: true, hidden: true, testid: "attach-input", onchange: () => (attach(picker.files ?? []), (picker.value = "")) });
+  const clip = iconButton("clip", "Add files", { testid: "attach", class: "attach", onclick: () => picker.click() });
+  const staged = createStaged(talk.context, beside.files, { onChange: () => changed(), onProblem: (words) => say(words) });
+  const node = el("form.composer", {}, problem, completion.node, subject, staged.node, el("div.composer-box", {}, clip, picker, input, submit));
   let encrypted = false;
   const typing = createTypingNotice((on) => client.setTyping(roomId, on));
 
+  /** How many files go with what is written: none with an edit. */
+  const filesWithIt = () => (about?.kind === "edit" ? 0 : staged.count);
+
   const changed = () => {
     const empty = input.value.trim() === "";
-    submit.disabled = empty || encrypted;
+    submit.disabled = (empty && filesWithIt() === 0) || encrypted;
+    clip.disabled = encrypted || about?.kind === "edit";
     keepDraft(userId, roomId, about?.kind === "edit" ? draft : input.value);
     input.style.height = "auto";
     input.style.height = `${input.scrollHeight}px`;
@@ -74,14 +83,18 @@ export function createComposer(talk, { onSent, lastOwn }) {
   };
 
   /** @param {typeof about} next */
-  const setAbout = (next) => {
-    if (about?.kind === "edit") input.value = draft;
+  const showAbout = (next) => {
+    if (about?.kind === "edit") {
+      input.value = draft;
+      mentions = beside.mentions;
+    }
     if (next?.kind === "edit") {
       draft = input.value;
       input.value = next.item.content?.msgtype === "m.emote" ? `/me ${bodyOf(next.item.content)}` : bodyOf(next.item.content);
       mentions = mentionsOf(talk, next.item);
     }
     about = next;
+    if (about?.kind !== "edit") beside.replyTo = about?.item;
     subject.hidden = about === undefined;
     submit.title = about?.kind === "edit" ? "Save" : "Send";
     submit.setAttribute("aria-label", submit.title);
@@ -93,10 +106,15 @@ export function createComposer(talk, { onSent, lastOwn }) {
         el("span.composer-about-text", {}, el("strong", {}, kind === "edit" ? "Edit message" : el("bdi", {}, `Reply to ${talk.nameOf(item.sender)}`)), el("bdi.muted", {}, oneLine(item))),
         iconButton("close", kind === "edit" ? "Leave the message as it was" : "Do not reply", { testid: "composer-about-close", onclick: () => leave() }),
       );
-      input.focus();
-      input.setSelectionRange(input.value.length, input.value.length);
     }
     changed();
+  };
+  /** @param {typeof about} next */
+  const setAbout = (next) => {
+    showAbout(next);
+    if (!about) return;
+    input.focus();
+    input.setSelectionRange(input.value.length, input.value.length);
   };
   const leave = () => {
     setAbout(undefined);
@@ -105,10 +123,24 @@ export function createComposer(talk, { onSent, lastOwn }) {
   talk.onReply = (item) => setAbout({ kind: "reply", item });
   talk.onEdit = (item) => setAbout({ kind: "edit", item });
 
+  /** Adds files to what is being written. @param {Iterable<File>} files */
+  const attach = (files) => {
+    if (encrypted || about?.kind === "edit") return;
+    say();
+    void staged.add([...files]);
+    if (keyboardIsCheap.matches) input.focus();
+  };
+
   /** @param {string} text */
   const send = (text) => {
     const mayTellAll = talk.powerOf(talk.me) >= (talk.room?.mentionRoomLevel ?? 50);
-    const content = compose(text, { mentions, room: mayTellAll });
+    const content = text === "" ? undefined : compose(text, { mentions, room: mayTellAll });
+    if (filesWithIt() > 0) {
+      const replyTo = about?.kind === "reply" ? about.item : undefined;
+      outbox.add(roomId, staged.take(), content || replyTo ? { text, mentions: [...mentions], content, replyTo } : undefined);
+      return;
+    }
+    if (!content) return;
     if (about?.kind === "edit") client.edit(roomId, about.item, content);
     else if (about) client.reply(roomId, about.item, content);
     else client.send(roomId, "m.room.message", content);
@@ -121,6 +153,13 @@ export function createComposer(talk, { onSent, lastOwn }) {
     completion.update();
     if (changed()) typing.end();
     else typing.renew();
+  });
+  input.addEventListener("paste", (event) => {
+    const data = /** @type {ClipboardEvent} */ (event).clipboardData;
+    // What comes from a table or a text is a picture, too; the text is meant.
+    if (!data || data.files.length === 0 || data.types.includes("text/plain")) return;
+    event.preventDefault();
+    attach(data.files);
   });
   input.addEventListener("keydown", (event) => {
     if (completion.handleKey(event)) return;
@@ -142,7 +181,7 @@ export function createComposer(talk, { onSent, lastOwn }) {
   node.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = input.value.trim();
-    if (text === "" || encrypted) return;
+    if ((text === "" && filesWithIt() === 0) || encrypted) return;
     try {
       send(text);
     } catch (error) {
@@ -150,8 +189,10 @@ export function createComposer(talk, { onSent, lastOwn }) {
       return;
     }
     const edited = about?.kind === "edit";
-    if (!edited) input.value = "";
-    mentions = [];
+    if (!edited) {
+      input.value = "";
+      mentions.length = 0;
+    }
     say();
     setAbout(undefined);
     typing.end();
@@ -160,10 +201,21 @@ export function createComposer(talk, { onSent, lastOwn }) {
   });
   requestAnimationFrame(changed);
   const stop = client.on("rooms", update);
+  if (beside.replyTo) showAbout({ kind: "reply", item: beside.replyTo });
   update();
 
   return {
     node,
+    attach,
+    /** Puts what was said with files, of which none is sent, before what has been written since. @param {import("../lib/outbox.js").Note} note */
+    takeBack({ text, mentions: mentioned, replyTo }) {
+      beside.mentions.push(...mentioned);
+      const joined = (/** @type {string} */ since) => [text, since].filter((words) => words.trim() !== "").join("\n");
+      if (about?.kind === "edit") draft = joined(draft);
+      else input.value = joined(input.value);
+      if (!about && replyTo) showAbout({ kind: "reply", item: replyTo });
+      changed();
+    },
     /** Focuses the field, but not where that would push a keyboard onto the screen. */
     focusWhereKeyboardIsCheap() {
       if (keyboardIsCheap.matches && !document.querySelector("dialog[open]")) requestAnimationFrame(() => input.focus());

@@ -5,7 +5,7 @@ import { errorText } from "../lib/errors.js";
 
 /**
  * Opens a dialog and removes it from the document when it closes.
- * @param {{ title: string, testid?: string, wide?: boolean }} options
+ * @param {{ title: string | Node, testid?: string, wide?: boolean }} options
  * @param {...(Node | null)} body
  * @returns {HTMLDialogElement}
  */

@@ -1,6 +1,6 @@
 // My own presence: what others see, at the sidebar's foot, and the menu to change it.
 
-import { avatar, renameAvatar } from "../lib/avatar.js";
+import { avatar, pictureAvatar, renameAvatar } from "../lib/avatar.js";
 import { el, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { localpart } from "../lib/format.js";
 import { CHOICES, hintOf, labelOf, presenceMark, setPresenceMark } from "../lib/presence.js";
@@ -45,6 +45,7 @@ export function createMe(context) {
     setText(said, me.statusMsg ? ` · ${me.statusMsg}` : "");
     line.title = line.textContent ?? "";
     renameAvatar(picture, called);
+    pictureAvatar(picture, me.avatarUrl);
     menu.update();
   };
   const stops = [client.on("me", update), client.on("idle", update), context.contacts.subscribe(update)];

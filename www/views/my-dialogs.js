@@ -7,6 +7,7 @@ import { IDLE_MINUTES, idleMinutes, receiptsArePrivate, setIdleMinutes, setRecei
 import { toast } from "../lib/toast.js";
 import { choice, field, openForm, toggle } from "./dialog.js";
 import { openPassword } from "./password.js";
+import { pictureField } from "./picture-field.js";
 
 /** Parts a group's name from the form's other fields. */
 const GROUP = "group:";
@@ -18,11 +19,13 @@ export async function openProfile(context) {
   const { client, people, contacts, onRestart } = context;
   const { mutedIn, groups } = client.notifySettings;
   const names = [...new Set([...contacts.groups(), ...Object.keys(groups)])];
+  const picture = pictureField({ id: people.myId, name: people.name(people.myId), shape: "round", uri: people.me.avatarUrl, label: "Choose a picture", testid: "profile-picture" });
   openForm({
     title: "Profile and settings",
     testid: "profile",
     submitLabel: "Save",
     fields: [
+      picture.node,
       field("Display name", {
         name: "name", testid: "profile-name", value: people.name(people.myId), required: true, maxlength: "100", autocomplete: "name",
       }),
@@ -54,6 +57,8 @@ export async function openProfile(context) {
     submit: async (values) => {
       const name = String(values.get("name")).trim();
       if (name !== people.name(people.myId)) await client.setDisplayName(name);
+      const uri = await picture.upload(client);
+      if (uri !== undefined) await client.setAvatar(uri);
       if (values.has("notify") !== notificationsOn()) await setNotifications(values.has("notify"));
       setReceiptsPrivate(!values.has("receipts"));
       await saveRules(client, values);

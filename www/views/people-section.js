@@ -57,5 +57,6 @@ export function personOf({ people }, userId, member) {
     membership: member?.membership ?? "join",
     mine: userId === people.myId,
     note: undefined,
+    picture: people.picture(userId, member),
   };
 }

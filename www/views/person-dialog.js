@@ -1,6 +1,6 @@
 // A person up close: presence in words, and what can be done together.
 
-import { avatar } from "../lib/avatar.js";
+import { avatar, pictureAvatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
 import { deviceIcon, labelOf, lastActive, presenceMark } from "../lib/presence.js";
 import { OUT_OF_REACH } from "../lib/reach.js";
@@ -20,13 +20,15 @@ export function openPerson(context, userId, roomId) {
   const member = roomId === undefined ? undefined : people.member(roomId, userId);
   const name = people.name(userId, member);
   const status = el("div.card-presence");
+  const picture = avatar(userId, name, "round");
+  pictureAvatar(picture, people.picture(userId, member));
   const update = () => showPresence(status, people.presence(userId), people.state(userId));
   const dialog = openDialog(
     { title: name, testid: "person-dialog" },
     el(
       "div.dialog-body.card",
       {},
-      avatar(userId, name, "round"),
+      picture,
       el("code.card-id", {}, userId),
       status,
       el("div.card-actions", {}, ...actions(context, userId, roomId, () => dialog.close())),

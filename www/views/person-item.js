@@ -1,6 +1,6 @@
 // A person in a list: avatar with the presence mark, name, status message, when last active, device.
 
-import { avatar, renameAvatar } from "../lib/avatar.js";
+import { avatar, pictureAvatar, renameAvatar } from "../lib/avatar.js";
 import { el, fill } from "../lib/dom.js";
 import { deviceIcon, labelOf, lastActive, presenceMark, setPresenceMark, stateLine } from "../lib/presence.js";
 
@@ -8,7 +8,7 @@ import { deviceIcon, labelOf, lastActive, presenceMark, setPresenceMark, stateLi
  * @typedef {{
  *   userId: string, name: string, state: import("../lib/presence.js").PresenceState,
  *   presence: import("/pkg/index.js").Presence | undefined, membership: string, mine: boolean,
- *   note: string | undefined,
+ *   note: string | undefined, picture: string | undefined,
  * }} Person
  */
 
@@ -34,6 +34,7 @@ export function updatePersonItem(node, person) {
   node.dataset.state = state;
   setPresenceMark(part(node, ".presence"), state);
   renameAvatar(part(node, ".avatar"), person.name);
+  pictureAvatar(part(node, ".avatar"), person.picture);
   const name = part(node, ".person-name");
   fill(name, person.name, person.mine && el("span.tag", {}, "you"));
   name.title = person.userId;

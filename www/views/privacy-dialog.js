@@ -11,7 +11,7 @@ import { choice, openForm, toggle } from "./dialog.js";
 
 /** The states that a rule can be for, as others see them. @type {(keyof Privacy["invites"])[]} */
 const SHOWN = ["free_for_chat", "online", "busy", "unavailable", "offline"];
-/** Parts the kind from the name in an option's value, as no group's name has it. */
+/** Parts the kind from the name in an option's value, and names from each other, as no group's name has it. */
 const GROUP = "group\n";
 
 /** @param {Context} context */
@@ -68,12 +68,18 @@ function rulesTable(groups, rules) {
 /** A group that has nobody in it any more stays a choice while a rule names it. @param {[string, string][]} options @param {Admit | undefined} rule @returns {[string, string][]} */
 function withRule(options, rule) {
   const value = valueOf(rule);
-  return options.some(([known]) => known === value) ? options : [...options, [value, `the group ${value.slice(GROUP.length)}`]];
+  return options.some(([known]) => known === value) ? options : [...options, [value, `the group ${value.slice(GROUP.length).replaceAll("\n", " or ")}`]];
 }
 
 /** @param {Admit | undefined} rule */
 function valueOf(rule) {
-  return typeof rule === "object" ? GROUP + rule.group : rule ?? "everybody";
+  if (typeof rule !== "object") return rule ?? "everybody";
+  return GROUP + ("groups" in rule ? rule.groups : [rule.group]).join("\n");
+}
+
+/** @param {string[]} names @returns {Admit} */
+function admit(names) {
+  return names.length === 1 ? { group: names[0] ?? "" } : { groups: names };
 }
 
 /** @param {FormData} values @returns {Privacy} */
@@ -82,7 +88,7 @@ function read(values) {
   const invites = {};
   for (const state of SHOWN) {
     const value = String(values.get(state));
-    if (value !== "everybody") invites[state] = value.startsWith(GROUP) ? { group: value.slice(GROUP.length) } : /** @type {Admit} */ (value);
+    if (value !== "everybody") invites[state] = value.startsWith(GROUP) ? admit(value.slice(GROUP.length).split("\n")) : /** @type {Admit} */ (value);
   }
   return {
     share: /** @type {Privacy["share"]} */ (values.get("share")),

@@ -4,6 +4,7 @@ import { avatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
 import { counted } from "../lib/format.js";
+import { plainName } from "../lib/names.js";
 import { OUT_OF_REACH } from "../lib/reach.js";
 import { roving } from "../lib/roving.js";
 import { navigate } from "../lib/router.js";
@@ -104,7 +105,7 @@ export function openJoinRoom({ client, people }) {
  * @param {() => void} onclick
  */
 function directoryItem(room, onclick) {
-  const name = room.name ?? room.alias ?? room.roomId;
+  const name = plainName(room.name ?? room.alias ?? room.roomId);
   return el(
     "li",
     {},

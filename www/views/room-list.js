@@ -1,11 +1,12 @@
 // The rooms I am in, latest first, and the invitations to answer.
 
-import { avatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
+import { avatar, pictureAvatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { liveTime, setLiveTime } from "../lib/clock.js";
 import { oneLine } from "../lib/describe.js";
 import { el, icon, setText } from "../lib/dom.js";
 import { presenceMark, setPresenceMark } from "../lib/presence.js";
 import { Previews } from "../lib/previews.js";
+import { asShown } from "../lib/rooms.js";
 import { roving } from "../lib/roving.js";
 import { navigate, routeHref } from "../lib/router.js";
 import { SortedList } from "../lib/sorted-list.js";
@@ -55,6 +56,7 @@ export function createRoomList(context) {
     setText(part(item, ".room-preview"), last ? `${speaker(last.sender, room)}${oneLine(last)}` : room.topic ?? "No messages yet");
     setLiveTime(part(item, ".room-time > time"), room.lastTs > 0 ? room.lastTs : undefined);
     renameAvatar(part(item, ".avatar"), room.name);
+    pictureAvatar(part(item, ".avatar"), people.roomPicture(room));
     recolourAvatar(part(item, ".avatar"), other ?? room.roomId);
     reshapeAvatar(part(item, ".avatar"), room.isDirect ? "round" : "square");
     setMark(part(item, ".avatar"), other === undefined ? undefined : people.state(other));
@@ -84,7 +86,7 @@ export function createRoomList(context) {
   /** @param {Room[]} changed @param {string[]} removed */
   function apply(changed, removed) {
     for (const roomId of removed) drop(roomId);
-    for (const room of changed) {
+    for (const room of changed.map(asShown)) {
       if (room.membership === "join") {
         invites.delete(room.roomId);
         list.upsert(room.roomId, room);

@@ -1,16 +1,19 @@
 // One room: its head, what is said, who types, the composer, and its people.
 
-import { avatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
+import { avatar, pictureAvatar, recolourAvatar, renameAvatar, reshapeAvatar } from "../lib/avatar.js";
 import { el, fill, hiddenText, icon, iconButton, setText } from "../lib/dom.js";
 import { counted, nameList } from "../lib/format.js";
 import { lastActive, presenceMark, setPresenceMark, stateLine } from "../lib/presence.js";
 import { navigate, routeHref } from "../lib/router.js";
 import { createComposer } from "./composer.js";
+import { acceptDrops } from "./drops.js";
 import { openInvite, openLeaveRoom } from "./room-dialogs.js";
 import { createRoomPeople } from "./room-people.js";
 import { openRoomSettings } from "./room-settings.js";
+import { openSearch } from "./search.js";
 import { Talk } from "./talk.js";
 import { Timeline } from "./timeline.js";
+import { createUploads } from "./uploads.js";
 
 /** @typedef {import("/pkg/index.js").Room} Room */
 
@@ -30,10 +33,13 @@ export function createRoomView(context, roomId, { onPlace }) {
   const everybody = createRoomPeople(context, roomId);
   const typing = createTypingLine(context, roomId);
   const head = createHead(context, roomId, { onPeople: togglePeople });
+  const uploads = createUploads(context, roomId, { onReturn: (note) => composer.takeBack(note) });
+  const conversation = el("section.conversation", { "aria-label": "Conversation" }, head.node, timeline.node, typing.node, ...uploads.nodes, composer.node);
+  acceptDrops(conversation, composer.attach);
   const node = el(
     "div.room-view",
     { "data-room-id": roomId },
-    el("section.conversation", { "aria-label": "Conversation" }, head.node, timeline.node, typing.node, composer.node),
+    conversation,
     everybody.node,
   );
   node.classList.toggle("without-people", localStorage.getItem(PEOPLE_SHOWN) === "no");
@@ -89,6 +95,7 @@ export function createRoomView(context, roomId, { onPlace }) {
       for (const stop of stops) stop();
       timeline.dispose();
       composer.dispose();
+      uploads.dispose();
       everybody.dispose();
       typing.dispose();
     },
@@ -120,10 +127,18 @@ function createHead(context, roomId, { onPeople }) {
     hiddenText("People in this room:"),
     count,
   );
+  const call = (/** @type {boolean} */ video) => () => void context.phone.call(roomId, video);
+  const calls = el(
+    "div.head-calls",
+    { hidden: true },
+    iconButton("phone", "Call", { testid: "call-voice", onclick: call(false) }),
+    iconButton("camera", "Video call", { testid: "call-video", onclick: call(true) }),
+  );
   const menu = el(
     "div.menu.room-menu",
     { id: "room-menu", popover: "auto", testid: "room-menu" },
     item("person-add", "Invite people", "invite", () => openInvite(context, roomId)),
+    item("search", "Search messages", "room-menu-search", () => openSearch(context, roomId)),
     item("settings", "About this room", "room-about", withRoom((room) => openRoomSettings(context, room))),
     item("leave", "Leave room", "leave-room", withRoom((room) => openLeaveRoom(context, room))),
   );
@@ -136,6 +151,8 @@ function createHead(context, roomId, { onPeople }) {
       el("a.icon-button.back", { href: routeHref({ pane: "rooms" }), "aria-label": "Back to rooms", testid: "back" }, icon("back")),
       picture,
       el("div.head-text", {}, name, line),
+      calls,
+      iconButton("search", "Search messages", { class: "head-search", testid: "room-search", "aria-keyshortcuts": "Control+Shift+F", onclick: () => openSearch(context, roomId) }),
       peopleToggle,
       iconButton("more", "Room menu", { testid: "room-menu-toggle", popovertarget: "room-menu" }),
       menu,
@@ -151,8 +168,11 @@ function createHead(context, roomId, { onPeople }) {
       setText(name, room.name);
       if (other === undefined) setText(line, room.topic || counted(room.memberCount, "person", "people"));
       else fill(line, stateLine(people.state(other), presence?.statusMsg), lastActive(presence));
+      // Calls are between two, and in the open.
+      calls.hidden = room.encrypted || (other === undefined && room.memberCount !== 2);
       setText(count, room.memberCount.toLocaleString());
       renameAvatar(picture, room.name);
+      pictureAvatar(picture, people.roomPicture(room));
       recolourAvatar(picture, other ?? roomId);
       reshapeAvatar(picture, room.isDirect ? "round" : "square");
       if (other === undefined) {

@@ -4,20 +4,25 @@ import { el, fill } from "../lib/dom.js";
 import { ContactList } from "../lib/contact-list.js";
 import { startNotifications } from "../lib/notify.js";
 import { failureText } from "../lib/errors.js";
+import { Media, setMedia } from "../lib/media.js";
+import { shortFileName } from "../lib/names.js";
+import { Outbox } from "../lib/outbox.js";
 import { People } from "../lib/people.js";
+import { Phone } from "../lib/phone.js";
 import { Reach } from "../lib/reach.js";
 import { Rooms } from "../lib/rooms.js";
-import { navigate, routeHref, watchRoute } from "../lib/router.js";
+import { navigate, parseRoute, routeHref, watchRoute } from "../lib/router.js";
 import { forgetPlace, keepPlace, lastRoom } from "../lib/settings.js";
 import { toast } from "../lib/toast.js";
 import { createBanner } from "./banner.js";
 import { createPlaceholder } from "./placeholder.js";
 import { createRoomView } from "./room-view.js";
+import { openSearch } from "./search.js";
 import { createSidebar } from "./sidebar.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("../lib/router.js").Route} Route */
-/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, reach: Reach, onSignOut: () => void, onRestart: () => void }} Context what the views share */
+/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, reach: Reach, outbox: Outbox, phone: Phone, onSignOut: () => void, onRestart: () => void }} Context what the views share */
 
 const wide = matchMedia("(min-width: 760px)");
 
@@ -27,16 +32,20 @@ const wide = matchMedia("(min-width: 760px)");
  */
 export function createShell(client, { onSignOut, onRestart }) {
   const contacts = new ContactList(client);
-  /** @type {Context} */
-  const context = { client, people: new People(client, contacts), rooms: new Rooms(client), contacts, reach: new Reach(client), onSignOut, onRestart };
+  setMedia(new Media(client));
+  const context = /** @type {Context} */ ({ client, people: new People(client, contacts), rooms: new Rooms(client), contacts, reach: new Reach(client), outbox: new Outbox(client), onSignOut, onRestart });
+  const callPlace = el("div.calls", { testid: "calls" });
+  context.phone = new Phone(context, callPlace);
   const { rooms } = context;
   const sidebar = createSidebar(context);
   const banner = createBanner(client);
   const main = el("main.main", { "aria-label": "Room" });
-  const node = el("div.shell", {}, banner.node, el("div.panes", {}, sidebar.node, main));
+  const node = el("div.shell", {}, banner.node, callPlace, el("div.panes", {}, sidebar.node, main));
   /** @type {ReturnType<typeof createRoomView> | undefined} */
   let room;
   let openedByItself = false;
+  /** The files whose failure is known. @type {Set<number>} */
+  let told = new Set();
   /** The event that the address names, once it was gone to. @type {string | undefined} */
   let shownEvent;
 
@@ -62,6 +71,8 @@ export function createShell(client, { onSignOut, onRestart }) {
   /** Says in the address where in a room's past one is, so that a reload comes back there. @param {{ pane: "room", roomId: string, eventId: string | undefined }} place */
   function notePlace(place) {
     if (route.pane !== "room" || route.roomId !== place.roomId || route.eventId === place.eventId) return;
+    // A link was followed, and the page is about to hear of it.
+    if (routeHref(parseRoute(location.hash)) !== routeHref(route)) return;
     route = place;
     shownEvent = place.eventId;
     history.replaceState(history.state, "", routeHref(place));
@@ -81,6 +92,15 @@ export function createShell(client, { onSignOut, onRestart }) {
     toast(`${people.name(item.sender, people.member(roomId, item.sender))} ${deed} ${left.name}${because}`);
   }
 
+  /** Files that failed where nobody looks are told of once, each time. */
+  function tellFailedFiles() {
+    const failed = context.outbox.failed();
+    for (const { id, roomId, file, problem = "" } of failed) {
+      if (!told.has(id) && roomId !== room?.roomId) toast(`${shortFileName(file.name)} was not sent to ${rooms.get(roomId)?.name ?? "its room"}. ${problem}`, "error");
+    }
+    told = new Set(failed.map(({ id }) => id));
+  }
+
   function closeRoom() {
     room?.dispose();
     room = undefined;
@@ -94,10 +114,20 @@ export function createShell(client, { onSignOut, onRestart }) {
     navigate({ pane: "room", roomId: last }, "replace");
   }
 
+  /** Search is a key away, wherever one is. @param {KeyboardEvent} event */
+  function onKey(event) {
+    if (event.key.toLowerCase() !== "f" || !event.shiftKey || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    openSearch(context, room?.roomId);
+  }
+
   /** @type {Route} */
   let route = { pane: "rooms" };
+  addEventListener("keydown", onKey);
   const stops = [
+    () => removeEventListener("keydown", onKey),
     startNotifications(context),
+    context.outbox.subscribe(tellFailedFiles),
     watchRoute((next) => {
       route = next;
       show(route);
@@ -122,8 +152,11 @@ export function createShell(client, { onSignOut, onRestart }) {
     dispose() {
       for (const stop of stops) stop();
       closeRoom();
+      context.phone.dispose();
       sidebar.dispose();
       context.contacts.dispose();
+      context.outbox.dispose();
+      setMedia(undefined);
       banner.dispose();
     },
   };

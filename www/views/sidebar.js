@@ -6,6 +6,7 @@ import { createContacts } from "./contacts.js";
 import { createMe } from "./me.js";
 import { openCreateRoom, openJoinRoom } from "./room-dialogs.js";
 import { createRoomList } from "./room-list.js";
+import { openSearch } from "./search.js";
 
 /** @param {import("./shell.js").Context} context */
 export function createSidebar(context) {
@@ -24,6 +25,7 @@ export function createSidebar(context) {
       "header.sidebar-head",
       {},
       el("span.brand.small", {}, icon("flame"), "Pilotlight"),
+      iconButton("search", "Search messages", { testid: "search", onclick: () => openSearch(context) }),
       iconButton("compass", "Join or find a room", { testid: "join-room", onclick: () => openJoinRoom(context) }),
       iconButton("plus", "Create a room", { testid: "create-room", onclick: () => openCreateRoom(context) }),
     ),

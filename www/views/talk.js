@@ -14,6 +14,8 @@ const MOST_QUOTED = 200;
 export class Talk {
   /** Quoted messages that the timeline has not. @type {Map<string, Promise<TimelineItem | undefined>>} */
   #quoted = new Map();
+  /** What became of the calls that were placed here: set by the timeline. @type {Map<string, import("../lib/call-words.js").Outcome>} */
+  calls = new Map();
   /** Whether a stretch of the past is shown: set by the timeline. */
   inPast = false;
   /** What the views do: set by them. */

@@ -1,6 +1,6 @@
 // One row of the timeline: a message with its way to its place, or a line about what happened.
 
-import { avatar, renameAvatar } from "../lib/avatar.js";
+import { avatar, pictureAvatar, renameAvatar } from "../lib/avatar.js";
 import { liveTime } from "../lib/clock.js";
 import { comingsLine, isMessage, oneLine, stateLine } from "../lib/describe.js";
 import { el, fill, icon, iconButton, setText } from "../lib/dom.js";
@@ -9,6 +9,8 @@ import { clockTime, fullTime, hueOf, initials, nameList } from "../lib/format.js
 import { formatted } from "../lib/formatted.js";
 import { bodyOf, isOnlyEmoji, richText } from "../lib/rich-text.js";
 import { routeHref } from "../lib/router.js";
+import { attachmentOf } from "../lib/attachments.js";
+import { createAttachment } from "./attachment.js";
 import { confirm } from "./dialog.js";
 import { openPerson } from "./person-dialog.js";
 
@@ -63,12 +65,19 @@ export class TimelineRow {
     this.#show(before);
   }
 
+  /** What became of a call is known by later events. */
+  retell() {
+    this.#show(this.item);
+  }
+
   /** Shows the sender's name as it is. */
   rename() {
     if (!this.isMessage) return;
     const name = this.#senderName();
     setText(/** @type {Element} */ (this.name), name);
-    if (this.picture) renameAvatar(this.picture, name);
+    if (!this.picture) return;
+    renameAvatar(this.picture, name);
+    pictureAvatar(this.picture, this.talk.context.people.picture(this.item.sender, this.talk.member(this.item.sender)));
   }
 
   /** @param {{ newDay: boolean, starts: boolean, ends: boolean }} place */
@@ -111,6 +120,7 @@ export class TimelineRow {
     this.name = el("button.sender", { type: "button", class: `hue-${hueOf(sender)}`, dir: "auto", onclick: open, tabindex: "-1" });
     this.picture = this.own ? undefined : avatar(sender, this.#senderName(), "round");
     this.text = el("div.body", { dir: "auto" });
+    this.attached = el("div.attached", { hidden: true });
     this.time = el("time.stamp");
     this.echo = el("span.echo");
     this.quote = el("div.quote-place");
@@ -124,7 +134,7 @@ export class TimelineRow {
         "article.line",
         { tabindex: "-1" },
         this.picture ?? "",
-        el("div.stack", {}, this.name, el("div.bubble", {}, this.quote, this.text, el("span.meta", {}, this.edited, this.time, this.echo), this.tools), el("div.under", {}, this.reactions, this.readersPlace), this.failure),
+        el("div.stack", {}, this.name, el("div.bubble", {}, this.quote, this.attached, this.text, el("span.meta", {}, this.edited, this.time, this.echo), this.tools), el("div.under", {}, this.reactions, this.readersPlace), this.failure),
       ),
     );
     this.rename();
@@ -137,7 +147,7 @@ export class TimelineRow {
     node.dataset.read = String(item.read === true);
     if (item.eventId) node.dataset.eventId = item.eventId;
     if (!this.isMessage) {
-      setText(/** @type {Element} */ (this.text), stateLine(item, (userId) => this.talk.nameOf(userId)) ?? "");
+      setText(/** @type {Element} */ (this.text), stateLine(item, (userId) => this.talk.nameOf(userId), this.talk) ?? "");
       /** @type {HTMLElement} */ (this.text).title = fullTime(item.ts);
       return;
     }
@@ -168,11 +178,25 @@ export class TimelineRow {
     node.classList.toggle("only-emoji", !item.redacted && !leaving && isOnlyEmoji(body));
     node.classList.toggle("names-me", talk.namesMe(item));
     const said = () => formatted(item.content, (target, words) => this.#pill(target, words)) ?? el("span", {}, ...richText(body));
+    this.#showAttached(item.redacted || leaving ? undefined : item.content);
     if (item.redacted) fill(text, "Message deleted");
     else if (leaving) fill(text, "Deleting this message…");
     else if (item.type === "m.room.encrypted") fill(text, icon("lock"), "Encrypted message, which this client cannot read");
     else if (item.content?.msgtype === "m.emote") fill(text, `${this.#senderName()} `, said());
+    else if (attachmentOf(item.content)?.hasCaption === false) fill(text);
     else fill(text, said());
+  }
+
+  /** Shows the file of a message: once, for what is said of it beside can change. @param {any} content */
+  #showAttached(content) {
+    const attached = /** @type {HTMLElement} */ (this.attached);
+    const about = JSON.stringify([content?.msgtype, content?.url, content?.filename]);
+    if (attached.dataset.about === about) return;
+    attached.dataset.about = about;
+    const shown = createAttachment(content);
+    attached.hidden = shown === undefined;
+    this.node.classList.toggle("with-file", shown !== undefined);
+    fill(attached, shown);
   }
 
   /** @param {import("../lib/links.js").MatrixLink} target @param {string} words */

@@ -2,6 +2,7 @@
 // about and their neighbours.
 
 import { applyTimeline } from "../pkg/index.js";
+import { outcomes } from "../lib/call-words.js";
 import { el } from "../lib/dom.js";
 import { isComing, isMessage, isShown } from "../lib/describe.js";
 import { sameDay } from "../lib/format.js";
@@ -231,6 +232,7 @@ export class TimelineRows {
 
   /** Makes the rows be those of the items between start and end, touching only what differs. */
   #show() {
+    this.#retellCalls();
     const wanted = this.#items.slice(this.#start, this.#end).filter(isShown);
     const keys = new Set(wanted.map((item) => item.key));
     /** @type {Set<Element>} */
@@ -268,6 +270,13 @@ export class TimelineRows {
     if (isOther) this.#showUnread();
   }
 
+  #retellCalls() {
+    const { talk } = this;
+    if (talk.calls.size === 0 && !this.#items.some(isOfCall)) return;
+    talk.calls = outcomes(this.#items);
+    for (const row of this.#rows.values()) if (isOfCall(row.item)) row.retell();
+  }
+
   /** What a row shows because of its neighbours: the day, and where a sender's run begins and ends. @param {Element | null} node */
   #arrange(node) {
     const row = node && this.#byNode.get(node);
@@ -294,6 +303,11 @@ export class TimelineRows {
     const open = run.some((one) => one.open);
     for (const one of run) one.showInRun({ hidden: folded && !open, head: folded && one === run[0] ? run : undefined, open });
   }
+}
+
+/** @param {TimelineItem} item */
+function isOfCall(item) {
+  return item.type.startsWith("m.call.");
 }
 
 /** Whether two rows that follow each other belong to one run of a sender. @param {TimelineRow} one @param {TimelineRow} next */

@@ -39,7 +39,7 @@ async fn listen(
 }
 
 fn to(url: &str) -> Exchange<'_> {
-    Exchange { method: "GET", url, token: None, body: None }
+    Exchange { method: "GET", url, token: None, body: None, keepalive: false }
 }
 
 /// Puts a function in the place of the browser's, for as long as this lives.
@@ -79,7 +79,13 @@ async fn token_and_body_go_out_and_the_wish_to_wait_comes_back() {
             JSON.stringify([url, init.method, init.headers.get('Authorization'), init.headers.get('Content-Type'), init.body]),
             { status: 429, headers: { 'Retry-After': '7' } })",
     );
-    let sent = Exchange { method: "PUT", url: "http://hs/x", token: Some("secret"), body: Some("{}") };
+    let sent = Exchange {
+        method: "PUT",
+        url: "http://hs/x",
+        token: Some("secret"),
+        body: Some("{}"),
+        keepalive: false,
+    };
     let answer = exchange(sent, drop).await.unwrap();
     assert_eq!((answer.status, answer.retry_after_ms), (429, Some(7_000)));
     assert_eq!(answer.text(), r#"["http://hs/x","PUT","Bearer secret","application/json","{}"]"#);

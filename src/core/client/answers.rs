@@ -72,6 +72,7 @@ impl Client {
             Awaited::Choice => self.conclude_choice(now, outcome.map(|_| ())),
             Awaited::IdleReport(idle) => self.conclude_idle_report(now, idle, outcome.map(|_| ())),
             Awaited::Edited(room_id) => self.conclude_edited(&room_id, outcome),
+            Awaited::Letter(token) | Awaited::Farewell(token) => self.conclude_letter(now, token, outcome),
             Awaited::Notice => (),
             Awaited::Command(ticket, then) => self.conclude_command(now, ticket, then, outcome),
         }
@@ -87,6 +88,9 @@ impl Client {
             }
             Awaited::Members(room_id) => self.conclude_members(&room_id, Err(why.clone())),
             Awaited::Contacts(half) => self.end_contacts(half, Err(why.clone())),
+            Awaited::Letter(token) | Awaited::Farewell(token) => {
+                self.conclude_letter(now, token, Err(why.clone()));
+            }
             // Told after all of them, when no later choice can take its place.
             Awaited::Choice => (),
             Awaited::Versions

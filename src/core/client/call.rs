@@ -147,13 +147,13 @@ fn checked_names(command: &str, given: &Arguments<'_>) -> Result<Result<(), Fail
 }
 
 /// The arguments of one call, unread. What is absent at the end was not given.
-struct Arguments<'a> {
-    command: &'a str,
-    given: Vec<&'a str>,
+pub(super) struct Arguments<'a> {
+    pub(super) command: &'a str,
+    pub(super) given: Vec<&'a str>,
 }
 
 impl<'a> Arguments<'a> {
-    fn raw(&self, at: usize) -> Option<&'a str> {
+    pub(super) fn raw(&self, at: usize) -> Option<&'a str> {
         self.given.get(at).copied()
     }
 
@@ -165,12 +165,12 @@ impl<'a> Arguments<'a> {
         BadCall::Argument(self.name(at), wanted)
     }
 
-    fn text(&self, at: usize) -> Result<Cow<'a, str>, BadCall> {
+    pub(super) fn text(&self, at: usize) -> Result<Cow<'a, str>, BadCall> {
         self.optional(at)?.ok_or_else(|| self.refused(at, "a string"))
     }
 
     /// A string, or nothing, or null.
-    fn optional(&self, at: usize) -> Result<Option<Cow<'a, str>>, BadCall> {
+    pub(super) fn optional(&self, at: usize) -> Result<Option<Cow<'a, str>>, BadCall> {
         let Some(raw) = self.raw(at).filter(|raw| *raw != "null") else { return Ok(None) };
         match Reader::new(raw).text() {
             Ok(Some(text)) => Ok(Some(text)),
@@ -178,7 +178,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    fn flag(&self, at: usize) -> Result<bool, BadCall> {
+    pub(super) fn flag(&self, at: usize) -> Result<bool, BadCall> {
         match self.raw(at) {
             Some("true") => Ok(true),
             Some("false") => Ok(false),

@@ -164,6 +164,8 @@ impl Client {
     /// Ends the session on the server and here. What is kept of it goes at once, and with the answer it is
     /// over here, whether the server could be told or not.
     pub fn log_out(&mut self, now: Instant) -> Ticket {
+        self.phone.stop(now);
+        self.serve_phone(now);
         self.session_over = true;
         self.forget_unsent();
         self.outputs.push_back(Output::Forget);

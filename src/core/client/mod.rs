@@ -32,6 +32,7 @@ pub mod notify;
 pub mod output;
 mod past;
 mod pending;
+pub mod phone;
 mod power;
 pub mod presence;
 mod privacy;

@@ -9,6 +9,7 @@ use super::member::Member;
 use super::presence::{Me, Presence};
 use super::room::RoomSummary;
 use super::timeline::TimelineOp;
+use crate::core::call::output::View;
 use crate::core::wire::object::Object;
 
 /// Names one request from its output to its answer.
@@ -40,6 +41,8 @@ pub enum Output {
     Forget,
     /// Tell the other clients of this session, such as those of other tabs; feed it to their `handle_tab`.
     Tell(String),
+    /// Have the page's script do this to the connection of a call: JSON.
+    Media(String),
     /// A command has ended.
     Answer {
         /// Which command.
@@ -63,6 +66,8 @@ pub struct Request {
     /// The answer may be an event stream, which does not end: its bytes are fed to `handle_chunk` as they come, after
     /// an empty chunk for its head, and its end to `handle_failure`. Any other answer is fed whole.
     pub held: bool,
+    /// It is to arrive though the page goes.
+    pub keepalive: bool,
 }
 
 /// Why a request did not succeed.
@@ -198,4 +203,6 @@ pub enum Change {
     Connection(Connection, Option<Failure>),
     /// The user went idle (`true`) or came back.
     Idle(bool),
+    /// A call, as it is.
+    Call(View),
 }

@@ -2,6 +2,7 @@
 
 use super::output::{RequestId, Ticket};
 use crate::core::action::ids::ActionId;
+use crate::core::call::output::Token;
 use crate::core::notify::NotifySettings;
 use crate::core::presence::{Choice, StatusMsg};
 use crate::core::time::Instant;
@@ -39,6 +40,10 @@ pub(super) enum Awaited {
     IdleReport(bool),
     /// An event of a room whose last edit was taken back: which one stands.
     Edited(String),
+    /// An event of a call.
+    Letter(Token),
+    /// The event that ends a call; it outlives the page.
+    Farewell(Token),
     /// A notice that may get lost.
     Notice,
     /// A command of the application.

@@ -22,6 +22,7 @@ use super::sync_loop::SyncLoop;
 use super::tabs::Tabs;
 use crate::core::action::ids::{ActionId, ActionIds};
 use crate::core::action::queue::Queue;
+use crate::core::call::role::Calls;
 use crate::core::idle::IdleTimeout;
 use crate::core::notify::NotifySettings;
 use crate::core::presence::DeviceType;
@@ -112,6 +113,10 @@ pub struct Client {
     pub(super) pending: Vec<Pending>,
     /// Redactions whose end somebody waits for: no more than the queue holds.
     pub(super) redactions: Vec<(ActionId, Ticket)>,
+    pub(super) phone: Calls,
+    pub(super) in_call: bool,
+    /// Of whom nothing is heard.
+    pub(super) ignored: Vec<String>,
     /// Events by room, of which the edit that stands is to be asked for: empty after each input.
     pub(super) unsure_edits: Vec<(String, Arc<str>)>,
     last_request: u64,
@@ -152,6 +157,9 @@ impl Client {
             entered: Entered::default(),
             pending: Vec::new(),
             redactions: Vec::new(),
+            phone: Calls::new(&session.user_id, rng.next_u64()),
+            in_call: false,
+            ignored: Vec::new(),
             unsure_edits: Vec::new(),
             last_request: 0,
             last_ticket: 0,
@@ -218,7 +226,8 @@ impl Client {
         let deadlines = self.pending.iter().map(|pending| pending.deadline).min();
         let choice = self.choice.poll_timeout();
         let stream = [self.held.poll_timeout(), self.tabs.poll_timeout()].into_iter().flatten().min();
-        let all = [deadlines, self.sync.poll_timeout(), stream, idle, choice, queue];
+        let phone = self.phone.poll_timeout();
+        let all = [deadlines, self.sync.poll_timeout(), stream, idle, choice, queue, phone];
         all.into_iter().flatten().min()
     }
 
@@ -234,6 +243,7 @@ impl Client {
         self.handle_stream_timeout(now);
         self.handle_tabs_timeout(now);
         self.choice.handle_timeout(now);
+        self.phone.handle_timeout(now);
         self.continue_sync(now);
         self.settle(now);
     }
@@ -252,6 +262,7 @@ impl Client {
     /// Gives up all requests and falls silent. What is queued stays queued.
     pub fn stop(&mut self, now: Instant) {
         self.abandon(now);
+        self.serve_phone(now);
         if self.is_running() {
             self.show_connection(Connection::Stopped, None);
         }
@@ -287,6 +298,7 @@ impl Client {
         self.transmit_actions(now);
         self.end_redactions(Ended::Gone);
         self.ask_for_edits(now);
+        self.serve_phone(now);
         self.show_changes();
     }
 
@@ -318,8 +330,9 @@ impl Client {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         let held = matches!(awaited, Awaited::Stream);
+        let keepalive = matches!(awaited, Awaited::Farewell(_));
         self.pending.push(Pending { id, awaited, deadline: now + timeout });
-        self.outputs.push_back(Output::Request(Request { id, method, path, body, held }));
+        self.outputs.push_back(Output::Request(Request { id, method, path, body, held, keepalive }));
         id
     }
 
@@ -354,6 +367,8 @@ impl Client {
         }
         self.interrupt_choice(&stopped);
         self.end_redactions(Ended::All);
+        // Who is spoken with shall not wait for the connection to be lost.
+        self.phone.stop(now);
         self.show_changes();
     }
 

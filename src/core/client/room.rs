@@ -89,6 +89,8 @@ pub struct Room {
     pub(super) inviter: Option<String>,
     pub(super) invited_directly: bool,
     pub(super) encrypted: bool,
+    /// Everybody may join it.
+    pub(super) is_public: bool,
     pub(super) member_list: MemberList,
     pub(super) shown: Option<RoomSummary>,
     /// The event that the own read receipt was sent for.
@@ -163,6 +165,19 @@ impl Room {
         current && self.joined.is_some_and(|count| count == joined as u64)
     }
 
+    /// The one other person in the room, or who is asked in: whom one calls there.
+    pub(super) fn only_other(&self, me: &str) -> Option<String> {
+        let all = self.joined_count() + self.invited.unwrap_or_else(|| self.count("invite"));
+        let others = match &self.heroes {
+            Some(heroes) => heroes.iter().map(String::as_str).filter(|user| *user != me).collect(),
+            None => self.fallback_heroes(me),
+        };
+        match others[..] {
+            [other] if all == 2 => Some(other.to_owned()),
+            _ => None,
+        }
+    }
+
     /// The members that changed since the last call.
     pub(super) fn take_changed_members(&mut self) -> Vec<Member> {
         std::mem::take(&mut self.changed_members).iter().map(|user| self.member(user)).collect()
@@ -206,6 +221,10 @@ impl Room {
             // Whatever it says: encryption is never turned off again.
             "m.room.encryption" => {
                 self.encrypted = true;
+                return;
+            }
+            "m.room.join_rules" => {
+                self.is_public = event.content().text("join_rule").as_deref() == Some("public");
                 return;
             }
             "m.room.name" => (&mut self.name, "name"),

@@ -25,6 +25,8 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(30);
 /// How long the first answer may take: it has everything in it.
 pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(180);
+/// The type of the account data that names whom the user ignores.
+const IGNORED_TYPE: &str = "m.ignored_user_list";
 /// What syncs bring: members as they speak, timelines that fill a screen.
 const FILTER: &str = r#"{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":30}}}"#;
 
@@ -149,9 +151,10 @@ impl Client {
         }
         for (room_id, room) in body.leave.fields() {
             if let Some(room) = JoinedRoom::parse(room) {
-                self.apply_left(room_id, &room);
+                self.apply_left(now, room_id, &room);
             }
         }
+        self.phone.handle_settled(now);
         for action in self.queue.handle_synced(number) {
             self.drop_echo(&action);
         }
@@ -166,6 +169,7 @@ impl Client {
                 self.touched = self.rooms.keys().cloned().collect();
             }
             LIST_CHANGED => self.contacts.handle_changed(),
+            IGNORED_TYPE => self.handle_ignored(&event.content()),
             NOTIFY_TYPE => self.notify = settings_of(&event.content()),
             _ => (),
         }
@@ -210,7 +214,7 @@ impl Client {
             room.handle_state(event, &self.user_id);
         }
         room.handle_unread(&new.unread_notifications);
-        self.apply_timeline(room_id, &new.timeline);
+        self.apply_timeline(now, room_id, &new.timeline);
         for event in &new.ephemeral {
             self.apply_ephemeral(room_id, event);
         }
@@ -229,17 +233,19 @@ impl Client {
         }
     }
 
-    fn apply_left(&mut self, room_id: &str, new: &JoinedRoom<'_>) {
+    fn apply_left(&mut self, now: Instant, room_id: &str, new: &JoinedRoom<'_>) {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         if room.membership != Membership::Join && room.membership != Membership::Leave {
             return self.remove_room(room_id);
         }
         room.membership = Membership::Leave;
+        self.phone.handle_left(now, room_id, &self.user_id);
+        let Some(room) = self.rooms.get_mut(room_id) else { return };
         for event in &new.state {
             room.handle_state(event, &self.user_id);
         }
         self.touch(room_id);
-        self.apply_timeline(room_id, &new.timeline);
+        self.apply_timeline(now, room_id, &new.timeline);
     }
 
     /// Makes sure the room is there. Echoes that storage kept for it appear with it.
@@ -256,7 +262,7 @@ impl Client {
         room.membership = membership;
     }
 
-    fn apply_timeline(&mut self, room_id: &str, new: &Timeline<'_>) {
+    fn apply_timeline(&mut self, now: Instant, room_id: &str, new: &Timeline<'_>) {
         if new.events.is_empty() && !new.limited {
             return;
         }
@@ -264,6 +270,7 @@ impl Client {
             room.timeline.handle_stretch(new.prev_batch.as_deref());
         }
         for event in &new.events {
+            self.hear_call(now, room_id, event);
             let echo_of = self.place_echo(room_id, event);
             let Some(room) = self.rooms.get_mut(room_id) else { return };
             if &*event.kind == "m.room.redaction" {

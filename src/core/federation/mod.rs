@@ -27,7 +27,7 @@ pub use backoff::Backoff;
 pub use config::Config;
 pub use digest::{Digest, Fingerprint};
 pub use edu::{Asked, Edu, Link, Push, Reminder, VERSION};
-pub use engine::{Delivery, Engine, Outcome, Output, PeerView, Permission, Refused};
+pub use engine::{Delivery, Engine, Outcome, Output, PeerView, Permission, Refused, Room};
 pub use names::{BadUserId, Names};
 pub use peer::Speech;
 pub use role::{Event, Federation, Rejected};

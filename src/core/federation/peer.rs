@@ -31,8 +31,12 @@ pub enum Speech {
 pub(super) struct Sub {
     /// The slot of the user.
     pub(super) local: u32,
-    /// Somebody at the peer may see the user.
+    /// Somebody at the peer may see the user: by a list, or by a room.
     pub(super) permitted: bool,
+    /// By a list.
+    pub(super) listed: bool,
+    /// The rooms that the user shares with somebody there.
+    pub(super) rooms: u32,
     /// The peer polled the user, or was pushed them: changes are pushed.
     pub(super) promised: bool,
     /// Listed in `Peer::dirty`.
@@ -178,6 +182,8 @@ impl Peer {
         self.subs.push(Sub {
             local,
             permitted: false,
+            listed: false,
+            rooms: 0,
             promised: false,
             dirty: false,
             resend: false,
@@ -318,6 +324,12 @@ impl Peer {
             remote.listed = true;
             self.repoll.push(slot);
         }
+    }
+
+    /// Whether a peer of which nothing is known was asked for somebody, and has not shown that it understands that. It is
+    /// asked for nobody else meanwhile: there may be very many, and nothing in it for a stock server.
+    pub(super) fn is_judged(&self) -> bool {
+        self.speech == Speech::Unknown && self.judge_at.is_some()
     }
 
     /// When `Engine::service` has something to do for the peer.

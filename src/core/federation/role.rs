@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::config::Config;
 use super::edu::Edu;
-use super::engine::{Engine, Outcome, Output, PeerView, Permission, Refused};
+use super::engine::{Engine, Outcome, Output, PeerView, Permission, Refused, Room};
 use super::names::{BadUserId, Names, split};
 use super::peer::Speech;
 use super::status::{Server, Status, User};
@@ -137,6 +137,43 @@ impl Federation {
         Ok(())
     }
 
+    /// See [`Engine::handle_room`]; what is no user ID is passed over.
+    pub fn handle_room<'a>(&mut self, now: Instant, room: Room, users: impl IntoIterator<Item = &'a str>) {
+        let users: Vec<_> = users.into_iter().filter_map(|user| self.names.user(user).ok()).collect();
+        self.engine.handle_room(now, room, users);
+    }
+
+    /// See [`Engine::handle_room_entered`].
+    pub fn handle_room_entered(&mut self, now: Instant, room: Room, user: &str) -> Result<(), BadUserId> {
+        let user = self.names.user(user)?;
+        self.engine.handle_room_entered(now, room, user);
+        Ok(())
+    }
+
+    /// See [`Engine::handle_room_left`].
+    pub fn handle_room_left(&mut self, now: Instant, room: Room, user: &str) {
+        if let Some(user) = self.find(user) {
+            self.engine.handle_room_left(now, room, user);
+        }
+    }
+
+    /// See [`Engine::handle_reserve`].
+    pub fn handle_reserve(&mut self, now: Instant, user: &str, is_reserved: bool) -> Result<(), BadUserId> {
+        let user = self.names.user(user)?;
+        self.engine.handle_reserve(now, user, is_reserved);
+        Ok(())
+    }
+
+    /// The users of this server who are in a room that ties its members.
+    pub fn locals_in(&self, room: Room) -> Vec<String> {
+        self.engine.locals_in(room).into_iter().map(|user| self.names.user_id(user)).collect()
+    }
+
+    /// See [`Engine::is_tied_by_room`].
+    pub fn is_tied_by_room(&self, user: &str) -> bool {
+        self.find(user).is_some_and(|user| self.engine.is_tied_by_room(user))
+    }
+
     /// See [`Engine::handle_enquiries`]; IDs of users who are not known here are passed over.
     pub fn handle_enquiries<'a>(
         &mut self,
@@ -178,6 +215,13 @@ impl Federation {
     pub fn handle_traffic(&mut self, now: Instant, peer: &str) {
         if let Some(peer) = self.names.find_server(peer) {
             self.engine.handle_traffic(now, peer);
+        }
+    }
+
+    /// See [`Engine::handle_acknowledged`].
+    pub fn handle_acknowledged(&mut self, now: Instant, peer: &str) {
+        if let Some(peer) = self.names.find_server(peer) {
+            self.engine.handle_acknowledged(now, peer);
         }
     }
 

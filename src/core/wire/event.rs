@@ -22,6 +22,8 @@ pub struct Event<'a> {
     pub content: &'a str,
     /// Milliseconds since the epoch, by the sender's server.
     pub origin_server_ts: Option<u64>,
+    /// How old it was when the server told it, by the server's own clock.
+    pub age_ms: Option<u64>,
     /// The action ID, only on the device that sent the event (M10).
     pub action_id: Option<u64>,
     /// The content that a state event replaced, unread.
@@ -86,6 +88,7 @@ impl<'a> Event<'a> {
         }
         while let Some(key) = reader.next_key()? {
             match &*key {
+                "age" => self.age_ms = reader.raw()?.parse().ok(),
                 "transaction_id" => self.action_id = reader.text()?.and_then(|id| id.parse().ok()),
                 "prev_content" => self.prev_content = Some(reader.raw()?).filter(|raw| is_object(raw)),
                 "m.relations" => {

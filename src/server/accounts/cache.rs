@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use ruma::{OwnedDeviceId, UserId};
 
-use crate::server::session::{Session, TokenHash};
+use crate::server::{
+    session::{Session, TokenHash},
+    store::Known,
+};
 use parking_lot::{Mutex, MutexGuard};
 
 /// Entries per generation; two generations are kept.
@@ -33,6 +36,8 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     session: Session,
+    /// Until when its access token is good; `None`: until it logs out.
+    expires_ms: Option<u64>,
     /// When it was used first since it is kept here.
     first_ms: u64,
     /// When it was used last.
@@ -59,6 +64,10 @@ impl SessionCache {
             state.put(*hash, entry);
         }
         let entry = state.new.get_mut(hash)?;
+        if entry.expires_ms.is_some_and(|until| until <= now_ms) {
+            state.new.remove(hash);
+            return None;
+        }
         entry.used_ms = now_ms;
         let seen_long_ago = now_ms.abs_diff(entry.seen_ms) >= SEEN_EVERY_MS;
         if seen_long_ago {
@@ -73,11 +82,12 @@ impl SessionCache {
     }
 
     /// Keeps a session read from the store, unless sessions ended since `epoch`.
-    pub(super) fn insert(&self, hash: TokenHash, session: &Session, now_ms: u64, epoch: u64) {
+    pub(super) fn insert(&self, hash: TokenHash, known: &Known, now_ms: u64, epoch: u64) {
         let mut state = self.lock();
         if state.epoch == epoch {
-            let session = session.clone();
-            state.put(hash, Entry { session, first_ms: now_ms, used_ms: now_ms, seen_ms: now_ms });
+            let Known { session, expires_ms, .. } = known.clone();
+            state
+                .put(hash, Entry { session, expires_ms, first_ms: now_ms, used_ms: now_ms, seen_ms: now_ms });
         }
     }
 
@@ -124,8 +134,9 @@ mod tests {
 
     use super::*;
 
-    fn session() -> Session {
-        Session { user: user_id!("@a:test").to_owned(), device: "A".into() }
+    fn session() -> Known {
+        let session = Session { user: user_id!("@a:test").to_owned(), device: "A".into() };
+        Known { session, expires_ms: None, is_next: false }
     }
 
     fn hash(n: usize) -> TokenHash {
@@ -156,9 +167,9 @@ mod tests {
     #[test]
     fn who_is_in_use_stands_in_the_order_in_which_they_came() {
         let cache = SessionCache::default();
-        let of = |user: &str, device: &str| Session {
-            user: UserId::parse(user).expect("a user"),
-            device: device.into(),
+        let of = |user: &str, device: &str| {
+            let session = Session { user: UserId::parse(user).expect("a user"), device: device.into() };
+            Known { session, expires_ms: None, is_next: false }
         };
         for (n, (user, device, at)) in [
             ("@a:test", "Z", 1000),
@@ -174,6 +185,15 @@ mod tests {
         cache.find(&hash(0), 5000);
         let in_use = cache.in_use(user_id!("@a:test"), 1500);
         assert_eq!(in_use.iter().map(|device| device.as_str()).collect::<Vec<_>>(), ["Z", "A"]);
+    }
+
+    #[test]
+    fn a_token_that_has_ended_is_nobodys() {
+        let cache = SessionCache::default();
+        cache.insert(hash(1), &Known { expires_ms: Some(2_000), ..session() }, 1_000, cache.epoch());
+        assert!(cache.find(&hash(1), 1_999).is_some());
+        assert!(cache.find(&hash(1), 2_000).is_none());
+        assert!(cache.find(&hash(1), 1_999).is_none(), "the clock was set back");
     }
 
     #[test]

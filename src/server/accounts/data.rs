@@ -4,10 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use ruma::{OwnedUserId, RoomId, UserId, push::Ruleset};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::refusal::Refusal;
+use super::{
+    default_rules::{as_content, default_rules},
+    refusal::Refusal,
+};
 use crate::server::{
     change::{feed::Change, position::LogPosition},
     store::{AccountDataError, AccountDataKey, Store, StoreError},
@@ -24,7 +27,7 @@ pub struct OwnData {
     positions: Mutex<HashMap<OwnedUserId, LogPosition>>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct PushRules {
     global: Ruleset,
 }
@@ -107,7 +110,7 @@ impl OwnData {
         let change = move |old: Option<&str>| {
             let mut global = rules(&user, old)?;
             change(&mut global)?;
-            Ok(Some(serde_json::to_string(&PushRules { global }).map_err(unreadable)?))
+            Ok(Some(as_content(&global).map_err(unreadable)?.to_string()))
         };
         self.store.change_account_data(key, change).await
     }
@@ -170,7 +173,7 @@ impl OwnData {
 fn rules(user: &UserId, stored: Option<&str>) -> Result<Ruleset, Refusal> {
     match stored {
         Some(stored) => Ok(serde_json::from_str::<PushRules>(stored).map_err(unreadable)?.global),
-        None => Ok(Ruleset::server_default(user)),
+        None => Ok(default_rules(user)),
     }
 }
 

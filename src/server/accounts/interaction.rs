@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use ruma::OwnedDeviceId;
 use serde::Deserialize;
 
+use super::tokens::LoggedIn;
 use crate::{
     core::time::Instant,
     server::{
@@ -49,8 +50,13 @@ pub struct Operation {
 /// The account that somebody asked for, and the device to log in with it. No `Debug`: it carries a password.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq)]
 pub struct Wanted {
+    /// How it is asked for, where that is not by a flow.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
     /// The name; `None`: any.
     pub username: Option<String>,
+    /// What application services called the name before 2018.
+    pub user: Option<String>,
     /// The password; `None`: nobody is to log in with one.
     pub password: Option<String>,
     /// The device's identifier; `None`: any.
@@ -59,6 +65,10 @@ pub struct Wanted {
     pub initial_device_display_name: Option<String>,
     /// Whether no device is to be logged in. Default: no.
     pub inhibit_login: Option<bool>,
+    /// The access token of a guest, whose account it is to be from here on.
+    pub guest_access_token: Option<String>,
+    /// Whether its access token may end after a while. Default: no.
+    pub refresh_token: Option<bool>,
 }
 
 /// The account that was made. No `Debug`: it carries a hash.
@@ -66,8 +76,8 @@ pub struct Wanted {
 pub struct Registered {
     /// Whose it is, with the password that it began with: with another one the answer is not given again.
     pub proof: Proof,
-    /// The device that was logged in, with its access token: for a client that did not get the answer.
-    pub login: Option<(OwnedDeviceId, Token)>,
+    /// The device that was logged in, with its tokens: for a client that did not get the answer.
+    pub login: Option<LoggedIn>,
 }
 
 /// How far a client has come.
@@ -167,6 +177,8 @@ impl Wanted {
     #[must_use]
     pub fn or(self, before: Self) -> Self {
         Self {
+            kind: self.kind.or(before.kind),
+            user: self.user.or(before.user),
             username: self.username.or(before.username),
             password: self.password.or(before.password),
             device_id: self.device_id.or(before.device_id),
@@ -174,6 +186,8 @@ impl Wanted {
                 .initial_device_display_name
                 .or(before.initial_device_display_name),
             inhibit_login: self.inhibit_login.or(before.inhibit_login),
+            guest_access_token: self.guest_access_token.or(before.guest_access_token),
+            refresh_token: self.refresh_token.or(before.refresh_token),
         }
     }
 }

@@ -1,16 +1,23 @@
 //! Sessions: devices log in and out, and whose access token it is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{DeviceId, OwnedDeviceId, UserId};
 
-use super::{cache::SessionCache, interaction::Interactions, password::Passwords, refusal::Refusal};
+use super::{
+    cache::SessionCache,
+    interaction::Interactions,
+    login_tokens::LoginTokens,
+    password::Passwords,
+    refusal::Refusal,
+    tokens::{Lasting, LoggedIn, Tokens},
+};
 use crate::server::{
     change::feed::Change,
     clock::Clock,
     profile::{MAX_DISPLAYNAME, check_length},
     session::{Session, Token, TokenHash, random_device_id},
-    store::{MAX_DEVICES, NewDevice, NotProven, Proof, Store, StoreError},
+    store::{MAX_DEVICES, NewDevice, NewTokens, NotProven, Proof, Store, StoreError},
 };
 
 /// The longest device identifier, in bytes.
@@ -24,31 +31,38 @@ const IN_USE_MS: u64 = 5 * 60 * 1000;
 pub struct Accounts {
     store: Arc<Store>,
     clock: Clock,
+    lifetime: Duration,
     sessions: SessionCache,
     /// Hashing, a bounded number at a time.
     pub passwords: Passwords,
     /// Who is about to show who they are.
     pub interactions: Interactions,
+    /// By what other devices of those who are in come in.
+    pub login_tokens: LoginTokens,
 }
 
-/// A device that just logged in.
-#[derive(Debug)]
-pub struct LoggedIn {
-    /// The device.
-    pub device: OwnedDeviceId,
-    /// Its access token; from here on only the client knows it.
-    pub token: Token,
+/// Whose access token it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Whose {
+    /// Nobody's, or not any longer.
+    Nobodys,
+    /// Somebody's, who has to get the next.
+    Ended,
+    /// Somebody's.
+    Of(Session),
 }
 
 impl Accounts {
-    /// Nobody was seen lately.
-    pub fn new(store: Arc<Store>, clock: Clock, passwords: Passwords) -> Self {
+    /// Nobody was seen lately. Access tokens that end are good for `lifetime`.
+    pub fn new(store: Arc<Store>, clock: Clock, passwords: Passwords, lifetime: Duration) -> Self {
         Self {
             store,
             clock,
+            lifetime,
             sessions: SessionCache::default(),
             passwords,
             interactions: Interactions::default(),
+            login_tokens: LoginTokens::default(),
         }
     }
 
@@ -67,17 +81,50 @@ impl Accounts {
         Some(found.session)
     }
 
-    /// Whose access token this is. `None`: nobody's, or not any longer.
-    pub async fn session(&self, token: &str) -> Result<Option<Session>, StoreError> {
+    /// Whose access token this is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn session(&self, token: &str) -> Result<Whose, StoreError> {
         if let Some(session) = self.recent_session(token) {
-            return Ok(Some(session));
+            return Ok(Whose::Of(session));
         }
         let (hash, now) = (TokenHash::of(token), self.clock.unix_ms());
         let epoch = self.sessions.epoch();
-        let Some(session) = self.store.session(&hash).await? else { return Ok(None) };
-        self.sessions.insert(hash, &session, now, epoch);
+        let Some(known) = self.store.known(&hash).await? else { return Ok(Whose::Nobodys) };
+        if known.expires_ms.is_some_and(|until| until <= now) {
+            return Ok(Whose::Ended);
+        }
+        if known.is_next {
+            self.store.take_next(hash).await?;
+        }
+        self.sessions.insert(hash, &known, now, epoch);
+        let session = known.session;
         self.store.note_device_seen(session.user.clone(), session.device.clone(), now);
-        Ok(Some(session))
+        Ok(Whose::Of(session))
+    }
+
+    /// The next tokens of a device, for its refresh token. `None`: that is nobody's, or nobody's any longer.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn refresh(&self, refresh: &str) -> Result<Option<Tokens>, StoreError> {
+        let (tokens, kept) = self.short_tokens();
+        let session = self.store.refresh(TokenHash::of(refresh), kept).await?;
+        Ok(session.map(|session| {
+            tracing::debug!(user = %session.user, "a device gets its next access token");
+            tokens
+        }))
+    }
+
+    fn short_tokens(&self) -> (Tokens, NewTokens) {
+        let (access, refresh) = (Token::random(), Token::random());
+        let kept = NewTokens {
+            access: TokenHash::of(access.as_str()),
+            refresh: TokenHash::of(refresh.as_str()),
+            expires_ms: self.clock.unix_ms() + u64::try_from(self.lifetime.as_millis()).unwrap_or_default(),
+        };
+        (Tokens { access, refresh: Some((refresh, self.lifetime)) }, kept)
     }
 
     /// What shows that `password` is the one of `user`; `None`: it is not.
@@ -100,9 +147,10 @@ impl Accounts {
         proof: Proof,
         device: Option<OwnedDeviceId>,
         display_name: Option<String>,
+        lasting: Lasting,
     ) -> Result<LoggedIn, Refusal> {
-        let (device, token) = self.new_device(device, display_name)?;
-        let logged_in = LoggedIn { device: device.id.clone(), token };
+        let (device, tokens) = self.new_device(device, display_name, lasting)?;
+        let logged_in = LoggedIn { device: device.id.clone(), tokens };
         let in_use = if self.store.devices(&proof.user).await?.len() < MAX_DEVICES as usize {
             Vec::new()
         } else {
@@ -112,7 +160,7 @@ impl Accounts {
         Ok(logged_in)
     }
 
-    /// A device to be stored, with the token that only its client will know.
+    /// A device to be stored, with the tokens that only its client will know.
     ///
     /// # Errors
     /// [`Refusal::InvalidParam`] for identifiers and names beyond their limits.
@@ -120,12 +168,19 @@ impl Accounts {
         &self,
         id: Option<OwnedDeviceId>,
         display_name: Option<String>,
-    ) -> Result<(NewDevice, Token), Refusal> {
+        lasting: Lasting,
+    ) -> Result<(NewDevice, Tokens), Refusal> {
         check_device(id.as_deref(), display_name.as_deref())?;
         let id = id.unwrap_or_else(random_device_id);
-        let token = Token::random();
-        let (token_hash, seen_ms) = (TokenHash::of(token.as_str()), self.clock.unix_ms());
-        Ok((NewDevice { id, display_name, token_hash, seen_ms }, token))
+        let (tokens, kept) = match lasting {
+            Lasting::Long => (Tokens { access: Token::random(), refresh: None }, None),
+            Lasting::Short => {
+                let (tokens, kept) = self.short_tokens();
+                (tokens, Some(kept))
+            }
+        };
+        let (token_hash, seen_ms) = (TokenHash::of(tokens.access.as_str()), self.clock.unix_ms());
+        Ok((NewDevice { id, display_name, token_hash, seen_ms, tokens: kept }, tokens))
     }
 
     /// Logs the named devices of `user` out. Those that do not exist are passed over.
@@ -167,6 +222,9 @@ pub fn check_device(id: Option<&DeviceId>, display_name: Option<&str>) -> Result
         let error = format!("device_id must have 1 to {MAX_DEVICE_ID} bytes");
         return Err(Refusal::InvalidParam(error.into()));
     }
+    if id.is_some_and(|id| !Session::may_be_device(id.as_str())) {
+        return Err(Refusal::InvalidParam("no device can have this device_id".into()));
+    }
     Ok(check_length("initial_device_display_name", display_name, MAX_DISPLAYNAME)?)
 }
 
@@ -185,14 +243,16 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("pilotlight-logins-{}", std::process::id()));
         let store = Store::open(&folder, server_name!("x"), Access::Sole, Default::default()).expect("opens");
         let (store, clock) = (Arc::new(store), Clock::driven(UnixMillis(1_000_000)));
-        let accounts = Accounts::new(Arc::clone(&store), clock.clone(), Passwords::new(1));
+        let accounts =
+            Accounts::new(Arc::clone(&store), clock.clone(), Passwords::new(1), Duration::from_secs(300));
         let user = user_id!("@a:x").to_owned();
         let new = NewUser { id: user.clone(), password_hash: None, created_ms: 1, device: None };
         store.create_user(new).await.expect("is new");
         let log_in = async |device: &str| {
             let proof = Proof { user: user.clone(), password_hash: None };
-            let token = accounts.log_in(proof, Some(device.into()), None).await.expect("is let in").token;
-            accounts.session(token.as_str()).await.expect("reads").expect("is known");
+            let token = accounts.log_in(proof, Some(device.into()), None, Lasting::Long).await;
+            let token = token.expect("is let in").tokens.access;
+            assert!(matches!(accounts.session(token.as_str()).await, Ok(Whose::Of(_))));
             token
         };
         log_in("OLD").await;
@@ -201,7 +261,7 @@ mod tests {
             if n % 100 == 0 {
                 // One long poll after the other.
                 clock.advance(std::time::Duration::from_secs(120));
-                assert!(accounts.session(syncs.as_str()).await.expect("reads").is_some(), "{n}");
+                assert!(matches!(accounts.session(syncs.as_str()).await, Ok(Whose::Of(_))), "{n}");
             }
             log_in(&format!("NEW{n}")).await;
         }

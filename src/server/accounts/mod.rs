@@ -5,8 +5,12 @@
 
 mod cache;
 pub mod data;
+pub mod default_rules;
+pub mod guests;
 pub mod interaction;
 pub mod login;
+pub mod login_tokens;
 pub mod password;
 pub mod refusal;
+pub mod tokens;
 pub mod username;

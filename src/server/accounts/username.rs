@@ -13,6 +13,17 @@ const MAX_USER_ID: usize = 255;
 /// `M_INVALID_USERNAME`: empty, too long, letters outside `a-z 0-9 . _ = - / +`, or a first `_`
 /// (kept for bridges).
 pub fn username(name: &str, server: &ServerName) -> Result<OwnedUserId, Refusal> {
+    if name.starts_with('_') {
+        return Err(Refusal::InvalidUsername("user names that begin with _ are kept for bridges".into()));
+    }
+    bridged_username(name, server)
+}
+
+/// The same for a user of an application service.
+///
+/// # Errors
+/// As for [`username`]; names may begin with `_`.
+pub fn bridged_username(name: &str, server: &ServerName) -> Result<OwnedUserId, Refusal> {
     let name = name.to_ascii_lowercase();
     let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '=' | '-' | '/' | '+');
     if name.is_empty() {
@@ -22,9 +33,6 @@ pub fn username(name: &str, server: &ServerName) -> Result<OwnedUserId, Refusal>
         return Err(Refusal::InvalidUsername(
             "a user name has only the letters a-z, 0-9 and . _ = - / +".into(),
         ));
-    }
-    if name.starts_with('_') {
-        return Err(Refusal::InvalidUsername("user names that begin with _ are kept for bridges".into()));
     }
     if "@:".len() + name.len() + server.as_str().len() > MAX_USER_ID {
         return Err(Refusal::InvalidUsername(

@@ -36,6 +36,12 @@ const PAGES_AT_ONCE: usize = 4;
 /// Of them for one client: asked for and made, or not taken yet.
 const PAGES_OF_ONE: usize = 3;
 
+/// Searches through messages that are made at the same moment: what many words have in common, all of it is put into order.
+const SEARCHES_AT_ONCE: usize = 2;
+
+/// Of them for one client: asked for and made, or not taken yet.
+const SEARCHES_OF_ONE: usize = 1;
+
 /// How long an answer is expected to take of which nothing else is known.
 const UNKNOWN: Duration = Duration::from_millis(100);
 
@@ -44,8 +50,10 @@ const UNKNOWN: Duration = Duration::from_millis(100);
 pub enum Size {
     /// As large as what the client has or asks about: all rooms, the state of a room.
     Whole,
-    /// As large as the request allows: a page, a search, the keys of those who were named.
+    /// As large as the request allows: a page, the keys of those who were named.
     Page,
+    /// The same, after a look through everything that a client may read.
+    Search,
 }
 
 /// Where large answers are made and wait.
@@ -53,6 +61,7 @@ pub enum Size {
 pub struct Answers {
     whole: Arc<Desk>,
     pages: Arc<Desk>,
+    searches: Arc<Desk>,
     room: Room,
     asking: AtomicUsize,
 }
@@ -72,6 +81,7 @@ impl Answers {
         Self {
             whole: Arc::new(Desk::new(WHOLE_AT_ONCE, WHOLE_OF_ONE)),
             pages: Arc::new(Desk::new(PAGES_AT_ONCE, PAGES_OF_ONE)),
+            searches: Arc::new(Desk::new(SEARCHES_AT_ONCE, SEARCHES_OF_ONE)),
             room: Room::new(folder),
             asking: AtomicUsize::new(0),
         }
@@ -88,6 +98,7 @@ impl Answers {
         let desk = match size {
             Size::Whole => &self.whole,
             Size::Page => &self.pages,
+            Size::Search => &self.searches,
         };
         let _asking = Asking::begin(&self.asking);
         // The client's own first: however many requests one has waiting, only a few of them wait for the places of all.
@@ -235,7 +246,9 @@ mod tests {
     #[tokio::test]
     async fn one_client_has_a_few_places_and_leaves_some_to_others() {
         let answers = World::new("few");
-        for (size, of_one) in [(Size::Whole, WHOLE_OF_ONE), (Size::Page, PAGES_OF_ONE)] {
+        for (size, of_one) in
+            [(Size::Whole, WHOLE_OF_ONE), (Size::Page, PAGES_OF_ONE), (Size::Search, SEARCHES_OF_ONE)]
+        {
             let mut held = Vec::new();
             for _ in 0..of_one {
                 held.push(answers.place("@a:x", size).await);
@@ -245,6 +258,14 @@ mod tests {
             drop(held.pop());
             assert!(answers.is_free("@a:x", size).await, "{size:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_looks_through_messages_keeps_no_page_waiting() {
+        let answers = World::new("searches");
+        let _held = [answers.place("@a:x", Size::Search).await, answers.place("@b:x", Size::Search).await];
+        assert!(!answers.is_free("@c:x", Size::Search).await);
+        assert!(answers.is_free("@a:x", Size::Page).await && answers.is_free("@a:x", Size::Whole).await);
     }
 
     #[tokio::test]

@@ -12,12 +12,13 @@ use serde_json::{Map, Value, json};
 use crate::server::{
     accounts,
     answers::NoRoom,
-    app, contacts,
+    app::{self, profile::FieldRefusal},
+    contacts,
     finish::Interrupted,
     http::bodies::BodyError,
     limits::TooMany,
-    presence,
-    profile::TooLong,
+    media, presence,
+    profile::{TooLong, field::MAX_PROFILE, status::BadStatus},
     rooms,
     store::{AccountDataError, AddFilterError, NotProven, StoreError},
     stream,
@@ -52,6 +53,8 @@ macro_rules! constructors {
 constructors! {
     /// 403: the user may not do this.
     forbidden = FORBIDDEN "M_FORBIDDEN";
+    /// 403: guests may not do this.
+    guest_access_forbidden = FORBIDDEN "M_GUEST_ACCESS_FORBIDDEN";
     /// 404: what was named does not exist, or the user may not know that it does.
     not_found = NOT_FOUND "M_NOT_FOUND";
     /// 400: JSON, but not of the right shape.
@@ -78,6 +81,10 @@ constructors! {
     invalid_room_state = BAD_REQUEST "M_INVALID_ROOM_STATE";
     /// 400: rooms of that version cannot be made or joined here.
     unsupported_room_version = BAD_REQUEST "M_UNSUPPORTED_ROOM_VERSION";
+    /// 400: the user or alias is kept for an application service, or for another one.
+    exclusive = BAD_REQUEST "M_EXCLUSIVE";
+    /// 400: a connection of sliding sync does not go on from there.
+    unknown_pos = BAD_REQUEST "M_UNKNOWN_POS";
     /// 400: the request cannot be understood in some other way.
     unknown = BAD_REQUEST "M_UNKNOWN";
 }
@@ -202,8 +209,12 @@ impl From<rooms::Refusal> for ApiError {
         match refusal {
             Refusal::NotFound(why) => Self::not_found(why),
             Refusal::Forbidden(why) => Self::forbidden(why),
+            Refusal::NoGuests(why) => Self::guest_access_forbidden(why),
             Refusal::Unwanted => {
                 Self::forbidden("this user does not take invitations from you at the moment")
+            }
+            Refusal::InvitesBlocked => {
+                Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "this user takes no invitations")
             }
             Refusal::TooLarge(why) => Self::too_large(why),
             Refusal::BadJson(why) => Self::bad_json(why),
@@ -216,6 +227,20 @@ impl From<rooms::Refusal> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", error)
             }
             Refusal::BadAlias(why) => Self::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", why),
+            Refusal::UnableToAuthorise => {
+                let error = "this server is not in the rooms that decide whether the user may come in";
+                Self::new(StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN", error)
+            }
+            Refusal::UnableToGrant => {
+                let error = "nobody of this server may let users into this room";
+                Self::new(StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN", error)
+            }
+            Refusal::IncompatibleVersion(version) => {
+                let error = "your server has no rooms of the version of this one";
+                Self::new(StatusCode::BAD_REQUEST, "M_INCOMPATIBLE_ROOM_VERSION", error)
+                    .with("room_version", version.as_str())
+            }
+            Refusal::Unreachable(why) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", why),
             Refusal::UnsupportedVersion => {
                 Self::unsupported_room_version("this server has rooms of versions 10, 11 and 12")
             }
@@ -223,6 +248,29 @@ impl From<rooms::Refusal> for ApiError {
             Refusal::LoggedOut => Self::unknown_token("the device was logged out").with("soft_logout", false),
             Refusal::Store(e) => e.into(),
             Refusal::Internal(e) => Self::internal(e),
+        }
+    }
+}
+
+impl From<media::Refusal> for ApiError {
+    fn from(refusal: media::Refusal) -> Self {
+        use media::Refusal;
+        let said = refusal.to_string();
+        match refusal {
+            Refusal::NotFound => Self::not_found(said),
+            Refusal::NotYetUploaded => Self::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", said),
+            Refusal::Taken => Self::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", said),
+            Refusal::NotYours | Refusal::UserFull => Self::forbidden(said),
+            Refusal::TooLarge(_) | Refusal::PictureTooLarge => Self::too_large(said),
+            Refusal::RemoteTooLarge => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", said),
+            Refusal::Remote(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", said),
+            Refusal::ServerFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "M_UNKNOWN", said),
+            Refusal::Busy(wait) => Self::limit_exceeded(wait),
+            Refusal::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", said),
+            Refusal::Unreadable(_) | Refusal::NotAPicture => Self::unknown(said),
+            Refusal::Store(e) => e.into(),
+            Refusal::Folder(_) => Self::internal(said),
+            Refusal::Interrupted(e) => e.into(),
         }
     }
 }
@@ -238,12 +286,34 @@ impl From<presence::Refusal> for ApiError {
     }
 }
 
+impl From<FieldRefusal> for ApiError {
+    fn from(refusal: FieldRefusal) -> Self {
+        match refusal {
+            FieldRefusal::Bad(e @ BadStatus::Shape(_)) => Self::bad_json(e.to_string()),
+            FieldRefusal::Bad(e @ BadStatus::TooLong(..)) => {
+                Self::new(StatusCode::BAD_REQUEST, "M_TOO_LARGE", e.to_string())
+            }
+            FieldRefusal::TooLarge => {
+                let error = format!("a profile has less than {MAX_PROFILE} bytes");
+                Self::new(StatusCode::BAD_REQUEST, "M_PROFILE_TOO_LARGE", error)
+            }
+            FieldRefusal::NoSuchUser => Self::not_found("there is no such user here"),
+            FieldRefusal::Presence(refusal) => refusal.into(),
+            FieldRefusal::Store(e) => e.into(),
+            FieldRefusal::Interrupted(e) => e.into(),
+        }
+    }
+}
+
 impl From<stream::Refusal> for ApiError {
     fn from(refusal: stream::Refusal) -> Self {
         use stream::Refusal;
         match refusal {
             Refusal::LoggedOut => {
                 Self::unknown_token("this device was logged out").with("soft_logout", false)
+            }
+            Refusal::UnknownPos => {
+                Self::unknown_pos("the connection has expired, or is not there: begin without a pos")
             }
             Refusal::BadFilter(why) => Self::invalid_param(why),
             Refusal::Store(e) => e.into(),

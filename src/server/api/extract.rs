@@ -4,22 +4,25 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request},
     http::{HeaderMap, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
 use ruma::{
-    OwnedUserId,
+    MilliSecondsSinceUnixEpoch, OwnedUserId,
     api::{
         IncomingRequest, IncomingRequestExt, OutgoingResponse, OutgoingResponseExt,
         error::{DeserializationError, FromHttpRequestError},
     },
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::ApiError;
-use crate::server::{app::App, http::bodies, json::json_depth, limits::Origin, session::Session};
+use crate::server::{
+    accounts::login::Whose, app::App, http::bodies, json::json_depth, limits::Origin,
+    registration::Registration, rooms::Actor, session::Session,
+};
 
 /// What became of the access token; in the extensions of every request to the API.
 #[derive(Clone, Debug)]
@@ -28,8 +31,59 @@ pub enum Credentials {
     None,
     /// It is nobody's.
     Unknown,
+    /// It was somebody's, who has to get the next.
+    Ended,
     /// It is somebody's.
     Known(Session),
+    /// It is an application service's, which wants to be somebody that it is not.
+    Refused(Pretence),
+}
+
+/// As whom an application service cannot act.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pretence {
+    /// A user who is not its own.
+    Foreign,
+    /// A user whom it did not register.
+    Unregistered,
+    /// A device that the user does not have.
+    Device,
+    /// What it names is no user.
+    NoUser,
+}
+
+impl From<Pretence> for ApiError {
+    fn from(pretence: Pretence) -> Self {
+        match pretence {
+            Pretence::Foreign => Self::forbidden("this user is not one of the application service"),
+            Pretence::Unregistered => Self::forbidden("the application service has not registered this user"),
+            Pretence::Device => Self::new(
+                axum::http::StatusCode::BAD_REQUEST,
+                "M_UNKNOWN_DEVICE",
+                "this user has no such device",
+            ),
+            Pretence::NoUser => Self::invalid_param("user_id is not a user ID"),
+        }
+    }
+}
+
+/// The application service that sends the request, if one does.
+#[derive(Clone, Debug, Default)]
+pub struct By(pub Option<Arc<Registration>>);
+
+impl By {
+    /// Whoever acts, at the time that an application service says; that others say one makes no difference.
+    pub fn at(&self, actor: Actor, time: Option<MilliSecondsSinceUnixEpoch>) -> Actor {
+        actor.at(time.filter(|_| self.0.is_some()).map(|time| time.get().into()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
 }
 
 impl FromRequestParts<Arc<App>> for Session {
@@ -39,8 +93,22 @@ impl FromRequestParts<Arc<App>> for Session {
         match parts.extensions.get::<Credentials>() {
             Some(Credentials::Known(session)) => Ok(session.clone()),
             Some(Credentials::Unknown) => Err(invalid_token()),
+            Some(Credentials::Ended) => Err(ended_token()),
+            Some(Credentials::Refused(pretence)) => Err((*pretence).into()),
             Some(Credentials::None) => Err(ApiError::missing_token("this endpoint needs an access token")),
             None => Err(ApiError::internal("a route outside the API asks who sends the request")),
+        }
+    }
+}
+
+/// Where none is needed: `None` without an access token. One that is nobody's is refused all the same.
+impl OptionalFromRequestParts<Arc<App>> for Session {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Option<Self>, ApiError> {
+        match parts.extensions.get::<Credentials>() {
+            Some(Credentials::None) => Ok(None),
+            _ => <Self as FromRequestParts<_>>::from_request_parts(parts, app).await.map(Some),
         }
     }
 }
@@ -87,7 +155,7 @@ impl<T: IncomingRequest + Send> FromRequest<Arc<App>> for Ruma<T> {
             if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { body };
         let request = axum::http::Request::from_parts(parts.clone(), body);
         check_depth(request.body())?;
-        T::try_from_http_request(request, &path_args).map(Ruma).map_err(request_error)
+        T::try_from_http_request(request, &path_args).map(Ruma).map_err(|e| request_error(body, e))
     }
 }
 
@@ -112,7 +180,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         let body = &received.bytes;
         let body: &[u8] = if body.is_empty() { b"{}" } else { body };
         check_depth(body)?;
-        serde_json::from_slice(body).map(Json).map_err(json_error)
+        serde_json::from_slice(body).map(Json).map_err(|e| json_error(body, e))
     }
 }
 
@@ -178,7 +246,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        let path = <axum::extract::Path<T> as FromRequestParts<_>>::from_request_parts(parts, state).await;
         path.map(|axum::extract::Path(value)| Path(value))
             .map_err(|e| ApiError::invalid_param(format!("path: {}", e.body_text())))
     }
@@ -194,10 +262,7 @@ pub(super) async fn read_body(request: Request, app: &Arc<App>) -> Result<Receiv
     let received = match head.extensions.get::<Credentials>() {
         Some(Credentials::Known(session)) => {
             let (bytes, share) = app.bodies.known.read(body, Some(session.user.clone())).await?;
-            if app.accounts.sessions_ended() != ended {
-                let token = access_token(&head.headers, head.uri.query()).unwrap_or_default();
-                app.accounts.session(&token).await?.ok_or_else(invalid_token)?;
-            }
+            still_known(app, &head, ended).await?;
             Received { bytes, _share: Share::Known(share) }
         }
         _ => {
@@ -206,6 +271,19 @@ pub(super) async fn read_body(request: Request, app: &Arc<App>) -> Result<Receiv
         }
     };
     Ok(received)
+}
+
+/// Who was logged out since `ended` sessions had ended is nobody any longer.
+pub(super) async fn still_known(app: &App, head: &Parts, ended: u64) -> Result<(), ApiError> {
+    if app.accounts.sessions_ended() != ended && head.extensions.get::<By>().is_none() {
+        let token = access_token(&head.headers, head.uri.query()).unwrap_or_default();
+        match app.accounts.session(&token).await? {
+            Whose::Of(_) => {}
+            Whose::Ended => return Err(ended_token()),
+            Whose::Nobodys => return Err(invalid_token()),
+        }
+    }
+    Ok(())
 }
 
 /// A body, and what it holds of the memory for bodies.
@@ -225,6 +303,10 @@ fn invalid_token() -> ApiError {
     ApiError::unknown_token("this access token is not valid").with("soft_logout", false)
 }
 
+fn ended_token() -> ApiError {
+    ApiError::unknown_token("this access token has ended: refresh it").with("soft_logout", true)
+}
+
 /// Objects and lists within each other in a body, at most.
 pub const MAX_DEPTH: usize = 64;
 
@@ -235,12 +317,19 @@ fn check_depth(body: &[u8]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The Matrix error of a body that is not the JSON it should be.
-pub(in crate::server) fn json_error(e: serde_json::Error) -> ApiError {
+/// The Matrix error of a `body` that is not the JSON it should be.
+pub(in crate::server) fn json_error(body: &[u8], e: serde_json::Error) -> ApiError {
     match e.classify() {
         serde_json::error::Category::Data => ApiError::bad_json(in_words(&e.to_string())),
+        // The parser says so too of `null` where one of several words is expected.
+        _ if is_json(body) => ApiError::bad_json("wrong kind of value"),
         _ => ApiError::not_json(e.to_string()),
     }
+}
+
+fn is_json(body: &[u8]) -> bool {
+    // What is passed over is not looked at as text.
+    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// What parsers say, as somebody reads it who knows what they meant and not how it is parsed; the place in the text says
@@ -255,10 +344,10 @@ fn in_words(said: &str) -> String {
         )
 }
 
-fn request_error(e: FromHttpRequestError) -> ApiError {
+fn request_error(body: &[u8], e: FromHttpRequestError) -> ApiError {
     match e {
         FromHttpRequestError::MethodMismatch { .. } => ApiError::method_not_allowed(),
-        FromHttpRequestError::Deserialization(DeserializationError::Json(e)) => json_error(e),
+        FromHttpRequestError::Deserialization(DeserializationError::Json(e)) => json_error(body, e),
         FromHttpRequestError::Deserialization(DeserializationError::Utf8(e)) => {
             ApiError::not_json(e.to_string())
         }

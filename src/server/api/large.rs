@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
+use ruma::ServerName;
 
 use super::{
     error::{ApiError, ApiResult},
@@ -24,7 +25,7 @@ use crate::server::{
 };
 
 /// By method and the end of a route's path.
-const LARGE: [(Method, &str, Size); 18] = [
+const LARGE: &[(Method, &str, Size)] = &[
     (Method::GET, "/rooms/{room_id}/initialSync", Size::Whole),
     (Method::GET, "/rooms/{room_id}/state", Size::Whole),
     (Method::GET, "/rooms/{room_id}/members", Size::Whole),
@@ -34,11 +35,17 @@ const LARGE: [(Method, &str, Size); 18] = [
     (Method::GET, "/rooms/{room_id}/relations/{event_id}", Size::Page),
     (Method::GET, "/rooms/{room_id}/relations/{event_id}/{rel_type}", Size::Page),
     (Method::GET, "/rooms/{room_id}/relations/{event_id}/{rel_type}/{kind}", Size::Page),
+    (Method::GET, "/rooms/{room_id}/threads", Size::Page),
+    (Method::GET, "/rooms/{room}/hierarchy", Size::Page),
+    // Before what its path ends with too.
+    (Method::POST, "/user_directory/search", Size::Page),
+    (Method::POST, "/search", Size::Search),
     (Method::GET, "/publicRooms", Size::Page),
     (Method::POST, "/publicRooms", Size::Page),
-    (Method::POST, "/user_directory/search", Size::Page),
     (Method::GET, "/joined_rooms", Size::Page),
-    (Method::POST, "/keys/query", Size::Page),
+    (Method::GET, "/notifications", Size::Page),
+    (Method::GET, "/room_keys/keys", Size::Whole),
+    (Method::GET, "/room_keys/keys/{room_id}", Size::Whole),
     (Method::GET, "/keys/changes", Size::Whole),
     (Method::GET, "/presence/list/{user_id}", Size::Page),
     (Method::GET, "/presence/requests/{user_id}", Size::Page),
@@ -114,6 +121,11 @@ impl Written {
 pub(super) struct Paper(Sheet);
 
 impl Paper {
+    /// For an answer to another server, as soon as it is its turn. Who writes on it does so [`aside`].
+    pub(super) async fn for_server(app: &App, server: &ServerName, size: Size) -> Self {
+        Self(Sheet::new(app.answers.place(server.as_str(), size).await))
+    }
+
     /// Begins an answer that is an object.
     pub(super) fn object(self) -> Written {
         Written { out: Writer::object(), sheet: self.0 }

@@ -8,13 +8,18 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use ruma::{OwnedDeviceId, UserId};
+use serde::Deserialize;
 
 use super::{
     error::ApiError,
-    extract::{Credentials, access_token},
-    large,
+    extract::{By, Credentials, Pretence, Query, access_token},
+    guest, large,
 };
-use crate::server::{app::App, limits::Origin};
+use crate::server::{
+    accounts::login::Whose, app::App, limits::Origin, registration::Registration, session::Session,
+    store::StoreError,
+};
 
 /// Finds out who sends the request, and counts it. Around every route of the API.
 ///
@@ -29,18 +34,77 @@ pub fn count(
         None => return pass(&app, request, next, Credentials::None),
         Some(token) => token,
     };
+    if let Some(one) = app.registrations.of_token(&token) {
+        let one = Arc::clone(one);
+        return Box::pin(async move { as_one_of(&app, one, request, next).await });
+    }
     if let Some(session) = app.accounts.recent_session(&token) {
         return pass(&app, request, next, Credentials::Known(session));
     }
     Box::pin(async move {
         match app.accounts.session(&token).await {
-            Ok(session) => {
-                let credentials = session.map_or(Credentials::Unknown, Credentials::Known);
+            Ok(whose) => {
+                let credentials = match whose {
+                    Whose::Of(session) => Credentials::Known(session),
+                    Whose::Ended => Credentials::Ended,
+                    Whose::Nobodys => Credentials::Unknown,
+                };
                 pass(&app, request, next, credentials).await
             }
             Err(e) => ApiError::from(e).into_response(),
         }
     })
+}
+
+/// Passes the request of an application service on, as the user that it names.
+async fn as_one_of(app: &Arc<App>, one: Arc<Registration>, mut request: Request, next: Next) -> Response {
+    let named: AsWhom = match Query::parse(request.uri().query()) {
+        Ok(Query(named)) => named,
+        Err(e) => return e.into_response(),
+    };
+    match acting_as(app, &one, named).await {
+        Ok(credentials) => {
+            request.extensions_mut().insert(By(Some(one)));
+            pass(app, request, next, credentials).await
+        }
+        Err(e) => ApiError::from(e).into_response(),
+    }
+}
+
+/// The user and device as whom an application service says that it acts.
+#[derive(Deserialize)]
+struct AsWhom {
+    user_id: Option<String>,
+    device_id: Option<OwnedDeviceId>,
+    #[serde(rename = "org.matrix.msc3202.device_id")]
+    device_id_too: Option<OwnedDeviceId>,
+}
+
+async fn acting_as(app: &App, one: &Registration, named: AsWhom) -> Result<Credentials, StoreError> {
+    let user = match named.user_id.filter(|user| !user.is_empty()).map(UserId::parse) {
+        None => one.sender.clone(),
+        Some(Ok(user)) => user,
+        Some(Err(_)) => return Ok(Credentials::Refused(Pretence::NoUser)),
+    };
+    if !one.has_user(&user) {
+        return Ok(Credentials::Refused(Pretence::Foreign));
+    }
+    if app.store.login(&user).await?.is_none_or(|login| login.deactivated) {
+        return Ok(Credentials::Refused(Pretence::Unregistered));
+    }
+    let Some(device) = named.device_id.or(named.device_id_too) else {
+        return Ok(Credentials::Known(Session::without_device(user)));
+    };
+    Ok(match app.store.device(&user, &device).await? {
+        Some(_) => Credentials::Known(Session { user, device }),
+        None => Credentials::Refused(Pretence::Device),
+    })
+}
+
+/// Whether an application service asks that is not limited.
+fn is_free(request: &Request, session: &Session) -> bool {
+    let by = request.extensions().get::<By>().and_then(|By(one)| one.as_ref());
+    by.is_some_and(|one| !one.limits(&session.user))
 }
 
 /// Counts the request and passes it on, unless there were too many.
@@ -54,10 +118,17 @@ fn pass(
     let now_ms = app.now().as_millis();
     let counted = match &credentials {
         Credentials::Known(_) if is_counted_elsewhere(&request) => Ok(()),
+        Credentials::Known(session) if is_free(&request, session) => Ok(()),
         Credentials::Known(session) => app.limits.user(&session.user, now_ms),
-        Credentials::Unknown | Credentials::None => app.limits.address(origin, now_ms),
+        Credentials::Unknown | Credentials::Ended | Credentials::Refused(_) | Credentials::None => {
+            app.limits.address(origin, now_ms)
+        }
     };
-    match counted {
+    let allowed = match &credentials {
+        Credentials::Known(session) if app.guests.is_guest(&session.user) => guest::check(&request),
+        _ => Ok(()),
+    };
+    match counted.map_err(ApiError::from).and(allowed) {
         Ok(()) => {
             let client = large::size(&request).map(|size| (size, client_of(&credentials, origin)));
             request.extensions_mut().insert(credentials);
@@ -69,7 +140,7 @@ fn pass(
                 }
             }
         }
-        Err(e) => Box::pin(std::future::ready(ApiError::from(e).into_response())),
+        Err(e) => Box::pin(std::future::ready(e.into_response())),
     }
 }
 
@@ -83,7 +154,9 @@ fn origin(request: &Request) -> Origin {
 fn client_of(credentials: &Credentials, origin: Origin) -> String {
     match credentials {
         Credentials::Known(session) => session.user.to_string(),
-        Credentials::Unknown | Credentials::None => format!("{origin:?}"),
+        Credentials::Unknown | Credentials::Ended | Credentials::Refused(_) | Credentials::None => {
+            format!("{origin:?}")
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, UserId};
 
 use super::{parts::App, refusal::Refusal};
 use crate::server::{
@@ -12,7 +12,7 @@ use crate::server::{
     profile::ProfileField,
     rooms,
     session::Session,
-    store::{Placed, Proof},
+    store::{Placed, Proof, StoreError},
 };
 
 impl App {
@@ -34,22 +34,37 @@ impl App {
         .await
     }
 
-    /// Lets the session's user join a room, with `own` in the content of the member event. What they keep for the
-    /// room that it replaced, they keep for it, too.
+    /// Lets the session's user join a room that this server knows; see [`Self::join_by`].
     ///
     /// # Errors
-    /// As for [`rooms::Rooms::join`].
+    /// As for [`Self::join_by`].
     pub async fn join(
         self: &Arc<Self>,
         actor: impl Into<rooms::Actor>,
         room: &RoomId,
         own: &str,
     ) -> Result<OwnedRoomId, rooms::Refusal> {
+        self.join_by(actor, room, Vec::new(), own).await
+    }
+
+    /// Lets the session's user join a room, with `own` in the content of the member event; one that is not here by the
+    /// servers `via`, or by others that may know it. What they keep for the room that it replaced, they keep for it,
+    /// too.
+    ///
+    /// # Errors
+    /// As for [`rooms::Rooms::join`]; [`rooms::Refusal::Unreachable`]: none of those servers answers.
+    pub async fn join_by(
+        self: &Arc<Self>,
+        actor: impl Into<rooms::Actor>,
+        room: &RoomId,
+        via: Vec<OwnedServerName>,
+        own: &str,
+    ) -> Result<OwnedRoomId, rooms::Refusal> {
         let (app, actor) = (Arc::clone(self), actor.into());
         let (room, own) = (room.to_owned(), own.to_owned());
         finish(async move {
             let user = actor.session().user.clone();
-            let act = app.rooms.join(actor, &room, &own);
+            let act = app.join_anywhere(actor, &room, &via, &own);
             app.entering(&user, &room, act).await
         })
         .await
@@ -68,6 +83,9 @@ impl App {
     ) -> Result<Placed, rooms::Refusal> {
         let (app, actor, room) = (Arc::clone(self), actor.into(), room.to_owned());
         if kind != "m.room.member" || key != actor.session().user {
+            if let Some(target) = self.invited_across(kind, key, content) {
+                return self.invite_by_state(actor, &room, target, content).await;
+            }
             return self.rooms.send_state(actor, &room, kind, key, content).await;
         }
         let (kind, key, content) = (kind.to_owned(), key.to_owned(), content.to_owned());
@@ -87,6 +105,9 @@ impl App {
         act: impl Future<Output = Result<T, rooms::Refusal>>,
     ) -> Result<T, rooms::Refusal> {
         let was_there = self.rooms.members.is_joined(user, room);
+        if !was_there {
+            self.check_guest(user, room).await?;
+        }
         let answer = act.await?;
         if !was_there && self.rooms.members.is_joined(user, room) {
             self.take_own_data_over(user, room).await?;
@@ -132,15 +153,35 @@ impl App {
         finish(async move {
             let user = proof.user.clone();
             app.store.check_proof(proof).await?;
-            app.rooms.leave_everything(&user).await?;
-            app.contacts.close(&user).await?;
-            app.store.deactivate(user.clone()).await?;
-            // What the user's devices did until they were logged out, beside the first two steps.
-            app.rooms.leave_everything(&user).await?;
-            app.contacts.close(&user).await?;
-            Ok(())
+            app.close_account(&user).await
         })
         .await
+    }
+
+    /// Ends an account, step by step.
+    pub(super) async fn close_account(&self, user: &UserId) -> Result<(), Refusal> {
+        self.rooms.leave_everything(user).await?;
+        self.leave_all_others(user).await?;
+        self.contacts.close(user).await?;
+        self.store.deactivate(user.to_owned()).await?;
+        // What the user's devices did until they were logged out, beside the first two steps.
+        self.rooms.leave_everything(user).await?;
+        self.contacts.close(user).await?;
+        self.guests.remove(user);
+        Ok(())
+    }
+
+    /// Has the application service whose user this would be make it for `who`, if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read whether it is.
+    pub async fn make_if_bridged(&self, who: &UserId, user: &UserId) -> Result<(), StoreError> {
+        let is_one = !self.registrations.is_empty() && user.server_name() == self.server_name();
+        if is_one && self.store.login(user).await?.is_none() {
+            let made = self.app_services.make_user(who, user).await;
+            tracing::debug!(made, "an application service was asked for a user");
+        }
+        Ok(())
     }
 
     /// Whether the user wants to look offline: nothing they do may show (P4).
@@ -154,7 +195,7 @@ impl App {
         let elsewhere = users.into_iter().filter(|user| user.server_name() != self.server_name());
         let seen: Vec<_> = elsewhere.filter(|user| self.sight.may_see(reader, user)).cloned().collect();
         if !seen.is_empty() {
-            federation.presence.enquire(reader, seen.into_iter()).await;
+            federation.presence.enquire(seen.into_iter()).await;
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::server::{federation::tls::TlsError, keys::KeyFileError, store::OpenError};
+use crate::server::{
+    keys::KeyFileError, outgoing::tls::TlsError, registration::RegistrationError, store::OpenError,
+};
 
 /// Why the homeserver could not start.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,9 @@ pub enum ServeError {
     /// A certificate or key file cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// An application service cannot be taken on.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
     /// The system does not let the server have another thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),

@@ -3,22 +3,28 @@
 use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
+use tokio::runtime::Handle;
 
+use super::across::{entering::Entering, heard::Heard, unfilled::Unfilled};
 use crate::{
     core::time::Instant,
     server::{
-        accounts::{data::OwnData, login::Accounts},
+        accounts::{data::OwnData, guests::Guests, login::Accounts},
         answers::Answers,
+        app_service::AppServices,
         change::{feed::Feed, position::Live, wakers::Wakers},
         clock::Clock,
         config::Config,
         contacts::lists::Contacts,
-        devices::{keys::Keys, to_device::Inboxes},
+        devices::{asking::Asking, keys::Keys, to_device::Inboxes},
         federation::Federation,
         http::bodies::{Bodies, BodyLimits},
         limits::{Origin, RateLimits},
+        media::Media,
         metrics::Metrics,
         presence::{Board, Presence},
+        push::Push,
+        registration::Registrations,
         rooms::{Rooms, receipts::Receipts, typing::Typing},
         sight::Sight,
         store::Store,
@@ -69,20 +75,36 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     /// What bodies of requests may take.
     pub bodies: ClientBodies,
+    /// Who the application services of this server are.
+    pub registrations: Arc<Registrations>,
+    /// What they are told and asked.
+    pub app_services: Arc<AppServices>,
     /// How often somebody may ask.
     pub limits: Arc<RateLimits>,
     /// Where large answers are made.
     pub answers: Arc<Answers>,
     /// What users keep with their account.
     pub own_data: Arc<OwnData>,
+    /// Who is a guest.
+    pub guests: Arc<Guests>,
     /// Keys for encryption.
     pub keys: Arc<Keys>,
+    /// Who is being asked for keys of users of other servers.
+    pub asking: Asking,
+    /// Files.
+    pub media: Arc<Media>,
     /// Who is in which room, and the key that signs their events.
     pub rooms: Arc<Rooms>,
     /// The traffic with other servers; `None`: this server is on its own.
     pub federation: Option<Arc<Federation>>,
     /// Everybody's presence list.
     pub contacts: Arc<Contacts>,
+    /// Who comes into which room by another server.
+    pub(super) entering: Entering,
+    /// Gaps in rooms that nobody could fill a moment ago.
+    pub(super) unfilled: Unfilled,
+    /// What other servers said of rooms that are not here.
+    pub(super) heard: Heard,
     /// Who sees whom.
     pub sight: Arc<Sight>,
     /// The presence of this server's users.
@@ -99,12 +121,16 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// What readers read.
     pub stream: Arc<stream::Parts>,
+    /// Who is told of events elsewhere.
+    pub push: Arc<Push>,
     /// The positions of what lives in memory only.
     pub live: Arc<Live>,
     /// What is counted for the operator.
     pub metrics: Arc<Metrics>,
     /// Who is waiting for something to happen.
     pub wakers: Arc<Wakers>,
+    /// Where what nobody waits for is done.
+    pub(super) runtime: Handle,
     pub(super) started: Instant,
 }
 

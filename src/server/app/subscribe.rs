@@ -25,7 +25,14 @@ impl Subscriber for Subscribers {
     fn follow(&self, change: &Change) {
         let Some(app) = self.0.upgrade() else { return };
         match change {
-            Change::Appended(_) => app.rooms.members.follow(change),
+            Change::Appended(_) | Change::Resolved(_) => {
+                app.rooms.members.follow(change);
+                // Here, where the room is as the event left it: what follows may take a server away.
+                if let (Change::Appended(event), Some(federation)) = (change, &app.federation) {
+                    federation.outbox.handle_event(event, |room| app.rooms.members.servers_in(room));
+                }
+                app.stream.sliding.known.follow(change);
+            }
             Change::Receipt { .. } => {
                 app.receipts.follow(change);
                 app.stream.unread.follow(change);
@@ -38,7 +45,9 @@ impl Subscriber for Subscribers {
                 app.keys.follow(change);
                 app.inboxes.follow(change);
                 app.presence.follow(change);
+                app.stream.sliding.connections.follow(change);
             }
+            Change::Forgotten { .. } => app.stream.sliding.connections.follow(change),
             Change::PresenceDelivery { .. } => app.presence.follow(change),
             Change::RemotePresence { .. } => app.board.follow(change),
             Change::PresenceList { .. } | Change::PresenceSettings { .. } => {
@@ -54,9 +63,11 @@ impl Subscriber for Subscribers {
             Change::Rewritten(_) => app.stream.unread.follow(change),
             Change::Inserted(_)
             | Change::DeviceList { .. }
+            | Change::ToDeviceAcross { .. }
             | Change::Profile { .. }
             | Change::Presence { .. }
             | Change::Hidden { .. }
+            | Change::Pushers { .. }
             | Change::Typing { .. } => {}
         }
     }
@@ -64,20 +75,53 @@ impl Subscriber for Subscribers {
     fn tell(&self, changes: &[Change]) {
         let Some(app) = self.0.upgrade() else { return };
         for change in changes {
+            app.app_services.handle_change(change);
+            if let Change::Receipt { receipt, .. } = change {
+                app.push.handle_receipt(receipt);
+            }
             match change {
+                Change::Pushers { user } => app.push.handle_pushers(user),
                 Change::Appended(event) => {
                     app.note_activity(event);
                     app.note_end(event);
+                    app.note_parting(change);
+                    app.note_ties(change);
                     app.wake_for(event);
+                    app.push.handle_event(event);
+                    if event.is_state("m.room.guest_access", "") {
+                        app.guests.handle_access(&event.room_id);
+                    }
                 }
                 Change::Inserted(event) => app.wake_room(&event.room_id),
-                Change::Receipt { receipt, .. } if receipt.shown => app.wake_polls_of(&receipt.room),
+                Change::Resolved(resolved) => {
+                    // Who is not in the room, and is invited to it or no longer, hears of it too.
+                    app.wakers.wake_all(resolved.members.iter().map(|is| &*is.user));
+                    let invited = resolved.members.iter().filter(|is| is.membership == Membership::Invite);
+                    invited.for_each(|is| app.push.handle_invite(&is.user));
+                    app.wake_room(&resolved.room_id);
+                    app.note_parting(change);
+                    app.note_ties(change);
+                }
+                Change::Receipt { receipt, .. } if receipt.shown => {
+                    app.wake_polls_of(&receipt.room);
+                    if let Some(federation) = &app.federation {
+                        let servers = app.rooms.members.servers_in(&receipt.room);
+                        federation.room_edus.handle_receipt(receipt, &servers);
+                    }
+                }
                 Change::Receipt { receipt, .. } => {
                     app.live.bell().arm();
                     app.wakers.wake_polls(|wake| wake(&receipt.user));
                 }
-                Change::Typing { room } => app.wake_polls_of(room),
-                Change::DeviceList { user, .. } => app.wake_sharers(user),
+                Change::Typing { room } => {
+                    app.wake_polls_of(room);
+                    app.say_typing(room);
+                }
+                Change::DeviceList { user, .. } => {
+                    app.wake_sharers(user);
+                    app.show_devices(change);
+                }
+                Change::ToDeviceAcross { .. } => app.show_devices(change),
                 Change::SessionsEnded { user, devices, none_left, .. } => {
                     for device in devices {
                         app.presence.handle_device_removed(user, device);
@@ -119,10 +163,12 @@ impl Subscriber for Subscribers {
                 }
                 Change::Hidden { user } => app.typing.stop_everywhere(user),
                 // Streams, too, look for themselves: who observes users of other servers is not known by those users.
-                Change::RemotePresence { observers, .. } => {
+                Change::RemotePresence { user, observers, .. } => {
                     app.wakers.wake_all(observers.iter().map(|observer| &**observer));
+                    app.live.bell().arm();
+                    app.wakers.wake_polls(|wake| app.sight.each_observer(user, wake));
                 }
-                Change::Rewritten(_) | Change::ToDeviceTaken { .. } => {}
+                Change::Rewritten(_) | Change::ToDeviceTaken { .. } | Change::Forgotten { .. } => {}
             }
         }
     }
@@ -155,6 +201,7 @@ impl App {
         if let Some(federation) = &self.federation {
             let across = self.sight.across(owner);
             federation.presence.handle_lists(owner, across, || self.presence.status(owner));
+            federation.presence.handle_reserve(owner, self.contacts.share_of(owner) != Share::SharedRooms);
         }
     }
 
@@ -163,6 +210,7 @@ impl App {
         for owner in self.contacts.owners() {
             self.refresh_across(&owner);
         }
+        self.load_ties();
     }
 
     /// A user of this server shows something else.

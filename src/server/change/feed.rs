@@ -7,13 +7,16 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use parking_lot::RwLock;
-use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedDeviceId, OwnedRoomId, OwnedServerName, OwnedUserId};
 
 use super::position::{Live, LivePosition, LogPosition};
 use crate::{
     core::{federation::Status, presence, visibility::Share},
     server::{
-        event::{receipt::Receipt, stored::StoredEvent},
+        event::{
+            receipt::Receipt,
+            stored::{Membership, StoredEvent},
+        },
         list::{ListMessage, ListRow, Settings},
         profile::Profile,
         session::{Session, TokenHash},
@@ -27,6 +30,9 @@ pub enum Change {
     Appended(Arc<StoredEvent>),
     /// An event that came late got its place in a room's timeline, between those that were there.
     Inserted(Arc<StoredEvent>),
+    /// A room's current state came to have something else than what was appended: forks met, or a user of this server
+    /// came into the room by another server.
+    Resolved(Arc<Resolved>),
     /// An event reads differently: it was redacted, or follows one that was.
     Rewritten(Arc<StoredEvent>),
     /// A user has read so far in a room.
@@ -53,6 +59,18 @@ pub enum Change {
         device: OwnedDeviceId,
         /// Of the last of them.
         upto: LogPosition,
+        /// How many.
+        count: usize,
+    },
+    /// A message waits for devices of another server's users.
+    ToDeviceAcross {
+        /// Which server.
+        server: OwnedServerName,
+    },
+    /// A user took a room that they left off their lists.
+    Forgotten {
+        /// Who.
+        user: OwnedUserId,
     },
     /// A user's own data changed.
     AccountData {
@@ -148,6 +166,11 @@ pub enum Change {
         /// Who.
         user: OwnedUserId,
     },
+    /// A user is to be told of events elsewhere than before.
+    Pushers {
+        /// Who.
+        user: OwnedUserId,
+    },
     /// Something else is known of what a user of another server shows.
     RemotePresence {
         /// Who.
@@ -166,6 +189,30 @@ pub enum Change {
         /// The room.
         room: OwnedRoomId,
     },
+}
+
+/// What a room's current state came to have beside what was appended.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// The last position at which it did.
+    pub position: LogPosition,
+    /// What members are from here on.
+    pub members: Vec<MemberIs>,
+}
+
+/// What somebody is in a room.
+#[derive(Clone, Debug)]
+pub struct MemberIs {
+    /// Who.
+    pub user: OwnedUserId,
+    /// What.
+    pub membership: Membership,
+    /// Who sent the event that says so.
+    pub by: OwnedUserId,
+    /// Since this position of the log.
+    pub position: LogPosition,
 }
 
 /// Hears of every change.

@@ -21,6 +21,7 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         let (code, message) = match self {
             Self::Config(e) => (2, e.to_string()),
+            Self::Serve(e @ ServeError::Registration(_)) => (2, e.to_string()),
             Self::Serve(e @ (ServeError::Store(_) | ServeError::Keys(_))) => (3, e.to_string()),
             Self::Serve(e @ (ServeError::Bind { .. } | ServeError::Tls(_) | ServeError::Thread(_))) => {
                 (1, e.to_string())

@@ -11,13 +11,14 @@ use ruma::{OwnedServerName, RoomVersionId, ServerName};
 use super::{
     duration,
     key::{Key, Shown},
-    running,
+    media, running,
     settings::{Registration, Secret},
+    turn,
 };
 
 /// Every key, in the order in which it is shown.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    MAIN.iter().chain(running::KEYS)
+    MAIN.iter().chain(media::KEYS).chain(turn::KEYS).chain(running::KEYS)
 }
 
 /// The key of this name.
@@ -26,7 +27,8 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 }
 
 /// The keys that take lists, for which a file has an array.
-pub(super) const LISTS: [&str; 7] = [
+pub(super) const LISTS: [&str; 11] = [
+    "application_services",
     "trusted_proxies",
     "federation.trusted_ca",
     "federation.allow_addresses",
@@ -34,6 +36,9 @@ pub(super) const LISTS: [&str; 7] = [
     "federation.deny_servers",
     "federation.presence_allow_servers",
     "federation.presence_deny_servers",
+    "federation.trusted_key_servers",
+    "push.allow_addresses",
+    "turn.uris",
 ];
 
 fn path(value: &str) -> Option<PathBuf> {
@@ -54,6 +59,10 @@ fn list<T>(value: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
 
 /// The shortest and longest idle timeout.
 const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(300);
+
+/// How long an access token is good that comes with a refresh token.
+const ACCESS_TOKEN_LIFETIME: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(7 * 86_400);
 
 /// The longest grace before a user is offline.
 const LONGEST_GRACE: Duration = Duration::from_secs(3600);
@@ -165,6 +174,31 @@ const MAIN: &[Key] = &[
         show: |c| Shown::Bare(c.min_password_length.to_string()),
     },
     Key {
+        name: "access_token_lifetime",
+        help: "How long the access token is good of a client that knows how to get the next one (it says so when it\nlogs in). That of others is good until they log out.",
+        allowed: "a duration from 10s to 168h, such as 5m",
+        set: |c, v| within(ACCESS_TOKEN_LIFETIME, v).map(|d| c.access_token_lifetime = d),
+        show: |c| Shown::Text(duration::show(c.access_token_lifetime)),
+    },
+    Key {
+        name: "application_services",
+        help: "Registration files of application services: bridges and bots that may act as users of theirs. Read when the\nserver starts; relative to where that is.",
+        allowed: "paths of YAML files",
+        set: |c, v| list(v, path).map(|paths| c.application_services = paths),
+        show: |c| {
+            Shown::List(
+                c.application_services.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            )
+        },
+    },
+    Key {
+        name: "guests",
+        help: "Whether anybody may come in without an account of their own, as a guest: into rooms that let guests in.\nWho is not seen for 30 days is gone.",
+        allowed: "true or false",
+        set: |c, v| v.parse().ok().map(|guests| c.guests = guests),
+        show: |c| Shown::Bare(c.guests.to_string()),
+    },
+    Key {
         name: "rooms.default_version",
         help: "The version of rooms that are created without naming one.",
         allowed: "10, 11 or 12",
@@ -251,7 +285,7 @@ const MAIN: &[Key] = &[
     },
     Key {
         name: "federation.trusted_ca",
-        help: "Certification authorities that are trusted beside those of the system.",
+        help: "Certification authorities that are trusted beside those of the system: for other servers, push gateways and\napplication services.",
         allowed: "paths of PEM files",
         set: |c, v| list(v, path).map(|paths| c.federation.trusted_ca = paths),
         show: |c| {
@@ -294,6 +328,20 @@ const MAIN: &[Key] = &[
         allowed: "server names",
         set: |c, v| servers(v).map(|names| c.federation.presence_deny_servers = names),
         show: |c| show_servers(&c.federation.presence_deny_servers),
+    },
+    Key {
+        name: "federation.trusted_key_servers",
+        help: "Servers that are believed what they say of the signing keys of others which cannot be asked themselves: so\nthat rooms can be joined in which servers took part that are gone. They could make keys up.",
+        allowed: "server names",
+        set: |c, v| servers(v).map(|names| c.federation.trusted_key_servers = names),
+        show: |c| show_servers(&c.federation.trusted_key_servers),
+    },
+    Key {
+        name: "push.allow_addresses",
+        help: "Networks in which push gateways may be, though they are private or loopback. Users name them.",
+        allowed: "networks, such as 10.0.0.0/8 or ::1/128",
+        set: |c, v| list(v, |v| v.parse().ok()).map(|networks| c.push.allow_addresses = networks),
+        show: |c| Shown::List(c.push.allow_addresses.iter().map(ToString::to_string).collect()),
     },
     Key {
         name: "metrics.listen",

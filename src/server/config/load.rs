@@ -12,6 +12,7 @@ use super::{
     keys::{self, LISTS},
     nearest::{nearest, nearest_section},
     settings::{Config, Registration},
+    turn,
 };
 
 /// What the environment variables of the configuration begin with.
@@ -51,7 +52,9 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         let (key, value) = flag.split_once('=').ok_or_else(|| ConfigError::NotAnAssignment(flag.clone()))?;
         loader.set(Source::Flag, key, value)?;
     }
-    loader.finish()
+    let mut config = loader.finish()?;
+    turn::read_secret(&mut config.turn)?;
+    Ok(config)
 }
 
 /// Reads the text of a file called `path`, and nothing else.
@@ -154,6 +157,9 @@ impl Loader {
             return Err(ConfigError::Contradiction(
                 "federation.listen needs federation.tls_certificate and federation.tls_private_key",
             ));
+        }
+        if let Some(why) = turn::contradiction(&self.config.turn) {
+            return Err(ConfigError::Contradiction(why));
         }
         Ok(self.config)
     }

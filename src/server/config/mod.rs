@@ -9,11 +9,14 @@ mod error;
 mod key;
 mod keys;
 mod load;
+mod media;
 mod nearest;
 mod render;
 mod running;
 pub mod servers;
 mod settings;
+mod size;
+mod turn;
 
 #[cfg(any(test, fuzzing))]
 pub(in crate::server) use self::load::load_text;
@@ -22,6 +25,7 @@ pub use self::{
     load::{Sources, load},
     render::render,
     settings::{
-        Config, Federation, Log, LogFormat, Metrics, Presence, RateLimits, Registration, Rooms, Secret,
+        Config, Federation, Log, LogFormat, Media, Metrics, Presence, Push, RateLimits, Registration, Rooms,
+        Secret, Turn,
     },
 };

@@ -18,7 +18,10 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
         .map(|key| {
             let whole = strsim::levenshtein(name, key.name);
             // The right key in a wrong section is near, too; of several the one in the nearest section.
-            (whole.min(1 + strsim::levenshtein(&last(name), &last(key.name))), whole, key.name)
+            let part = strsim::levenshtein(&last(name), &last(key.name));
+            // Of a short name more than half would be wrong.
+            let elsewhere = if part > last(name).len() / 2 { usize::MAX } else { 1 + part };
+            (whole.min(elsewhere), whole, key.name)
         })
         .min()
         .filter(|(distance, ..)| *distance <= FURTHEST)

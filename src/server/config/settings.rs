@@ -31,12 +31,24 @@ pub struct Config {
     pub registration_token: Option<Secret>,
     /// How many characters a new password has at least. Default: 1.
     pub min_password_length: u32,
+    /// How long an access token is good that comes with a refresh token. Default: 5 minutes.
+    pub access_token_lifetime: Duration,
+    /// Registration files of application services. Default: none.
+    pub application_services: Vec<PathBuf>,
+    /// Whether anybody may come in as a guest. Default: no.
+    pub guests: bool,
     /// Settings of rooms.
     pub rooms: Rooms,
     /// Settings of presence.
     pub presence: Presence,
     /// Settings of the traffic with other servers.
     pub federation: Federation,
+    /// Settings of push notifications.
+    pub push: Push,
+    /// Settings of uploaded files.
+    pub media: Media,
+    /// The TURN server that clients are told of.
+    pub turn: Turn,
     /// Settings of what is told to Prometheus.
     pub metrics: Metrics,
     /// Settings of connections.
@@ -117,6 +129,49 @@ pub struct Federation {
     pub presence_allow_servers: Option<Vec<OwnedServerName>>,
     /// Presence is never shared with these servers.
     pub presence_deny_servers: Vec<OwnedServerName>,
+    /// Servers that are believed what they say of the keys of others. Default: none.
+    pub trusted_key_servers: Vec<OwnedServerName>,
+}
+
+/// Settings of push notifications.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Push {
+    /// Networks of push gateways that may be dialled though they are private or loopback.
+    pub allow_addresses: Vec<IpNet>,
+}
+
+/// Settings of uploaded files. All sizes in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Media {
+    /// The largest file; 0: nothing can be uploaded. Default: 100 MiB.
+    pub max_upload_size: u64,
+    /// What one user's files may have together; 0: no limit. Default: 10 GiB.
+    pub user_quota: u64,
+    /// What all users' files may have together; 0: no limit. Default: 0.
+    pub quota: u64,
+    /// What is kept of other servers' files. Default: 1 GiB.
+    pub remote_cache: u64,
+    /// What is kept of thumbnails. Default: 1 GiB.
+    pub thumbnail_cache: u64,
+    /// What files leave free of the disk. Default: 256 MiB.
+    pub keep_free: u64,
+}
+
+/// What clients are told of a TURN server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Turn {
+    /// Where it is. Default: nowhere, and then clients are told of none.
+    pub uris: Vec<String>,
+    /// What it shares with this server, to know credentials that were given out here (coturn's `static-auth-secret`).
+    pub shared_secret: Option<Secret>,
+    /// The file that the shared secret was read from.
+    pub shared_secret_file: Option<PathBuf>,
+    /// For how long credentials made of the secret hold, and after how long the others are asked for again. Default: 1 hour.
+    pub user_lifetime: Duration,
+    /// The name that everybody uses, where there is no secret.
+    pub username: Option<String>,
+    /// The password to that name.
+    pub password: Option<Secret>,
 }
 
 /// Settings of what is told to Prometheus.
@@ -214,9 +269,15 @@ impl Default for Config {
             registration: Registration::Open,
             registration_token: None,
             min_password_length: 1,
+            access_token_lifetime: Duration::from_secs(300),
+            guests: false,
+            application_services: Vec::new(),
             rooms: Rooms { default_version: RoomVersionId::V12 },
             presence: Presence::default(),
             federation: Federation::default(),
+            push: Push::default(),
+            media: Media::default(),
+            turn: Turn::default(),
             metrics: Metrics::default(),
             connections: Connections { per_address: 1000 },
             rate_limits: RateLimits::default(),
@@ -235,6 +296,32 @@ impl Default for Presence {
             batch_window: Duration::from_secs(10),
             short_watchdog: Duration::from_secs(60),
             long_watchdog: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            max_upload_size: 100 << 20,
+            user_quota: 10 << 30,
+            quota: 0,
+            remote_cache: 1 << 30,
+            thumbnail_cache: 1 << 30,
+            keep_free: 256 << 20,
+        }
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            uris: Vec::new(),
+            shared_secret: None,
+            shared_secret_file: None,
+            user_lifetime: Duration::from_secs(3600),
+            username: None,
+            password: None,
         }
     }
 }

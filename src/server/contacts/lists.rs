@@ -12,7 +12,7 @@ use super::strangers::Strangers;
 use crate::{
     core::{
         list::{Contact, List, Observed, Observing},
-        policy::Inviter,
+        policy::{Admit, Listing},
         presence::Choice,
         visibility::Share,
     },
@@ -211,10 +211,16 @@ impl Contacts {
     pub fn may_invite(&self, inviter: &UserId, target: &UserId, chosen: Choice) -> bool {
         let inner = self.lock();
         let Some(of_user) = inner.users.get(target) else { return true };
-        let contact = of_user.list.contact(inviter.as_str());
-        let listed = contact.is_some_and(|contact| contact.relation.observing() != Observing::No);
-        let groups = contact.into_iter().flat_map(|c| &c.groups).map(|group| group.as_str()).collect();
-        of_user.settings.invites.may_invite(chosen, &Inviter { listed, groups })
+        of_user.settings.invites.may_invite(chosen, &of_user.listing(inviter))
+    }
+
+    /// Whether `owner` means `user` by this word.
+    pub fn admits(&self, owner: &UserId, admit: &Admit, user: &UserId) -> bool {
+        let inner = self.lock();
+        match inner.users.get(owner) {
+            Some(of_user) => admit.admits(&of_user.listing(user)),
+            None => admit.admits(&Listing::default()),
+        }
     }
 
     /// A copy of the list of `owner`.
@@ -267,6 +273,14 @@ impl OfUser {
         let settings = Settings::default();
         let list = List::restored(Arc::from(owner.as_str()), settings.auto_accept, []);
         Self { list, settings }
+    }
+
+    /// What the list says of `user`.
+    fn listing(&self, user: &UserId) -> Listing<'_> {
+        let contact = self.list.contact(user.as_str());
+        let listed = contact.is_some_and(|contact| contact.relation.observing() != Observing::No);
+        let groups = contact.into_iter().flat_map(|c| &c.groups).map(|group| group.as_str()).collect();
+        Listing { listed, groups }
     }
 
     fn replace_settings(&mut self, settings: Settings) {

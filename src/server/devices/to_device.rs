@@ -19,18 +19,20 @@ pub struct Inboxes {
     waiting: Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Waiting>>,
 }
 
-/// The positions of the first and the last message that wait for one device.
+/// The positions of the first and the last message that wait for one device, and how many do.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     first: LogPosition,
     last: LogPosition,
+    count: usize,
 }
 
 impl Inboxes {
     /// Reads from the store which devices have messages.
     pub async fn load(store: Arc<Store>) -> Result<Self, StoreError> {
         let waiting = store.to_device_waiting().await?.into_iter();
-        let waiting = waiting.map(|(user, device, first, last)| ((user, device), Waiting { first, last }));
+        let waiting = waiting
+            .map(|(user, device, [first, last], count)| ((user, device), Waiting { first, last, count }));
         let waiting = Mutex::new(waiting.collect());
         Ok(Self { store, waiting })
     }
@@ -39,6 +41,12 @@ impl Inboxes {
     pub fn has_news(&self, session: &Session, since: LogPosition) -> bool {
         let key = (session.user.clone(), session.device.clone());
         self.waiting.lock().get(&key).is_some_and(|w| w.last > since)
+    }
+
+    /// How many messages wait for a device.
+    pub fn waiting(&self, user: &UserId, device: &DeviceId) -> usize {
+        let key = (user.to_owned(), device.to_owned());
+        self.waiting.lock().get(&key).map_or(0, |w| w.count)
     }
 
     /// The device has everything up to and including `upto`: it is forgotten, here too once it is so on the disk.
@@ -60,16 +68,22 @@ impl Inboxes {
         match change {
             Change::ToDevice { user, device, position } => {
                 let mut waiting = self.waiting.lock();
-                let entry = waiting
-                    .entry((user.clone(), device.clone()))
-                    .or_insert(Waiting { first: *position, last: *position });
+                let entry = waiting.entry((user.clone(), device.clone())).or_insert(Waiting {
+                    first: *position,
+                    last: *position,
+                    count: 0,
+                });
                 entry.last = *position;
+                entry.count += 1;
             }
-            Change::ToDeviceTaken { user, device, upto } => {
+            Change::ToDeviceTaken { user, device, upto, count } => {
                 let key = (user.clone(), device.clone());
                 let mut waiting = self.waiting.lock();
                 match waiting.get_mut(&key) {
-                    Some(w) if w.last > *upto => w.first = w.first.max(upto.next()),
+                    Some(w) if w.last > *upto => {
+                        w.first = w.first.max(upto.next());
+                        w.count = w.count.saturating_sub(*count);
+                    }
                     Some(_) => {
                         waiting.remove(&key);
                     }
@@ -107,16 +121,20 @@ mod tests {
         let (user, device) = (session.user.clone(), session.device.clone());
         let message = |n: u32| ToDevice { user: user.clone(), device: device.clone(), event: n.to_string() };
         let messages = vec![message(1), message(2)];
-        let queued = store.queue_to_device(session.clone(), "t".into(), "1".into(), 0, messages).await;
+        let queued =
+            store.queue_to_device(session.clone(), ("t".into(), "1".into()), 0, messages, Vec::new()).await;
         queued.expect("is on the disk");
         let inboxes = Inboxes::load(Arc::clone(&store)).await.expect("is read");
         let upto = store.log_position();
 
         inboxes.acknowledge(&user, &device, upto).await.expect("is written");
         assert!(inboxes.has_news(&session, LogPosition::START), "memory is told by the feed");
-        let taken = |upto| Change::ToDeviceTaken { user: user.clone(), device: device.clone(), upto };
+        let taken =
+            |upto| Change::ToDeviceTaken { user: user.clone(), device: device.clone(), upto, count: 1 };
+        assert_eq!(inboxes.waiting(&user, &device), 2);
         inboxes.follow(&taken(upto.before()));
         assert!(inboxes.has_news(&session, upto.before()), "the second message waits");
+        assert_eq!(inboxes.waiting(&user, &device), 1);
         store.close().await;
         inboxes.acknowledge(&user, &device, upto).await.expect_err("the store is closed");
         assert!(inboxes.has_news(&session, upto.before()));

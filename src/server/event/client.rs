@@ -185,6 +185,7 @@ mod tests {
             replaces: None,
             redacted_because: None,
             transaction: None,
+            ours: false,
         };
         change(&mut columns);
         columns.into()

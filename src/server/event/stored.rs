@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedTransactionId, OwnedUserId};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::prefix;
 use crate::server::change::position::{LogPosition, TimelinePosition};
@@ -73,7 +73,10 @@ pub struct StoredEvent {
     pub redacted_because: Option<Redacted>,
     /// The device of ours that sent it, and the transaction ID it used.
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
+    /// Whether this server has to send it to others: its users sent it, or it came in through this server.
+    pub ours: bool,
     client: OnceLock<Box<str>>,
+    plain: OnceLock<Option<Box<str>>>,
 }
 
 /// What is to be told of an event that was emptied.
@@ -112,6 +115,7 @@ pub(in crate::server) struct Columns {
     pub replaces: Option<Replaced>,
     pub redacted_because: Option<Redacted>,
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
+    pub ours: bool,
 }
 
 impl From<Columns> for StoredEvent {
@@ -130,7 +134,9 @@ impl From<Columns> for StoredEvent {
             replaces: c.replaces,
             redacted_because: c.redacted_because,
             transaction: c.transaction,
+            ours: c.ours,
             client: OnceLock::new(),
+            plain: OnceLock::new(),
         }
     }
 }
@@ -168,6 +174,34 @@ impl StoredEvent {
         }
         let Content { relation } = self.content_as()?;
         Some((relation.event_id, relation.rel_type))
+    }
+
+    /// Of a plain message, which is no notice and no edit and says of nobody that it mentions them: its words, in
+    /// lower case; none where it says that it mentions nobody. Of anything else `None`.
+    pub fn plain_words(&self) -> Option<&str> {
+        self.plain.get_or_init(|| self.find_plain_words()).as_deref()
+    }
+
+    fn find_plain_words(&self) -> Option<Box<str>> {
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            msgtype: Option<&'a RawValue>,
+            body: Option<Value>,
+            #[serde(borrow, rename = "m.mentions")]
+            mentions: Option<&'a RawValue>,
+        }
+        if self.state_key.is_some() || self.kind != "m.room.message" || self.pdu.contains("m.replace") {
+            return None;
+        }
+        let Message { msgtype, body, mentions } = self.content_as()?;
+        let is_notice = msgtype.is_some_and(|kind| kind.get().eq_ignore_ascii_case("\"m.notice\""));
+        match mentions.map(RawValue::get) {
+            _ if is_notice => None,
+            Some("{}") => Some(Box::default()),
+            Some(_) => None,
+            None => Some(body.as_ref().and_then(Value::as_str).unwrap_or_default().to_lowercase().into()),
+        }
     }
 
     /// For a member event: whose, and what they are by it.

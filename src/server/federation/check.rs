@@ -9,14 +9,9 @@ use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    addresses::Allowed,
     client::{Client, RequestError},
-    connect::{ADDRESSES, connect_to},
-    fetch::Fetch,
-    keyring::verified,
-    lines::Lines,
+    key_document::KeyDocument,
     resolve::{Delegation, Found, Records, Resolver, Route},
-    tls::{self, TlsError},
 };
 use crate::{
     core::time::UnixMillis,
@@ -24,6 +19,12 @@ use crate::{
         clock::unix_ms,
         config::{Config, servers::Policy},
         keys::Signer,
+        outgoing::{
+            addresses::Allowed,
+            connect::{ADDRESSES, connect_to},
+            lines::Lines,
+            tls::{self, TlsError},
+        },
     },
 };
 
@@ -90,7 +91,7 @@ impl Check {
         let tls = tls::client_config(&config.federation.trusted_ca)?;
         let allowed = Allowed(config.federation.allow_addresses.clone());
         let lines = Lines::new(LINES);
-        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls), lines.clone()), allowed));
+        let resolver = Arc::new(Resolver::new(Arc::clone(&tls), lines.clone(), allowed));
         let client = Client::new(Arc::clone(&resolver), Arc::clone(&tls), Arc::new(signer), lines);
         Ok(Self { policy: Policy::new(&config.federation), resolver, tls, client, sign })
     }
@@ -186,8 +187,9 @@ impl Check {
     async fn ask_keys(&self, server: &ServerName, tell: Tell<'_>) -> Result<(), Obstacle> {
         let answer = self.client.request(server, Method::GET, "/_matrix/key/v2/server", None).await;
         let answer = answer.map_err(|e| failed(tell, "keys", printable(&e.to_string())))?;
-        let (keys, UnixMillis(valid_until_ms)) =
-            verified(server, answer.get()).map_err(|e| failed(tell, "keys", printable(&e.to_string())))?;
+        let said = KeyDocument::verified(server, answer.get());
+        let KeyDocument { keys, valid_until: UnixMillis(valid_until_ms), .. } =
+            said.map_err(|e| failed(tell, "keys", printable(&e.to_string())))?;
         let now = unix_ms();
         if valid_until_ms <= now {
             let seconds = (now - valid_until_ms) / 1000;

@@ -9,28 +9,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::{
-    client::legacy::{
-        Client as Pool,
-        connect::{Connected, Connection},
-    },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
+use hyper::body::Incoming;
 use ruma::ServerName;
 use rustls::ClientConfig;
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
-use crate::server::keys::Signer;
-
-use super::{
-    connect::{USER_AGENT, connect},
-    lines::{Line, Lines},
-    resolve::{ResolveError, Resolver},
+use super::resolve::{ResolveError, Resolver};
+use crate::server::{
+    keys::Signer,
+    outgoing::{
+        connect::{USER_AGENT, connect},
+        lines::Lines,
+        pool::{Pool, Wire, innermost, pool},
+    },
 };
 
 /// The largest answer that is read, in bytes: keys, a profile, or what became of a transaction without PDUs.
@@ -40,6 +33,23 @@ const MAX_ANSWER: usize = 64 << 10;
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of what a server says about an error that are kept, at most: enough for the words of the specification.
+const MAX_COMPLAINT: usize = 2_000;
+
+/// How much of an answer is read, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes, at most.
+    pub bytes: usize,
+    /// From the look-up of the server to the last byte.
+    pub time: Duration,
+}
+
+impl Bounds {
+    /// What is small: keys, a profile, a template of an event.
+    pub const SMALL: Self = Self { bytes: MAX_ANSWER, time: TIMEOUT };
+}
+
 /// Idle connections kept to one server, and for how long: past the two minutes after which a silent server
 /// is reminded again, as a handshake costs ten reminders; and not as long as our own servers keep them.
 const IDLE_CONNECTIONS: usize = 1;
@@ -48,7 +58,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(200);
 /// Sends signed requests to other servers.
 #[derive(Clone)]
 pub struct Client {
-    pool: Pool<Dialer, Full<Bytes>>,
+    pool: Pool<Dialer>,
     resolver: Arc<Resolver>,
     signer: Arc<Signer>,
     lines: Lines,
@@ -57,6 +67,9 @@ pub struct Client {
 /// Why a request to another server has no (good) answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
+    /// The operator does not want that server to be spoken with.
+    #[error("this server does not federate with it")]
+    Refused,
     /// The server's name leads nowhere.
     #[error("{0}")]
     Resolve(ResolveError),
@@ -71,11 +84,52 @@ pub enum RequestError {
     Answer(String),
 }
 
+impl RequestError {
+    fn timed_out() -> Self {
+        Self::Network("timed out".to_owned())
+    }
+
+    /// What the server says of the error, if it said something that can be read.
+    pub fn complaint(&self) -> Option<Complaint> {
+        let Self::Status(status, text) = self else { return None };
+        let mut complaint: Complaint = serde_json::from_str(text).ok()?;
+        complaint.status = *status;
+        Some(complaint)
+    }
+
+    /// Whether the server has no such endpoint, as opposed to no such thing.
+    pub fn is_unrecognized(&self) -> bool {
+        match self {
+            Self::Status(StatusCode::METHOD_NOT_ALLOWED, _) => true,
+            // Before there was a word for it, servers answered with a page of their own.
+            Self::Status(StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST, _) => {
+                self.complaint().is_none_or(|complaint| complaint.errcode == "M_UNRECOGNIZED")
+            }
+            Self::Refused | Self::Resolve(_) | Self::Network(_) | Self::Status(..) | Self::Answer(_) => false,
+        }
+    }
+}
+
+/// An error as a server words it.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Complaint {
+    /// The HTTP status.
+    #[serde(skip)]
+    pub status: StatusCode,
+    /// Such as `M_FORBIDDEN`.
+    pub errcode: String,
+    /// For people.
+    #[serde(default)]
+    pub error: String,
+    /// Of a room whose version the asking server does not have.
+    pub room_version: Option<String>,
+}
+
 impl Client {
     /// A client whose requests `signer` signs, over some of `lines`.
     pub fn new(resolver: Arc<Resolver>, tls: Arc<ClientConfig>, signer: Arc<Signer>, lines: Lines) -> Self {
         let dialer = Dialer { resolver: Arc::clone(&resolver), tls, lines: lines.clone() };
-        Self { pool: pool(dialer, IDLE_TIMEOUT), resolver, signer, lines }
+        Self { pool: pool(dialer, IDLE_CONNECTIONS, IDLE_TIMEOUT), resolver, signer, lines }
     }
 
     /// Sends a signed request with an optional JSON body, and returns the JSON of the answer.
@@ -89,8 +143,22 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Box<RawValue>, RequestError> {
+        self.ask(destination, (method, path), body, Bounds::SMALL).await
+    }
+
+    /// The same for an answer that may be larger, or take longer.
+    ///
+    /// # Errors
+    /// Like [`Self::request`].
+    pub async fn ask(
+        &self,
+        destination: &ServerName,
+        (method, path): (Method, &str),
+        body: Option<Bytes>,
+        bounds: Bounds,
+    ) -> Result<Box<RawValue>, RequestError> {
         let request = Request::builder().method(method).header(header::USER_AGENT, USER_AGENT);
-        self.send(destination, request, path, body).await
+        self.send(destination, (request, path), body, bounds).await
     }
 
     /// Sends a signed request without anything that is not needed, to which there is no answer but that
@@ -99,16 +167,69 @@ impl Client {
     /// # Errors
     /// Like [`Self::request`].
     pub async fn tell(&self, destination: &ServerName, path: &str) -> Result<(), RequestError> {
-        self.send(destination, Request::builder().method(Method::GET), path, None).await.map(drop)
+        let request = Request::builder().method(Method::GET);
+        self.send(destination, (request, path), None, Bounds::SMALL).await.map(drop)
+    }
+
+    /// Sends a signed request, and returns the answer as it comes, if it is a good one.
+    ///
+    /// # Errors
+    /// Like [`Self::request`].
+    pub async fn open(
+        &self,
+        destination: &ServerName,
+        path: &str,
+    ) -> Result<Response<Incoming>, RequestError> {
+        self.open_with(destination, (Method::GET, path), None, TIMEOUT).await
+    }
+
+    /// The same for a request of any kind, of which the answer may take `patience` to begin.
+    ///
+    /// # Errors
+    /// Like [`Self::request`].
+    pub async fn open_with(
+        &self,
+        destination: &ServerName,
+        (method, path): (Method, &str),
+        body: Option<Bytes>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, RequestError> {
+        let request = Request::builder().method(method).header(header::USER_AGENT, USER_AGENT);
+        let exchange = async {
+            let request = self.signed(destination, request, path, body).await?;
+            // Without a turn: those are for what is small.
+            let answer =
+                self.pool.request(request).await.map_err(|e| RequestError::Network(innermost(&e)))?;
+            match answer.status() {
+                StatusCode::OK => Ok(answer),
+                status => Err(complaint(status, answer).await),
+            }
+        };
+        tokio::time::timeout(patience, exchange).await.unwrap_or_else(|_| Err(RequestError::timed_out()))
     }
 
     async fn send(
         &self,
         destination: &ServerName,
+        (request, path): (http::request::Builder, &str),
+        body: Option<Bytes>,
+        bounds: Bounds,
+    ) -> Result<Box<RawValue>, RequestError> {
+        let exchange = async {
+            let request = self.signed(destination, request, path, body).await?;
+            let _turn = self.lines.turn(destination.as_str()).await;
+            self.exchange(request, bounds.bytes).await
+        };
+        tokio::time::timeout(bounds.time, exchange).await.unwrap_or_else(|_| Err(RequestError::timed_out()))
+    }
+
+    async fn signed(
+        &self,
+        destination: &ServerName,
         request: http::request::Builder,
         path: &str,
         body: Option<Bytes>,
-    ) -> Result<Box<RawValue>, RequestError> {
+    ) -> Result<Request<Full<Bytes>>, RequestError> {
         let route = self.resolver.route(destination).await.map_err(RequestError::Resolve)?;
         // The pool keys its connections by this URI's authority; the dialer turns it back into a route.
         let uri: Uri = format!("https://{destination}{path}")
@@ -126,28 +247,20 @@ impl Client {
             .map_err(|e| RequestError::Answer(e.to_string()))?;
         let mut request = request.map(Full::new);
         request.headers_mut().insert(header::AUTHORIZATION, (&signature).into());
-        let exchange = async {
-            let _turn = self.lines.turn(destination).await;
-            self.exchange(request).await
-        };
-        tokio::time::timeout(TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(RequestError::Network("timed out".to_owned())))
+        Ok(request)
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Box<RawValue>, RequestError> {
-        let network = |e: &(dyn std::error::Error + 'static)| RequestError::Network(innermost(e));
-        let response = self.pool.request(request).await.map_err(|e| network(&e))?;
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        most: usize,
+    ) -> Result<Box<RawValue>, RequestError> {
+        let response = self.pool.request(request).await.map_err(|e| RequestError::Network(innermost(&e)))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER)
-            .collect()
-            .await
-            .map_err(|e| network(e.as_ref()))?
-            .to_bytes();
         if !status.is_success() {
-            let text: String = String::from_utf8_lossy(&body).chars().take(500).collect();
-            return Err(RequestError::Status(status, text));
+            return Err(complaint(status, response).await);
         }
+        let body = read(response, most).await?;
         if status == StatusCode::NO_CONTENT {
             return Ok(RawValue::NULL.to_owned());
         }
@@ -155,25 +268,19 @@ impl Client {
     }
 }
 
-/// Connections made by `dialer`; one that was not used for as long as `idle` is closed.
-fn pool<C>(dialer: C, idle: Duration) -> Pool<C, Full<Bytes>>
-where
-    C: hyper_util::client::legacy::connect::Connect + Clone,
-{
-    Pool::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .pool_idle_timeout(idle)
-        // Without it nobody looks for those that are idle for too long.
-        .pool_timer(TokioTimer::new())
-        .build(dialer)
+/// What a server says about an error.
+async fn complaint(status: StatusCode, answer: Response<Incoming>) -> RequestError {
+    match read(answer, MAX_ANSWER).await {
+        Ok(body) => {
+            RequestError::Status(status, String::from_utf8_lossy(&body).chars().take(MAX_COMPLAINT).collect())
+        }
+        Err(e) => e,
+    }
 }
 
-/// The cause at the bottom of an error: "certificate expired" rather than "client error".
-fn innermost(mut e: &(dyn std::error::Error + 'static)) -> String {
-    while let Some(source) = e.source() {
-        e = source;
-    }
-    e.to_string()
+async fn read(answer: Response<Incoming>, most: usize) -> Result<Bytes, RequestError> {
+    let body = Limited::new(answer.into_body(), most).collect().await;
+    body.map(|body| body.to_bytes()).map_err(|e| RequestError::Network(innermost(e.as_ref())))
 }
 
 /// Turns the server name in a URI into a connection.
@@ -185,9 +292,9 @@ struct Dialer {
 }
 
 impl tower::Service<Uri> for Dialer {
-    type Response = Tls;
+    type Response = Wire;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Tls>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -202,80 +309,13 @@ impl tower::Service<Uri> for Dialer {
             let addresses = resolver.addresses(&route).await.map_err(io::Error::other)?;
             let line = lines.take().await?;
             let stream = connect(&addresses, &route.tls_name, &tls).await?;
-            Ok(Tls(TokioIo::new(stream), line))
+            Ok(Wire::tls(stream, line))
         })
-    }
-}
-
-/// A TLS stream with what the pool asks of a connection.
-struct Tls(TokioIo<TlsStream<TcpStream>>, Line);
-
-impl Connection for Tls {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new();
-        if !self.1.is_kept() {
-            // Good for one request: there has to be a line for the next server.
-            connected.poison();
-        }
-        connected
-    }
-}
-
-impl Read for Tls {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Tls {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("signer", &self.signer).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_on_which_nothing_is_said_is_closed() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let peer = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a connection");
-            let mut head = [0; 4096];
-            assert!(stream.read(&mut head).expect("a request") > 0);
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("is sent");
-            stream.set_read_timeout(Some(Duration::from_secs(60))).expect("can be set");
-            stream.read(&mut head).expect("is closed in time")
-        });
-        let dialer = tower::service_fn(move |_: Uri| {
-            Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
-        });
-        let pool = pool(dialer, Duration::from_millis(100));
-        let request = Request::get("http://peer/").body(Full::default()).expect("a request");
-        assert_eq!(pool.request(request).await.expect("is answered").status(), StatusCode::OK);
-        let closed = tokio::task::spawn_blocking(move || peer.join().expect("no panic"));
-        assert_eq!(closed.await.expect("ends"), 0);
     }
 }

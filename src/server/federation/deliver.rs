@@ -1,6 +1,7 @@
 //! Takes what is due out of the queue and sends it: `PUT /_matrix/federation/v1/send/{txnId}`.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,16 +11,19 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use ruma::{OwnedServerName, ServerName};
-use serde::Serialize;
+use ruma::{OwnedEventId, OwnedServerName, ServerName};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
 use super::{
     client::{Client, RequestError},
+    device_outbox::{DeviceOutbox, Page},
+    edu::{Edu, Key},
     list_outbox::ListOutbox,
+    outbox::{Outbox, Pdu},
     presence::Presence,
-    queue::{Edu, Key, Queue, Transaction},
+    queue::{Due, Look, MAX_EDUS, Queue, Transaction},
 };
 use crate::{
     core::{federation::Outcome, time::UnixMillis},
@@ -55,7 +59,7 @@ impl TransactionIds {
 struct Body<'a> {
     origin: &'a ServerName,
     origin_server_ts: UnixMillis,
-    pdus: [&'a RawValue; 0],
+    pdus: Vec<&'a RawValue>,
     edus: Vec<BodyEdu<'a>>,
 }
 
@@ -81,7 +85,9 @@ pub(super) struct Delivery {
     pub(super) policy: Arc<Policy>,
     pub(super) queue: Arc<Queue>,
     pub(super) presence: Arc<Presence>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) lists: Arc<ListOutbox>,
+    pub(super) devices: Arc<DeviceOutbox>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ids: TransactionIds,
 }
@@ -93,8 +99,11 @@ impl Delivery {
         loop {
             let wake = loop {
                 match self.queue.next(self.clock.now()) {
-                    Ok(transaction) => {
+                    Ok(Due::Send(transaction)) => {
                         under_way.spawn(Arc::clone(self).deliver(transaction));
+                    }
+                    Ok(Due::Look(look)) => {
+                        under_way.spawn(Arc::clone(self).look_up(look));
                     }
                     Err(wake) => break wake,
                 }
@@ -124,22 +133,53 @@ impl Delivery {
         }
     }
 
+    async fn look_up(self: Arc<Self>, look: Look) {
+        let found = self.outbox.look_up(&look).await.map_err(|e| e.to_string());
+        if let Ok(found) = &found {
+            tracing::debug!(destination = %look.destination, events = found.len(), "was away, and is told the newest");
+        }
+        self.queue.handle_found(self.clock.now(), &look, found);
+    }
+
     async fn deliver(self: Arc<Self>, transaction: Transaction) {
         let destination = &transaction.destination;
-        match self.put(&transaction).await {
+        let page = match self.page(&transaction).await {
+            Ok(page) => page,
+            Err(error) => return self.handle_failed(&transaction, error),
+        };
+        match self.put(&transaction, &page).await {
             Ok(bytes) => {
-                tracing::trace!(%destination, edus = transaction.edus.len(), bytes, "transaction acknowledged");
+                let (events, edus) = (transaction.events.len(), transaction.edus.len());
+                tracing::trace!(%destination, events, edus, bytes, "transaction acknowledged");
                 self.tell_presence(&transaction, Outcome::Delivered);
+                // That the other took something else is a sign of life, too (F9); where there was nothing to say nobody was asked.
+                if bytes > 0 && transaction.edus.iter().all(|edu| edu.key != Key::Presence) {
+                    self.presence.handle_acknowledged(destination);
+                }
                 self.lists.handle_delivered(destination, &transaction.edus).await;
+                self.devices.handle_delivered(destination, page).await;
                 self.queue.handle_delivered(&transaction, bytes);
                 self.metrics.sent.count(transaction.edus.len(), bytes);
             }
-            Err(error) => {
-                tracing::debug!(%destination, %error, "transaction failed");
-                self.tell_presence(&transaction, Outcome::Failed);
-                self.queue.handle_failed(self.clock.now(), &transaction, error);
-                self.metrics.failed.add(1);
+            Err(error) => self.handle_failed(&transaction, error),
+        }
+    }
+
+    fn handle_failed(&self, transaction: &Transaction, error: String) {
+        tracing::debug!(destination = %transaction.destination, %error, "transaction failed");
+        self.tell_presence(transaction, Outcome::Failed);
+        self.queue.handle_failed(self.clock.now(), transaction, error);
+        self.metrics.failed.add(1);
+    }
+
+    /// What there is to be said of devices, if there is something.
+    async fn page(&self, transaction: &Transaction) -> Result<Page, String> {
+        match transaction.edus.iter().any(|edu| edu.key == Key::Devices) {
+            true => {
+                let room = MAX_EDUS + 1 - transaction.edus.len();
+                self.devices.page(&transaction.destination, room).await.map_err(|e| e.to_string())
             }
+            false => Ok(Page::default()),
         }
     }
 
@@ -148,18 +188,18 @@ impl Delivery {
         for edu in &transaction.edus {
             match edu.key {
                 Key::Presence => self.presence.handle_outcome(&transaction.destination, edu.seq, outcome),
-                Key::List { .. } => {}
+                Key::Typing { .. } | Key::Receipt { .. } | Key::List { .. } | Key::Devices => {}
             }
         }
     }
 
     /// Sends a transaction, or what stands for it; the length of its body, or what went wrong.
-    async fn put(&self, transaction: &Transaction) -> Result<usize, String> {
+    async fn put(&self, transaction: &Transaction, page: &Page) -> Result<usize, String> {
         let destination = &transaction.destination;
         if !self.policy.speaks_with(destination) || *destination == self.own {
             return Err("this server does not federate with that one".to_owned());
         }
-        if let [Edu { brief: Some(brief), .. }] = &transaction.edus[..] {
+        if let ([], [Edu { brief: Some(brief), .. }]) = (&transaction.events[..], &transaction.edus[..]) {
             let path = format!("{BRIEF}{brief}");
             match self.client.tell(destination, &path).await {
                 Ok(()) => return Ok(brief.len()),
@@ -168,16 +208,48 @@ impl Delivery {
                 Err(e) => return Err(e.to_string()),
             }
         }
+        let edus = transaction.edus.iter().filter(|edu| edu.key != Key::Devices).map(BodyEdu::from);
+        let of_devices = page.edus.iter().map(|(edu_type, content)| BodyEdu { edu_type, content });
+        let edus: Vec<_> = edus.chain(of_devices).collect();
+        let pdus = self.outbox.pdus(&transaction.events).await.map_err(|e| e.to_string())?;
+        if edus.is_empty() && pdus.is_empty() {
+            // It was said already.
+            return Ok(0);
+        }
         let body = Body {
             origin: &self.own,
             origin_server_ts: self.clock.unix(),
-            pdus: [],
-            edus: transaction.edus.iter().map(BodyEdu::from).collect(),
+            pdus: pdus.iter().map(|pdu| &*pdu.json).collect(),
+            edus,
         };
         let body = Bytes::from(serde_json::to_vec(&body).map_err(|e| e.to_string())?);
         let bytes = body.len();
         let path = format!("/_matrix/federation/v1/send/{}", self.ids.next());
         let answer = self.client.request(destination, Method::PUT, &path, Some(body)).await;
-        answer.map(|_| bytes).map_err(|e| e.to_string())
+        answer.map(|answer| tell_refused(destination, &pdus, &answer)).map_err(|e| e.to_string())?;
+        Ok(bytes)
+    }
+}
+
+/// What became of the events of a transaction, by a server that acknowledged it.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    pdus: BTreeMap<OwnedEventId, Verdict>,
+}
+
+#[derive(Deserialize)]
+struct Verdict {
+    error: Option<String>,
+}
+
+/// Which events it did not take. They are not sent again: it has judged them, and would again.
+fn tell_refused(destination: &ServerName, pdus: &[Pdu], answer: &RawValue) {
+    // Answers in another form say nothing.
+    let Ok(answer) = serde_json::from_str::<Answer>(answer.get()) else { return };
+    for Pdu { event_id, .. } in pdus {
+        if let Some(Verdict { error: Some(error) }) = answer.pdus.get(event_id) {
+            tracing::debug!(%destination, %event_id, error, "an event was not taken");
+        }
     }
 }

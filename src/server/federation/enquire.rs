@@ -12,13 +12,14 @@ use crate::core::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Presence {
-    /// `reader` reads what `users` of other servers show. Returns when all of them are known that will be soon.
+    /// Somebody reads what `users` of other servers show, whom they may see. Returns when all of them are known that will be
+    /// soon.
     ///
     /// No stream is opened by it and no promise asked for: what is told holds for one short watchdog. A server is asked
     /// for a user once in that time, however many read.
-    pub async fn enquire(&self, reader: &UserId, users: impl Iterator<Item = OwnedUserId>) {
+    pub async fn enquire(&self, users: impl Iterator<Item = OwnedUserId>) {
         let mut taken = self.taken.subscribe();
-        let awaited = self.input(|inner, now| inner.enquire(reader, users, now));
+        let awaited = self.input(|inner, now| inner.enquire(users, now));
         let told = async {
             while !awaited.iter().all(|user| self.is_told(user)) {
                 if taken.changed().await.is_err() {
@@ -39,16 +40,10 @@ impl Presence {
 }
 
 impl Inner {
-    /// Asks for those of `users` whom `reader` observes; answers for whom to wait.
-    fn enquire(
-        &mut self,
-        reader: &UserId,
-        users: impl Iterator<Item = OwnedUserId>,
-        now: Instant,
-    ) -> Vec<OwnedUserId> {
-        let Some(lists) = self.lists.get(reader) else { return Vec::new() };
-        let observed: Vec<_> = users.filter(|user| lists.across.observed.contains(user)).collect();
-        let awaited = self.role.handle_enquiries(now, observed.iter().map(|user| user.as_str()));
+    /// Asks for those of `users` of whom nothing is known; answers for whom to wait.
+    fn enquire(&mut self, users: impl Iterator<Item = OwnedUserId>, now: Instant) -> Vec<OwnedUserId> {
+        let users: Vec<_> = users.collect();
+        let awaited = self.role.handle_enquiries(now, users.iter().map(|user| user.as_str()));
         let is_fresh = |since| now.since(since) < PATIENCE;
         let fresh = awaited.into_iter().filter(|(_, since)| is_fresh(*since));
         fresh.filter_map(|(user, _)| UserId::parse(user).ok()).collect()

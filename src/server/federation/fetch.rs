@@ -8,10 +8,11 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName as TlsName};
 
-use super::{
+use crate::server::outgoing::{
     addresses::Allowed,
     connect::{USER_AGENT, connect},
     lines::Lines,
+    look_ups::LookUps,
 };
 
 /// The largest file that is read, in bytes.
@@ -28,6 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Fetch {
     tls: Arc<ClientConfig>,
     lines: Lines,
+    look_ups: LookUps,
 }
 
 /// A file, and how long its server says that it holds.
@@ -45,9 +47,9 @@ pub struct Fetched {
 pub struct FetchError(String);
 
 impl Fetch {
-    /// Fetches with the certification authorities of `tls`, over some of `lines`.
-    pub fn new(tls: Arc<ClientConfig>, lines: Lines) -> Self {
-        Self { tls, lines }
+    /// Fetches with the certification authorities of `tls`, over some of `lines`, what `look_ups` find.
+    pub fn new(tls: Arc<ClientConfig>, lines: Lines, look_ups: LookUps) -> Self {
+        Self { tls, lines, look_ups }
     }
 
     /// Gets `https://{host}{path}`, following redirects to other `https` places.
@@ -69,9 +71,8 @@ impl Fetch {
     async fn hop(&self, uri: &Uri, allowed: &Allowed) -> Result<Hop, FetchError> {
         let host = uri.host().ok_or_else(|| FetchError::new("no host"))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let addresses =
-            tokio::net::lookup_host((bare, uri.port_u16().unwrap_or(443))).await.map_err(FetchError::new)?;
-        let addresses: Vec<_> = addresses.filter(|address| allowed.may_dial(address.ip())).collect();
+        let found = self.look_ups.find(bare, uri.port_u16().unwrap_or(443)).await.map_err(FetchError::new)?;
+        let addresses = allowed.among(&found).map_err(FetchError::new)?;
         let tls_name = TlsName::try_from(bare.to_owned()).map_err(FetchError::new)?;
         let _line = self.lines.take().await.map_err(FetchError::new)?;
         let stream = connect(&addresses, &tls_name, &self.tls).await.map_err(FetchError::new)?;

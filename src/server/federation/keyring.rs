@@ -1,6 +1,7 @@
 //! Other servers' signing keys: fetched from the server itself, verified, remembered.
 //!
-//! Source: Matrix server-server API, "Retrieving server keys".
+//! A request is verified with the keys that its server signs with now, an event with those that it signed with then
+//! (`event_keys`). Source: Matrix server-server API, "Retrieving server keys".
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,34 +12,27 @@ use std::{
 use http::Method;
 use parking_lot::Mutex;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
-    api::federation::discovery::ServerSigningKeys,
+    OwnedServerName, ServerName,
     serde::Base64,
-    signatures::{PublicKeyMap, PublicKeySet, verify_json},
+    signatures::{PublicKeyMap, PublicKeySet},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::client::{Client, RequestError};
+use super::{client::Client, key_document::KeyDocument, key_error::KeyError};
 use crate::{
-    core::time::{Instant, UnixMillis, millis},
-    server::{
-        clock::Clock,
-        limits::Origin,
-        store::{Store, StoreError},
-    },
+    core::time::{Instant, UnixMillis},
+    server::{clock::Clock, config::servers::Policy, keys::Signer, limits::Origin, store::Store},
 };
 
 /// Servers whose keys are held in memory; past that the memory starts anew (the store keeps all).
 const REMEMBERED: usize = 10_000;
 
-/// Keys are taken for valid this long at most, whatever their server says.
-const LONGEST_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// After an answer a server is asked again no sooner than this: a stranger's wrong key costs us no more. It may have
+/// replaced its key since.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// After an answer, or a failure, a server is asked again no sooner than this: a stranger's wrong key costs us no more.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
-
-/// Keys in one answer that are read at most.
-const MAX_KEYS: usize = 32;
+/// The same after a failure.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Servers that are asked for their keys at the same time, at most: each is a connection.
 const ASKED_AT_ONCE: usize = 64;
@@ -49,28 +43,36 @@ const STRANGERS_AT_ONCE: usize = 48;
 /// How many of those one address may have had us ask: nobody takes all the places alone.
 const STRANGERS_FOR_ONE: usize = 8;
 
+/// Servers that are asked at the same time because of events that they signed, beside those above.
+const ASKED_FOR_EVENTS: usize = 32;
+
 /// How long asking one server may take, with finding it.
 const ASKING: Duration = Duration::from_secs(40);
 
 /// Knows other servers' keys. Clones know the same.
 #[derive(Clone, Debug)]
-pub struct Keyring(Arc<Inner>);
+pub struct Keyring(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    client: Client,
-    store: Arc<Store>,
-    clock: Clock,
+pub(super) struct Inner {
+    pub(super) client: Client,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
     servers: Mutex<HashMap<OwnedServerName, Arc<Server>>>,
     places: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
+    for_events: Arc<Semaphore>,
+    pub(super) signer: Arc<Signer>,
+    pub(super) policy: Arc<Policy>,
+    /// Who is believed what they say of the keys of others.
+    pub(super) notaries: Vec<OwnedServerName>,
     /// How many strangers are being asked for each address. Bounded by [`STRANGERS_AT_ONCE`].
     for_one: Mutex<HashMap<Origin, usize>>,
 }
 
 /// One server.
 #[derive(Debug)]
-struct Server {
+pub(super) struct Server {
     known: Mutex<Known>,
     /// Held by the task that asks: who needs its keys meanwhile waits for the answer.
     asking: Arc<tokio::sync::Mutex<()>>,
@@ -85,31 +87,16 @@ struct Known {
     asked: Option<(Instant, Option<Arc<KeyError>>)>,
 }
 
-/// Why a server's key is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The server could not be asked.
-    #[error("the server's keys cannot be fetched: {0}")]
-    Request(RequestError),
-    /// It did not answer in time.
-    #[error("the server's keys cannot be fetched in time")]
-    TooSlow,
-    /// So many other servers are being asked that there is no place for one more.
-    #[error("too many servers are being asked for their keys")]
-    Busy,
-    /// Its answer does not prove itself; says what is wrong.
-    #[error("the server's keys do not prove themselves: {0}")]
-    Unproven(String),
-    /// It was asked a moment ago, and the key was not among its keys.
-    #[error("the server has no such key")]
-    Unknown,
-    /// Our own database failed.
-    #[error("{0}")]
-    Store(StoreError),
+/// Why a server is asked.
+pub(super) enum Asker {
+    /// For a request that came from there. When too many are asked, it is told so.
+    Request(Option<Origin>),
+    /// For events that it signed, from a place that was waited for.
+    Events(Place),
 }
 
 /// A place among the servers that are asked, until dropped.
-struct Place {
+pub(super) struct Place {
     inner: Arc<Inner>,
     permits: Vec<OwnedSemaphorePermit>,
     /// For whom a stranger is asked.
@@ -117,25 +104,32 @@ struct Place {
 }
 
 impl Keyring {
-    /// A keyring that asks with `client`.
-    pub fn new(client: Client, store: Arc<Store>, clock: Clock) -> Self {
-        let (places, strangers) = (Semaphore::new(ASKED_AT_ONCE), Semaphore::new(STRANGERS_AT_ONCE));
+    /// A keyring that asks with `client` whom `policy` lets be asked, and believes `notaries`.
+    pub fn new(
+        (client, signer): (Client, Arc<Signer>),
+        store: Arc<Store>,
+        clock: Clock,
+        policy: Arc<Policy>,
+        notaries: Vec<OwnedServerName>,
+    ) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
         Self(Arc::new(Inner {
             client,
             store,
             clock,
             servers: Mutex::default(),
-            places: Arc::new(places),
-            strangers: Arc::new(strangers),
+            places: places(ASKED_AT_ONCE),
+            strangers: places(STRANGERS_AT_ONCE),
+            for_events: places(ASKED_FOR_EVENTS),
+            signer,
+            policy,
+            notaries,
             for_one: Mutex::default(),
         }))
     }
 
     /// The keys of `server` that are valid at this time, with `key_id` among them, for a request that came from
     /// `origin`.
-    ///
-    /// If the server has to be asked for them, a task does that, whatever becomes of the request, and everybody who
-    /// waits shares its answer: a caller that goes away takes nothing from the others.
     ///
     /// # Errors
     /// [`KeyError`] when the server cannot be asked, or does not have the key.
@@ -149,29 +143,11 @@ impl Keyring {
         if let Some(keys) = self.0.usable(&entry, server, key_id) {
             return Ok(keys);
         }
-        // Else somebody else's request has it asked.
-        if let Ok(turn) = Arc::clone(&entry.asking).try_lock_owned() {
-            if let Some(keys) = self.0.usable(&entry, server, key_id) {
-                return Ok(keys);
-            }
-            let asked = entry.known.lock().asked.clone();
-            if let Some((at, failure)) = asked
-                && self.0.clock.now().since(at) < ASK_AGAIN
-            {
-                return Err(failure.unwrap_or_else(|| Arc::new(KeyError::Unknown)));
-            }
-            let place = self.0.place(&entry, origin)?;
-            let (inner, entry, server) = (Arc::clone(&self.0), Arc::clone(&entry), server.to_owned());
-            tokio::spawn(async move {
-                let outcome = tokio::time::timeout(ASKING, inner.ask(&server)).await;
-                entry.learn(inner.clock.now(), outcome.unwrap_or(Err(KeyError::TooSlow)));
-                drop((turn, place));
-            });
-        }
-        drop(entry.asking.lock().await);
-        self.0.usable(&entry, server, key_id).ok_or_else(|| {
-            let asked = entry.known.lock().asked.clone();
-            asked.and_then(|(_, failure)| failure).unwrap_or_else(|| Arc::new(KeyError::Unknown))
+        let asked = self.0.refresh(&entry, server, Asker::Request(origin)).await;
+        // What is known holds on when asking failed; and somebody else may have asked meanwhile.
+        self.0.usable(&entry, server, key_id).ok_or_else(|| match asked {
+            Ok(()) => Arc::new(KeyError::Unknown),
+            Err(e) => e,
         })
     }
 }
@@ -182,6 +158,44 @@ impl Inner {
         let known = entry.known.lock();
         let usable = self.clock.unix() < known.valid_until && known.keys.contains_key(key_id);
         usable.then(|| BTreeMap::from([(server.to_string(), PublicKeySet::clone(&known.keys))]))
+    }
+
+    /// Has a server asked for its keys, unless that was a moment ago. A task does that, whatever becomes of the caller,
+    /// and everybody who waits shares its answer: a caller that goes away takes nothing from the others.
+    pub(super) async fn refresh(
+        self: &Arc<Self>,
+        entry: &Arc<Server>,
+        server: &ServerName,
+        asker: Asker,
+    ) -> Result<(), Arc<KeyError>> {
+        // Else somebody else has it asked.
+        if let Ok(turn) = Arc::clone(&entry.asking).try_lock_owned() {
+            if let Some((at, failure)) = entry.asked() {
+                let pause = if failure.is_some() { TRY_AGAIN } else { ASK_AGAIN };
+                if self.clock.now().since(at) < pause {
+                    return failure.map_or(Ok(()), Err);
+                }
+            }
+            let place = match asker {
+                Asker::Request(origin) => self.place(entry, origin)?,
+                Asker::Events(place) => place,
+            };
+            let (inner, entry, server) = (Arc::clone(self), Arc::clone(entry), server.to_owned());
+            tokio::spawn(async move {
+                let outcome = tokio::time::timeout(ASKING, inner.ask(&server)).await;
+                entry.learn(inner.clock.now(), outcome.unwrap_or(Err(KeyError::TooSlow)));
+                drop((turn, place));
+            });
+        }
+        drop(entry.asking.lock().await);
+        entry.asked().and_then(|(_, failure)| failure).map_or(Ok(()), Err)
+    }
+
+    /// A place to ask a server from that signed events, as soon as there is one.
+    pub(super) async fn place_for_events(self: &Arc<Self>) -> Place {
+        // Never closed.
+        let permit = Arc::clone(&self.for_events).acquire_owned().await.ok();
+        Place { inner: Arc::clone(self), permits: permit.into_iter().collect(), origin: None }
     }
 
     /// A place to ask a server from, for a request from `origin`.
@@ -210,15 +224,14 @@ impl Inner {
             .request(server, Method::GET, "/_matrix/key/v2/server", None)
             .await
             .map_err(KeyError::Request)?;
-        let (keys, valid_until) = verified(server, answer.get())?;
-        let longest = UnixMillis(self.clock.unix().0.saturating_add(millis(LONGEST_VALIDITY)));
-        let valid_until = valid_until.min(longest);
-        let rows = keys.iter().map(|(id, key)| (id.clone(), key.as_bytes().to_vec())).collect();
-        self.store.put_server_keys(server.to_owned(), rows, valid_until).await.map_err(KeyError::Store)?;
-        Ok((keys, valid_until))
+        let said = KeyDocument::verified(server, answer.get())?;
+        let kept = said.to_keep(self.clock.unix(), answer.get());
+        let valid_until = kept.valid_until;
+        self.store.put_server_keys(server.to_owned(), kept).await.map_err(KeyError::Store)?;
+        Ok((said.keys, valid_until))
     }
 
-    async fn server(&self, server: &ServerName) -> Result<Arc<Server>, KeyError> {
+    pub(super) async fn server(&self, server: &ServerName) -> Result<Arc<Server>, KeyError> {
         if let Some(known) = self.servers.lock().get(server) {
             return Ok(Arc::clone(known));
         }
@@ -247,6 +260,11 @@ impl Server {
         self.asking.try_lock().is_err()
     }
 
+    /// When asking it came to an end last, with which error if it failed.
+    fn asked(&self) -> Option<(Instant, Option<Arc<KeyError>>)> {
+        self.known.lock().asked.clone()
+    }
+
     /// Takes what came of asking. What is known holds on when that failed.
     fn learn(&self, now: Instant, outcome: Result<(PublicKeySet, UnixMillis), KeyError>) {
         let mut known = self.known.lock();
@@ -268,78 +286,6 @@ impl Drop for Place {
             if *count == 0 {
                 for_one.remove(&origin);
             }
-        }
-    }
-}
-
-/// The keys in `answer`, if they are those of `server` and sign themselves; and until when they hold.
-pub(in crate::server) fn verified(
-    server: &ServerName,
-    answer: &str,
-) -> Result<(PublicKeySet, UnixMillis), KeyError> {
-    let unproven = |e: &dyn std::fmt::Display| KeyError::Unproven(e.to_string());
-    let keys: ServerSigningKeys = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
-    if keys.server_name != server {
-        return Err(unproven(&"the keys are another server's"));
-    }
-    if keys.verify_keys.is_empty() || keys.verify_keys.len() > MAX_KEYS {
-        return Err(unproven(&"no keys, or too many"));
-    }
-    let valid_until = UnixMillis(keys.valid_until_ts.get().into());
-    let set: PublicKeySet = keys.verify_keys.into_iter().map(|(id, key)| (id.to_string(), key.key)).collect();
-    let mut object: CanonicalJsonObject = serde_json::from_str(answer).map_err(|e| unproven(&e))?;
-    // Notaries sign too; what counts here is the server's own signature.
-    if let Some(CanonicalJsonValue::Object(signatures)) = object.get_mut("signatures") {
-        signatures.retain(|signer, _| signer == server.as_str());
-        if signatures.is_empty() {
-            return Err(unproven(&"the keys are not signed by their server"));
-        }
-    }
-    verify_json(&BTreeMap::from([(server.to_string(), set.clone())]), &object).map_err(|e| unproven(&e))?;
-    Ok((set, valid_until))
-}
-
-#[cfg(test)]
-mod tests {
-    use ruma::{
-        server_name,
-        signatures::{Ed25519KeyPair, sign_json},
-    };
-    use serde_json::json;
-
-    use super::*;
-
-    fn document(name: &str, signer: &str) -> String {
-        let key = Ed25519KeyPair::from_der(&Ed25519KeyPair::generate(), "1".to_owned()).unwrap();
-        let mut object: CanonicalJsonObject = serde_json::from_value(json!({
-            "server_name": name,
-            "verify_keys": { "ed25519:1": { "key": Base64::<ruma::serde::base64::Standard>::new(key.public_key().to_vec()).encode() } },
-            "old_verify_keys": {},
-            "valid_until_ts": 1_700_000_000_000_u64,
-        }))
-        .unwrap();
-        sign_json(signer, &key, &mut object).unwrap();
-        serde_json::to_string(&object).unwrap()
-    }
-
-    #[test]
-    fn keys_that_sign_themselves_are_taken() {
-        let (keys, until) = verified(server_name!("a.example"), &document("a.example", "a.example")).unwrap();
-        assert_eq!(keys.keys().collect::<Vec<_>>(), ["ed25519:1"]);
-        assert_eq!(until, UnixMillis(1_700_000_000_000));
-    }
-
-    #[test]
-    fn keys_of_another_name_signer_or_content_are_refused() {
-        let server = server_name!("a.example");
-        let tampered = document("a.example", "a.example").replace("1700000000000", "1800000000000");
-        for bad in [
-            document("b.example", "a.example"),
-            document("a.example", "b.example"),
-            tampered,
-            "{}".to_owned(),
-        ] {
-            assert!(matches!(verified(server, &bad), Err(KeyError::Unproven(_))), "{bad}");
         }
     }
 }

@@ -12,8 +12,9 @@ use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 
 use super::{
+    edu::{Edu, Key},
     list_edu,
-    queue::{Edu, Full, Key, MAX_WAITING, Queue},
+    queue::{Full, MAX_WAITING, Queue},
 };
 use crate::{
     core::list::{Half, Message},
@@ -212,7 +213,8 @@ mod tests {
     async fn l2_what_a_list_leads_to_is_queued_once_and_kept_until_it_is_acknowledged() {
         let folder = std::env::temp_dir().join(format!("pilotlight-outbox-{}", std::process::id()));
         let store = Store::open(&folder, server_name!("here"), Access::Sole, Arc::default()).expect("opens");
-        let (store, queue) = (Arc::new(store), Arc::new(Queue::new(1, (Duration::ZERO, Duration::ZERO))));
+        let (store, queue) =
+            (Arc::new(store), Arc::new(Queue::new(server_name!("own"), 1, (Duration::ZERO, Duration::ZERO))));
         let (friend, spam) = (server_name!("friend"), server_name!("spam"));
         let denied = Federation { presence_deny_servers: vec![spam.to_owned()], ..Federation::default() };
         let lists = ListOutbox::new(Arc::clone(&store), Arc::clone(&queue), Arc::new(Policy::new(&denied)));
@@ -229,7 +231,7 @@ mod tests {
         assert_eq!(waiting(), (1, 0), "nothing is said where no presence is shared");
         lists.resume().await.expect("can be read");
         assert_eq!(waiting(), (1, 0), "it is with the queue already");
-        let transaction = queue.next(Instant::from_millis(1)).expect("is due");
+        let transaction = queue.next_transaction(Instant::from_millis(1)).expect("is due");
         lists.handle_delivered(friend, &transaction.edus).await;
         let left = async |server| store.list_outbox(server, 10).await.expect("can be read").len();
         assert_eq!((left(friend).await, left(spam).await), (0, 1));
@@ -241,7 +243,8 @@ mod tests {
     async fn l2_what_the_store_had_does_not_take_the_place_of_what_was_said_since() {
         let folder = std::env::temp_dir().join(format!("pilotlight-refill-{}", std::process::id()));
         let store = Store::open(&folder, server_name!("here"), Access::Sole, Arc::default()).expect("opens");
-        let (store, queue) = (Arc::new(store), Arc::new(Queue::new(1, (Duration::ZERO, Duration::ZERO))));
+        let (store, queue) =
+            (Arc::new(store), Arc::new(Queue::new(server_name!("own"), 1, (Duration::ZERO, Duration::ZERO))));
         let policy = Arc::new(Policy::new(&Federation::default()));
         let lists = ListOutbox::new(Arc::clone(&store), Arc::clone(&queue), policy);
         let of = |kind, seq| ListMessage {
@@ -254,7 +257,7 @@ mod tests {
         // As when the store is read just before this is written.
         lists.handle_change(&Change::PresenceList { rows: Vec::new(), outbox: vec![of(Kind::Drop, 4)] });
         lists.resume().await.expect("can be read");
-        let transaction = queue.next(Instant::from_millis(1)).expect("is due");
+        let transaction = queue.next_transaction(Instant::from_millis(1)).expect("is due");
         let said: Vec<_> = transaction.edus.iter().map(|edu| (edu.kind, edu.seq)).collect();
         assert_eq!(said, [(list_edu::edu_type(Kind::Drop), 4)]);
         store.close().await;
@@ -265,7 +268,7 @@ mod tests {
     fn a_denial_that_waits_is_with_the_queue_and_one_beyond_the_bound_is_not() {
         let folder = std::env::temp_dir().join(format!("pilotlight-denials-{}", std::process::id()));
         let store = Store::open(&folder, server_name!("here"), Access::Sole, Arc::default()).expect("opens");
-        let queue = Arc::new(Queue::new(1, (Duration::ZERO, Duration::ZERO)));
+        let queue = Arc::new(Queue::new(server_name!("own"), 1, (Duration::ZERO, Duration::ZERO)));
         let policy = Arc::new(Policy::new(&Federation::default()));
         let lists = ListOutbox::new(Arc::new(store), Arc::clone(&queue), policy);
         (0..MAX_DENIALS + 5).for_each(|asker| lists.send_denial(&denial(0, asker)));

@@ -4,26 +4,38 @@
 //! here, and what of presence lists by `contacts`, kept in the outbox here until it is answered.
 
 pub mod across;
-pub mod addresses;
 pub mod answered;
+pub mod away;
 pub mod check;
 pub mod client;
-mod connect;
 pub mod deliver;
+pub mod device_outbox;
+pub mod edu;
 mod enquire;
+mod event_keys;
 pub mod fetch;
+pub mod join_answer;
+pub mod key_document;
+pub mod key_error;
 pub mod keyring;
-pub mod lines;
 pub mod list_edu;
 pub mod list_outbox;
+pub mod media;
+pub mod multipart;
 mod names;
+mod notary;
+pub mod outbox;
 mod parts;
+pub mod path;
 pub mod presence;
+mod presence_rooms;
 pub mod profile;
 mod profiles;
 pub mod queue;
 mod readers;
 pub mod resolve;
-pub mod tls;
+pub mod room_edus;
+pub mod rooms;
+pub mod user_keys;
 
-pub use self::{parts::Federation, tls::TlsError};
+pub use self::parts::Federation;

@@ -5,31 +5,39 @@ use std::{sync::Arc, time::Duration};
 use ruma::ServerName;
 
 use super::{
-    addresses::Allowed,
     answered::Answered,
+    away::Away,
     client::Client,
     deliver::{Delivery, TransactionIds},
-    fetch::Fetch,
+    device_outbox::DeviceOutbox,
     keyring::Keyring,
-    lines::Lines,
     list_outbox::ListOutbox,
+    outbox::Outbox,
     presence::Presence,
     queue::Queue,
     resolve::Resolver,
-    tls::{self, TlsError},
+    room_edus::RoomEdus,
 };
-use crate::server::{
-    change::feed::Feed,
-    clock::Clock,
-    config::{Config, servers::Policy},
-    http::{
-        Connections,
-        bodies::{Bodies, BodyLimits},
+use crate::{
+    core::time::Instant,
+    server::{
+        change::feed::Feed,
+        clock::Clock,
+        config::{Config, servers::Policy},
+        http::{
+            Connections,
+            bodies::{Bodies, BodyLimits},
+        },
+        keys::Signer,
+        limits::Origin,
+        metrics::Metrics,
+        outgoing::{
+            addresses::Allowed,
+            lines::Lines,
+            tls::{TlsError, Trust},
+        },
+        store::Store,
     },
-    keys::Signer,
-    limits::Origin,
-    metrics::Metrics,
-    store::Store,
 };
 
 /// What is read of requests before anything is proven. The largest is a full transaction of 50 events and 100 EDUs; a
@@ -57,8 +65,16 @@ pub struct Federation {
     pub queue: Arc<Queue>,
     /// Presence towards other servers.
     pub presence: Arc<Presence>,
+    /// What rooms have other servers told.
+    pub outbox: Arc<Outbox>,
+    /// What they are told of rooms beside events.
+    pub room_edus: RoomEdus,
     /// What other servers are to be told of presence lists.
     pub lists: Arc<ListOutbox>,
+    /// What other servers are to be told of devices, and messages for theirs.
+    pub devices: Arc<DeviceOutbox>,
+    /// Servers that could not be reached a moment ago.
+    pub away: Away,
     /// The transactions that were answered.
     pub answered: Answered,
     /// What bodies of requests may take.
@@ -68,27 +84,28 @@ pub struct Federation {
 }
 
 impl Federation {
-    /// Puts the parts together; no connection is made yet. `epoch` is greater after each start.
+    /// Puts the parts together; no connection is made yet. `epoch` is greater after each start; whom `trust`
+    /// names may vouch for other servers.
     ///
     /// # Errors
-    /// [`TlsError`] when a file of `federation.trusted_ca` cannot be used.
+    /// [`TlsError`] when there can be no TLS.
     pub fn new(
         config: &Config,
         epoch: u64,
-        signer: Arc<Signer>,
+        (signer, trust): (Arc<Signer>, &Trust),
         store: Arc<Store>,
         clock: Clock,
         feed: Arc<Feed>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, TlsError> {
-        let tls = tls::client_config(&config.federation.trusted_ca)?;
+        let tls = trust.client_config()?;
         let allowed = Allowed(config.federation.allow_addresses.clone());
         let lines = Lines::new(Connections::allowed().out);
-        let resolver = Arc::new(Resolver::new(Fetch::new(Arc::clone(&tls), lines.clone()), allowed));
-        let client = Client::new(Arc::clone(&resolver), tls, signer, lines);
+        let resolver = Arc::new(Resolver::new(Arc::clone(&tls), lines.clone(), allowed));
+        let client = Client::new(Arc::clone(&resolver), tls, Arc::clone(&signer), lines);
         let policy = Arc::new(Policy::new(&config.federation));
         let engine = config.presence.engine();
-        let queue = Arc::new(Queue::new(rand::random(), engine.backoff));
+        let queue = Arc::new(Queue::new(&config.server_name, rand::random(), engine.backoff));
         let presence = Arc::new(Presence::new(
             &config.server_name,
             epoch,
@@ -97,8 +114,17 @@ impl Federation {
             (clock.clone(), feed),
             (Arc::clone(&policy), Arc::clone(&queue)),
         ));
+        let outbox = Arc::new(Outbox::new(
+            &config.server_name,
+            clock.clone(),
+            Arc::clone(&store),
+            Arc::clone(&queue),
+            Arc::clone(&policy),
+        ));
         let lists = ListOutbox::new(Arc::clone(&store), Arc::clone(&queue), Arc::clone(&policy));
         let lists = Arc::new(lists);
+        let devices = DeviceOutbox::new(Arc::clone(&store), Arc::clone(&queue), Arc::clone(&policy));
+        let devices = Arc::new(devices);
         let delivery = Delivery {
             own: config.server_name.clone(),
             clock: clock.clone(),
@@ -106,18 +132,35 @@ impl Federation {
             policy: Arc::clone(&policy),
             queue: Arc::clone(&queue),
             presence: Arc::clone(&presence),
+            outbox: Arc::clone(&outbox),
             lists: Arc::clone(&lists),
+            devices: Arc::clone(&devices),
             metrics,
             ids: TransactionIds::new(epoch),
         };
         Ok(Self {
-            keyring: Keyring::new(client.clone(), store, clock.clone()),
+            keyring: Keyring::new(
+                (client.clone(), signer),
+                store,
+                clock.clone(),
+                Arc::clone(&policy),
+                config.federation.trusted_key_servers.clone(),
+            ),
             client,
             resolver,
+            room_edus: RoomEdus::new(
+                &config.server_name,
+                clock.clone(),
+                Arc::clone(&queue),
+                Arc::clone(&policy),
+            ),
             policy,
             queue,
             presence,
+            outbox,
             lists,
+            devices,
+            away: Away::default(),
             answered: Answered::default(),
             bodies: Bodies::new(BODIES),
             delivery: Arc::new(delivery),
@@ -129,6 +172,12 @@ impl Federation {
     pub fn handle_life_sign(&self, peer: &ServerName) {
         self.queue.handle_traffic(self.clock.now(), peer);
         self.presence.handle_traffic(peer);
+        self.away.handle_traffic(peer);
+    }
+
+    /// The instant, as the core counts.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// Runs the timers of presence, and sends what is queued, with what earlier runs of the server left of lists,
@@ -137,12 +186,18 @@ impl Federation {
         if let Err(error) = self.lists.resume().await {
             tracing::error!(%error, "messages about presence lists cannot be read");
         }
-        tokio::join!(self.presence.run(), self.presence.run_profiles(&self.client), self.delivery.run());
+        tokio::join!(
+            self.presence.run(),
+            self.presence.run_profiles(&self.client),
+            self.outbox.run(),
+            self.delivery.run()
+        );
     }
 
     /// Before the end: sends what waits for servers that can be reached, within a second.
     pub async fn send_rest(&self) {
         self.presence.handle_flush();
         self.delivery.settle().await;
+        self.outbox.note().await;
     }
 }

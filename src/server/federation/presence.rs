@@ -15,21 +15,22 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use super::{
     across::Across,
+    edu::{Edu, Key},
     profiles::{Profiles, Turn},
-    queue::{Edu, Key, Queue},
+    queue::Queue,
     readers::Readers,
 };
 use crate::{
     core::{
         federation::{
             BadEdu, BadUserId, Config, Event, Federation as Role, Outcome, PeerView, Permission, Rejected,
-            Status, decode_brief,
+            Room, Status, decode_brief,
         },
         time::Instant,
     },
@@ -52,6 +53,8 @@ pub const PRESENCE: &str = "m.presence";
 /// Memory: the engine's, and the names of those who are on lists across servers.
 #[derive(Debug)]
 pub struct Presence {
+    /// The name of this server.
+    pub(super) own: OwnedServerName,
     pub(super) clock: Clock,
     feed: Arc<Feed>,
     pub(super) policy: Arc<Policy>,
@@ -78,7 +81,13 @@ pub struct Attached {
 pub(super) struct Inner {
     pub(super) role: Role,
     /// What the engine knows of the lists of this server's users.
-    pub(super) lists: HashMap<OwnedUserId, Lists>,
+    pub(super) lists: HashMap<OwnedUserId, Across>,
+    /// The rooms that tie users here to those of other servers, as the engine knows them.
+    pub(super) rooms: BTreeMap<OwnedRoomId, Room>,
+    /// How many rooms ever did.
+    pub(super) rooms_named: u32,
+    /// Those of this server whom some other may see, by a list or a room: since when the status that the engine has is shown.
+    pub(super) shown: HashMap<OwnedUserId, LivePosition>,
     /// The users of other servers who are observed here, and by whom.
     observers: HashMap<OwnedUserId, BTreeSet<OwnedUserId>>,
     readers: Readers,
@@ -94,13 +103,6 @@ pub(super) struct Inner {
     armed: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Lists {
-    pub(super) across: Across,
-    /// Of the status that the engine has, while there are servers that may see it.
-    shown: LivePosition,
-}
-
 impl Presence {
     /// Knows nobody yet; see [`Self::handle_lists`]. `epoch` is greater after each start.
     pub fn new(
@@ -114,6 +116,9 @@ impl Presence {
         let inner = Inner {
             role: Role::new(own.as_str(), epoch, rand::random(), config),
             lists: HashMap::new(),
+            rooms: BTreeMap::new(),
+            rooms_named: 0,
+            shown: HashMap::new(),
             observers: HashMap::new(),
             readers: Readers::default(),
             attached: BTreeSet::new(),
@@ -123,6 +128,7 @@ impl Presence {
             armed: None,
         };
         Self {
+            own: own.to_owned(),
             clock,
             feed,
             policy,
@@ -164,9 +170,8 @@ impl Presence {
     /// nothing later is known.
     pub fn handle_status(&self, user: &UserId, position: LivePosition, status: &Status) {
         self.input(|inner, now| {
-            let Some(lists) = inner.lists.get_mut(user) else { return };
-            if !lists.across.servers.is_empty() && position >= lists.shown {
-                lists.shown = position;
+            if let Some(shown) = inner.shown.get_mut(user).filter(|shown| position >= **shown) {
+                *shown = position;
                 is_ours(inner.role.handle_local_change(now, user.as_str(), status.clone()));
             }
         });
@@ -177,7 +182,7 @@ impl Presence {
     pub fn attach(self: &Arc<Self>, user: &UserId) -> Attached {
         self.input(|inner, now| {
             let is_new = inner.readers.open(user);
-            if is_new && inner.lists.get(user).is_some_and(|lists| !lists.across.observed.is_empty()) {
+            if is_new && inner.is_observer(user) {
                 inner.attach(user, now);
             }
         });
@@ -217,6 +222,11 @@ impl Presence {
     /// A request came that proved to be from `peer`: it lives.
     pub(super) fn handle_traffic(&self, peer: &ServerName) {
         self.input(|inner, now| inner.role.handle_traffic(now, peer.as_str()));
+    }
+
+    /// `peer` acknowledged something that is no presence (F9).
+    pub(super) fn handle_acknowledged(&self, peer: &ServerName) {
+        self.input(|inner, now| inner.role.handle_acknowledged(now, peer.as_str()));
     }
 
     /// The message `seq` of the engine was acknowledged by `destination`, or failed.
@@ -292,9 +302,21 @@ impl Presence {
                 }
                 Event::RemoteChanged { user_id, status } => {
                     let Ok(user) = UserId::parse(user_id) else { continue };
+                    let is_listed = inner.observers.contains_key(&user);
                     let turn = match &status {
-                        Some(status) => inner.profiles.handle_change(&user, status.shown.profile, now),
-                        None => Turn::Tell(inner.profiles.handle_unknown(&user)),
+                        Some(status) if is_listed => {
+                            inner.profiles.handle_change(&user, status.shown.profile, now)
+                        }
+                        Some(status) => {
+                            inner.profiles.handle_change_of_mate(&user, status.shown.profile, now)
+                        }
+                        None => {
+                            let profile = inner.profiles.handle_unknown(&user);
+                            if !is_listed {
+                                inner.profiles.forget(&user);
+                            }
+                            Turn::Tell(profile)
+                        }
                     };
                     if let Turn::Tell(profile) = turn {
                         told.push(inner.told(user, status, profile));
@@ -362,7 +384,7 @@ impl Inner {
         (position, status): (LivePosition, Status),
         now: Instant,
     ) -> bool {
-        let Lists { across: before, shown } = self.lists.remove(owner).unwrap_or_default();
+        let before = self.lists.remove(owner).unwrap_or_default();
         for observed in before.observed.difference(&across.observed) {
             self.forget_observer(observed, owner);
             is_ours(self.role.handle_interest_removed(now, owner.as_str(), observed.as_str()));
@@ -371,11 +393,12 @@ impl Inner {
             self.observers.entry(observed.clone()).or_default().insert(owner.to_owned());
             is_ours(self.role.handle_interest_added(now, owner.as_str(), observed.as_str()));
         }
-        if self.readers.has(owner) && before.observed.is_empty() && !across.observed.is_empty() {
+        if self.readers.has(owner) && !across.observed.is_empty() && !self.attached.contains(owner) {
             self.attach(owner, now);
         }
-        let is_first = before.servers.is_empty() && !across.servers.is_empty();
+        let is_first = !across.servers.is_empty() && !self.shown.contains_key(owner);
         if is_first {
+            self.shown.insert(owner.to_owned(), position);
             is_ours(self.role.handle_local_change(now, owner.as_str(), status));
         }
         let lost = before.servers.difference(&across.servers).map(|server| (server, Permission::Denied));
@@ -384,10 +407,31 @@ impl Inner {
             is_ours(self.role.handle_permission(now, server.as_str(), owner.as_str(), permission));
         }
         if across != Across::default() {
-            let shown = if is_first { position } else { shown };
-            self.lists.insert(owner.to_owned(), Lists { across, shown });
+            self.lists.insert(owner.to_owned(), across);
         }
+        self.forget_unseen(owner);
         is_first
+    }
+
+    /// Whether there is anybody of another server whom the user may want to see.
+    fn is_observer(&self, user: &UserId) -> bool {
+        self.lists.get(user).is_some_and(|across| !across.observed.is_empty())
+            || self.role.is_tied_by_room(user.as_str())
+    }
+
+    /// Nobody elsewhere may see the user any more, perhaps: then what they show is not followed.
+    pub(super) fn forget_unseen(&mut self, user: &UserId) {
+        let by_list = self.lists.get(user).is_some_and(|across| !across.servers.is_empty());
+        if !by_list && !self.role.is_tied_by_room(user.as_str()) {
+            self.shown.remove(user);
+        }
+    }
+
+    /// The user came to have somebody to see: if they read, that is asked for.
+    pub(super) fn attach_if_reading(&mut self, user: &UserId, now: Instant) {
+        if self.readers.has(user) && !self.attached.contains(user) && self.is_observer(user) {
+            self.attach(user, now);
+        }
     }
 
     fn attach(&mut self, user: &UserId, now: Instant) {
@@ -413,7 +457,7 @@ impl Inner {
 }
 
 /// The engine refuses only what is no user ID, and those that it is told here are.
-fn is_ours(taken: Result<(), BadUserId>) {
+pub(super) fn is_ours(taken: Result<(), BadUserId>) {
     if let Err(e) = taken {
         tracing::error!(error = %e, "a user ID is none after all");
     }

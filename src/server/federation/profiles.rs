@@ -37,7 +37,8 @@ const ATTEMPTS: u32 = 6;
 const MAX_IN_FLIGHT: usize = 4;
 const MAX_IN_FLIGHT_TO_ALL: usize = 32;
 
-/// The profiles of users of other servers. Bounded: those of the users whom somebody here observes.
+/// The profiles of users of other servers. Bounded: those of the users whom somebody here observes, and of whom something
+/// is known who share a room with somebody here.
 #[derive(Debug, Default)]
 pub(super) struct Profiles {
     users: HashMap<OwnedUserId, Known>,
@@ -120,6 +121,19 @@ impl Profiles {
             self.held.insert((now + PATIENCE, user.to_owned()));
         }
         Turn::Hold
+    }
+
+    /// Something is known of what `user` shows, whom nobody has on a list: who shares a room with them has their name and
+    /// picture from there, so their profile is asked for only when their server says that it changed (P10).
+    pub(super) fn handle_change_of_mate(&mut self, user: &UserId, mark: ProfileMark, now: Instant) -> Turn {
+        if mark == ProfileMark::UNTOLD {
+            return Turn::Tell(self.profile(user));
+        }
+        if !self.users.contains_key(user) {
+            let known = Known { said: mark, fetched: Some((now, mark)), ..Known::default() };
+            self.users.insert(user.to_owned(), known);
+        }
+        self.handle_change(user, mark, now)
     }
 
     /// It is unknown what `user` shows, which does not wait for anything. Answers what they were called.

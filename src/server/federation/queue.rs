@@ -1,9 +1,14 @@
 //! What waits to be sent to other servers: one queue for each destination, one transaction in flight.
 //!
-//! Of what has the same [`Key`] only the latest waits, so a destination that was away gets the last
-//! state, once. A destination for which nothing waits costs a few counters: no task, no timer, no buffer.
+//! Events wait by their position in the log, in its order, and EDUs by [`Key`]: of what has the same key only the latest
+//! waits, so a destination that was away gets the last state, once. A destination for which nothing waits costs a few
+//! counters: no task, no timer, no buffer.
 //! Source: Matrix server-server API, "Transactions"; a transaction is never repeated as it was, but made
 //! anew, with an ID of its own, from what is to be said by then.
+
+mod destination;
+mod due;
+mod owed;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,14 +16,24 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use ruma::{OwnedServerName, OwnedUserId, ServerName};
-use serde_json::value::RawValue;
+use ruma::{OwnedServerName, ServerName};
 use tokio::sync::Notify;
 
-use crate::core::{federation::Backoff, rng::Rng, time::Instant};
+pub(super) use self::due::{Due, Look, Transaction};
+use self::{destination::Destination, owed::Owed};
+pub use self::{destination::Peer, due::Outgoing};
+use super::edu::{Edu, Key};
+use crate::{
+    core::{rng::Rng, time::Instant},
+    server::{
+        change::position::LogPosition,
+        store::{Progress, ProgressStep},
+    },
+};
 
-/// The EDUs in one transaction at most, by the specification.
-const MAX_EDUS: usize = 100;
+/// The EDUs and the events in one transaction at most, by the specification.
+pub(super) const MAX_EDUS: usize = 100;
+pub(super) const MAX_PDUS: usize = 50;
 
 /// The EDUs that wait for one destination at most; beyond, [`Queue::push`] says [`Full`].
 pub const MAX_WAITING: usize = 10_000;
@@ -29,37 +44,6 @@ const MAX_DESTINATIONS: usize = 10_000;
 
 /// Transactions in flight to all destinations together.
 const MAX_IN_FLIGHT: usize = 200;
-
-/// Something to tell another server.
-#[derive(Clone, Debug)]
-pub struct Edu {
-    /// `edu_type`.
-    pub kind: &'static str,
-    /// `content`.
-    pub content: Box<RawValue>,
-    /// The same in the form of [`crate::core::federation::encode_brief`], if the destination reads it; sent
-    /// in place of a transaction when there is nothing else to say.
-    pub brief: Option<String>,
-    /// What it is about; replaces what waits under the same key.
-    pub key: Key,
-    /// The sender's number for it, given back with the outcome.
-    pub seq: u64,
-}
-
-/// What an EDU is about.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Key {
-    /// Everything the presence engine has to say. When it fails, the engine says again what matters by
-    /// then, at a time of its choice: it is not kept here.
-    Presence,
-    /// Whether one user may observe another. Kept and tried again until it is acknowledged.
-    List {
-        /// Who observes, or wants to.
-        observer: OwnedUserId,
-        /// Who is observed.
-        observed: OwnedUserId,
-    },
-}
 
 /// Whether an EDU is later than what waits under its key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,44 +57,20 @@ enum Rank {
 #[error("too much waits to be sent to other servers")]
 pub struct Full;
 
-/// EDUs to send to one destination, all of them or none.
-#[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) destination: OwnedServerName,
-    pub(super) edus: Vec<Edu>,
-}
-
-/// How it stands with one destination.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Peer {
-    /// EDUs that wait.
-    pub waiting: usize,
-    /// A transaction is on its way.
-    pub in_flight: bool,
-    /// Transactions that failed in a row.
-    pub failures: u32,
-    /// When the next one is tried, if not at once.
-    pub next_attempt: Option<Instant>,
-    /// Why the last one failed; `None`: it did not.
-    pub last_error: Option<String>,
-    /// Transactions that were acknowledged.
-    pub sent: u64,
-    /// EDUs in them.
-    pub sent_edus: u64,
-    /// Bytes of their bodies.
-    pub sent_bytes: u64,
-    /// Transactions that failed.
-    pub failed: u64,
-}
-
 /// All destinations.
 #[derive(Debug)]
 pub struct Queue {
+    /// The name of this server.
+    own: OwnedServerName,
     inner: Mutex<Inner>,
+    /// Events that were not given to their destinations yet; whoever adds one waits for nobody.
+    arrived: Mutex<VecDeque<Outgoing>>,
     /// There may be something to do, or an earlier time to do it.
     changed: Notify,
     /// A transaction came to an end.
     ended: Notify,
+    /// Something may be different from what is on the disk.
+    pub(super) progressed: Notify,
 }
 
 #[derive(Debug)]
@@ -124,20 +84,15 @@ struct Inner {
     /// The first and the longest pause after a failure.
     pauses_between: (Duration, Duration),
     rng: Rng,
-}
-
-#[derive(Debug, Default)]
-struct Destination {
-    waiting: BTreeMap<Key, Edu>,
-    backoff: Backoff,
-    is_ready: bool,
-    /// `waiting` is counted elsewhere.
-    peer: Peer,
+    /// The last event that its destinations were given.
+    latest: LogPosition,
+    /// What is on the disk.
+    noted: Progress,
 }
 
 impl Queue {
-    /// Nothing waits. After a failure the first of `pauses`, doubling up to the second, varied by `seed`.
-    pub fn new(seed: u64, pauses: (Duration, Duration)) -> Self {
+    /// Nothing waits at the server `own`. After a failure the first of `pauses`, doubling up to the second, varied by `seed`.
+    pub fn new(own: &ServerName, seed: u64, pauses: (Duration, Duration)) -> Self {
         let inner = Inner {
             destinations: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -145,8 +100,54 @@ impl Queue {
             in_flight: 0,
             pauses_between: pauses,
             rng: Rng::new(seed),
+            latest: LogPosition::START,
+            noted: Progress::default(),
         };
-        Self { inner: Mutex::new(inner), changed: Notify::new(), ended: Notify::new() }
+        Self {
+            own: own.to_owned(),
+            inner: Mutex::new(inner),
+            arrived: Mutex::default(),
+            changed: Notify::new(),
+            ended: Notify::new(),
+            progressed: Notify::new(),
+        }
+    }
+
+    /// Takes up where an earlier run of the server ended: how far everybody was told by what it noted, and what was to be
+    /// sent after `known_after`, in the order of the log. Who has less than everything up to there is left behind.
+    pub fn resume(
+        &self,
+        noted: Progress,
+        known_after: LogPosition,
+        events: impl IntoIterator<Item = Outgoing>,
+    ) {
+        let mut inner = self.lock();
+        for (server, upto) in &noted.lagging {
+            let entry = inner.destinations.entry(server.clone()).or_default();
+            if *upto < known_after {
+                entry.owed = Owed::since(*upto);
+            }
+        }
+        inner.latest = inner.latest.max(noted.upto);
+        for event in events {
+            let has = |server: &ServerName| {
+                let upto = noted.lagging.get(server).copied().unwrap_or(noted.upto);
+                event.position <= upto
+            };
+            inner.spread(&self.own, &event, |server| !has(server));
+        }
+        for server in noted.lagging.keys() {
+            inner.arm(server, false);
+        }
+        inner.noted = noted;
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// An event is on the disk, after all before it, that this server has to send. Waits for nobody.
+    pub fn append(&self, event: Outgoing) {
+        self.arrived.lock().push_back(event);
+        self.changed.notify_one();
     }
 
     /// Queues `edu`, in place of what waits under the same key. Sent at once, unless a transaction is in
@@ -171,6 +172,9 @@ impl Queue {
         let mut inner = self.lock();
         let urgent = edu.key == Key::Presence;
         let entry = inner.destination(destination)?;
+        if !entry.takes(&edu.key) {
+            return Ok(());
+        }
         let waits = entry.waiting.contains_key(&edu.key);
         if entry.waiting.len() >= MAX_WAITING && !waits {
             return Err(Full);
@@ -202,52 +206,85 @@ impl Queue {
 
     /// How it stands with every destination that something was sent to.
     pub fn peers(&self) -> BTreeMap<OwnedServerName, Peer> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        self.spread_arrived(&mut inner);
         let peers = inner.destinations.iter();
         peers.map(|(name, destination)| (name.clone(), destination.view())).collect()
     }
 
-    /// Takes the next transaction that is due; `Err`: none is, until that instant if there is one.
-    pub(super) fn next(&self, now: Instant) -> Result<Transaction, Option<Instant>> {
+    /// Takes what is due next; `Err`: nothing is, until that instant if there is one.
+    pub(super) fn next(&self, now: Instant) -> Result<Due, Option<Instant>> {
         let mut inner = self.lock();
+        self.spread_arrived(&mut inner);
         inner.end_pauses(now);
         while inner.in_flight < MAX_IN_FLIGHT {
             let Some(destination) = inner.ready.pop_front() else { break };
+            let latest = inner.latest;
             let Some(entry) = inner.destinations.get_mut(&destination) else { continue };
             entry.is_ready = false;
-            let edus: Vec<Edu> =
-                std::iter::from_fn(|| entry.waiting.pop_first()).take(MAX_EDUS).map(|(_, edu)| edu).collect();
-            if edus.is_empty() {
+            if !entry.is_due() {
                 continue;
             }
             entry.peer.in_flight = true;
+            let due = match entry.owed.look() {
+                Some(since) => Due::Look(Look { destination, since, upto: latest }),
+                None => {
+                    let events = entry.owed.take(MAX_PDUS);
+                    let edus = std::iter::from_fn(|| entry.waiting.pop_first()).take(MAX_EDUS);
+                    let edus = edus.map(|(_, edu)| edu).collect();
+                    Due::Send(Transaction { destination, events, edus })
+                }
+            };
             inner.in_flight += 1;
-            return Ok(Transaction { destination, edus });
+            return Ok(due);
         }
         Err(inner.pauses.first().map(|(until, _)| *until))
     }
 
+    /// The transaction that is due next, where nobody was away for long.
+    #[cfg(test)]
+    pub(super) fn next_transaction(&self, now: Instant) -> Result<Transaction, Option<Instant>> {
+        match self.next(now)? {
+            Due::Send(transaction) => Ok(transaction),
+            Due::Look(look) => panic!("somebody is behind: {look:?}"),
+        }
+    }
+
     /// A transaction was acknowledged; its body had `bytes`.
     pub(super) fn handle_delivered(&self, transaction: &Transaction, bytes: usize) {
-        self.handle_end(&transaction.destination, |entry, _, _| {
-            entry.backoff.handle_success();
-            entry.peer.sent += 1;
-            entry.peer.sent_edus += transaction.edus.len() as u64;
-            entry.peer.sent_bytes += bytes as u64;
-            entry.peer.last_error = None;
+        let Transaction { destination, events, edus } = transaction;
+        self.handle_end(destination, |entry, _, _| {
+            entry.handle_delivered((events.len(), edus.len(), bytes));
         });
     }
 
     /// A transaction failed: what is to be kept waits again, unless something later is there already.
     pub(super) fn handle_failed(&self, now: Instant, transaction: &Transaction, error: String) {
         self.handle_end(&transaction.destination, |entry, pauses, rng| {
-            for edu in transaction.edus.iter().filter(|edu| edu.key != Key::Presence) {
-                entry.waiting.entry(edu.key.clone()).or_insert_with(|| edu.clone());
-            }
-            entry.backoff.handle_failure(now, pauses, rng);
-            entry.peer.failed += 1;
-            entry.peer.last_error = Some(error);
+            entry.handle_failed(now, &transaction.edus, (pauses, rng), error);
         });
+    }
+
+    /// What was found of what a destination is owed: the newest of each of its rooms, in the order of the log; or why nothing
+    /// could be.
+    pub(super) fn handle_found(&self, now: Instant, look: &Look, found: Result<Vec<LogPosition>, String>) {
+        self.handle_end(&look.destination, |entry, pauses, rng| match found {
+            Ok(found) => entry.owed.handle_found(Some(found)),
+            Err(error) => {
+                entry.owed.handle_found(None);
+                entry.handle_failed(now, &[], (pauses, rng), error);
+            }
+        });
+    }
+
+    /// What is different from what was noted on the disk, if anything is.
+    pub(super) fn progress(&self) -> Option<ProgressStep> {
+        self.lock().step()
+    }
+
+    /// That is on the disk.
+    pub(super) fn handle_noted(&self, step: ProgressStep) {
+        self.lock().noted.follow(step);
     }
 
     /// Waits for something to happen that [`Self::next`] should know of.
@@ -260,7 +297,8 @@ impl Queue {
         loop {
             let ended = self.ended.notified();
             {
-                let inner = self.lock();
+                let mut inner = self.lock();
+                self.spread_arrived(&mut inner);
                 if inner.in_flight == 0 && inner.ready.is_empty() {
                     return;
                 }
@@ -284,7 +322,19 @@ impl Queue {
         let urgent = entry.waiting.contains_key(&Key::Presence);
         inner.arm(destination, urgent);
         self.changed.notify_one();
+        self.progressed.notify_one();
         self.ended.notify_waiters();
+    }
+
+    /// Gives the events that arrived to their destinations.
+    fn spread_arrived(&self, inner: &mut Inner) {
+        let arrived = std::mem::take(&mut *self.arrived.lock());
+        for event in &arrived {
+            inner.spread(&self.own, event, |_| true);
+        }
+        if !arrived.is_empty() {
+            self.progressed.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -293,6 +343,34 @@ impl Queue {
 }
 
 impl Inner {
+    /// Gives an event to those of its destinations that are to have it.
+    fn spread(&mut self, own: &ServerName, event: &Outgoing, is_for: impl Fn(&ServerName) -> bool) {
+        let also = event.also.iter().filter(|also| !event.servers.contains_key(*also));
+        for server in event.servers.keys().chain(also) {
+            if server == own || Some(server) == event.except.as_ref() || !is_for(server) {
+                continue;
+            }
+            // Not refused, whatever else waits: their number is that of the servers in rooms of this one.
+            self.destinations.entry(server.clone()).or_default().owe(event.position);
+            self.arm(server, false);
+        }
+        self.latest = self.latest.max(event.position);
+    }
+
+    /// Who fails, or has been behind of what is noted, lags from there; the others keep back what is noted for all.
+    fn step(&self) -> Option<ProgressStep> {
+        let mut now = Progress { upto: self.latest, ..Progress::default() };
+        for (server, entry) in &self.destinations {
+            let Some(upto) = entry.owed.complete_upto() else { continue };
+            if upto < self.noted.upto || entry.owed.is_behind() || entry.backoff.failures() > 0 {
+                now.lagging.insert(server.clone(), upto);
+            } else {
+                now.upto = now.upto.min(upto);
+            }
+        }
+        self.noted.step_to(now)
+    }
+
     fn destination(&mut self, name: &ServerName) -> Result<&mut Destination, Full> {
         if !self.destinations.contains_key(name) {
             if self.destinations.len() >= MAX_DESTINATIONS {
@@ -308,7 +386,7 @@ impl Inner {
     /// Lets the destination have its turn, at once or when its pause ends.
     fn arm(&mut self, name: &ServerName, urgent: bool) {
         let Some(entry) = self.destinations.get_mut(name) else { return };
-        if entry.is_ready || entry.peer.in_flight || entry.waiting.is_empty() {
+        if entry.is_ready || entry.peer.in_flight || !entry.is_due() {
             return;
         }
         match entry.backoff.until() {
@@ -337,20 +415,7 @@ impl Inner {
     }
 }
 
-impl Destination {
-    fn is_at_rest(&self) -> bool {
-        self.waiting.is_empty() && !self.peer.in_flight
-    }
-
-    fn view(&self) -> Peer {
-        Peer {
-            waiting: self.waiting.len(),
-            failures: self.backoff.failures(),
-            next_attempt: self.backoff.until().filter(|_| !self.waiting.is_empty()),
-            ..self.peer.clone()
-        }
-    }
-}
-
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,15 @@ use std::{
 use hickory_resolver::{TokioResolver, proto::rr::RData};
 use parking_lot::Mutex;
 use ruma::{OwnedServerName, ServerName};
-use rustls::pki_types::ServerName as TlsName;
+use rustls::{ClientConfig, pki_types::ServerName as TlsName};
 use serde::Deserialize;
 
-use super::{addresses::Allowed, fetch::Fetch};
+use super::fetch::Fetch;
+use crate::server::outgoing::{
+    addresses::Allowed,
+    lines::Lines,
+    look_ups::{LookUps, MAX_SERVER_LOOK_UPS},
+};
 
 /// The port of a server that names none.
 const DEFAULT_PORT: u16 = 8448;
@@ -99,6 +104,7 @@ pub struct Resolver {
     dns: Option<TokioResolver>,
     fetch: Fetch,
     allowed: Allowed,
+    look_ups: LookUps,
     routes: Mutex<HashMap<OwnedServerName, (Arc<Route>, Instant)>>,
 }
 
@@ -110,13 +116,15 @@ struct WellKnown {
 }
 
 impl Resolver {
-    /// A resolver that asks the system's name servers, and fetches well-known files with `fetch`.
-    pub fn new(fetch: Fetch, allowed: Allowed) -> Self {
+    /// A resolver that asks the system's name servers, and trusts `tls` for well-known files, fetched over some of `lines`.
+    pub fn new(tls: Arc<ClientConfig>, lines: Lines, allowed: Allowed) -> Self {
+        let look_ups = LookUps::new(MAX_SERVER_LOOK_UPS);
+        let fetch = Fetch::new(tls, lines, look_ups.clone());
         let dns = TokioResolver::builder_tokio().and_then(|builder| builder.build());
         let dns = dns
             .inspect_err(|e| tracing::warn!(error = %e, "no name server: SRV records are not looked up"))
             .ok();
-        Self { dns, fetch, allowed, routes: Mutex::default() }
+        Self { dns, fetch, allowed, look_ups, routes: Mutex::default() }
     }
 
     /// The way to `server`. Remembered as long as its delegation holds.
@@ -148,7 +156,7 @@ impl Resolver {
         let mut found = Vec::new();
         let mut forbidden = None;
         for (name, port) in &route.dial {
-            let Ok(addresses) = tokio::net::lookup_host((name.as_str(), *port)).await else { continue };
+            let Ok(addresses) = self.look_ups.find(name, *port).await else { continue };
             for address in addresses {
                 if self.allowed.may_dial(address.ip()) {
                     found.push(address);

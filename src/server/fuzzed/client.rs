@@ -22,6 +22,8 @@ use crate::core::{
 
 /// Requests that may be under way at once.
 const MOST_REQUESTS: usize = 200;
+/// The longest address that a server of this project reads, in bytes.
+const LONGEST_PATH: usize = 65_534;
 
 /// Lines of a run.
 const MOST_STEPS: usize = 64;
@@ -61,8 +63,11 @@ impl Run {
         while let Some(output) = self.client.poll_output() {
             match output {
                 Output::Request(request) => {
-                    let uri: Uri = request.path.parse().expect("a path and a query");
-                    assert!(uri.path().starts_with("/_matrix/") && uri.authority().is_none(), "{uri}");
+                    // A server may make its tokens longer than an address can be.
+                    if request.path.len() <= LONGEST_PATH {
+                        let uri: Uri = request.path.parse().expect("a path and a query");
+                        assert!(uri.path().starts_with("/_matrix/") && uri.authority().is_none(), "{uri}");
+                    }
                     assert!(request.body.as_ref().is_none_or(|body| is_json(body)), "{:?}", request.body);
                     self.requests.push(request);
                 }
@@ -70,6 +75,7 @@ impl Run {
                 Output::Changed(change) => self.show(&change),
                 Output::Store { value, .. } => assert!(value.is_none_or(|value| !value.is_empty())),
                 Output::Forget | Output::Tell(_) => (),
+                Output::Media(json) => assert!(is_json(&json), "{json}"),
                 Output::Answer { result, .. } => {
                     assert!(result.is_err() || result.is_ok_and(|json| is_json(&json)))
                 }
@@ -93,6 +99,7 @@ impl Run {
             Change::Refused { item, .. } => item.to_json(),
             Change::Members { changed, .. } => changed.to_json(),
             Change::Contacts { changed, .. } => changed.to_json(),
+            Change::Call(view) => view.to_json(),
             Change::Connection(..) | Change::Idle(_) => return,
         };
         assert!(is_json(&shown), "{shown}");
@@ -142,6 +149,11 @@ impl Run {
                     Err(code) => matches!(code, "QUEUE_FULL" | "TOO_LARGE") && rest.len() > 1_000,
                 };
                 assert!(is_due, "{sent:?}");
+            }
+            "phone" => {
+                let answer = self.client.handle_phone(self.now, first, rest);
+                assert!(answer.map_or(true, |json| is_json(&json)));
+                assert!(is_json(&self.client.calls().to_json()));
             }
             "members" => {
                 let members = self.client.members(first, self.now);
@@ -193,7 +205,7 @@ fn edit(timeline: &mut Vec<Arc<TimelineItem>>, op: &TimelineOp) {
 }
 
 /// A line each: `stored KEY VALUE` what storage held, before anything else; `sync 200 {…}` the answer to the request
-/// with that word in its path; `send ROOM {…}`, `members ROOM`, `more ROOM`, `read ROOM`, `wait SECONDS`;
+/// with that word in its path; `send ROOM {…}`, `members ROOM`, `more ROOM`, `read ROOM`, `wait SECONDS`; `phone WORD […]` of a call;
 /// `chunk TEXT` of the held stream, `tab TEXT` from another tab, `lead yes` or `no`.
 pub(super) fn client_answers(data: &[u8]) {
     let Ok(lines) = str::from_utf8(data) else { return };

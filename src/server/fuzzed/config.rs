@@ -2,7 +2,24 @@
 
 use std::path::Path;
 
-use crate::server::config::{Config, ConfigError, Sources, load, load_text, render};
+use ruma::{server_name, user_id};
+
+use crate::server::{
+    config::{Config, ConfigError, Sources, load, load_text, render},
+    registration,
+};
+
+/// A registration of an application service is refused with a line and a reason, or its namespaces can be asked.
+pub(super) fn registration_file(data: &[u8]) {
+    let Ok(file) = str::from_utf8(data) else { return };
+    match registration::parse(Path::new("fuzzed.yaml"), file, server_name!("a.example")) {
+        Ok(one) => {
+            assert_eq!(one.sender.server_name(), "a.example");
+            assert!(one.has_user(&one.sender) && !one.has_user(user_id!("@a:b.example")));
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
+}
 
 /// A file is refused with a reason, or what is shown of it is a file that says the same.
 pub(super) fn config_file(data: &[u8]) {

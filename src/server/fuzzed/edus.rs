@@ -1,4 +1,4 @@
-//! What other servers say of presence: each message by itself.
+//! What other servers say of presence, and of rooms beside events: each message by itself.
 
 use std::time::Duration;
 
@@ -12,7 +12,10 @@ use crate::{
     },
     server::{
         config::{Federation, servers::Policy},
-        federation::list_edu::{Between, ListEdu, content, edu_type},
+        federation::{
+            list_edu::{Between, ListEdu, content, edu_type},
+            room_edus::{Typing, read_receipts},
+        },
         list::ListMessage,
     },
 };
@@ -129,5 +132,30 @@ pub(super) fn list_edu(data: &[u8]) {
     if edu.kind == Kind::Invite {
         let denial = edu.into_denial();
         assert_eq!((denial.message.kind, denial.owner.server_name()), (Kind::Deny, own));
+    }
+}
+
+/// EDUs about rooms: who types in the first line, who has read in the rest. A server speaks for its own users, and of what is
+/// read no more than may be kept.
+pub(super) fn room_edu(data: &[u8]) {
+    let Some((typing, receipts)) = str::from_utf8(data).ok().and_then(|text| text.split_once('\n')) else {
+        return;
+    };
+    let origin = server_name!("b.example");
+    if let Ok(json) = RawValue::from_string(typing.to_owned())
+        && let Ok(typing) = Typing::judged(origin, &json)
+    {
+        assert_eq!(typing.user_id.server_name(), origin);
+        let written = serde_json::value::to_raw_value(&typing).expect("is JSON");
+        assert_eq!(Typing::judged(origin, &written), Ok(typing));
+    }
+    if let Ok(json) = RawValue::from_string(receipts.to_owned())
+        && let Ok(receipts) = read_receipts(origin, &json)
+    {
+        assert!(receipts.len() <= 1_000);
+        for receipt in receipts {
+            assert_eq!((receipt.user.server_name(), &*receipt.kind), (origin, "m.read"));
+            assert!(receipt.shown && receipt.thread.len() <= 255 && receipt.event.len() <= 255);
+        }
     }
 }

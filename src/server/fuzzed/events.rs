@@ -1,6 +1,6 @@
 //! Events: what clients send becomes a PDU, what other servers send has a name, and both are shown.
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, event_id, room_id, user_id};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, RoomId, event_id, room_id, user_id};
 use serde_json::Value;
 
 use crate::server::{
@@ -10,7 +10,7 @@ use crate::server::{
         client::{ClientFormat, client_event, stripped_event},
         stored::{Columns, StoredEvent},
     },
-    rooms::parse_content,
+    rooms::{VERSIONS, parse_content, receive::check::read},
     session::Session,
 };
 
@@ -24,6 +24,22 @@ pub(super) fn event(data: &[u8]) {
     }
     if let Some(id) = id_of(json) {
         named(json, &id);
+    }
+    received(json);
+}
+
+/// What was taken for an event of a room reads the same when it is read again.
+fn received(json: &str) {
+    let object = serde_json::from_str::<Value>(json).ok();
+    let named = object.as_ref().and_then(|object| object.get("room_id")?.as_str());
+    let Some(room) = named.and_then(|id| RoomId::parse(id).ok()) else { return };
+    for version in VERSIONS {
+        let rules = version.rules().expect("is known");
+        if let Ok(event) = read(&rules, &room, json) {
+            let again = read(&rules, &room, event.json()).expect("was taken before");
+            assert_eq!((again.event_id(), again.json()), (event.event_id(), event.json()));
+            assert!(event.needs(&rules).len() <= 2, "the sender's server, and who let them in");
+        }
     }
 }
 
@@ -55,6 +71,7 @@ fn shown(kind: &str, content: &CanonicalJsonObject) {
         replaces: None,
         redacted_because: None,
         transaction: None,
+        ours: false,
     });
     let viewer = Session { user: sender.to_owned(), device: "D".into() };
     for format in [ClientFormat::Full, ClientFormat::InRoom] {

@@ -9,6 +9,7 @@
 
 mod client;
 mod config;
+mod devices;
 mod edus;
 mod events;
 mod files;
@@ -17,6 +18,7 @@ mod json;
 mod mutate;
 mod requests;
 mod servers;
+mod sliding;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -28,24 +30,31 @@ mod world;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name: that of the folder of its corpus in `tests/fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("brief_reminder", edus::brief_reminder),
     ("client_answers", client::client_answers),
     ("client_requests", requests::client_requests),
     ("config_file", config::config_file),
     ("config_value", config::config_value),
+    ("device_talk", devices::device_talk),
     ("event", events::event),
     ("filter", tokens::filter),
+    ("join_answer", servers::join_answer),
     ("json_reader", json::json_reader),
     ("json_writer", json::json_writer),
     ("key_document", servers::key_document),
     ("key_file", files::key_file),
     ("list_edu", edus::list_edu),
+    ("multipart", servers::multipart),
     ("presence_edu", edus::presence_edu),
     ("presence_talk", talk::presence_talk),
+    ("range", files::range),
+    ("registration_file", config::registration_file),
     ("request_head", servers::request_head),
+    ("room_edu", edus::room_edu),
     ("server_name", servers::server_name),
     ("server_requests", requests::server_requests),
+    ("sliding_request", sliding::sliding_request),
     ("token", tokens::token),
     ("words", words::words),
 ];

@@ -9,7 +9,10 @@ use ruma::{
 use serde_json::Value;
 
 use super::world::{Answer, World};
-use crate::{core::time::UnixMillis, server::keys::parse_key};
+use crate::{
+    core::time::UnixMillis,
+    server::{keys::parse_key, store::PublishedKeys},
+};
 
 /// Requests of an input, at most.
 const MOST: usize = 12;
@@ -177,9 +180,14 @@ pub(super) fn server_requests(data: &[u8]) {
 
 /// The world's server has the peer's key, as if it had asked for it.
 fn introduce(world: &World, peer: &ServerName, key: &Ed25519KeyPair) {
-    let keys = vec![("ed25519:1".to_owned(), key.public_key().to_vec())];
-    let forever = UnixMillis(4_000_000_000_000);
-    world.wait(world.app().store.put_server_keys(peer.to_owned(), keys, forever)).expect("is written");
+    let keys = PublishedKeys {
+        current: vec![("ed25519:1".to_owned(), key.public_key().to_vec())],
+        old: Vec::new(),
+        valid_until: UnixMillis(4_000_000_000_000),
+        document: None,
+        fetched: UnixMillis::default(),
+    };
+    world.wait(world.app().store.put_server_keys(peer.to_owned(), keys)).expect("is written");
 }
 
 /// The header that signs a request of the peer's; `None`: no such request can be made.

@@ -7,6 +7,7 @@ use ruma::{
     CanonicalJsonObject, OwnedServerName, ServerName, UserId, api::federation::authentication::XMatrix,
     server_name,
 };
+use serde_json::Value;
 
 use crate::{
     core::federation::Names,
@@ -14,12 +15,14 @@ use crate::{
         api::extract::access_token,
         config::{self, Federation, servers::Policy},
         federation::{
-            addresses::Allowed,
             fetch::{max_age, redirect},
-            keyring::verified,
+            join_answer::{Part, walk},
+            key_document::KeyDocument,
+            multipart::{Multipart, Piece, file_name},
             resolve::{delegated, direct},
         },
         http::proxies::Proxies,
+        outgoing::addresses::Allowed,
     },
 };
 
@@ -29,9 +32,30 @@ const SIGNED: &str = include_str!("../../../tests/fuzz/corpus/key_document/signe
 /// A key document: what is taken says word for word what its server signed.
 pub(super) fn key_document(data: &[u8]) {
     let Ok(json) = str::from_utf8(data) else { return };
-    let Ok((keys, _)) = verified(server_name!("a.example"), json) else { return };
-    assert!((1..=32).contains(&keys.len()));
+    let Ok(document) = KeyDocument::verified(server_name!("a.example"), json) else { return };
+    assert!((1..=32).contains(&document.keys.len()));
+    assert!(document.old.len() <= 64);
     assert_eq!(said(json), said(SIGNED), "nobody but the server could have signed this");
+}
+
+/// An answer to a join: what is handed over of it one by one is what stands in it as a whole.
+pub(super) fn join_answer(data: &[u8]) {
+    let mut parts: Vec<(Part, Value)> = Vec::new();
+    let read = walk(data, |part, event| {
+        parts.push((part, serde_json::from_str(event.get()).map_err(|e| e.to_string())?));
+        Ok(())
+    });
+    let Ok(whole) = serde_json::from_slice::<Value>(data) else { return };
+    let body = if whole.is_array() { &whole[1] } else { &whole };
+    // Of two lists of one name the last stands in the whole; all are handed over.
+    if read.is_ok() {
+        for (part, key) in [(Part::State, "state"), (Part::AuthChain, "auth_chain")] {
+            let of_part: Vec<&Value> =
+                parts.iter().filter(|(of, _)| *of == part).map(|(_, event)| event).collect();
+            let last = body[key].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert!(of_part.ends_with(&last.iter().collect::<Vec<_>>()), "{key}");
+        }
+    }
 }
 
 /// What a signature of a document covers.
@@ -122,5 +146,30 @@ pub(super) fn request_head(data: &[u8]) {
         let again = XMatrix::parse(HeaderValue::from(&signature).to_str().expect("is text")).expect("is one");
         assert_eq!((&again.origin, &again.destination), (&signature.origin, &signature.destination));
         assert_eq!((&again.key, again.sig.as_bytes()), (&signature.key, signature.sig.as_bytes()));
+    }
+}
+
+/// Parts: what is cut in two comes out as what came whole.
+pub(super) fn multipart(data: &[u8]) {
+    let read = |size: usize| {
+        let mut parts = Multipart::of("multipart/mixed; boundary=b").expect("has parts");
+        let (mut bytes, mut heads) = (Vec::new(), Vec::new());
+        for piece in data.chunks(size) {
+            parts.take(piece);
+            loop {
+                match parts.next_piece() {
+                    Ok(None) => break,
+                    Ok(Some(Piece::Content(content))) => bytes.extend_from_slice(&content),
+                    Ok(Some(Piece::Head(head))) => heads.push(head),
+                    Ok(Some(Piece::End)) => return Some((heads, bytes)),
+                    Err(_) => return None,
+                }
+            }
+        }
+        None
+    };
+    assert_eq!(read(data.len().max(1)), read(3));
+    if let Ok(said) = str::from_utf8(data) {
+        file_name(said);
     }
 }

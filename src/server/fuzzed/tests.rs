@@ -109,6 +109,11 @@ fn a_value_by_flag_is_the_same_by_environment() {
 }
 
 #[test]
+fn what_another_server_says_of_devices_is_bounded_and_about_its_own_users() {
+    holds("device_talk");
+}
+
+#[test]
 fn an_event_is_shown_with_the_content_that_was_sent() {
     holds("event");
 }
@@ -126,6 +131,11 @@ fn what_a_server_refuses_to_a_client_changes_nothing() {
 #[test]
 fn what_a_server_refuses_to_another_changes_nothing() {
     holds("server_requests");
+}
+
+#[test]
+fn the_answer_to_a_join_is_read_as_it_is_in_one_piece() {
+    holds("join_answer");
 }
 
 #[test]

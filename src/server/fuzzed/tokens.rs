@@ -2,7 +2,7 @@
 
 use ruma::{room_id, user_id};
 
-use crate::server::stream::{Brief, Filter, PageToken, Seen, Token, Whose};
+use crate::server::stream::{Brief, Filter, PageToken, Pos, Seen, Token, Whose};
 
 /// A token has one form, so that who has it, has what was given out.
 pub(super) fn token(data: &[u8]) {
@@ -12,10 +12,14 @@ pub(super) fn token(data: &[u8]) {
         assert_eq!(written, words);
         assert!(words.parse::<PageToken>().is_ok(), "a page may begin where a stream is");
     }
+    if let Ok(pos) = words.parse::<Pos>() {
+        assert_eq!(pos.to_string(), words);
+        assert!(words.parse::<PageToken>().is_ok(), "a page may begin where a window is");
+    }
     if let Ok(PageToken(place)) = words.parse::<PageToken>() {
         let written = PageToken(place).to_string();
         assert_eq!(written.parse(), Ok(PageToken(place)));
-        assert!(words.starts_with(['p', 'q']) || written == words, "{written}");
+        assert!(words.starts_with(['p', 'q', 'w']) || written == words, "{written}");
     }
 }
 

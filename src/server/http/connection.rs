@@ -251,8 +251,12 @@ fn answer(
     let mut request = Request::from_parts(head, body);
     let (origin, guest) = house.admit(peer, request.headers());
     request.extensions_mut().insert(origin);
-    let counter = counter.filter(|_| request.method() == Method::GET).cloned();
-    if counter.is_some() && unread.is_none() && head::goes_on(&request) {
+    // What follows a body of which the end is known is the next request, once the body is read.
+    let is_post = request.method() == Method::POST;
+    let ends_by_itself = unread.is_none() || is_post && request.body().size_hint().exact().is_some();
+    let may_take = request.method() == Method::GET || is_post && ends_by_itself;
+    let counter = counter.filter(|_| may_take).cloned();
+    if counter.is_some() && ends_by_itself && head::goes_on(&request) {
         request.extensions_mut().insert(Lendable);
     }
     let answer = guest.map(|guest| (house.router.clone().call(request), guest));

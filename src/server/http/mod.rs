@@ -9,6 +9,7 @@ mod open_files;
 mod patience;
 mod places;
 pub mod proxies;
+pub mod range;
 mod unread;
 
 pub use self::{

@@ -26,6 +26,10 @@ pub struct Connections {
     pub servers: usize,
     /// To other servers.
     pub out: usize,
+    /// To push gateways.
+    pub gateways: usize,
+    /// To application services.
+    pub services: usize,
     /// Of the operator.
     pub operator: usize,
 }
@@ -54,7 +58,16 @@ impl Connections {
         let reserved = RESERVED + RESERVED_PER_CORE * cores;
         let all = files.saturating_sub(reserved).clamp(LEAST, MOST);
         let share = |eighths: u64| usize::try_from(all / 8 * eighths).unwrap_or(usize::MAX);
-        Self { clients: share(5), servers: share(2), out: share(1), operator: OPERATOR }
+        // Whoever is asked and does not answer keeps from the others only those of its own kind.
+        let some = share(1) / 8;
+        Self {
+            clients: share(5),
+            servers: share(2),
+            out: share(1) - 2 * some,
+            gateways: some,
+            services: some,
+            operator: OPERATOR,
+        }
     }
 }
 
@@ -65,10 +78,13 @@ mod tests {
     #[test]
     fn connections_of_every_kind_together_leave_what_is_reserved() {
         for (files, cores) in [(256, 2), (1_024, 2), (1_024, 16), (65_536, 64), (524_288, 4)] {
-            let Connections { clients, servers, out, operator } = Connections::of(files, cores);
-            let taken = u64::try_from(clients + servers + out + operator).expect("a few");
+            let Connections { clients, servers, out, gateways, services, operator } =
+                Connections::of(files, cores);
+            let taken = clients + servers + out + gateways + services + operator;
+            let taken = u64::try_from(taken).expect("a few");
             assert!(files - taken >= 96 + 4 * cores, "{taken} of {files}");
             assert!(clients >= 2 * servers && servers >= 2 * out && out >= 8, "of {files}");
+            assert!(gateways >= 1 && services >= 1, "of {files}");
         }
         assert_eq!(Connections::of(0, 1), Connections::of(64, 1), "some, however few");
         assert!(Connections::of(u64::MAX, 1).clients <= 1_000_000);

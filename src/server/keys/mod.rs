@@ -5,10 +5,16 @@
 //! what it signed can be verified. Server-server API, "Retrieving server keys".
 
 mod error;
+mod event_keys;
 mod retired;
 mod signer;
 mod version;
 
-pub use self::{error::KeyFileError, retired::Retired, signer::Signer};
+pub use self::{
+    error::KeyFileError,
+    event_keys::{EventKey, EventKeys, NeededKeys},
+    retired::Retired,
+    signer::Signer,
+};
 #[cfg(any(test, fuzzing))]
 pub(in crate::server) use self::{retired::parse as parse_retired, signer::parse as parse_key};

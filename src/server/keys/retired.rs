@@ -38,6 +38,11 @@ impl Retired {
         self.expired_ms
     }
 
+    /// The public key, with which others verify what it signed.
+    pub(super) fn public_key(&self) -> &[u8; 32] {
+        self.public_key.as_inner()
+    }
+
     /// Its entry in `old_verify_keys`.
     pub(super) fn published(&self) -> CanonicalJsonValue {
         CanonicalJsonValue::Object(BTreeMap::from([

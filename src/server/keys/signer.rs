@@ -7,15 +7,16 @@ use ruma::{
     api::federation::authentication::{XMatrix, XMatrixFromRequestError, XMatrixSigningInput},
     room_version_rules::RedactionRules,
     serde::{Base64, base64::Standard},
-    signatures::{Ed25519KeyPair, JsonError, hash_and_sign_event, sign_json},
+    signatures::{Ed25519KeyPair, JsonError, hash_and_sign_event, sign_event, sign_json},
 };
 
 use super::{
     error::KeyFileError,
+    event_keys::{EventKey, EventKeys},
     retired::{self, Retired},
     version::is_version,
 };
-use crate::server::private_file;
+use crate::{core::time::UnixMillis, server::private_file};
 
 /// A PKCS#8 document of an ed25519 key up to where the seed of 32 bytes begins (RFC 8410).
 const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -159,6 +160,18 @@ impl Signer {
         hash_and_sign_event(self.server_name.as_str(), &self.key, event, rules)
     }
 
+    /// Adds this server's signature to an event of another one.
+    ///
+    /// # Errors
+    /// When it has keys of the wrong type.
+    pub fn sign_event(
+        &self,
+        event: &mut CanonicalJsonObject,
+        rules: &RedactionRules,
+    ) -> Result<(), JsonError> {
+        sign_event(self.server_name.as_str(), &self.key, event, rules)
+    }
+
     /// Signs a request to `destination`.
     ///
     /// # Errors
@@ -202,6 +215,31 @@ impl Signer {
         ]);
         sign_json(self.server_name.as_str(), &self.key, &mut document)?;
         Ok(document)
+    }
+
+    /// Adds this server's signature to what is not an event.
+    ///
+    /// # Errors
+    /// When it is not as canonical JSON has it, or its signatures are none.
+    pub fn sign(&self, object: &mut CanonicalJsonObject) -> Result<(), JsonError> {
+        sign_json(self.server_name.as_str(), &self.key, object)
+    }
+
+    /// The keys that this server's events are signed with: its key, and those before it.
+    pub fn event_keys(&self) -> EventKeys {
+        let key =
+            |public: &[u8; 32], valid_until| EventKey { public: Base64::new(public.to_vec()), valid_until };
+        let mut keys = EventKeys::default();
+        for old in &self.retired {
+            keys.put(&self.server_name, old.id(), key(old.public_key(), UnixMillis(old.expired_ms())));
+        }
+        keys.put(&self.server_name, self.key_id(), key(&self.key.public_key(), UnixMillis(u64::MAX)));
+        keys
+    }
+
+    /// The server that signs.
+    pub fn server_name(&self) -> &ServerName {
+        &self.server_name
     }
 
     /// The key's ID: `ed25519:VERSION`.

@@ -64,6 +64,9 @@ impl Class {
                 _ => Self::Client,
             };
         }
+        if path.starts_with("/_matrix/media/") {
+            return Self::Client;
+        }
         if TRANSACTIONS.iter().any(|place| path.starts_with(place)) {
             Self::Transaction
         } else if path.starts_with("/_matrix/federation/") || path.starts_with("/_matrix/key/") {
@@ -129,6 +132,7 @@ mod tests {
             ("/_matrix/client/v3/login", Class::Client),
             ("/_matrix/client/versions", Class::Client),
             ("/_matrix/client/unstable", Class::Client),
+            ("/_matrix/media/v3/upload", Class::Client),
             ("/_matrix/federation/v1/send/1.1", Class::Transaction),
             ("/_matrix/federation/unstable/org.pilotlight/r/1", Class::Transaction),
             ("/_matrix/federation/v1/version", Class::Federation),

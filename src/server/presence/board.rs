@@ -27,7 +27,7 @@ use crate::{
 /// Everybody of whom something was shown in this run of the server.
 ///
 /// Bounded: one event for each user of this server who was ever connected, and one for each user of another who
-/// was on a list here while something was known of them.
+/// was on a list here, or shared a room, while something was known of them.
 #[derive(Debug)]
 pub struct Board {
     live: Arc<Live>,
@@ -58,7 +58,7 @@ impl Board {
     /// The last event of one user as others see it. `None`: the user was never connected, or is another server's
     /// and nothing is known of them.
     pub fn event(&self, user: &UserId) -> Option<Arc<PresenceEvent>> {
-        self.lock().users.get(user).map(|entry| Arc::clone(&entry.event))
+        self.shown(user).map(|(_, event)| event)
     }
 
     /// The same, with the user as everybody shares them.

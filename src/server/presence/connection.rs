@@ -70,8 +70,34 @@ impl Presence {
         } else {
             Words::Matrix
         };
+        self.handle_wish(session, words, word, status_msg).await
+    }
+
+    /// The same of who is known to use these words.
+    ///
+    /// # Errors
+    /// As for [`Self::handle_put`].
+    pub async fn handle_wish(
+        self: &Arc<Self>,
+        session: &Session,
+        words: Words,
+        word: Choice,
+        status_msg: StatusMsg,
+    ) -> Result<(), Refusal> {
         let said = Said::put(session.device.clone(), words, word, status_msg, self.clock.now());
         self.handle_said(session, said).await
+    }
+
+    /// Takes another status message, and leaves what the user chose as it is. On the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the store fails.
+    pub async fn handle_message(
+        self: &Arc<Self>,
+        session: &Session,
+        message: StatusMsg,
+    ) -> Result<(), Refusal> {
+        self.handle_said(session, Said::message(message)).await
     }
 
     /// Takes what a device reports of the person at it (P6), or of itself (P7). On the disk when this returns or, while

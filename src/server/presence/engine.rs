@@ -26,7 +26,7 @@ use super::{
 use crate::{
     core::{
         federation::Status,
-        presence::{Change, Choice, Engine, Output, Record, Settings, UserKey, View},
+        presence::{Change, Choice, Engine, Output, OwnView, Record, Settings, State, UserKey, View},
         time::Instant,
     },
     server::{
@@ -180,6 +180,20 @@ impl Presence {
     pub fn displayname(&self, user: &UserId) -> Option<String> {
         let inner = self.lock();
         inner.users[inner.keys.get(user)?.0 as usize].profile.displayname.clone()
+    }
+
+    /// What somebody is seen with, and the words beside it: by their own devices, or by others.
+    pub fn words(&self, user: &UserId, is_own: bool) -> (State, Option<Arc<str>>) {
+        let inner = self.lock();
+        let Some(key) = inner.keys.get(user).copied() else { return (State::Offline, None) };
+        let now = self.clock.now();
+        if is_own {
+            let OwnView { state, status_msg, .. } = inner.engine.own_view(key, now);
+            (state, status_msg)
+        } else {
+            let View { state, status_msg, .. } = inner.engine.view(key, now);
+            (state, status_msg)
+        }
     }
 
     /// The last event of one user as others see it: what the board has.

@@ -59,6 +59,11 @@ impl Said {
         Self { decision, status_msg, ..Self::report(device, attendance, None) }
     }
 
+    /// Words, and nothing of a state.
+    pub fn message(status_msg: StatusMsg) -> Self {
+        Self { status_msg, ..Self::default() }
+    }
+
     /// A device reported whether somebody is there (P6), or what kind it is (P7).
     pub fn report(
         device: OwnedDeviceId,

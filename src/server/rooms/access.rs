@@ -2,7 +2,7 @@
 //!
 //! Client-server API, "Room history visibility".
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{RoomId, UserId};
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use super::{parts::Rooms, refusal::Refusal};
 use crate::server::{
     change::position::TimelinePosition,
     event::stored::{Membership, StoredEvent},
+    store::Side,
 };
 
 /// Parts of a timeline that [`Rooms::parts_seen`] tells apart, at most: who came and went more often is told less of
@@ -30,7 +31,7 @@ pub enum Access {
 
 /// Who sees the events that are sent while a room has this setting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Visibility {
+pub(super) enum Visibility {
     WorldReadable,
     Shared,
     Invited,
@@ -38,13 +39,17 @@ enum Visibility {
 }
 
 impl Visibility {
-    /// An unknown word counts as the default, `shared`.
     fn of(event: &StoredEvent) -> Self {
         #[derive(Deserialize)]
         struct Content {
             history_visibility: String,
         }
-        match event.content_as::<Content>().as_ref().map(|c| c.history_visibility.as_str()) {
+        Self::of_word(event.content_as::<Content>().as_ref().map(|c| c.history_visibility.as_str()))
+    }
+
+    /// An unknown word counts as the default, `shared`.
+    pub(super) fn of_word(word: Option<&str>) -> Self {
+        match word {
             Some("world_readable") => Self::WorldReadable,
             Some("invited") => Self::Invited,
             Some("joined") => Self::Joined,
@@ -97,13 +102,23 @@ impl Rooms {
         // The value before the first event counts as well.
         let range = (first.before(), last);
         let visibilities = self.visibilities(room, range).await?;
-        let parts = self.visible_parts(user, room, &visibilities, range).await?;
+        let last_join = self.store.last_join(user, room).await?;
+        let parts = self.visible_parts(user, room, (&visibilities, last_join), range).await?;
+        let mut seen_late = BTreeSet::new();
+        for event in events.iter().filter(|event| event.comes_late()) {
+            if self.may_see_late(user, event, last_join).await? {
+                seen_late.insert(event.position);
+            }
+        }
         // That they are gone, and why, everybody may know of themselves.
         let is_own_end = |event: &StoredEvent| {
             let (who, becomes) = event.membership().unzip();
             who == Some(user.as_str()) && matches!(becomes, Some(Membership::Leave | Membership::Ban))
         };
         events.retain(|event| {
+            if event.comes_late() {
+                return seen_late.contains(&event.position) || is_own_end(event);
+            }
             let before = parts.partition_point(|(_, to)| *to < event.timeline);
             parts.get(before).is_some_and(|(after, _)| *after < event.timeline) || is_own_end(event)
         });
@@ -130,7 +145,8 @@ impl Rooms {
         if self.members.is_joined(user, room) && visibilities.iter().all(|(_, v)| shows_all(v)) {
             return Ok(vec![range]);
         }
-        let mut parts = self.visible_parts(user, room, &visibilities, range).await?;
+        let last_join = self.store.last_join(user, room).await?;
+        let mut parts = self.visible_parts(user, room, (&visibilities, last_join), range).await?;
         parts.drain(..parts.len().saturating_sub(MAX_PARTS));
         Ok(parts)
     }
@@ -141,21 +157,54 @@ impl Rooms {
         room: &RoomId,
         range: (TimelinePosition, TimelinePosition),
     ) -> Result<Vec<(TimelinePosition, Visibility)>, Refusal> {
-        let events = self.store.state_event_between(room, "m.room.history_visibility", "", range).await?;
-        Ok(events.iter().map(|event| (event.timeline, Visibility::of(event))).collect())
+        let range = (range.0.last_live(), range.1.last_live());
+        let set = self.store.state_event_between(room, "m.room.history_visibility", "", range).await?;
+        let visibility =
+            |event: Option<Arc<StoredEvent>>| event.map_or(Visibility::Shared, |e| Visibility::of(&e));
+        Ok(set.into_iter().map(|(at, event)| (TimelinePosition::live(at), visibility(event))).collect())
     }
 
     async fn visible_parts(
         &self,
         user: &UserId,
         room: &RoomId,
-        visibilities: &[(TimelinePosition, Visibility)],
+        (visibilities, last_join): (&[(TimelinePosition, Visibility)], Option<TimelinePosition>),
         range: (TimelinePosition, TimelinePosition),
     ) -> Result<Vec<(TimelinePosition, TimelinePosition)>, Refusal> {
-        let own = self.store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
-        let own = own.iter().filter_map(|event| Some((event.timeline, event.membership()?.1)));
-        let last_join = self.store.last_join(user, room).await?;
+        let log = (range.0.last_live(), range.1.last_live());
+        let own = self.store.state_event_between(room, "m.room.member", user.as_str(), log).await?;
+        let own = own.iter().map(|(at, event)| {
+            let is =
+                event.as_ref().and_then(|event| event.membership()).map_or(Membership::Leave, |(_, is)| is);
+            (TimelinePosition::live(*at), is)
+        });
         Ok(visible_parts(visibilities, &own.collect::<Vec<_>>(), last_join, range))
+    }
+
+    /// The same for one event that came late: by the state around it, and not by what the room was when it came. As one
+    /// that changes either is seen from both sides, what it says itself counts as well.
+    async fn may_see_late(
+        &self,
+        user: &UserId,
+        event: &StoredEvent,
+        last_join: Option<TimelinePosition>,
+    ) -> Result<bool, Refusal> {
+        let joins_later = last_join.is_some_and(|join| join >= event.timeline);
+        for side in [Side::Before, Side::After] {
+            let setting =
+                self.store.state_event_around(event.position, side, "m.room.history_visibility", "").await?;
+            let own =
+                self.store.state_event_around(event.position, side, "m.room.member", user.as_str()).await?;
+            let visibility = setting.map_or(Visibility::Shared, |event| Visibility::of(&event));
+            let membership = own.as_ref().and_then(|own| own.membership()).map(|(_, is)| is);
+            if may_see(visibility, membership, joins_later) {
+                return Ok(true);
+            }
+            if event.state_key.is_none() {
+                break;
+            }
+        }
+        Ok(false)
     }
 
     /// Whether `user` may see one event of a room.

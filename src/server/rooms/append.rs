@@ -37,7 +37,7 @@ use crate::server::{
 const MAX_PREV_EVENTS: usize = 20;
 
 /// The state that somebody who is invited is shown (client-server API, "Stripped state").
-const SHOWN_TO_INVITED: [&str; 8] = [
+pub(super) const SHOWN_TO_INVITED: [&str; 8] = [
     "m.room.create",
     "m.room.name",
     "m.room.avatar",
@@ -92,25 +92,63 @@ impl Proposal<'_> {
     /// Appends an event to a room, if the room's state allows it, and an invite if it is wanted.
     pub(super) async fn append(&mut self, room: &RoomRow, draft: &Draft) -> Result<Arc<Pdu>, Refusal> {
         let rules = rules(&room.version)?;
-        let (state, auth_ids) = self.auth_state(room, &rules, draft).await?;
-        let mut follows = self.extremities(room);
-        follows.truncate(MAX_PREV_EVENTS);
-        let object = object(&self.author, draft, Some(&room.room_id), &follows, &auth_ids);
+        let Drawn { object, state, follows, auth_ids } = self.draw(room, &rules, draft).await?;
         let built = Built::new(&self.rooms.signer, &rules, object)?;
         let pdu = Arc::new(Pdu::parse(built.event_id.clone(), &built.json)?);
-        let auth_events = state.values().map(|pdu| (pdu.id().to_owned(), Arc::clone(pdu))).collect();
-        self.rooms.judged.add(1);
-        let evidence = Evidence { auth_events: &auth_events, before: Some(&state), current: &state };
-        match judge(&rules.authorization, &pdu, evidence) {
-            Verdict::Accepted => {}
-            Verdict::Rejected(why) | Verdict::SoftFailed(why) => return Err(Refusal::Forbidden(why.into())),
-            Verdict::Missing(ids) => {
-                return Err(Refusal::Internal(format!("own events are missing: {ids:?}")));
-            }
-        }
+        self.check_allowed(&rules, &pdu, &state)?;
         check_invite(self, room, draft).await?;
         self.insert(room, draft, &pdu, built, (&follows, auth_ids)).await?;
         Ok(pdu)
+    }
+
+    /// An event as it would be appended if it were signed, if the room's state allows it. Nothing is changed.
+    pub(super) async fn template(
+        &mut self,
+        room: &RoomRow,
+        draft: &Draft,
+    ) -> Result<CanonicalJsonObject, Refusal> {
+        let rules = rules(&room.version)?;
+        let Drawn { object, state, .. } = self.draw(room, &rules, draft).await?;
+        let unsigned = reference_hash(&object, &rules).map_err(|e| Refusal::BadJson(e.to_string().into()))?;
+        let id = OwnedEventId::try_from(format!("${unsigned}"))
+            .map_err(|e| Refusal::Internal(format!("reference hash: {e}")))?;
+        self.check_allowed(&rules, &Pdu::parse(id, &canonical(&object)?)?, &state)?;
+        Ok(object)
+    }
+
+    /// An event signed as it would be appended, if the room's state allows it: its ID and canonical JSON. Nothing is
+    /// changed.
+    pub(super) async fn signed(
+        &mut self,
+        room: &RoomRow,
+        draft: &Draft,
+    ) -> Result<(OwnedEventId, String), Refusal> {
+        let rules = rules(&room.version)?;
+        let Drawn { object, state, .. } = self.draw(room, &rules, draft).await?;
+        let Built { event_id, json, .. } = Built::new(&self.rooms.signer, &rules, object)?;
+        self.check_allowed(&rules, &Pdu::parse(event_id.clone(), &json)?, &state)?;
+        Ok((event_id, json))
+    }
+
+    /// Whether `state`, which the event names, allows it.
+    fn check_allowed(&self, rules: &RoomVersionRules, pdu: &Pdu, state: &State) -> Result<(), Refusal> {
+        let auth_events = state.values().map(|pdu| (pdu.id().to_owned(), Arc::clone(pdu))).collect();
+        self.rooms.judged.add(1);
+        let evidence = Evidence { auth_events: &auth_events, before: Some(state), current: state };
+        match judge(&rules.authorization, pdu, evidence) {
+            Verdict::Accepted => Ok(()),
+            Verdict::Rejected(why) | Verdict::SoftFailed(why) => Err(Refusal::Forbidden(why.into())),
+            Verdict::Missing(ids) => Err(Refusal::Internal(format!("own events are missing: {ids:?}"))),
+        }
+    }
+
+    /// A draft at the end of a room, with all but hash and signature.
+    async fn draw(&self, room: &RoomRow, rules: &RoomVersionRules, draft: &Draft) -> Result<Drawn, Refusal> {
+        let (state, auth_ids) = self.auth_state(room, rules, draft).await?;
+        let mut follows = self.extremities(room);
+        follows.truncate(MAX_PREV_EVENTS);
+        let object = object(&self.author, draft, Some(&room.room_id), &follows, &auth_ids);
+        Ok(Drawn { object, state, follows, auth_ids })
     }
 
     /// The state that says whether an event may be sent, and the IDs of it that the event names.
@@ -174,7 +212,7 @@ impl Proposal<'_> {
             kind: draft.kind.clone(),
             state_key: draft.state_key.clone(),
             sender: self.author.sender.clone(),
-            origin_server_ts: self.author.now_ms,
+            origin_server_ts: self.author.origin_server_ts(),
             depth: built.depth,
             pdu: built.json,
             prev_events: follows.iter().map(|e| e.event_id.clone()).collect(),
@@ -182,6 +220,7 @@ impl Proposal<'_> {
             relates_to,
             transaction: once.map(|once| (once.device.clone(), once.transaction.clone())),
             membership,
+            on_behalf: true,
         };
         self.add(event, pdu);
         Ok(())
@@ -261,6 +300,13 @@ impl Rooms {
     }
 
     /// Whether `user` may knock at one room more.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn check_can_knock_more(&self, user: &UserId) -> Result<(), Refusal> {
+        self.check_can_knock(&self.coming.lock(), user)
+    }
+
     fn check_can_knock(&self, coming: &Places, user: &UserId) -> Result<(), Refusal> {
         if self.awaited_by(coming, user) < MAX_AWAITED_ROOMS {
             return Ok(());
@@ -276,15 +322,23 @@ impl Rooms {
     }
 }
 
+/// An event without hash and signature, what allows it, and what it follows.
+struct Drawn {
+    object: CanonicalJsonObject,
+    state: State,
+    follows: Vec<Extremity>,
+    auth_ids: Vec<OwnedEventId>,
+}
+
 /// An event that is hashed, signed and of the right format.
-struct Built {
-    event_id: OwnedEventId,
-    json: String,
+pub(super) struct Built {
+    pub(super) event_id: OwnedEventId,
+    pub(super) json: String,
     depth: u64,
 }
 
 impl Built {
-    fn new(
+    pub(super) fn new(
         signer: &Signer,
         rules: &RoomVersionRules,
         mut object: CanonicalJsonObject,
@@ -324,7 +378,7 @@ fn object(
         ("auth_events".to_owned(), auth_events.iter().map(|id| text(id.as_str())).collect::<Vec<_>>().into()),
         ("content".to_owned(), draft.content.clone().into()),
         ("depth".to_owned(), number(depth)),
-        ("origin_server_ts".to_owned(), number(author.now_ms)),
+        ("origin_server_ts".to_owned(), number(author.origin_server_ts())),
         (
             "prev_events".to_owned(),
             follows.iter().map(|e| text(e.event_id.as_str())).collect::<Vec<_>>().into(),

@@ -1,5 +1,7 @@
 //! How large events and requests may be, and which room versions there are.
 
+use ruma::RoomVersionId;
+
 /// Bytes of a PDU as canonical JSON, at most (server-server API, "Size limits").
 pub const MAX_PDU_BYTES: usize = 65_535;
 
@@ -12,9 +14,20 @@ pub const MAX_INVITES: usize = 100;
 /// State events that one `createRoom` can bring along.
 pub const MAX_INITIAL_STATE: usize = 100;
 
-/// The room versions that rooms can be made in.
-pub const VERSIONS: [ruma::RoomVersionId; 3] =
-    [ruma::RoomVersionId::V10, ruma::RoomVersionId::V11, ruma::RoomVersionId::V12];
+/// The room versions that rooms can be made in, and that this server takes part in rooms of. In the first two, events do
+/// not go by their hashes.
+pub const VERSIONS: [RoomVersionId; 10] = [
+    RoomVersionId::V3,
+    RoomVersionId::V4,
+    RoomVersionId::V5,
+    RoomVersionId::V6,
+    RoomVersionId::V7,
+    RoomVersionId::V8,
+    RoomVersionId::V9,
+    RoomVersionId::V10,
+    RoomVersionId::V11,
+    RoomVersionId::V12,
+];
 
 /// Rooms that a user can be in. What a first sync costs grows with them.
 pub const MAX_JOINED_ROOMS: usize = 5_000;

@@ -44,16 +44,31 @@ impl Rooms {
         actor: impl Into<Actor>,
         request: Request,
     ) -> Result<OwnedRoomId, Refusal> {
-        let actor = actor.into();
-        if let Some(room) = self.room_of_done(&actor, CREATE).await? {
-            return Ok(room);
+        self.create_to_invite(&actor.into(), request, |_| true).await.map(|(room, _)| room)
+    }
+
+    /// The same; of those who are to be invited only whom to invite `at_once`. The others have what the room gives to who is
+    /// invited with it, and are named in the answer if the room was made just now, to be invited by whoever asked.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    pub async fn create_to_invite(
+        self: &Arc<Self>,
+        actor: &Actor,
+        request: Request,
+        at_once: impl Fn(&UserId) -> bool,
+    ) -> Result<(OwnedRoomId, Vec<OwnedUserId>), Refusal> {
+        if let Some(room) = self.room_of_done(actor, CREATE).await? {
+            return Ok((room, Vec::new()));
         }
         let user = &actor.session().user;
         self.check_can_join(&self.coming.lock(), user)?;
-        let plan = Plan::new(self, user, request)?;
-        match self.perform_action(&actor, CREATE.to_owned(), plan).await? {
-            Performed::Done(room, _) => Ok(room),
-            Performed::DoneBefore(placed) => self.room_of(&placed).await,
+        let mut plan = Plan::new(self, user, request)?;
+        let (at_once, later) = plan.invite.iter().cloned().partition(|user| at_once(user));
+        plan.at_once = at_once;
+        match self.perform_action(actor, CREATE.to_owned(), plan).await? {
+            Performed::Done(room, _) => Ok((room, later)),
+            Performed::DoneBefore(placed) => Ok((self.room_of(&placed).await?, Vec::new())),
         }
     }
 }
@@ -70,7 +85,10 @@ pub(super) struct Plan {
     pub(super) initial_state: Vec<Draft>,
     pub(super) name: Option<String>,
     pub(super) topic: Option<String>,
+    /// Who is invited to it.
     pub(super) invite: Vec<OwnedUserId>,
+    /// Those of them who are invited with the first events.
+    pub(super) at_once: Vec<OwnedUserId>,
     pub(super) is_direct: bool,
 }
 
@@ -137,6 +155,7 @@ impl Plan {
             initial_state,
             name: request.name,
             topic: request.topic,
+            at_once: Vec::new(),
             invite,
             is_direct: request.is_direct,
         })
@@ -164,7 +183,7 @@ impl Plan {
             let kind = draft.kind.clone();
             place(proposal, &room, draft).await.map_err(|refusal| initial_refusal(refusal, &kind))?;
         }
-        for user in &self.invite {
+        for user in &self.at_once {
             invite_in(proposal, &room, user, None, self.is_direct).await?;
         }
         Ok(room)

@@ -43,6 +43,15 @@ const SHOWN: [&str; 8] = [
     "m.room.topic",
 ];
 
+/// Whose an alias is to somebody who adds it or takes it away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whose {
+    /// Those who are in its room, and whoever made it.
+    Members,
+    /// Theirs, whoever is in the room.
+    Asking,
+}
+
 /// A page of the public directory.
 #[derive(Debug)]
 pub struct DirectoryPage {
@@ -65,6 +74,7 @@ impl Rooms {
     pub async fn add_alias(
         self: &Arc<Self>,
         session: &Session,
+        whose: Whose,
         alias: &RoomAliasId,
         room_id: &RoomId,
     ) -> Result<(), Refusal> {
@@ -72,7 +82,7 @@ impl Rooms {
         if alias.server_name() != self.server_name {
             return Err(Refusal::InvalidParam("this is an alias of another server".into()));
         }
-        self.perform(session, AddAlias { alias: alias.to_owned(), room: room_id.to_owned() }).await
+        self.perform(session, AddAlias { whose, alias: alias.to_owned(), room: room_id.to_owned() }).await
     }
 
     /// Takes an alias away, also from the room's `m.room.canonical_alias` where the user may do that.
@@ -83,12 +93,13 @@ impl Rooms {
     pub async fn remove_alias(
         self: &Arc<Self>,
         session: &Session,
+        whose: Whose,
         alias: &RoomAliasId,
     ) -> Result<(), Refusal> {
         for _ in 0..ATTEMPTS {
             let found = self.store.alias(alias).await?;
             let found = found.ok_or_else(|| Refusal::NotFound("there is no such alias".into()))?;
-            let act = RemoveAlias { alias: alias.to_owned(), found };
+            let act = RemoveAlias { whose, alias: alias.to_owned(), found };
             if self.perform(session, act).await? == Found::AsAssumed {
                 return Ok(());
             }
@@ -164,6 +175,11 @@ impl Rooms {
         Ok(DirectoryPage { chunk, next, previous: (skip > 0).then(|| skip.saturating_sub(limit)), total })
     }
 
+    /// A room as the directory has it, listed or not.
+    pub(super) async fn directory_entry(&self, room: &RoomId) -> Result<PublicRoomsChunk, Refusal> {
+        self.entry(self.members.counts(room).0, room.to_owned()).await
+    }
+
     async fn entry(&self, joined: usize, room: OwnedRoomId) -> Result<PublicRoomsChunk, Refusal> {
         let state = self.store.keyless_state(&room, &SHOWN).await?;
         Ok(entry(joined, room, &state))
@@ -176,6 +192,7 @@ fn is_empty(filter: &Filter) -> bool {
 }
 
 struct AddAlias {
+    whose: Whose,
     alias: OwnedRoomAliasId,
     room: OwnedRoomId,
 }
@@ -189,7 +206,7 @@ impl Act for AddAlias {
 
     async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
         let room = proposal.known_room(&self.room).await?;
-        if !proposal.is_joined(&room).await? {
+        if self.whose == Whose::Members && !proposal.is_joined(&room).await? {
             return Err(Refusal::Forbidden("you are not in this room".into()));
         }
         if proposal.alias(&self.alias).await?.is_some() {
@@ -201,6 +218,7 @@ impl Act for AddAlias {
 }
 
 struct RemoveAlias {
+    whose: Whose,
     alias: OwnedRoomAliasId,
     found: AliasRow,
 }
@@ -225,7 +243,8 @@ impl Act for RemoveAlias {
         }
         let room = proposal.known_room(&self.found.room_id).await?;
         let may_set = may_set_alias(proposal, &room).await?;
-        if self.found.creator != proposal.author.sender && !may_set {
+        let is_theirs = self.whose == Whose::Asking || self.found.creator == proposal.author.sender;
+        if !is_theirs && !may_set {
             return Err(Refusal::Forbidden("this is the alias of somebody else".into()));
         }
         proposal.remove_alias(&self.alias);

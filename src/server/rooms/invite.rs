@@ -5,8 +5,12 @@
 
 use ruma::{CanonicalJsonValue, UserId};
 
-use super::{content, draft::Draft, proposal::Proposal, refusal::Refusal};
-use crate::server::{event::stored::Membership, store::RoomRow};
+use super::{content, draft::Draft, parts::Rooms, proposal::Proposal, refusal::Refusal};
+use crate::server::{
+    event::stored::Membership,
+    list::{INVITE_PERMISSION, blocks_invites},
+    store::RoomRow,
+};
 
 /// Invites `target` into a room.
 pub(super) async fn invite_in(
@@ -35,12 +39,27 @@ pub(super) async fn check_invite(
     let target = UserId::parse(target)
         .map_err(|_| Refusal::BadJson("the state key of m.room.member is a user ID".into()))?;
     check_reachable(proposal, &target).await?;
+    if proposal.rooms.blocks_invites(&target).await? {
+        return Err(Refusal::InvitesBlocked);
+    }
     if begins_chat(proposal, room, &target, draft).await?
         && !proposal.rooms.may_begin_chat(&proposal.author.sender, &target)
     {
         return Err(Refusal::Unwanted);
     }
     Ok(())
+}
+
+impl Rooms {
+    /// Whether `target` takes no invites at all (client-server API, "Invite permission").
+    pub async fn blocks_invites(&self, target: &UserId) -> Result<bool, Refusal> {
+        for kind in INVITE_PERMISSION {
+            if self.store.account_data(target, None, kind).await?.is_some_and(|said| blocks_invites(&said)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Whom an event invites, if anybody.

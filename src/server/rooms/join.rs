@@ -82,7 +82,7 @@ pub(super) async fn content_of_join(
     content::add_profile(proposal, user, &mut content).await?;
     let rules = rules(&room.version)?;
     if before != Some(Membership::Invite)
-        && let Some(authoriser) = authoriser(proposal, room, &rules.authorization, user).await?
+        && let Admission::By(authoriser) = admission(proposal, room, &rules.authorization, user).await?
     {
         let id = CanonicalJsonValue::String(authoriser.to_string());
         content.insert("join_authorised_via_users_server".to_owned(), id);
@@ -96,14 +96,29 @@ pub(super) async fn existing(proposal: &mut Proposal<'_>, room: &RoomId) -> Resu
     room.ok_or_else(|| Refusal::NotFound("this server knows no such room".into()))
 }
 
-/// For a restricted room that lets `user` in because of another room: the member here whose server
-/// vouches for it. Restricted rooms: client-server API, "Restricted rooms".
-async fn authoriser(
+/// Whether a restricted room lets somebody in because of another room.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is no such room.
+    Unrestricted,
+    /// They are in none of the other rooms.
+    No,
+    /// Yes; this is the member of this server who lets them in.
+    By(OwnedUserId),
+}
+
+/// Whether a restricted room lets `user` in because of another room, and who of this server says so. Client-server API,
+/// "Restricted rooms".
+///
+/// # Errors
+/// [`Refusal::UnableToAuthorise`]: whether `user`, who is of another server, is in the other rooms is not known here;
+/// [`Refusal::UnableToGrant`]: they are, and nobody of this server may invite them.
+pub(super) async fn admission(
     proposal: &mut Proposal<'_>,
     room: &RoomRow,
     rules: &AuthorizationRules,
     user: &UserId,
-) -> Result<Option<OwnedUserId>, Refusal> {
+) -> Result<Admission, Refusal> {
     #[derive(Deserialize)]
     struct JoinRules {
         join_rule: String,
@@ -117,21 +132,26 @@ async fn authoriser(
     let join_rules = proposal.state(room, "m.room.join_rules", "").await?;
     let Some(JoinRules { join_rule, allow }) = join_rules.as_ref().and_then(|event| event.content_as())
     else {
-        return Ok(None);
+        return Ok(Admission::Unrestricted);
     };
-    if !matches!(join_rule.as_str(), "restricted" | "knock_restricted") {
-        return Ok(None);
+    let is_restricted = match join_rule.as_str() {
+        "restricted" => rules.restricted_join_rule,
+        "knock_restricted" => rules.knock_restricted_join_rule,
+        _ => false,
+    };
+    if !is_restricted {
+        return Ok(Admission::Unrestricted);
     }
-    let mut admitted = false;
+    let is_ours = user.server_name() == proposal.rooms.server_name;
+    let (mut admitted, mut unknown) = (false, false);
     for other in allow.into_iter().filter_map(|allow| allow.room_id) {
         admitted |= proposal.membership_elsewhere(&other, user).await? == Some(Membership::Join);
+        unknown |= !is_ours && !proposal.rooms.takes_part(&other);
     }
     if !admitted {
-        return Ok(None);
+        return if unknown { Err(Refusal::UnableToAuthorise) } else { Ok(Admission::No) };
     }
     let powers = PowerLevels::current(proposal, room, rules).await?;
-    let can_vouch = |member: &OwnedUserId| {
-        member.server_name() == user.server_name() && powers.of(member) >= powers.to_invite()
-    };
-    Ok(proposal.joined_members(room).await?.into_iter().find(can_vouch))
+    let members = proposal.own_members(room, |member| powers.of(member) >= powers.to_invite()).await?;
+    members.into_iter().next().map(Admission::By).ok_or(Refusal::UnableToGrant)
 }

@@ -57,34 +57,42 @@ pub(super) fn judge(rules: &AuthorizationRules, event: &Pdu, evidence: Evidence<
     if !missing.is_empty() {
         return Verdict::Missing(missing);
     }
-    let known = |id: &EventId| evidence.auth_events.get(id).map(Arc::clone);
-    if let Err(why) = check_state_independent_auth_rules(rules, event, known) {
+    if let Err(why) = by_auth_events(rules, event, evidence.auth_events) {
         return Verdict::Rejected(why);
     }
     if is_create {
         return Verdict::Accepted;
     }
-    let allowed = |state: &State| {
-        check_state_dependent_auth_rules(rules, event, |kind: &StateEventType, key: &str| {
-            state.get(&(kind.to_string(), key.to_owned())).map(Arc::clone)
-        })
-    };
-    let by_auth_events: State = evidence
-        .auth_events
-        .values()
-        .filter_map(|pdu| Some((pdu.state_key_pair()?, Arc::clone(pdu))))
-        .collect();
-    if let Err(why) = allowed(&by_auth_events).and_then(|()| allowed(before)) {
+    if let Err(why) = by_state(rules, event, before) {
         return Verdict::Rejected(why);
     }
     // Sent from here, both are the same.
     if std::ptr::eq(before, evidence.current) {
         return Verdict::Accepted;
     }
-    match allowed(evidence.current) {
+    match by_state(rules, event, evidence.current) {
         Ok(()) => Verdict::Accepted,
         Err(why) => Verdict::SoftFailed(why),
     }
+}
+
+/// Judges an event that is only known because others rest upon it: by its own auth events alone, all of which are here.
+pub(super) fn by_auth_events(
+    rules: &AuthorizationRules,
+    event: &Pdu,
+    auth_events: &BTreeMap<OwnedEventId, Arc<Pdu>>,
+) -> Result<(), String> {
+    check_state_independent_auth_rules(rules, event, |id: &EventId| auth_events.get(id).map(Arc::clone))?;
+    let state: State =
+        auth_events.values().filter_map(|pdu| Some((pdu.state_key_pair()?, Arc::clone(pdu)))).collect();
+    by_state(rules, event, &state)
+}
+
+/// Judges an event by a state.
+pub(super) fn by_state(rules: &AuthorizationRules, event: &Pdu, state: &State) -> Result<(), String> {
+    check_state_dependent_auth_rules(rules, event, |kind: &StateEventType, key: &str| {
+        state.get(&(kind.to_string(), key.to_owned())).map(Arc::clone)
+    })
 }
 
 #[cfg(test)]

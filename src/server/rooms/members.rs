@@ -2,11 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 
 use crate::{
     core::visibility::RoomLimit,
@@ -64,6 +67,8 @@ struct Present {
     /// Stands for the room as long as it is here.
     number: u32,
     joined: BTreeSet<OwnedUserId>,
+    /// The servers of those who are joined, and of how many each is. Replaced as a whole where somebody holds it.
+    servers: Arc<BTreeMap<OwnedServerName, usize>>,
     invited: usize,
     /// Where in the log the room grew beyond the limit, or shrank to it, the last time and the time before;
     /// 0: not in this run.
@@ -191,9 +196,55 @@ impl Members {
         self.read().rooms.get(room).map_or_else(Vec::new, |p| p.joined.iter().cloned().collect())
     }
 
+    /// Whether somebody of `server` is joined to `room`.
+    pub fn has_server(&self, room: &RoomId, server: &ServerName) -> bool {
+        let index = self.read();
+        index.rooms.get(room).is_some_and(|p| p.servers.contains_key(server))
+    }
+
+    /// The servers of which somebody is joined to `room`, those with the most users first.
+    pub fn servers(&self, room: &RoomId) -> Vec<OwnedServerName> {
+        let counts = self.servers_in(room);
+        let mut servers: Vec<_> = counts.iter().collect();
+        servers.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        servers.into_iter().map(|(server, _)| server.clone()).collect()
+    }
+
     /// How many users are joined to and invited to `room`.
     pub fn counts(&self, room: &RoomId) -> (usize, usize) {
         self.read().rooms.get(room).map_or((0, 0), |p| (p.joined.len(), p.invited))
+    }
+
+    /// The servers of which somebody is joined to `room`, and how many users of each.
+    pub fn servers_in(&self, room: &RoomId) -> Arc<BTreeMap<OwnedServerName, usize>> {
+        self.read().rooms.get(room).map_or_else(Arc::default, |p| Arc::clone(&p.servers))
+    }
+
+    /// Whether `room` makes its members visible to each other, and has some of this server, `own`, and of others.
+    pub fn ties_across(&self, room: &RoomId, own: &ServerName) -> bool {
+        self.read().rooms.get(room).is_some_and(|p| self.is_tie_across(p, own))
+    }
+
+    /// The rooms that do. Looks at every room.
+    pub fn rooms_across(&self, own: &ServerName) -> Vec<OwnedRoomId> {
+        let index = self.read();
+        #[expect(clippy::disallowed_methods, reason = "whoever asks puts them in order")]
+        let rooms = index.rooms.iter();
+        rooms.filter(|(_, p)| self.is_tie_across(p, own)).map(|(room, _)| room.clone()).collect()
+    }
+
+    fn is_tie_across(&self, present: &Present, own: &ServerName) -> bool {
+        present.servers.len() > 1
+            && present.servers.contains_key(own)
+            && self.limit.counts(present.joined.len())
+    }
+
+    /// The rooms to which somebody of `server` is joined. Looks at every room.
+    pub fn rooms_with(&self, server: &ServerName) -> Vec<OwnedRoomId> {
+        let index = self.read();
+        #[expect(clippy::disallowed_methods, reason = "whoever asks puts them in order")]
+        let rooms = index.rooms.iter();
+        rooms.filter(|(_, p)| p.servers.contains_key(server)).map(|(room, _)| room.clone()).collect()
     }
 
     /// Runs `each` for everybody who is joined to `room`, under a lock: it must be quick.
@@ -201,6 +252,14 @@ impl Members {
         if let Some(present) = self.read().rooms.get(room) {
             present.joined.iter().for_each(each);
         }
+    }
+
+    /// Runs `each` for everybody who is joined to any room, under a lock: it must be quick.
+    pub fn each_membership(&self, mut each: impl FnMut(&OwnedRoomId, &OwnedUserId)) {
+        let index = self.read();
+        #[expect(clippy::disallowed_methods, reason = "whoever asks puts them in order")]
+        let rooms = index.rooms.iter();
+        rooms.for_each(|(room, present)| present.joined.iter().for_each(|user| each(room, user)));
     }
 
     /// Whether two users are joined to one room. A user shares rooms with themselves.
@@ -232,22 +291,47 @@ impl Members {
         index.joined_by(user).filter_map(|room| index.rooms.get(room)).map(|p| p.joined.len()).sum()
     }
 
-    /// Takes over what a committed event says.
+    /// Takes over what a committed event says, or what the state came to have beside it.
     pub fn follow(&self, change: &Change) {
-        let Change::Appended(event) = change else { return };
-        if let Some((user, membership)) = event.membership()
-            && let Ok(user) = <&UserId>::try_from(user)
-        {
-            let mut index = self.index.write();
-            self.latest.fetch_max(event.position.get(), Ordering::AcqRel);
-            let before = index.size(&event.room_id);
-            index.set(user, &event.room_id, (membership, event.position), &event.sender);
-            let after = index.size(&event.room_id);
-            if self.limit.counts(before) != self.limit.counts(after)
-                && let Some(present) = index.rooms.get_mut(&event.room_id)
-            {
-                present.crossed = [event.position, present.crossed[0]];
+        match change {
+            Change::Appended(event) => {
+                if let Some((user, membership)) = event.membership()
+                    && let Ok(user) = <&UserId>::try_from(user)
+                {
+                    self.set(
+                        &event.room_id,
+                        event.position,
+                        [(user, (membership, event.position), &*event.sender)],
+                    );
+                }
             }
+            Change::Resolved(resolved) => {
+                let members = resolved.members.iter();
+                let members = members.map(|is| (&*is.user, (is.membership, is.position), &*is.by));
+                self.set(&resolved.room_id, resolved.position, members);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sets what some users are in a room, which was said last at a position.
+    fn set<'a>(
+        &self,
+        room: &RoomId,
+        position: LogPosition,
+        members: impl IntoIterator<Item = (&'a UserId, (Membership, LogPosition), &'a UserId)>,
+    ) {
+        let mut index = self.index.write();
+        self.latest.fetch_max(position.get(), Ordering::AcqRel);
+        let before = index.size(room);
+        for (user, is, by) in members {
+            index.set(user, room, is, by);
+        }
+        let after = index.size(room);
+        if self.limit.counts(before) != self.limit.counts(after)
+            && let Some(present) = index.rooms.get_mut(room)
+        {
+            present.crossed = [position, present.crossed[0]];
         }
     }
 
@@ -319,10 +403,12 @@ impl Index {
             (Err(at), true) => {
                 of_user.joined.insert(at, present.number);
                 present.joined.insert(user.to_owned());
+                present.count_server(user.server_name(), |count| count + 1);
             }
             (Ok(at), false) => {
                 of_user.joined.remove(at);
                 present.joined.remove(user);
+                present.count_server(user.server_name(), |count| count.saturating_sub(1));
             }
             (Ok(_), true) | (Err(_), false) => {}
         }
@@ -344,7 +430,18 @@ impl Present {
             sizes.push(0);
             u32::try_from(sizes.len() - 1).expect("fewer than 2^32 rooms")
         });
-        Self { number, joined: BTreeSet::new(), invited: 0, crossed: [LogPosition::START; 2] }
+        let (joined, servers) = (BTreeSet::new(), Arc::default());
+        Self { number, joined, servers, invited: 0, crossed: [LogPosition::START; 2] }
+    }
+
+    fn count_server(&mut self, server: &ServerName, change: impl FnOnce(usize) -> usize) {
+        let servers = Arc::make_mut(&mut self.servers);
+        let count = change(servers.get(server).copied().unwrap_or_default());
+        if count == 0 {
+            servers.remove(server);
+        } else {
+            servers.insert(server.to_owned(), count);
+        }
     }
 }
 

@@ -16,12 +16,15 @@ mod content;
 mod create;
 mod directory;
 mod draft;
+mod entrance;
 mod everywhere;
+pub mod host;
 mod invite;
 mod join;
 mod judge;
 mod lanes;
 mod may_begin;
+mod meeting;
 mod members;
 mod membership;
 mod order;
@@ -31,14 +34,20 @@ mod power;
 mod proposal;
 mod read;
 pub mod receipts;
+pub mod receive;
 mod refusal;
 mod relate;
+mod search;
 mod send;
+mod spaces;
+mod summary;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod turns;
 pub mod typing;
 mod upgrade;
+pub mod visit;
 mod write;
 
 #[cfg(any(test, fuzzing))]
@@ -48,7 +57,8 @@ pub use self::{
     access::Access,
     aggregate::Audience,
     bounds::{MAX_ID_BYTES, MAX_INITIAL_STATE, MAX_INVITES, MAX_PDU_BYTES, VERSIONS},
-    directory::{DirectoryPage, MAX_LISTED},
+    directory::{DirectoryPage, MAX_LISTED, Whose},
+    entrance::Entrance,
     lanes::NO_ROOM,
     may_begin::MayBegin,
     members::Members,
@@ -56,5 +66,9 @@ pub use self::{
     parts::Rooms,
     read::{Context, MAX_PAGE, Page, Wanted},
     refusal::Refusal,
+    search::{Results, Search, Words},
+    spaces::{InSpace, MAX_DEPTH as MAX_SPACE_DEPTH, Space, Spaces},
+    summary::{Reader, Summary},
+    threads::ThreadsWanted,
     write::Actor,
 };

@@ -67,7 +67,8 @@ impl Rooms {
                     place.handle_done_before();
                 }
                 rooms.wait_for_turn(&mut place, arrived).await;
-                if rooms.store.device(&session.user, &session.device).await?.is_none() {
+                if session.has_device() && rooms.store.device(&session.user, &session.device).await?.is_none()
+                {
                     return Err(Refusal::LoggedOut);
                 }
             }

@@ -4,7 +4,14 @@ use std::sync::Arc;
 
 use ruma::{OwnedServerName, RoomVersionId, ServerName, UserId};
 
-use super::{coming::Coming, lanes::Lanes, may_begin::MayBegin, members::Members, turns::Turns};
+use super::{
+    coming::Coming,
+    lanes::Lanes,
+    may_begin::MayBegin,
+    members::Members,
+    receive::{inbound::Inbound, resolved::Resolved},
+    turns::Turns,
+};
 use crate::{
     core::visibility::RoomLimit,
     server::{
@@ -39,6 +46,10 @@ pub struct Rooms {
     pub(super) coming: Arc<Coming>,
     /// Acts go beside each other, in any number; one that was overtaken too often goes alone, in all rooms.
     pub(super) passing: tokio::sync::RwLock<()>,
+    /// What other servers sent and was not looked at yet.
+    pub(super) inbound: Inbound,
+    /// What states that differ came to.
+    pub(super) resolved: Resolved,
 }
 
 impl Rooms {
@@ -71,6 +82,8 @@ impl Rooms {
             lanes: Arc::default(),
             coming: Arc::default(),
             passing,
+            inbound: Inbound::default(),
+            resolved: Resolved::default(),
         })
     }
 

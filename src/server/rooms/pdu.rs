@@ -10,24 +10,29 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
-use crate::server::event::{
-    client::stripped,
-    stored::{Membership, StoredEvent},
+use crate::server::{
+    event::{
+        client::stripped,
+        stored::{Membership, StoredEvent},
+    },
+    store::{EventStanding, GraphEvent},
 };
 
 /// A state event's type and key.
 pub(super) type StateKey = (String, String);
 
 /// A PDU with its ID, parsed as far as the authorisation rules need it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pdu {
     event_id: OwnedEventId,
     /// It was emptied.
     redacted: bool,
+    /// It was not allowed.
+    rejected: bool,
     fields: Fields,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Fields {
     room_id: Option<OwnedRoomId>,
     sender: OwnedUserId,
@@ -45,7 +50,7 @@ impl Pdu {
     /// Parses canonical JSON whose reference hash is known.
     pub(super) fn parse(event_id: OwnedEventId, json: &str) -> Result<Self, Refusal> {
         let fields = serde_json::from_str(json).map_err(|e| Refusal::BadJson(e.to_string().into()))?;
-        Ok(Self { event_id, redacted: false, fields })
+        Ok(Self { event_id, redacted: false, rejected: false, fields })
     }
 
     /// Parses the redacted form of an event.
@@ -57,6 +62,18 @@ impl Pdu {
     pub(super) fn of(event: &StoredEvent) -> Result<Arc<Self>, Refusal> {
         let pdu = Self::parse(event.event_id.clone(), &event.pdu)?;
         Ok(Arc::new(Self { redacted: event.redacted_because.is_some(), ..pdu }))
+    }
+
+    /// The PDU of an event in any standing.
+    pub(super) fn of_graph(event: &GraphEvent) -> Result<Arc<Self>, Refusal> {
+        let pdu = Self::parse(event.event_id.clone(), &event.pdu)?;
+        let rejected = event.standing == EventStanding::Rejected;
+        Ok(Arc::new(Self { redacted: event.redacted, rejected, ..pdu }))
+    }
+
+    /// The same as one that was not allowed.
+    pub(super) fn as_rejected(&self) -> Arc<Self> {
+        Arc::new(Self { rejected: true, ..self.clone() })
     }
 
     /// Its ID.
@@ -149,8 +166,8 @@ impl state_res::Event for Pdu {
         self.fields.redacts.as_ref()
     }
 
-    /// Only accepted events are parsed: a rejected one never becomes state or an auth event here.
+    /// Whether it was not allowed: what rests upon it is not either.
     fn rejected(&self) -> bool {
-        false
+        self.rejected
     }
 }

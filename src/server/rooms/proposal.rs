@@ -25,7 +25,16 @@ use crate::server::{
 pub(super) struct Author {
     pub(super) sender: OwnedUserId,
     pub(super) now_ms: u64,
+    /// When the events say that they were sent, if that is another time than this.
+    pub(super) sent_ms: Option<u64>,
     pub(super) once: Option<Once>,
+}
+
+impl Author {
+    /// When the events say that they were sent.
+    pub(super) fn origin_server_ts(&self) -> u64 {
+        self.sent_ms.unwrap_or(self.now_ms)
+    }
 }
 
 /// An act while it is judged.
@@ -97,7 +106,8 @@ impl<'a> Proposal<'a> {
             assumptions: self.assumptions,
             once: self.author.once,
             changes: self.changes,
-            stands: stands.map(|event| (event, self.author.now_ms)),
+            stands,
+            now_ms: self.author.now_ms,
         };
         Proposed { commit, rests_on_others: self.rests_on_others, coming: self.coming, outcome }
     }
@@ -196,10 +206,16 @@ impl<'a> Proposal<'a> {
         Ok(true)
     }
 
-    /// Everybody who is joined to a room, in order of their IDs.
-    pub(super) async fn joined_members(&self, room: &RoomRow) -> Result<Vec<OwnedUserId>, Refusal> {
+    /// Those of this server who are joined to a room, of these whom to `keep`, in order of their IDs.
+    pub(super) async fn own_members(
+        &self,
+        room: &RoomRow,
+        keep: impl Fn(&UserId) -> bool,
+    ) -> Result<Vec<OwnedUserId>, Refusal> {
+        let mut own = self.perhaps_joined(room);
+        own.retain(|user| user.server_name() == self.rooms.server_name && keep(user));
         let mut joined = Vec::new();
-        for user in self.perhaps_joined(room) {
+        for user in own {
             if self.membership(room, &user).await? == Some(Membership::Join) {
                 joined.push(user);
             }

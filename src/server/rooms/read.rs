@@ -159,6 +159,23 @@ impl Rooms {
         self.visible_events(user, room, vec![event]).await?.pop().ok_or_else(absent)
     }
 
+    /// From which place of a room's timeline a user scrolls back who asks for what is before `from`.
+    ///
+    /// # Errors
+    /// As for [`state`].
+    pub async fn scrolls_back_from(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        from: Option<TimelinePosition>,
+    ) -> Result<TimelinePosition, Refusal> {
+        let last = match self.access(user, room).await? {
+            Access::Joined | Access::Peek => self.end(),
+            Access::Until(position) => position,
+        };
+        Ok(from.unwrap_or(last).min(last))
+    }
+
     /// A page of a room's timeline, of the events that are `wanted`.
     ///
     /// # Errors
@@ -270,7 +287,8 @@ impl Rooms {
         Ok(Context { event, before, after })
     }
 
-    /// The events that relate to `event_id`, of a relation and event type if these are given.
+    /// The events that relate to `event_id`, of a relation and event type if these are given; to a `depth` beyond 0 also
+    /// those that relate to these.
     ///
     /// # Errors
     /// As for [`event`].
@@ -278,7 +296,7 @@ impl Rooms {
         &self,
         user: &UserId,
         room: &RoomId,
-        event_id: &EventId,
+        (event_id, depth): (&EventId, u32),
         (rel_type, kind): (Option<&str>, Option<&str>),
         page: Wanted,
     ) -> Result<Page, Refusal> {
@@ -299,8 +317,10 @@ impl Rooms {
                 Order::OldestFirst => (at, page.to.unwrap_or(last).min(last)),
             };
             let batch = (limit - events.len()).min(BATCH);
-            let found =
-                self.store.relations(room, event_id, (rel_type, kind), range, page.order, batch + 1).await?;
+            let found = self
+                .store
+                .relations(room, (event_id, depth), (rel_type, kind), range, page.order, batch + 1)
+                .await?;
             let more = found.len() > batch;
             for event in found.into_iter().take(batch) {
                 at = past(event.timeline, page.order);

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use ruma::RoomVersionId;
+
 use crate::server::{finish::Interrupted, store::StoreError};
 
 /// Why a room did not do what was asked. Nothing was changed.
@@ -11,8 +13,12 @@ pub enum Refusal {
     NotFound(Cow<'static, str>),
     /// The authorisation rules, or a rule of this server, say no.
     Forbidden(Cow<'static, str>),
+    /// The user is a guest, and the room takes none.
+    NoGuests(Cow<'static, str>),
     /// The invited user does not take invites of the sender: nothing is told of why.
     Unwanted,
+    /// The invited user takes no invites at all, and says so.
+    InvitesBlocked,
     /// An event, or one of its parts, is larger than allowed.
     TooLarge(Cow<'static, str>),
     /// Not canonical JSON, or not of the right shape.
@@ -29,6 +35,14 @@ pub enum Refusal {
     DuplicateAnnotation,
     /// An alias in `m.room.canonical_alias` does not lead to the room.
     BadAlias(Cow<'static, str>),
+    /// Whether a user may come in depends on rooms that this server is not in.
+    UnableToAuthorise,
+    /// A user may come in, and nobody of this server may say so.
+    UnableToGrant,
+    /// Who asks has no rooms of the version of this one.
+    IncompatibleVersion(RoomVersionId),
+    /// The room is of other servers, and none of them lets the user in, or answers; says what they said.
+    Unreachable(Cow<'static, str>),
     /// Not a room version of [`super::bounds::VERSIONS`].
     UnsupportedVersion,
     /// Too many actions wait for others; there may be room after this time.

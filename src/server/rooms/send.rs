@@ -34,7 +34,7 @@ impl Rooms {
     /// [`Refusal`]: by the room's rules, or for a content that is not canonical JSON.
     pub async fn send_message(
         self: &Arc<Self>,
-        session: &Session,
+        actor: impl Into<Actor>,
         room_id: &RoomId,
         kind: &str,
         transaction: &TransactionId,
@@ -44,7 +44,7 @@ impl Rooms {
         content::check_length("the transaction ID", transaction.as_str())?;
         let draft =
             Draft { kind: kind.to_owned(), state_key: None, content: content::parse(json)?, redacts: None };
-        self.send_once(session, room_id, draft, transaction, format!("send/{room_id}/{kind}")).await
+        self.send_once(&actor.into(), room_id, draft, transaction, format!("send/{room_id}/{kind}")).await
     }
 
     /// Redacts an event and answers with the ID and place of the redaction.
@@ -72,7 +72,7 @@ impl Rooms {
             redacts: Some(target.to_owned()),
         };
         let endpoint = format!("redact/{room_id}/{target}");
-        self.send_once(session, room_id, draft, transaction, endpoint).await
+        self.send_once(&session.into(), room_id, draft, transaction, endpoint).await
     }
 
     /// Sets state and answers with the ID and place of the event. State that is set to what the same user set it to
@@ -101,15 +101,15 @@ impl Rooms {
     /// The same ID on the same endpoint by the same device is done once.
     async fn send_once(
         self: &Arc<Self>,
-        session: &Session,
+        actor: &Actor,
         room_id: &RoomId,
         draft: Draft,
         transaction: &TransactionId,
         endpoint: String,
     ) -> Result<Placed, Refusal> {
-        let (user, device) = (session.user.clone(), session.device.clone());
-        let once = Once { user: user.clone(), device, endpoint, transaction: transaction.to_owned() };
-        match self.perform_once(user, Some(once), Send { room: room_id.to_owned(), draft }).await? {
+        let Session { user, device } = actor.session().clone();
+        let once = Once { user, device, endpoint, transaction: transaction.to_owned() };
+        match self.perform_once(actor.sender(), Some(once), Send { room: room_id.to_owned(), draft }).await? {
             Performed::DoneBefore(placed) => Ok(placed),
             Performed::Done(event_id, placed) => self.place_of(event_id, placed).await,
         }

@@ -25,6 +25,8 @@ pub(super) struct Turns(Mutex<HashMap<OwnedRoomId, Arc<Room>>>);
 struct Room {
     turn: Arc<tokio::sync::Mutex<()>>,
     pending: Mutex<Pending>,
+    /// Rings when nothing is in flight any longer.
+    settled: tokio::sync::Notify,
 }
 
 /// What acts in flight, all of them together, make of a room.
@@ -117,6 +119,18 @@ impl Turn {
         &self.here.id
     }
 
+    /// Waits until nothing is in flight: the room is as on the disk then, and stays so as long as this is the turn.
+    pub(super) async fn settle(&self) {
+        let room = self.here.room();
+        loop {
+            let settled = room.settled.notified();
+            if room.pending.lock().in_flight == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
     /// The room as acts in flight leave it; `None`: nothing is in flight, it is as on the disk.
     pub(super) fn head(&self) -> Option<Head> {
         self.here.room().pending.lock().head.clone()
@@ -180,6 +194,7 @@ impl InFlight {
         pending.in_flight -= 1;
         if pending.in_flight == 0 {
             pending.head = None;
+            self.here.room().settled.notify_waiters();
         }
     }
 }
@@ -193,6 +208,7 @@ impl Drop for InFlight {
         // What was judged upon it fails as well: whoever comes next begins with what is on the disk.
         if pending.epoch == self.epoch {
             *pending = Pending { epoch: self.epoch + 1, act: pending.act, ..Pending::default() };
+            self.here.room().settled.notify_waiters();
         }
     }
 }

@@ -207,6 +207,7 @@ async fn plan(
         name: None,
         topic: None,
         invite: Vec::new(),
+        at_once: Vec::new(),
         is_direct: false,
     })
 }

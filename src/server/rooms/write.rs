@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedRoomId, OwnedTransactionId};
+use ruma::{OwnedRoomId, OwnedTransactionId, OwnedUserId};
 
 use super::{
     content,
@@ -46,12 +46,24 @@ pub(super) trait Act: Send + Sync + 'static {
 pub struct Actor {
     session: Session,
     action: Option<OwnedTransactionId>,
+    sent_ms: Option<u64>,
 }
 
 impl Actor {
     /// Somebody whose action is done once if it has an ID.
     pub fn new(session: &Session, action: Option<OwnedTransactionId>) -> Self {
-        Self { session: session.clone(), action }
+        Self { session: session.clone(), action, sent_ms: None }
+    }
+
+    /// The same, whose events say that they were sent at this time (Unix, ms).
+    #[must_use]
+    pub fn at(self, sent_ms: Option<u64>) -> Self {
+        Self { sent_ms, ..self }
+    }
+
+    /// Whose events are sent, and when they say so.
+    pub(super) fn sender(&self) -> Sender {
+        Sender { user: self.session.user.clone(), sent_ms: self.sent_ms }
     }
 
     /// Whose session it is.
@@ -64,6 +76,19 @@ impl Actor {
         let transaction = self.action.clone()?;
         let (user, device) = (self.session.user.clone(), self.session.device.clone());
         Some(Once { user, device, endpoint, transaction })
+    }
+}
+
+/// Who sends events, and when they say that they were sent, if that is not when they are.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    user: OwnedUserId,
+    sent_ms: Option<u64>,
+}
+
+impl From<OwnedUserId> for Sender {
+    fn from(user: OwnedUserId) -> Self {
+        Self { user, sent_ms: None }
     }
 }
 
@@ -112,7 +137,7 @@ impl Rooms {
         if let Some(action) = &actor.action {
             content::check_length("the action ID", action.as_str())?;
         }
-        self.perform_once(actor.session.user.clone(), actor.once(endpoint), act).await
+        self.perform_once(actor.sender(), actor.once(endpoint), act).await
     }
 
     /// The room of the event that an action was answered with when it was done.
@@ -138,14 +163,14 @@ impl Rooms {
     /// The same for a request that is done once, however often it is sent.
     pub(super) async fn perform_once<A: Act>(
         self: &Arc<Self>,
-        sender: ruma::OwnedUserId,
+        sender: impl Into<Sender>,
         once: Option<Once>,
         act: A,
     ) -> Result<Performed<A::Answer>, Refusal> {
-        let rooms = Arc::clone(self);
+        let (rooms, Sender { user: sender, sent_ms }) = (Arc::clone(self), sender.into());
         finish(async move {
             for attempt in 0..ATTEMPTS {
-                let author = Author { sender: sender.clone(), now_ms: 0, once: once.clone() };
+                let author = Author { sender: sender.clone(), now_ms: 0, sent_ms, once: once.clone() };
                 let performed = if attempt < PATIENCE {
                     let _beside = rooms.passing.read().await;
                     rooms.attempt(author, attempt, &act).await?

@@ -135,14 +135,10 @@ impl Sight {
     /// What this run of the server knows of changes begins with it. A reader with a token of an earlier one,
     /// or whose device was told nothing for a while, is told again of all that they may have seen then: whom they
     /// cannot see any longer, and what is known of the others. A room that is too large may have been smaller then,
-    /// or the limit another. Those of other servers are seen by lists only.
+    /// or the limit another.
     pub fn each_perhaps_seen(&self, reader: &UserId, mut each: impl FnMut(&UserId)) {
         self.contacts.known_to(reader).iter().for_each(|user| each(user));
-        self.members.each_sharing_a_room(reader, |user| {
-            if user.server_name() == self.server_name {
-                each(user);
-            }
-        });
+        self.members.each_sharing_a_room(reader, |user| each(user));
     }
 
     /// For how many that is, those of other servers counted in.

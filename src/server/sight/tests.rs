@@ -77,6 +77,7 @@ pub(super) fn member_of(
         replaces,
         redacted_because: None,
         transaction: None,
+        ours: false,
     };
     Arc::new(columns.into())
 }

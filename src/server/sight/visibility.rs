@@ -45,7 +45,7 @@ impl Sight {
     }
 
     /// Whether `observer` may see the presence of `observed`. Of a user of another server: as far as that
-    /// server tells, and while they are on the observer's list. Of two of whom one ignores the other, neither.
+    /// server tells, and while they are on the observer's list or share a room. Of two of whom one ignores the other, neither.
     pub fn may_see(&self, observer: &UserId, observed: &UserId) -> bool {
         self.may_see_by(observer, observed, None)
     }
@@ -75,8 +75,12 @@ impl Sight {
         observed: &UserId,
         (log, live): (LogPosition, LivePosition),
     ) -> bool {
-        if observed.server_name() != self.server_name || observer == observed {
+        if observer == observed {
             return true;
+        }
+        if observed.server_name() != self.server_name {
+            return self.contacts.observes(observer, observed)
+                || self.members.shared_room_since(observer, observed, log).is_some();
         }
         let (accepted, _) = self.contacts.standing(observer, observed);
         let share = self.by_list.shared_since(observed, live);
@@ -158,7 +162,9 @@ impl Sight {
             return false;
         }
         if observed.server_name() != self.server_name {
-            return self.contacts.observes(observer, observed);
+            let by_room = || self.members.shared_room(observer, observed);
+            return self.contacts.observes(observer, observed)
+                || by_room().is_some_and(|size| self.members.limit().counts(size));
         }
         if observer == observed {
             return true;

@@ -161,6 +161,24 @@ impl Store {
         .await
     }
 
+    /// The pieces of one type that a user keeps for single rooms.
+    pub async fn room_account_data(
+        &self,
+        user: &UserId,
+        kind: &str,
+    ) -> Result<Vec<(OwnedRoomId, String)>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT room_id, content FROM account_data WHERE user_id = ?1 AND room_id <> '' AND kind = ?2",
+            )?
+            .query_map([user.as_str(), kind], |row| {
+                Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))
+            })?
+            .collect()
+        })
+        .await
+    }
+
     /// The position of each user's last change.
     pub async fn account_data_positions(&self) -> Result<Vec<(OwnedUserId, LogPosition)>, StoreError> {
         let rows: Vec<(String, LogPosition)> = self

@@ -7,6 +7,7 @@ use super::{
     database::Store,
     devices::{self, NewDevice},
     error::StoreError,
+    key_backup,
     proof::{NotProven, Proof},
 };
 use crate::server::{
@@ -48,15 +49,7 @@ pub struct Login {
 impl Store {
     /// Stores a new user, and a first device with it, if one is given: both or neither.
     pub async fn create_user(&self, user: NewUser) -> Result<(), CreateUserError> {
-        self.write(move |c| {
-            c.prepare_cached("INSERT INTO users (user_id, password_hash, created_ms) VALUES (?1, ?2, ?3)")?
-                .execute(params![user.id.as_str(), user.password_hash, user.created_ms.cast_signed()])?;
-            if let Some(device) = user.device {
-                devices::insert(c, &user.id, &device)?;
-            }
-            Ok(())
-        })
-        .await
+        self.write(move |c| Ok(insert(c, user)?)).await
     }
 
     /// How `user` logs in; `None` when there is no such account here.
@@ -101,7 +94,7 @@ impl Store {
         .await
     }
 
-    /// Closes an account for good: no password, no profile, no device. Its name stays taken.
+    /// Closes an account for good: no password, no profile with all its fields, no device. Its name stays taken.
     pub async fn deactivate(&self, user: OwnedUserId) -> Result<(), StoreError> {
         self.write(move |c| {
             c.prepare_cached(
@@ -109,7 +102,15 @@ impl Store {
                  WHERE user_id = ?1",
             )?
             .execute([user.as_str()])?;
+            for sql in [
+                "DELETE FROM profile_fields WHERE user_id = ?1",
+                "DELETE FROM profile_readers WHERE user_id = ?1",
+                "DELETE FROM guests WHERE user_id = ?1",
+            ] {
+                c.prepare_cached(sql)?.execute([user.as_str()])?;
+            }
             devices::remove_all(c, &user, None)?;
+            key_backup::forget(c, &user)?;
             Ok(())
         })
         .await
@@ -144,6 +145,16 @@ impl Store {
             Ok(())
         })
         .await
+    }
+}
+
+/// Inserts a user, and a first device with it, if one is given.
+pub(super) fn insert(c: &Connection, user: NewUser) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT INTO users (user_id, password_hash, created_ms) VALUES (?1, ?2, ?3)")?
+        .execute(params![user.id.as_str(), user.password_hash, user.created_ms.cast_signed()])?;
+    match user.device {
+        Some(device) => devices::insert(c, &user.id, &device),
+        None => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     epoch::was_served,
     folder::{self, FILE},
     mark::{self, Commits},
+    media,
     open::{check, reader},
     refusal::OpenError,
 };
@@ -40,13 +41,22 @@ pub enum BackupError {
     Destination(PathBuf, String),
 }
 
+/// What was copied.
+#[derive(Debug)]
+pub struct Copied {
+    /// A server has run on this data: then its keys belong to it.
+    pub was_served: bool,
+    /// The files that users uploaded, by their names in the folder of files, which belong to it too.
+    pub files: Vec<String>,
+}
+
 /// Copies the database in `data_dir` into the folder `to`, which is made when there is none. On return it is
 /// on the disk, and was found sound. A server that runs on `data_dir` goes on writing meanwhile: what it
-/// writes later is not in the copy. Answers whether a server has run on this data: then its keys belong to it.
+/// writes later is not in the copy.
 ///
 /// # Errors
 /// [`BackupError`] says which side is at fault.
-pub fn backup(data_dir: &Path, to: &Path) -> Result<bool, BackupError> {
+pub fn backup(data_dir: &Path, to: &Path) -> Result<Copied, BackupError> {
     let (source, destination) = (data_dir.join(FILE), to.join(FILE));
     let cannot_write =
         |e: &dyn std::fmt::Display| BackupError::Destination(destination.clone(), e.to_string());
@@ -79,15 +89,18 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<bool, BackupError> {
     copy.pragma_update(None, "journal_mode", "DELETE").map_err(|e| cannot_write(&e))?;
     // What is noted beside the original is not about the copy.
     copy.execute("UPDATE log SET copy = random()", []).map_err(|e| cannot_write(&e))?;
+    // They are not copied with the files: they are made again.
+    copy.execute("DELETE FROM thumbnails", []).map_err(|e| cannot_write(&e))?;
     check(&copy, &unfinished.0).map_err(|e| cannot_write(&e))?;
-    let served = was_served(&copy).map_err(|e| cannot_write(&e))?;
+    let was_served = was_served(&copy).map_err(|e| cannot_write(&e))?;
+    let files = media::own_files(&copy).map_err(|e| cannot_write(&e))?;
     copy.close().map_err(|(_, e)| cannot_write(&e))?;
     let finish = || {
         File::open(&unfinished.0)?.sync_all()?;
         std::fs::rename(&unfinished.0, &destination)?;
         private_file::sync_folder(&destination)
     };
-    finish().map(|()| served).map_err(|e| cannot_write(&e))
+    finish().map(|()| Copied { was_served, files }).map_err(|e| cannot_write(&e))
 }
 
 /// Copies every page in one step, so that all are of the same moment.

@@ -15,7 +15,8 @@ use super::{
     error::StoreError,
     events, members, relations,
     relations::Annotation,
-    steps::{NotCommitted, Placed, RoomChange, Write},
+    room_change::{NotCommitted, Placed, RoomChange},
+    steps::Write,
     tx::Tx,
 };
 use crate::server::{event::stored::Membership, profile::Profile, session::Session};
@@ -34,8 +35,10 @@ pub struct RoomCommit {
     /// In this order.
     pub changes: Vec<RoomChange>,
     /// Where nothing has to be changed, as what is done once is so already: the event that makes it so, which a
-    /// repetition is answered with, and the time (Unix, ms).
-    pub stands: Option<(OwnedEventId, u64)>,
+    /// repetition is answered with.
+    pub stands: Option<OwnedEventId>,
+    /// The time (Unix, ms).
+    pub now_ms: u64,
 }
 
 /// Something that was looked at, and how it was.
@@ -149,8 +152,8 @@ fn run(tx: &Tx<'_>, commit: &RoomCommit) -> Result<Vec<Placed>, NotCommitted> {
         write.apply(change)?;
     }
     match (&commit.once, write.placed.last(), &commit.stands) {
-        (Some(once), Some(last), _) => remember(tx, once, &last.event_id, None)?,
-        (Some(once), None, Some((event, now_ms))) => remember(tx, once, event, Some(*now_ms))?,
+        (Some(once), Some(last), _) => remember(tx, once, &last.event_id, commit.now_ms)?,
+        (Some(once), None, Some(event)) => remember(tx, once, event, commit.now_ms)?,
         (Some(_), None, None) => return Err(NotCommitted::Stale),
         (None, _, _) => {}
     }
@@ -190,23 +193,19 @@ fn done(c: &Connection, once: &Once) -> rusqlite::Result<Option<Placed>> {
 }
 
 /// Remembers what a request is answered with, and forgets those that are too old to come again.
-fn remember(c: &Connection, once: &Once, event: &EventId, now_ms: Option<u64>) -> rusqlite::Result<()> {
-    let sent_ms: i64 = c
-        .prepare_cached(
-            "INSERT INTO transactions SELECT ?1, ?2, ?3, ?4, event, coalesce(?6, origin_server_ts) FROM events \
-             WHERE event_id = ?5 RETURNING sent_ms",
-        )?
-        .query_row(
-            (
-                once.user.as_str(),
-                once.device.as_str(),
-                &once.endpoint,
-                once.transaction.as_str(),
-                event.as_str(),
-                now_ms.map(u64::cast_signed),
-            ),
-            |row| row.get(0),
-        )?;
-    c.prepare_cached("DELETE FROM transactions WHERE sent_ms < ?1")?.execute([sent_ms - TRANSACTIONS_MS])?;
+fn remember(c: &Connection, once: &Once, event: &EventId, now_ms: u64) -> rusqlite::Result<()> {
+    let now_ms = events::clamp(now_ms);
+    c.prepare_cached(
+        "INSERT INTO transactions SELECT ?1, ?2, ?3, ?4, event, ?6 FROM events WHERE event_id = ?5",
+    )?
+    .execute((
+        once.user.as_str(),
+        once.device.as_str(),
+        &once.endpoint,
+        once.transaction.as_str(),
+        event.as_str(),
+        now_ms,
+    ))?;
+    c.prepare_cached("DELETE FROM transactions WHERE sent_ms < ?1")?.execute([now_ms - TRANSACTIONS_MS])?;
     Ok(())
 }

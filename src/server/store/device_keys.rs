@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     database::Store,
+    device_changes::{CROSS_SIGNING, note_change},
     error::StoreError,
     log::advance,
     proof::{NotProven, Proof},
@@ -105,7 +106,7 @@ impl Store {
                 .execute(params![user, device, algorithm(id), id, key])?;
             }
             if changed {
-                note_change(c, &of.user)?;
+                note_change(c, &of.user, &[device])?;
             }
             c.tell(Change::KeysLeft { user: of.user, device: of.device });
             Ok(())
@@ -210,7 +211,7 @@ impl Store {
                     .execute(params![user.as_str(), usage, key])?;
             }
             if is_seen_by_others {
-                note_change(c, &user)?;
+                note_change(c, &user, &[CROSS_SIGNING])?;
             } else {
                 note_own_view(c, &user)?;
             }
@@ -232,16 +233,22 @@ impl Store {
     /// Adds signatures to keys that are stored.
     pub async fn add_key_signatures(&self, signatures: Vec<KeySignature>) -> Result<(), StoreError> {
         self.write(move |c| {
-            let owners: BTreeSet<(OwnedUserId, OwnedUserId)> =
-                signatures.iter().map(|s| (s.signer.clone(), s.user.clone())).collect();
+            let mut changed = BTreeMap::<(OwnedUserId, OwnedUserId), BTreeSet<String>>::new();
             for s in signatures {
                 let KeySignature { user, key, signer, signer_key, signature } = s;
+                let of_device = is_device(c, &user, &key)?;
+                let which = if of_device { key.clone() } else { CROSS_SIGNING.to_owned() };
+                changed.entry((signer.clone(), user.clone())).or_default().insert(which);
                 c.prepare_cached("INSERT OR REPLACE INTO key_signatures VALUES (?1, ?2, ?3, ?4, ?5)")?
                     .execute(params![user.as_str(), key, signer.as_str(), signer_key, signature])?;
             }
-            for (signer, owner) in owners {
+            for ((signer, owner), keys) in changed {
                 // Signatures on somebody else's key are seen by their maker only.
-                if signer == owner { note_change(c, &signer)? } else { note_own_view(c, &signer)? }
+                if signer == owner {
+                    note_change(c, &signer, &keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+                } else {
+                    note_own_view(c, &signer)?;
+                }
             }
             Ok(())
         })
@@ -324,13 +331,9 @@ fn note_own_view(c: &Tx<'_>, user: &UserId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes that others have to look at the devices of `user` again.
-pub(super) fn note_change(c: &Tx<'_>, user: &UserId) -> rusqlite::Result<()> {
-    let position = advance(c)?;
-    c.prepare_cached("INSERT OR REPLACE INTO device_lists VALUES (?1, ?2)")?
-        .execute(params![user.as_str(), position])?;
-    c.tell(Change::DeviceList { user: user.to_owned(), position });
-    Ok(())
+fn is_device(c: &Connection, user: &UserId, key: &str) -> rusqlite::Result<bool> {
+    c.prepare_cached("SELECT EXISTS (SELECT 1 FROM device_keys WHERE user_id = ?1 AND device_id = ?2)")?
+        .query_row([user.as_str(), key], |row| row.get(0))
 }
 
 fn has_master_key(c: &Connection, user: &UserId) -> rusqlite::Result<bool> {

@@ -5,16 +5,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     database::Store,
-    device_keys::note_change,
+    device_changes::note_change,
     error::StoreError,
     proof::{NotProven, Proof},
+    pushers,
+    refreshes::{self, NewTokens, end},
     to_device,
     tx::Tx,
 };
-use crate::server::{
-    change::feed::Change,
-    session::{Session, TokenHash},
-};
+use crate::server::session::TokenHash;
 
 /// Devices of one user at most; one more displaces the one that was seen longest ago, but for those in use.
 pub const MAX_DEVICES: u32 = 200;
@@ -30,6 +29,8 @@ pub struct NewDevice {
     pub token_hash: TokenHash,
     /// When it logged in.
     pub seen_ms: u64,
+    /// What it gets its next access token for; `None`: this one is good until it logs out.
+    pub tokens: Option<NewTokens>,
 }
 
 /// A device of a user.
@@ -44,22 +45,6 @@ pub struct Device {
 }
 
 impl Store {
-    /// Whose access token has this hash.
-    pub async fn session(&self, hash: &TokenHash) -> Result<Option<Session>, StoreError> {
-        let row = self
-            .read(|c| {
-                c.prepare_cached("SELECT user_id, device_id FROM devices WHERE token_hash = ?1")?
-                    .query_row([&hash.0[..]], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-                    .optional()
-            })
-            .await?;
-        row.map(|(user, device)| {
-            let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
-            Ok(Session { user, device: device.into() })
-        })
-        .transpose()
-    }
-
     /// Stores a device that logged in, of the user who proved to be it. One of the same identifier keeps its name and gets
     /// the new token; of too many, the one that was seen longest ago goes. Those `in_use` stay, but for the last of them
     /// when they are too many themselves: what a device did that came before, many logins cannot undo.
@@ -79,11 +64,16 @@ impl Store {
                 .prepare_cached("SELECT token_hash FROM devices WHERE user_id = ?1 AND device_id = ?2")?
                 .query_row([user.as_str(), device.id.as_str()], |row| row.get(0).map(TokenHash))
                 .optional()?;
+            let mut gone_with_it = refreshes::forget(c, &user, &device.id)?;
             insert(c, &user, &device)?;
             match own_token {
-                Some(token) => end(c, &user, vec![token], Vec::new())?,
+                Some(token) => {
+                    gone_with_it.push(token);
+                    end(c, &user, gone_with_it, Vec::new())?;
+                }
                 None => {
-                    note_change(c, &user)?;
+                    // Without keys it is nothing to other servers.
+                    note_change(c, &user, &[])?;
                     let removed = displace(c, &user, &device.id, &in_use)?;
                     gone(c, &user, removed)?;
                 }
@@ -133,7 +123,7 @@ impl Store {
                     "UPDATE devices SET display_name = ?3 WHERE user_id = ?1 AND device_id = ?2",
                 )?
                 .execute(params![user.as_str(), id.as_str(), display_name])?;
-                note_change(c, &user)?;
+                note_change(c, &user, &[])?;
             }
             Ok(true)
         })
@@ -191,7 +181,7 @@ pub(super) fn insert(c: &Connection, user: &UserId, device: &NewDevice) -> rusql
         &device.token_hash.0[..],
         device.seen_ms.cast_signed()
     ])?;
-    Ok(())
+    refreshes::set(c, user, &device.id, device.tokens)
 }
 
 /// Removes every device of `user`, but for the one to keep; answers how many there were.
@@ -258,23 +248,13 @@ fn gone(c: &Tx<'_>, user: &UserId, removed: Vec<Removed>) -> Result<(), StoreErr
     if removed.is_empty() {
         return Ok(());
     }
-    note_change(c, user)?;
-    let (devices, tokens): (Vec<_>, Vec<_>) = removed.into_iter().unzip();
+    let names: Vec<_> = removed.iter().map(|(device, _)| device.as_str()).collect();
+    note_change(c, user, &names)?;
+    let (devices, mut tokens): (Vec<_>, Vec<_>) = removed.into_iter().unzip();
     for device in &devices {
+        tokens.extend(refreshes::forget(c, user, device)?);
         to_device::forget(c, user, device)?;
+        pushers::forget(c, user, device)?;
     }
     end(c, user, tokens, devices)
-}
-
-fn end(
-    c: &Tx<'_>,
-    user: &UserId,
-    tokens: Vec<TokenHash>,
-    devices: Vec<OwnedDeviceId>,
-) -> Result<(), StoreError> {
-    let none_left = c
-        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM devices WHERE user_id = ?1)")?
-        .query_row([user.as_str()], |row| row.get(0))?;
-    c.tell(Change::SessionsEnded { user: user.to_owned(), tokens, devices, none_left });
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Events: rows of the log, read one by one and by room.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
     sync::Arc,
 };
@@ -20,8 +21,8 @@ use crate::server::{
 /// What every query of events selects; [`event`] reads it. Add `WHERE` and `ORDER BY` over `e` and `r`.
 pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \
     e.origin_server_ts, e.depth, e.pdu, e.device_id, e.transaction_id, \
-    p.event_id, p.sender, p.pdu, b.event_id, b.pdu, e.timeline, \
-    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END \
+    p.event_id, p.sender, p.pdu, b.event_id, b.pdu, coalesce(e.timeline, e.position << 20), \
+    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END, e.ours \
     FROM events e JOIN rooms r ON r.room = e.room \
     LEFT JOIN events p ON p.event = e.replaces LEFT JOIN events b ON b.event = e.redacted_by ";
 
@@ -41,6 +42,15 @@ impl Order {
             Self::NewestFirst => "DESC",
         }
     }
+}
+
+/// Which of a room's newest events somebody wants who looks for what they have not read.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Only those after this place, but for those that say that they are in a thread.
+    pub main_after: LogPosition,
+    /// None that say what others than this user are in the room, unless this user sent them; `None`: those too.
+    pub members_of: Option<&'a UserId>,
 }
 
 /// Reads a row of [`SELECT`].
@@ -80,6 +90,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
         replaces,
         redacted_because,
         transaction,
+        ours: row.get(18)?,
     })))
 }
 
@@ -142,23 +153,26 @@ impl Store {
     }
 
     /// Of the accepted events of a room after `from`, up to and including `to`, the newest `looked_at` in the log: of
-    /// these the newest `limit` but for those that say what others than `user` are in the room, unless `user` sent
-    /// them; newest first.
+    /// these the newest `limit` that are `wanted`, newest first.
     pub async fn newest_events_for(
         &self,
-        (room, user): (&RoomId, &UserId),
+        room: &RoomId,
         (from, to): (LogPosition, LogPosition),
+        wanted: Wanted<'_>,
         (looked_at, limit): (usize, usize),
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE e.position IN (SELECT position FROM (\
-               SELECT position, type, state_key, sender FROM events \
+               SELECT position, type, state_key, sender, rel_type FROM events \
                WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
                AND standing = 0 AND position > ?2 AND position <= ?3 ORDER BY position DESC LIMIT ?4) \
-             WHERE type <> 'm.room.member' OR state_key = ?5 OR sender = ?5) ORDER BY e.position DESC LIMIT ?6"
+             WHERE (?5 IS NULL OR type <> 'm.room.member' OR state_key = ?5 OR sender = ?5) \
+             AND (position > ?6 OR rel_type = 'm.thread')) ORDER BY e.position DESC LIMIT ?7"
         );
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        let bound = (room.as_str(), from, to, number(looked_at), user.as_str(), number(limit));
+        let Wanted { main_after, members_of } = wanted;
+        let members_of = members_of.map(UserId::as_str);
+        let bound = (room.as_str(), from, to, number(looked_at), members_of, main_after, number(limit));
         self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect()).await
     }
 
@@ -212,9 +226,44 @@ impl Store {
         .await
     }
 
-    /// The accepted events at some positions of the log, in their order.
+    /// The positions of the last accepted events of some rooms after `from`, up to and including `to`: `limit` at
+    /// most, the newest first.
+    pub async fn newest_positions(
+        &self,
+        rooms: &BTreeSet<OwnedRoomId>,
+        from: LogPosition,
+        to: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<LogPosition>, StoreError> {
+        let count = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT position FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND standing = 0 AND position > ?2 AND position <= ?3 ORDER BY position DESC LIMIT ?4",
+            )?;
+            let mut last = BinaryHeap::new();
+            for room in rooms {
+                // Once there are enough, only what is after the first of them counts.
+                let from = if last.len() < limit {
+                    from
+                } else {
+                    last.peek().map_or(from, |first: &Reverse<_>| first.0)
+                };
+                for position in query.query_map((room.as_str(), from, to, count), |row| row.get(0))? {
+                    last.push(Reverse(position?));
+                    if last.len() > limit {
+                        last.pop();
+                    }
+                }
+            }
+            Ok(last.into_sorted_vec().into_iter().map(|Reverse(position)| position).collect())
+        })
+        .await
+    }
+
+    /// The events at some positions of the log, in their order; an invite to a room that is not here has one, too.
     pub async fn events_at(&self, positions: &[LogPosition]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let sql = format!("{SELECT} WHERE e.position = ?1 AND e.standing = 0");
+        let sql = format!("{SELECT} WHERE e.position = ?1");
         self.read(|c| {
             let mut query = c.prepare_cached(&sql)?;
             positions.iter().map(|position| query.query_row([position], event)).collect()
@@ -222,24 +271,20 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of the timeline.
+    /// Up to `limit` accepted events of a room that relate to `event_id`, in a range of the timeline; with `depth` beyond 0,
+    /// also those that relate to them, and so on so many times.
     pub async fn relations(
         &self,
         room: &RoomId,
-        event_id: &EventId,
+        (event_id, depth): (&EventId, u32),
         (rel_type, kind): (Option<&str>, Option<&str>),
         (from, to): (TimelinePosition, TimelinePosition),
         order: Order,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let sql = format!(
-            "{SELECT} WHERE e.relates_to = ?1 AND e.standing = 0 AND +r.room_id = ?2 \
-             AND (?3 IS NULL OR e.rel_type = ?3) AND (?4 IS NULL OR e.type = ?4) \
-             AND e.timeline > ?5 AND e.timeline <= ?6 ORDER BY e.timeline {} LIMIT ?7",
-            order.sql()
-        );
+        let sql = related(order);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let bound = (event_id.as_str(), room.as_str(), rel_type, kind, from, to, limit);
+        let bound = (event_id.as_str(), room.as_str(), rel_type, kind, from, to, limit, depth);
         self.read(|c| c.prepare_cached(&sql)?.query_map(bound, event)?.collect()).await
     }
 
@@ -271,4 +316,49 @@ impl Store {
 /// A number as SQLite takes it.
 pub(super) fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What relates to the event `?1`, and up to `?8` steps further.
+fn related(order: Order) -> String {
+    // From an event to what relates to it, and never through all events of the room.
+    format!(
+        "WITH RECURSIVE related (id, level) AS (VALUES (?1, 0) UNION ALL \
+           SELECT n.event_id, level + 1 FROM related CROSS JOIN events n INDEXED BY events_relations \
+           ON n.relates_to = id \
+           WHERE level < ?8 AND n.standing = 0 AND n.room = (SELECT room FROM rooms WHERE room_id = ?2)) \
+         {SELECT} WHERE e.relates_to IN (SELECT id FROM related) AND e.standing = 0 AND +r.room_id = ?2 \
+         AND (?3 IS NULL OR e.rel_type = ?3) AND (?4 IS NULL OR e.type = ?4) \
+         AND e.timeline > ?5 AND e.timeline <= ?6 ORDER BY e.timeline {} LIMIT ?7",
+        order.sql()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::server::store::schema;
+
+    #[test]
+    fn what_relates_to_an_event_is_found_without_a_look_at_the_rest_of_its_room() {
+        let empty = Connection::open_in_memory().expect("opens");
+        schema::make(&empty, schema::KNOWN).expect("is made");
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let mut plan =
+                empty.prepare(&format!("EXPLAIN QUERY PLAN {}", related(order))).expect("is a query");
+            let bound = ("$e", "!r:x", None::<&str>, None::<&str>, 0, 1, 1, 1);
+            let steps: Vec<String> = plan
+                .query_map(bound, |row| row.get(3))
+                .expect("can be planned")
+                .collect::<rusqlite::Result<_>>()
+                .expect("are words");
+            let of_events: Vec<_> = steps.iter().filter(|step| step.contains("INDEX events_")).collect();
+            assert_eq!(of_events.len(), 2, "{steps:#?}");
+            assert!(
+                of_events.iter().all(|step| step.contains("events_relations (relates_to=?")),
+                "{steps:#?}"
+            );
+        }
+    }
 }

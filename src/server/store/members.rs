@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{database::Store, error::StoreError, events};
 use crate::server::{
-    change::position::{LogPosition, TimelinePosition},
+    change::{
+        feed::Change,
+        position::{LogPosition, TimelinePosition},
+    },
     event::stored::Membership,
 };
+
+/// What the user `?2` was in the room `?1` up to the position `?3`, and from where on: `own (position, membership)`.
+const HISTORY: &str = "WITH own AS MATERIALIZED (SELECT s.position AS position, \
+    coalesce(json_extract(e.pdu, '$.content.membership'), 'leave') AS membership \
+    FROM state_log s LEFT JOIN events e ON e.event = s.event \
+    WHERE s.room = (SELECT room FROM rooms WHERE room_id = ?1) AND s.type = 'm.room.member' \
+    AND s.state_key = ?2 AND s.position <= ?3)";
 
 /// One user's current relation to one room.
 #[derive(Clone, Debug)]
@@ -18,7 +28,7 @@ pub struct MembershipRow {
     pub room_id: OwnedRoomId,
     /// What the user is in it.
     pub membership: Membership,
-    /// Where in the log the member event stands that made it so.
+    /// Where in the log it came to be so.
     pub position: LogPosition,
     /// Where in the room's timeline.
     pub timeline: TimelinePosition,
@@ -46,9 +56,8 @@ impl Store {
     pub async fn memberships(&self, user: &UserId) -> Result<Vec<MembershipRow>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT r.room_id, m.membership, e.position, e.timeline, m.forgotten, m.invite_state \
-                 FROM memberships m JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event \
-                 WHERE m.user_id = ?1 ORDER BY e.position",
+                "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
+                 FROM memberships m JOIN rooms r ON r.room = m.room WHERE m.user_id = ?1 ORDER BY m.position",
             )?
             .query_map([user.as_str()], membership)?
             .collect()
@@ -77,6 +86,27 @@ impl Store {
         self.read(|c| membership_in(c, user, room)).await
     }
 
+    /// Up to `limit` of the users of `server` who are or were something in a room, in order of their IDs.
+    pub async fn users_of_server(
+        &self,
+        room: &RoomId,
+        server: &ServerName,
+        limit: usize,
+    ) -> Result<Vec<OwnedUserId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT user_id FROM memberships WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND substr(user_id, instr(user_id, ':') + 1) = ?2 ORDER BY user_id LIMIT ?3",
+            )?
+            .query_map((room.as_str(), server.as_str(), limit), |row| {
+                events::parse(0, row.get_ref(0)?.as_str()?)
+            })?
+            .collect()
+        })
+        .await
+    }
+
     /// Up to `limit` of those who are banned from a room, whoever was banned last first.
     pub async fn banned(&self, room: &RoomId, limit: usize) -> Result<Vec<OwnedUserId>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -91,20 +121,33 @@ impl Store {
         .await
     }
 
-    /// Where in the timeline the last event stands by which `user` was in a room; `None`: they never were.
+    /// Where in the timeline `user` was last said to be in a room; `None`: they never were.
     pub async fn last_join(
         &self,
         user: &UserId,
         room: &RoomId,
     ) -> Result<Option<TimelinePosition>, StoreError> {
+        let sql = format!("{HISTORY} SELECT max(position) FROM own WHERE membership = 'join'");
+        let last: Option<LogPosition> = self
+            .read(|c| {
+                c.prepare_cached(&sql)?
+                    .query_row((room.as_str(), user.as_str(), LogPosition::END), |row| row.get(0))
+            })
+            .await?;
+        Ok(last.map(TimelinePosition::live))
+    }
+
+    /// Where in the log the stay of `user` in a room began, of those that they are in or were in last; `None`: they never
+    /// were.
+    pub async fn stay_began(&self, user: &UserId, room: &RoomId) -> Result<Option<LogPosition>, StoreError> {
+        let sql = format!(
+            "{HISTORY} SELECT min(position) FROM own WHERE membership = 'join' AND position > \
+             coalesce((SELECT max(position) FROM own WHERE membership <> 'join' AND position < \
+             (SELECT max(position) FROM own WHERE membership = 'join')), 0)"
+        );
         self.read(|c| {
-            c.prepare_cached(
-                "SELECT timeline FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
-                 AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 \
-                 AND json_extract(pdu, '$.content.membership') = 'join' ORDER BY timeline DESC LIMIT 1",
-            )?
-            .query_row([room.as_str(), user.as_str()], |row| row.get(0))
-            .optional()
+            c.prepare_cached(&sql)?
+                .query_row((room.as_str(), user.as_str(), LogPosition::END), |row| row.get(0))
         })
         .await
     }
@@ -116,19 +159,17 @@ impl Store {
         room: &RoomId,
         until: TimelinePosition,
     ) -> Result<Option<Past>, StoreError> {
-        const OWN: &str = "FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
-            AND type = 'm.room.member' AND state_key = ?2 AND standing = 0 AND timeline <= ?3";
-        const IS: &str = "json_extract(pdu, '$.content.membership')";
         let sql = format!(
-            "WITH last AS MATERIALIZED \
-             (SELECT timeline {OWN} AND {IS} = 'join' ORDER BY timeline DESC LIMIT 1) \
-             SELECT (SELECT min(position) {OWN}), \
-             (SELECT min(position) {OWN} AND timeline > (SELECT timeline FROM last)), \
-             EXISTS (SELECT 1 {OWN} AND timeline > (SELECT timeline FROM last) AND {IS} IN ('invite', 'knock')), \
-             EXISTS (SELECT 1 {OWN} AND {IS} IN ('leave', 'ban'))"
+            "{HISTORY}, last AS MATERIALIZED (SELECT max(position) AS position FROM own WHERE membership = 'join') \
+             SELECT (SELECT min(position) FROM own), \
+             (SELECT min(position) FROM own WHERE position > (SELECT position FROM last)), \
+             EXISTS (SELECT 1 FROM own WHERE position > (SELECT position FROM last) \
+               AND membership IN ('invite', 'knock')), \
+             EXISTS (SELECT 1 FROM own WHERE membership IN ('leave', 'ban'))"
         );
         self.read(|c| {
-            c.prepare_cached(&sql)?.query_row((room.as_str(), user.as_str(), until), |row| {
+            let bound = (room.as_str(), user.as_str(), until.last_live());
+            c.prepare_cached(&sql)?.query_row(bound, |row| {
                 let began: Option<LogPosition> = row.get(0)?;
                 let (last_ended, on_the_way_since, was_outside) = (row.get(1)?, row.get(2)?, row.get(3)?);
                 Ok(began.map(|began| Past { began, last_ended, on_the_way_since, was_outside }))
@@ -174,7 +215,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.read(|c| {
             let mut statement = c.prepare(
-                "SELECT m.user_id, r.room_id, m.membership, e.sender, e.position FROM memberships m \
+                "SELECT m.user_id, r.room_id, m.membership, e.sender, m.position FROM memberships m \
                  JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event WHERE m.membership IN ('join', 'invite', 'knock')",
             )?;
             let mut rows = statement.query([])?;
@@ -191,13 +232,17 @@ impl Store {
     /// Takes a room that `user` left off their lists. False: the user is still something in it.
     pub async fn forget_room(&self, user: &UserId, room: &RoomId) -> Result<bool, StoreError> {
         let (user, room) = (user.to_owned(), room.to_owned());
-        self.write(move |c| {
-            Ok(c.prepare_cached(
-                "UPDATE memberships SET forgotten = 1 WHERE user_id = ?1 AND membership IN ('leave', 'ban') \
-                 AND room = (SELECT room FROM rooms WHERE room_id = ?2)",
-            )?
-            .execute((user.as_str(), room.as_str()))?
-                > 0)
+        self.write(move |tx| {
+            let forgotten = tx
+                .prepare_cached(
+                    "UPDATE memberships SET forgotten = 1 WHERE user_id = ?1 AND membership IN ('leave', 'ban') \
+                     AND room = (SELECT room FROM rooms WHERE room_id = ?2)",
+                )?
+                .execute((user.as_str(), room.as_str()))?;
+            if forgotten > 0 {
+                tx.tell(Change::Forgotten { user });
+            }
+            Ok(forgotten > 0)
         })
         .await
     }
@@ -210,9 +255,8 @@ pub(super) fn membership_in(
     room: &RoomId,
 ) -> rusqlite::Result<Option<MembershipRow>> {
     c.prepare_cached(
-        "SELECT r.room_id, m.membership, e.position, e.timeline, m.forgotten, m.invite_state \
-         FROM memberships m JOIN rooms r ON r.room = m.room JOIN events e ON e.event = m.event \
-         WHERE m.user_id = ?1 AND r.room_id = ?2",
+        "SELECT r.room_id, m.membership, m.position, m.forgotten, m.invite_state \
+         FROM memberships m JOIN rooms r ON r.room = m.room WHERE m.user_id = ?1 AND r.room_id = ?2",
     )?
     .query_row([user.as_str(), room.as_str()], membership)
     .optional()
@@ -223,13 +267,14 @@ fn membership(row: &Row<'_>) -> rusqlite::Result<MembershipRow> {
         room_id: events::parse(0, row.get_ref(0)?.as_str()?)?,
         membership: word(row, 1)?,
         position: row.get(2)?,
-        timeline: row.get(3)?,
-        forgotten: row.get(4)?,
-        invite_state: row.get(5)?,
+        timeline: TimelinePosition::live(row.get(2)?),
+        forgotten: row.get(3)?,
+        invite_state: row.get(4)?,
     })
 }
 
-fn word(row: &Row<'_>, column: usize) -> rusqlite::Result<Membership> {
+/// The membership in a column.
+pub(super) fn word(row: &Row<'_>, column: usize) -> rusqlite::Result<Membership> {
     let word = row.get_ref(column)?.as_str()?;
     Membership::parse(word).ok_or_else(|| {
         rusqlite::Error::FromSqlConversionFailure(

@@ -9,6 +9,7 @@
 
 mod account_data;
 mod accounts;
+mod app_services;
 mod backup;
 mod checked_file;
 mod commit;
@@ -16,35 +17,60 @@ mod contacts;
 #[cfg(test)]
 mod damage;
 mod database;
+mod destinations;
+mod device_changes;
 mod device_keys;
 mod devices;
 mod directory;
 mod epoch;
 mod error;
+mod event_rows;
 mod events;
 mod filters;
 mod folder;
+mod graph;
+#[cfg(test)]
+mod graph_tests;
+mod groups;
+mod guests;
 mod header;
+mod inbound;
 mod job;
+mod key_backup;
 mod list_outbox;
 mod log;
 mod mark;
+mod media;
 mod members;
 mod open;
+mod openid;
 mod presence;
+mod profile_fields;
 mod proof;
+mod pushers;
 mod receipts;
+mod receive;
 mod recent_state;
+mod refreshes;
 mod refusal;
 mod relations;
+mod remote_lists;
+mod reports;
+mod room_change;
 mod rooms;
 mod schema;
+mod search;
 mod server_keys;
+mod signed_keys;
+mod standing;
 mod state;
 mod state_list;
 mod steps;
 mod tail;
+mod thumbnails;
 mod to_device;
+mod to_device_outbox;
+mod to_device_received;
 mod tx;
 mod typing;
 mod write_ahead;
@@ -56,26 +82,47 @@ pub use self::{
         MAX_ACCOUNT_DATA_TOTAL,
     },
     accounts::{CreateUserError, Login, NewUser},
-    backup::{BackupError, backup},
+    app_services::{NewTransaction, ServiceProgress},
+    backup::{BackupError, Copied, backup},
     commit::{Assumption, Once, RoomCommit},
     contacts::{ContactRow, ContactWrite, SettingsWrite},
     database::Store,
+    destinations::{OwnEvent, Progress, ProgressStep},
+    device_changes::DeviceChange,
     device_keys::{DeviceKeys, KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     devices::{Device, MAX_DEVICES, NewDevice},
     directory::AliasRow,
     error::StoreError,
-    events::Order,
+    events::{Order, Wanted},
     filters::{AddFilterError, MAX_FILTERS},
     folder::has_database,
+    graph::{EventStanding, Gap, GraphEvent, StateIds},
+    inbound::InboundEvent,
+    key_backup::{BackedUpKey, Backup, BackupRefusal, Extent, KeyScope},
+    media::{AwaitMediaError, MAX_AWAITED_MEDIA, MediaRow, MediaTotals, PutMediaError, StoredMedia},
     members::{MembershipRow, Past},
     open::Access,
+    profile_fields::{MAX_PROFILE_READERS, ProfileFields, PutFieldError},
     proof::{NotProven, Proof},
+    pushers::{MAX_PUSHERS, NewPusher, Others, Pusher, SetPusherError},
+    refreshes::{Known, NewTokens},
     refusal::OpenError,
     relations::{Annotation, Seen},
+    remote_lists::{RemoteChange, RemoteList, Snapshot},
+    reports::{Report, Reported},
+    room_change::{
+        CurrentAfter, Entered, NewEvent, NotCommitted, Place, Placed, Received, RoomChange, StateBefore,
+    },
     rooms::{Extremity, RoomRow},
+    search::{Found, Hit, Sought},
+    server_keys::PublishedKeys,
+    signed_keys::{public_part, with_signatures},
+    standing::Standing,
     state_list::{Entry, Kinds, Side, StateList},
-    steps::{NewEvent, NotCommitted, Placed, RoomChange},
+    thumbnails::KeptThumbnail,
     to_device::{ToDevice, WaitingMessages},
+    to_device_outbox::MessageAcross,
+    to_device_received::{ReceivedMessage, Recipients},
 };
 pub use super::{
     event::receipt::Receipt,

@@ -60,7 +60,13 @@ mod tests {
     };
 
     fn device(id: &str) -> NewDevice {
-        NewDevice { id: id.into(), display_name: None, token_hash: TokenHash::of(id), seen_ms: 1 }
+        NewDevice {
+            id: id.into(),
+            display_name: None,
+            token_hash: TokenHash::of(id),
+            seen_ms: 1,
+            tokens: None,
+        }
     }
 
     #[tokio::test]

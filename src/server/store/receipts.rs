@@ -3,36 +3,46 @@
 use std::sync::Arc;
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use rusqlite::{Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{database::Store, error::StoreError, events, log::advance};
+use super::{database::Store, error::StoreError, events, log::advance, tx::Tx};
 use crate::server::{
-    change::{feed::Change, position::LogPosition},
+    change::{
+        feed::Change,
+        position::{LogPosition, TimelinePosition},
+    },
     event::receipt::Receipt,
 };
 
 impl Store {
-    /// Keeps a receipt.
+    /// Keeps a receipt, if its event is in its room, and after that of the one before it: one that was overtaken on its way
+    /// changes nothing.
     pub async fn put_receipt(&self, receipt: Receipt) -> Result<(), StoreError> {
+        self.put_receipts(vec![receipt]).await
+    }
+
+    /// The same for some, in one step.
+    pub async fn put_receipts(&self, receipts: Vec<Receipt>) -> Result<(), StoreError> {
         self.write(move |tx| {
-            let position = advance(tx)?;
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO receipts
-                     (room_id, user_id, kind, thread, event_id, ts_ms, shown, position)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                receipt.room.as_str(),
-                receipt.user.as_str(),
-                receipt.kind,
-                receipt.thread,
-                receipt.event,
-                receipt.ts_ms.cast_signed(),
-                receipt.shown,
-                position
-            ])?;
-            tx.tell(Change::Receipt { receipt: Arc::new(receipt), position });
-            Ok(())
+            receipts.into_iter().try_for_each(|receipt| put(tx, receipt)).map_err(StoreError::from)
+        })
+        .await
+    }
+
+    /// Whether the first of two events in `room` comes after the second, or the second is not there. What is not in the room
+    /// comes after nothing.
+    pub async fn is_after(
+        &self,
+        room: &RoomId,
+        event: &str,
+        other: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        self.read(|c| {
+            let other = match other {
+                Some(other) => timeline_in(c, room, other)?,
+                None => None,
+            };
+            Ok(timeline_in(c, room, event)? > other)
         })
         .await
     }
@@ -57,15 +67,43 @@ impl Store {
         .await
     }
 
-    /// The events up to which `user` has read in `room`, outside of threads.
-    pub async fn read_up_to(&self, room: &RoomId, user: &UserId) -> Result<Vec<String>, StoreError> {
+    /// The receipts in all rooms after `since`, up to and including `upto`.
+    pub async fn receipts_between(
+        &self,
+        since: LogPosition,
+        upto: LogPosition,
+    ) -> Result<Vec<Receipt>, StoreError> {
         self.read(|c| {
             c.prepare_cached(
-                "SELECT event_id FROM receipts WHERE room_id = ?1 AND user_id = ?2 AND thread IN ('', 'main')",
+                "SELECT user_id, kind, thread, event_id, ts_ms, shown, room_id FROM receipts
+                 WHERE position > ?1 AND position <= ?2 ORDER BY position",
             )?
-            .query_map([room.as_str(), user.as_str()], |row| row.get(0))?
+            .query_map(params![since, upto], |row| {
+                let room: OwnedRoomId = events::parse(6, row.get_ref(6)?.as_str()?)?;
+                receipt(&room, row)
+            })?
             .collect()
-        }).await
+        })
+        .await
+    }
+
+    /// Up to where in the timeline of `room` its `user` has read: for each kind of receipt and each thread, `main` for
+    /// what is in none and nothing for all.
+    pub async fn read_up_to(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+    ) -> Result<Vec<(String, TimelinePosition)>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT p.thread, e.timeline FROM receipts p CROSS JOIN events e ON e.event_id = p.event_id
+                 WHERE p.room_id = ?1 AND p.user_id = ?2 AND e.standing = 0
+                 AND e.room = (SELECT room FROM rooms WHERE room_id = ?1)",
+            )?
+            .query_map([room.as_str(), user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+        .await
     }
 
     /// For filling the memory at start: room, the user where only they may see it, and the position of
@@ -86,6 +124,54 @@ impl Store {
             .collect()
         }).await
     }
+}
+
+/// Keeps a receipt, if it stands after the one before it.
+fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<()> {
+    let before: Option<String> = tx
+        .prepare_cached(
+            "SELECT event_id FROM receipts \
+                     WHERE room_id = ?1 AND user_id = ?2 AND kind = ?3 AND thread = ?4",
+        )?
+        .query_row([receipt.room.as_str(), receipt.user.as_str(), &receipt.kind, &receipt.thread], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let before = match before {
+        Some(event) => timeline_in(tx, &receipt.room, &event)?,
+        None => None,
+    };
+    if timeline_in(tx, &receipt.room, &receipt.event)? <= before {
+        return Ok(());
+    }
+    let position = advance(tx)?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO receipts
+                     (room_id, user_id, kind, thread, event_id, ts_ms, shown, position)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        receipt.room.as_str(),
+        receipt.user.as_str(),
+        receipt.kind,
+        receipt.thread,
+        receipt.event,
+        receipt.ts_ms.cast_signed(),
+        receipt.shown,
+        position
+    ])?;
+    tx.tell(Change::Receipt { receipt: Arc::new(receipt), position });
+    Ok(())
+}
+
+/// Where an event stands in the timeline of `room`; `None`: nowhere.
+fn timeline_in(c: &Connection, room: &RoomId, event: &str) -> rusqlite::Result<Option<TimelinePosition>> {
+    c.prepare_cached(
+        "SELECT timeline FROM events WHERE event_id = ?2 AND standing = 0 \
+         AND room = (SELECT room FROM rooms WHERE room_id = ?1)",
+    )?
+    .query_row([room.as_str(), event], |row| row.get(0))
+    .optional()
 }
 
 fn receipt(room: &RoomId, row: &Row<'_>) -> rusqlite::Result<Receipt> {

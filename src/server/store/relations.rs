@@ -128,6 +128,42 @@ impl Store {
         .await
     }
 
+    /// The first events of the threads of a room whose last event is at `before` or earlier, that with the last one first,
+    /// with the place of that; with the reader's own only, if it is so asked.
+    pub async fn threads(
+        &self,
+        room: &RoomId,
+        seen: Seen<'_>,
+        before: TimelinePosition,
+        with_reader: bool,
+        limit: usize,
+    ) -> Result<Vec<(TimelinePosition, Arc<StoredEvent>)>, StoreError> {
+        let sql = "WITH parts (low, high) AS MATERIALIZED (\
+                SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?2)), \
+            threads (root, last, has_reader) AS ( \
+                SELECT relates_to, max(timeline), max(sender = ?3) \
+                FROM parts CROSS JOIN events INDEXED BY events_threads ON timeline > low AND timeline <= high \
+                WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) AND standing = 0 AND redacted_by IS NULL \
+                AND rel_type = 'm.thread' AND sender NOT IN (SELECT value FROM json_each(?4)) GROUP BY relates_to) \
+            SELECT t.last, e.event_id FROM threads t JOIN events e ON e.event_id = t.root \
+            WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 AND t.last <= ?5 \
+            AND (NOT ?6 OR t.has_reader OR e.sender = ?3) ORDER BY t.last DESC LIMIT ?7";
+        let one = format!("{} WHERE e.event_id = ?1", events::SELECT);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let reader = seen.reader.as_str();
+        self.read(|c| {
+            let bound = (room.as_str(), parts(seen), reader, ignored(seen), before, with_reader, limit);
+            let found: Vec<(TimelinePosition, String)> = c
+                .prepare_cached(sql)?
+                .query_map(bound, |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            let mut one = c.prepare_cached(&one)?;
+            let root = |(last, id): (_, String)| Ok((last, one.query_row([id], events::event)?));
+            found.into_iter().map(root).collect()
+        })
+        .await
+    }
+
     /// Up to `limit` events that refer to one, oldest first.
     pub async fn references(
         &self,

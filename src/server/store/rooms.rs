@@ -26,17 +26,29 @@ pub struct Extremity {
 }
 
 impl Store {
-    /// The room of this ID.
+    /// The room of this ID; not one that is only being fetched from another server.
     pub async fn room(&self, room_id: &RoomId) -> Result<Option<RoomRow>, StoreError> {
         self.read(|c| {
-            c.prepare_cached("SELECT version, listed FROM rooms WHERE room_id = ?1")?
-                .query_row([room_id.as_str()], |row| {
-                    Ok(RoomRow {
-                        room_id: room_id.to_owned(),
-                        version: events::parse(0, row.get_ref(0)?.as_str()?)?,
-                        listed: row.get(1)?,
-                    })
+            c.prepare_cached(
+                "SELECT version, listed FROM rooms WHERE room_id = ?1 AND state_group IS NOT NULL",
+            )?
+            .query_row([room_id.as_str()], |row| {
+                Ok(RoomRow {
+                    room_id: room_id.to_owned(),
+                    version: events::parse(0, row.get_ref(0)?.as_str()?)?,
+                    listed: row.get(1)?,
                 })
+            })
+            .optional()
+        })
+        .await
+    }
+
+    /// The version of a room, also of one that is not here.
+    pub async fn version_of(&self, room: &RoomId) -> Result<Option<RoomVersionId>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT version FROM rooms WHERE room_id = ?1")?
+                .query_row([room.as_str()], |row| events::parse(0, row.get_ref(0)?.as_str()?))
                 .optional()
         })
         .await

@@ -21,6 +21,25 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
     &[include_str!("schema/relations.sql")],
     &[include_str!("schema/typing.sql")],
+    &[
+        include_str!("schema/media.sql"),
+        include_str!("schema/profile_fields.sql"),
+        include_str!("schema/app_services.sql"),
+        include_str!("schema/push.sql"),
+        include_str!("schema/search.sql"),
+        include_str!("schema/key_backup.sql"),
+        include_str!("schema/openid.sql"),
+        include_str!("schema/reports.sql"),
+        include_str!("schema/guests.sql"),
+        include_str!("schema/refreshes.sql"),
+    ],
+    &[
+        include_str!("schema/other_keys.sql"),
+        include_str!("schema/graph.sql"),
+        include_str!("schema/receive.sql"),
+        include_str!("schema/devices_across.sql"),
+        include_str!("schema/destinations.sql"),
+    ],
 ];
 
 /// The schema version that this binary writes.

@@ -1,13 +1,34 @@
 //! Other servers' signing keys.
 
-use ruma::{OwnedServerName, ServerName};
-use rusqlite::params;
+use ruma::{OwnedServerName, ServerName, serde::Base64};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{database::Store, error::StoreError};
-use crate::core::time::UnixMillis;
+use crate::{core::time::UnixMillis, server::keys::EventKey};
 
 /// A key's ID and its public half.
 pub type ServerKey = (String, Vec<u8>);
+
+/// Keys of one server that are kept for its events. Those that signed longest ago go.
+const MAX_EVENT_KEYS: i64 = 100;
+
+/// Servers of which is kept what they said last of their keys.
+const MAX_DOCUMENTS: i64 = 10_000;
+
+/// What a server says of its keys.
+#[derive(Clone, Debug)]
+pub struct PublishedKeys {
+    /// Those that it signs with.
+    pub current: Vec<ServerKey>,
+    /// Those that it signed with, and until when.
+    pub old: Vec<(ServerKey, UnixMillis)>,
+    /// Until when the current ones hold.
+    pub valid_until: UnixMillis,
+    /// How it says so, for others; `None`: too long to keep.
+    pub document: Option<String>,
+    /// When it said so.
+    pub fetched: UnixMillis,
+}
 
 impl Store {
     /// The keys of `server` by their IDs, and until when they hold; the epoch when there are none.
@@ -26,21 +47,113 @@ impl Store {
         Ok((rows.into_iter().map(|(id, key, _)| (id, key)).collect(), until))
     }
 
-    /// Replaces the keys of `server`.
+    /// Replaces the keys of `server`. For its events, those that it says nothing of any longer stay as they were.
     pub async fn put_server_keys(
         &self,
         server: OwnedServerName,
-        keys: Vec<ServerKey>,
-        valid_until: UnixMillis,
+        keys: PublishedKeys,
     ) -> Result<(), StoreError> {
         self.write(move |c| {
+            let PublishedKeys { current, old, valid_until, document, fetched } = keys;
             c.prepare_cached("DELETE FROM server_keys WHERE server = ?1")?.execute([server.as_str()])?;
             let mut insert = c.prepare_cached("INSERT INTO server_keys VALUES (?1, ?2, ?3, ?4)")?;
-            for (id, key) in keys {
-                insert.execute(params![server.as_str(), id, key, valid_until.0.cast_signed()])?;
+            for (id, key) in &current {
+                insert.execute(params![server.as_str(), id, key, in_column(valid_until)])?;
+            }
+            let of_events = current.into_iter().map(|key| (key, valid_until)).chain(old);
+            for ((id, key), until) in of_events {
+                let sql = "INSERT OR REPLACE INTO event_keys VALUES (?1, ?2, ?3, ?4)";
+                c.prepare_cached(sql)?.execute(params![server.as_str(), id, key, in_column(until)])?;
+            }
+            bound_event_keys(c, &server)?;
+            match document {
+                Some(document) => put_document(c, &server, &document, fetched),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Adds what a notary says of the keys with which the events of servers are signed. The servers' own word counts
+    /// for more: of a key that is known, it only says that it was good for longer.
+    pub async fn add_event_keys(
+        &self,
+        keys: Vec<(OwnedServerName, String, EventKey)>,
+    ) -> Result<(), StoreError> {
+        self.write(move |c| {
+            for (server, id, EventKey { public, valid_until }) in keys {
+                c.prepare_cached(
+                    "INSERT INTO event_keys VALUES (?1, ?2, ?3, ?4) ON CONFLICT (server, key_id) DO UPDATE
+                     SET valid_until_ms = max(valid_until_ms, excluded.valid_until_ms)
+                     WHERE public_key = excluded.public_key",
+                )?
+                .execute(params![
+                    server.as_str(),
+                    id,
+                    public.as_bytes(),
+                    in_column(valid_until)
+                ])?;
+                bound_event_keys(c, &server)?;
             }
             Ok(())
         })
         .await
     }
+
+    /// All keys with which events of `server` are signed.
+    pub async fn event_keys(&self, server: &ServerName) -> Result<Vec<(String, EventKey)>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT key_id, public_key, valid_until_ms FROM event_keys WHERE server = ?1")?
+                .query_map([server.as_str()], |row| {
+                    let (public, until): (Vec<u8>, i64) = (row.get(1)?, row.get(2)?);
+                    let valid_until = UnixMillis(until.cast_unsigned());
+                    Ok((row.get(0)?, EventKey { public: Base64::new(public), valid_until }))
+                })?
+                .collect()
+        })
+        .await
+    }
+
+    /// How `server` itself said last what its keys are.
+    pub async fn key_document(&self, server: &ServerName) -> Result<Option<String>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached("SELECT document FROM key_documents WHERE server = ?1")?
+                .query_row([server.as_str()], |row| row.get(0))
+                .optional()
+        })
+        .await
+    }
+}
+
+/// The end of time is beyond what a column holds.
+fn in_column(at: UnixMillis) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+fn bound_event_keys(c: &Connection, server: &ServerName) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "DELETE FROM event_keys WHERE server = ?1 AND key_id IN (
+             SELECT key_id FROM event_keys WHERE server = ?1 ORDER BY valid_until_ms DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![server.as_str(), MAX_EVENT_KEYS])?;
+    Ok(())
+}
+
+fn put_document(
+    c: &Connection,
+    server: &ServerName,
+    document: &str,
+    fetched: UnixMillis,
+) -> Result<(), StoreError> {
+    c.prepare_cached("INSERT OR REPLACE INTO key_documents VALUES (?1, ?2, ?3)")?.execute(params![
+        server.as_str(),
+        document,
+        in_column(fetched)
+    ])?;
+    c.prepare_cached(
+        "DELETE FROM key_documents WHERE rowid IN (
+             SELECT rowid FROM key_documents ORDER BY fetched_ms DESC LIMIT -1 OFFSET ?1)",
+    )?
+    .execute([MAX_DOCUMENTS])?;
+    Ok(())
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use ruma::{EventId, RoomId};
+use ruma::RoomId;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events};
-use crate::server::{change::position::TimelinePosition, event::stored::StoredEvent};
+use crate::server::{
+    change::position::{LogPosition, TimelinePosition},
+    event::stored::StoredEvent,
+};
 
 /// Groups in a chain before a whole state is written again; more when the state itself is larger, so
 /// that writing costs a constant on average and reading at most about twice the state.
-const CHAIN: i64 = 100;
+pub(super) const CHAIN: i64 = 100;
 
 impl Store {
     /// The current state event of this type and key in a room.
@@ -52,36 +55,50 @@ impl Store {
             .await
     }
 
-    /// The state event of one type and key that a room had at a place of its timeline.
+    /// The state event of one type and key that a room had when what came live at a place of its timeline was there.
     pub async fn state_event_at(
         &self,
         room: &RoomId,
         kind: &str,
         key: &str,
-        position: TimelinePosition,
+        place: TimelinePosition,
     ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
-        let mut found = self.state_event_between(room, kind, key, (position, position)).await?;
-        Ok(found.pop())
+        let at = place.last_live();
+        let mut found = self.state_event_between(room, kind, key, (at, at)).await?;
+        Ok(found.pop().and_then(|(_, event)| event))
     }
 
-    /// The state events of one type and key that a room had at the first place of its timeline or later, up to
-    /// the second, in the order of the timeline: what the value was at each place between them.
+    /// What the state of one type and key was in a room at the first position of the log and became after it, up to and
+    /// including the second, in order, each with the position from which on it was so; `None`: nothing any longer.
     pub async fn state_event_between(
         &self,
         room: &RoomId,
         kind: &str,
         key: &str,
-        (first, last): (TimelinePosition, TimelinePosition),
-    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        let sql = format!(
-            "{} WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.type = ?2 \
-             AND e.state_key = ?3 AND e.standing = 0 AND e.timeline <= ?5 AND e.timeline >= coalesce(\
-               (SELECT max(f.timeline) FROM events f WHERE f.room = e.room AND f.type = ?2 \
-                AND f.state_key = ?3 AND f.standing = 0 AND f.timeline <= ?4), ?4) ORDER BY e.timeline",
-            events::SELECT
+        (first, last): (LogPosition, LogPosition),
+    ) -> Result<Vec<(LogPosition, Option<Arc<StoredEvent>>)>, StoreError> {
+        let of_key =
+            "s.room = (SELECT room FROM rooms WHERE room_id = ?1) AND s.type = ?2 AND s.state_key = ?3";
+        let log = format!(
+            "SELECT s.position, s.event FROM state_log s WHERE {of_key} AND s.position <= ?5 AND s.position >= \
+             coalesce((SELECT max(s.position) FROM state_log s WHERE {of_key} AND s.position <= ?4), ?4) \
+             ORDER BY s.position"
         );
-        let bound = (room.as_str(), kind, key, first, last);
-        self.read(|c| c.prepare_cached(&sql)?.query_map(bound, events::event)?.collect()).await
+        let sql = format!("{} WHERE e.event = ?1", events::SELECT);
+        self.read(|c| {
+            let mut log = c.prepare_cached(&log)?;
+            let mut one = c.prepare_cached(&sql)?;
+            let rows = log.query_map((room.as_str(), kind, key, first, last), |row| {
+                Ok((row.get::<_, LogPosition>(0)?, row.get::<_, Option<i64>>(1)?))
+            })?;
+            rows.map(|row| {
+                let (position, number) = row?;
+                let event = number.map(|number| one.query_row([number], events::event)).transpose()?;
+                Ok((position, event))
+            })
+            .collect()
+        })
+        .await
     }
 }
 
@@ -97,24 +114,9 @@ pub(super) fn current_number(
         .optional()
 }
 
-/// The group of the state before an event that names `prev_events`; `None` before a room's first event.
-///
-/// The state after several events is what they agree upon. Here goes the resolution of states that differ: events
-/// of this server follow one another, so the state after all forward extremities is the same.
-pub(super) fn group_after<'a>(
-    c: &Connection,
-    prev_events: impl Iterator<Item = &'a EventId>,
-) -> Result<Option<i64>, StoreError> {
-    let mut after = c.prepare_cached("SELECT state_after FROM events WHERE event_id = ?1")?;
-    let mut group: Option<i64> = None;
-    for event_id in prev_events {
-        let of_this: i64 = after.query_row([event_id.as_str()], |row| row.get(0))?;
-        if group.is_some_and(|group| group != of_this) {
-            return Err(StoreError::Corrupt(format!("states differ before what follows {event_id}")));
-        }
-        group = Some(of_this);
-    }
-    Ok(group)
+/// The group of a room's current state; `None`: before its first event.
+pub(super) fn current_group(c: &Connection, room: i64) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached("SELECT state_group FROM rooms WHERE room = ?1")?.query_row([room], |row| row.get(0))
 }
 
 /// Makes a state event the current one of its key; answers with the group of the state after it. `before` is the
@@ -124,13 +126,15 @@ pub(super) fn put(
     room: i64,
     before: Option<i64>,
     (kind, key): (&str, &str),
-    event: i64,
+    (event, position): (i64, LogPosition),
     replaces: Option<i64>,
 ) -> rusqlite::Result<i64> {
     c.prepare_cached(
         "INSERT INTO current_state VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET event = ?4",
     )?
     .execute((room, kind, key, event))?;
+    c.prepare_cached("INSERT INTO state_log VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((room, kind, key, position, event))?;
     let (chain, entries): (i64, i64) = match before {
         Some(group) => c
             .prepare_cached("SELECT chain, entries FROM state_groups WHERE state_group = ?1")?

@@ -6,9 +6,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use ruma::RoomId;
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::{database::Store, error::StoreError, events};
+use super::{database::Store, error::StoreError, events, groups};
 use crate::server::{change::position::LogPosition, event::stored::StoredEvent};
 
 /// Events of a page.
@@ -111,28 +111,33 @@ impl Store {
         kinds: Kinds,
         keep: impl FnMut(Entry<'_>) -> bool,
     ) -> Result<StateList, StoreError> {
-        let group = match side {
-            Side::Before => "state_before",
-            Side::After => "state_after",
-        };
-        let sql = format!(
-            "SELECT e.event, e.position, e.type, e.state_key, e.sender FROM events e WHERE e.event IN (\
-               WITH RECURSIVE chain (state_group, previous, hops) AS (\
-                 SELECT g.state_group, g.previous, 0 FROM state_groups g \
-                 JOIN events at ON at.{group} = g.state_group WHERE at.position = ?1 \
-                 UNION ALL SELECT g.state_group, g.previous, hops + 1 FROM chain \
-                 JOIN state_groups g ON g.state_group = chain.previous) \
-               SELECT event FROM (SELECT d.event AS event, min(hops) FROM chain \
-                 JOIN state_deltas d ON d.state_group = chain.state_group \
-                 JOIN events x ON x.event = d.event WHERE {} GROUP BY x.type, x.state_key)) \
-             ORDER BY e.position",
-            kinds.sql("x")
-        );
-        self.read(|c| list(c, &sql, [position], keep)).await
+        self.read(|c| list(c, &whole(side, kinds), [position], keep)).await
     }
 
-    /// The state events of a room that were accepted at positions after `from`, up to and including `to`: for each
-    /// type and key the last of them; of these, what to `keep`.
+    /// The state event of one type and key on one side of the event that stands at `position` of the log.
+    pub async fn state_event_around(
+        &self,
+        position: LogPosition,
+        side: Side,
+        kind: &str,
+        key: &str,
+    ) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let group = match side {
+            Side::Before => "SELECT room, state_before FROM events WHERE position = ?1",
+            Side::After => "SELECT room, state_after FROM events WHERE position = ?1",
+        };
+        let sql = format!("{} WHERE e.event = ?1", events::SELECT);
+        self.read(|c| {
+            let at = c.prepare_cached(group)?.query_row([position], |row| Ok((row.get(0)?, row.get(1)?)));
+            let Some((room, Some(group))) = at.optional()? else { return Ok(None) };
+            let Some(number) = groups::find(c, (room, group), kind, key)? else { return Ok(None) };
+            c.prepare_cached(&sql)?.query_row([number], events::event).optional()
+        })
+        .await
+    }
+
+    /// What became a room's state at positions after `from`, up to and including `to`: for each type and key the last
+    /// event; of these, what to `keep`.
     pub async fn state_changes(
         &self,
         room: &RoomId,
@@ -141,29 +146,49 @@ impl Store {
         keep: impl FnMut(Entry<'_>) -> bool,
     ) -> Result<StateList, StoreError> {
         let sql = format!(
-            "SELECT e.event, e.position, e.type, e.state_key, e.sender FROM events e \
-             WHERE e.position IN (SELECT max(x.position) FROM events x INDEXED BY events_state_changes \
-             WHERE x.room = (SELECT room FROM rooms WHERE room_id = ?1) AND x.standing = 0 \
-             AND x.state_key IS NOT NULL AND x.position > ?2 AND x.position <= ?3 AND {} \
-             GROUP BY x.type, x.state_key) ORDER BY e.position",
+            "SELECT e.event, s.position, e.type, e.state_key, e.sender FROM (\
+               SELECT x.event AS event, max(x.position) AS position FROM state_log x INDEXED BY state_log_changes \
+               WHERE x.room = (SELECT room FROM rooms WHERE room_id = ?1) \
+               AND x.position > ?2 AND x.position <= ?3 AND {} GROUP BY x.type, x.state_key) s \
+             JOIN events e ON e.event = s.event ORDER BY s.position",
             kinds.sql("x")
         );
         self.read(|c| list(c, &sql, (room.as_str(), from, to), keep)).await
     }
 
-    /// The events of a room that were accepted at positions after `from`, up to and including `to`, by which a member
-    /// became something else in it than they were: not those by which they say another name.
+    /// The last position after `from`, up to and including `to`, at which a room's state became something that no event of
+    /// its timeline says there, as forks met; `None`: there was none.
+    pub async fn last_restored(
+        &self,
+        room: &RoomId,
+        (from, to): (LogPosition, LogPosition),
+    ) -> Result<Option<LogPosition>, StoreError> {
+        const SQL: &str = "SELECT s.position FROM state_log s INDEXED BY state_log_changes \
+            LEFT JOIN events e ON e.event = s.event WHERE s.room = (SELECT room FROM rooms WHERE room_id = ?1) \
+            AND s.position > ?2 AND s.position <= ?3 AND (e.position IS NOT s.position OR e.timeline IS NULL) \
+            ORDER BY s.position DESC LIMIT 1";
+        self.read(|c| {
+            c.prepare_cached(SQL)?.query_row((room.as_str(), from, to), |row| row.get(0)).optional()
+        })
+        .await
+    }
+
+    /// The events by which, at positions after `from`, up to and including `to`, a member of a room became something else
+    /// in it than they were: not those by which they say another name.
     pub async fn membership_changes(
         &self,
         room: &RoomId,
         (from, to): (LogPosition, LogPosition),
     ) -> Result<StateList, StoreError> {
-        const SQL: &str = "SELECT e.event, e.position, e.type, e.state_key, e.sender \
-            FROM events e INDEXED BY events_state_changes LEFT JOIN events p ON p.event = e.replaces \
-            WHERE e.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
-            AND e.state_key IS NOT NULL AND e.position > ?2 AND e.position <= ?3 AND e.type = 'm.room.member' \
+        const SQL: &str = "SELECT e.event, s.position, e.type, e.state_key, e.sender \
+            FROM state_log s INDEXED BY state_log_changes JOIN events e ON e.event = s.event \
+            LEFT JOIN events p ON p.event = (SELECT b.event FROM state_log b WHERE b.room = s.room \
+              AND b.type = s.type AND b.state_key = s.state_key AND b.position < s.position \
+              ORDER BY b.position DESC LIMIT 1) \
+            WHERE s.room = (SELECT room FROM rooms WHERE room_id = ?1) AND s.type = 'm.room.member' \
+            AND s.position > ?2 AND s.position <= ?3 \
             AND json_extract(e.pdu, '$.content.membership') IS NOT json_extract(p.pdu, '$.content.membership') \
-            ORDER BY e.position";
+            ORDER BY s.position";
         self.read(|c| list(c, SQL, (room.as_str(), from, to), |_| true)).await
     }
 
@@ -208,6 +233,28 @@ impl Store {
     }
 }
 
+/// The state on one side of the event at `?1`: of each type and key what stands nearest to it on the way back through the groups.
+/// From the groups to what they change, and not the other way round: of all rooms there is so much more of that.
+fn whole(side: Side, kinds: Kinds) -> String {
+    let group = match side {
+        Side::Before => "state_before",
+        Side::After => "state_after",
+    };
+    format!(
+        "SELECT e.event, e.position, e.type, e.state_key, e.sender FROM events e WHERE e.event IN (\
+           WITH RECURSIVE chain (state_group, previous, hops) AS (\
+             SELECT g.state_group, g.previous, 0 FROM state_groups g \
+             JOIN events at ON at.{group} = g.state_group WHERE at.position = ?1 \
+             UNION ALL SELECT g.state_group, g.previous, hops + 1 FROM chain \
+             CROSS JOIN state_groups g ON g.state_group = chain.previous) \
+           SELECT event FROM (SELECT d.event AS event, min(hops) FROM chain \
+             CROSS JOIN state_deltas d ON d.state_group = chain.state_group \
+             CROSS JOIN events x ON x.event = d.event WHERE {} GROUP BY x.type, x.state_key)) \
+         ORDER BY e.position",
+        kinds.sql("x")
+    )
+}
+
 fn list(
     c: &Connection,
     sql: &str,
@@ -229,4 +276,34 @@ fn list(
 fn entry<'a>(row: &'a Row<'_>) -> rusqlite::Result<Entry<'a>> {
     let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
     Ok(Entry { position: row.get(1)?, kind: text(2)?, key: text(3)?, sender: text(4)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::store::schema;
+
+    #[test]
+    fn what_a_state_was_is_found_without_a_look_at_the_states_of_other_rooms() {
+        let empty = Connection::open_in_memory().expect("opens");
+        schema::make(&empty, schema::KNOWN).expect("is made");
+        for side in [Side::Before, Side::After] {
+            for kinds in [Kinds::All, Kinds::Members, Kinds::AllButMembers] {
+                let sql = format!("EXPLAIN QUERY PLAN {}", whole(side, kinds));
+                let mut plan = empty.prepare(&sql).expect("is a query");
+                let steps: Vec<String> = plan
+                    .query_map([1], |row| row.get(3))
+                    .expect("can be planned")
+                    .collect::<rusqlite::Result<_>>()
+                    .expect("are words");
+                let scans = steps.iter().filter(|step| step.starts_with("SCAN"));
+                let own = |step: &&String| *step == "SCAN chain" || step.starts_with("SCAN (subquery");
+                assert!(scans.clone().all(|step| own(&step)), "{side:?} {kinds:?}: {steps:#?}");
+                assert!(
+                    scans.count() > 0 && steps.iter().all(|step| !step.contains("AUTOMATIC")),
+                    "{steps:#?}"
+                );
+            }
+        }
+    }
 }

@@ -43,6 +43,8 @@ impl Tail {
         match change {
             Change::Appended(event) | Change::Inserted(event) => self.push(event),
             Change::Rewritten(event) => self.replace(event),
+            // What a room's state came to have is in no event of these.
+            Change::Resolved(resolved) => self.forget(resolved.position),
             _ => {}
         }
     }
@@ -56,6 +58,13 @@ impl Tail {
             window.bytes -= oldest.weight();
             window.complete_after = oldest.position;
         }
+    }
+
+    fn forget(&self, upto: LogPosition) {
+        let mut window = self.window.write();
+        window.events.clear();
+        window.bytes = 0;
+        window.complete_after = window.complete_after.max(upto);
     }
 
     fn replace(&self, event: &Arc<StoredEvent>) {
@@ -102,6 +111,7 @@ mod tests {
             replaces: None,
             redacted_because: None,
             transaction: None,
+            ours: false,
         }))
     }
 

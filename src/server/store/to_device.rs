@@ -3,7 +3,14 @@
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use rusqlite::{Connection, params};
 
-use super::{database::Store, error::StoreError, log::advance};
+use super::{
+    database::Store,
+    error::StoreError,
+    events,
+    log::advance,
+    to_device_outbox::{self, MessageAcross},
+    tx::Tx,
+};
 use crate::server::{
     change::{feed::Change, position::LogPosition},
     session::Session,
@@ -39,14 +46,14 @@ pub struct WaitingMessages {
 }
 
 impl Store {
-    /// Queues `messages` that `sender` sent under the transaction ID `txn`, once.
+    /// Queues `messages` that `sender` sent under the transaction ID `txn`, and those for devices `across`, once.
     pub async fn queue_to_device(
         &self,
         sender: Session,
-        event_type: String,
-        txn: String,
+        (event_type, txn): (String, String),
         now_ms: u64,
         messages: Vec<ToDevice>,
+        across: Vec<MessageAcross>,
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
             let now = now_ms.cast_signed();
@@ -64,12 +71,8 @@ impl Store {
                 sender.device.as_str(),
                 now - REMEMBERED_MS
             ])?;
-            let mut insert = tx.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4)")?;
-            for ToDevice { user, device, event } in messages {
-                let position = advance(tx)?;
-                insert.execute(params![user.as_str(), device.as_str(), position, event])?;
-                tx.tell(Change::ToDevice { user, device, position });
-            }
+            messages.into_iter().try_for_each(|message| queue_one(tx, message))?;
+            to_device_outbox::queue(tx, across)?;
             Ok(())
         })
         .await
@@ -113,36 +116,47 @@ impl Store {
         upto: LogPosition,
     ) -> Result<(), StoreError> {
         self.write(move |c| {
-            c.prepare_cached(
-                "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3",
-            )?
-            .execute(params![user.as_str(), device.as_str(), upto])?;
-            c.tell(Change::ToDeviceTaken { user, device, upto });
+            let count = c
+                .prepare_cached(
+                    "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3",
+                )?
+                .execute(params![user.as_str(), device.as_str(), upto])?;
+            c.tell(Change::ToDeviceTaken { user, device, upto, count });
             Ok(())
         })
         .await
     }
 
-    /// Each device with messages waiting, with the positions of the first and the last of them.
+    /// Each device with messages waiting, with the positions of the first and the last of them, and how many there are.
     pub async fn to_device_waiting(
         &self,
-    ) -> Result<Vec<(OwnedUserId, OwnedDeviceId, LogPosition, LogPosition)>, StoreError> {
-        let rows: Vec<(String, String, LogPosition, LogPosition)> = self
-            .read(|c| {
-                c.prepare_cached(
-                    "SELECT user_id, device_id, min(position), max(position) FROM to_device GROUP BY 1, 2",
-                )?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-                .collect()
-            })
-            .await?;
-        rows.into_iter()
-            .map(|(user, device, first, last)| {
-                let user = user.try_into().map_err(|e| StoreError::Corrupt(format!("user_id: {e}")))?;
-                Ok((user, device.into(), first, last))
-            })
+    ) -> Result<Vec<(OwnedUserId, OwnedDeviceId, [LogPosition; 2], usize)>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT user_id, device_id, min(position), max(position), count(*) FROM to_device GROUP BY 1, 2",
+            )?
+            .query_map([], |row| {
+                let user = events::parse(0, row.get_ref(0)?.as_str()?)?;
+                let count = usize::try_from(row.get::<_, i64>(4)?).unwrap_or_default();
+                Ok((user, row.get::<_, String>(1)?.into(), [row.get(2)?, row.get(3)?], count))
+            })?
             .collect()
+        })
+        .await
     }
+}
+
+/// Queues a message for one device.
+pub(super) fn queue_one(c: &Tx<'_>, ToDevice { user, device, event }: ToDevice) -> rusqlite::Result<()> {
+    let position = advance(c)?;
+    c.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        user.as_str(),
+        device.as_str(),
+        position,
+        event
+    ])?;
+    c.tell(Change::ToDevice { user, device, position });
+    Ok(())
 }
 
 /// Forgets all messages for a device that is gone.

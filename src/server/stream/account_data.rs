@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedRoomId, RoomId, push::Ruleset};
+use ruma::{OwnedRoomId, RoomId};
 
 use super::{encounters::Passage, look::Look, news::OwnDataNews};
 use crate::server::{
-    accounts::data::{OwnData, PUSH_RULES},
+    accounts::{
+        data::{OwnData, PUSH_RULES},
+        default_rules::default_rules,
+    },
     change::position::LogPosition,
     event::stored::Membership,
     store::{AccountData, Store, StoreError},
@@ -45,7 +48,7 @@ pub(super) async fn changed(
 pub(super) fn global(look: &Look<'_>, mut changed: Vec<AccountData>) -> OwnDataNews {
     let has_rules = !look.is_first || changed.iter().any(|data| data.kind == PUSH_RULES);
     let wants_default_rules = !has_rules && look.filter.account_data(PUSH_RULES);
-    let default_rules = wants_default_rules.then(|| Box::new(Ruleset::server_default(&look.session.user)));
+    let default_rules = wants_default_rules.then(|| Box::new(default_rules(&look.session.user)));
     changed.retain(|data| look.filter.account_data(&data.kind));
     OwnDataNews { changed, default_rules }
 }

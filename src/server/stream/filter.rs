@@ -87,6 +87,20 @@ impl Filter {
         Ok(Self { wire, fields, own: serde_json::from_str(json)? })
     }
 
+    /// Everything, with so many events in a timeline.
+    pub fn of_timeline(limit: usize) -> Self {
+        let mut filter = Self::default();
+        filter.wire.room.timeline.limit = Some(u32::try_from(limit).unwrap_or(u32::MAX).into());
+        filter
+    }
+
+    /// Everything but presence.
+    pub fn without_presence() -> Self {
+        let mut filter = Self::default();
+        filter.wire.presence.types = Some(Vec::new());
+        filter
+    }
+
     /// How the events of all timelines are wanted.
     pub fn timelines(&self) -> Timelines {
         let FilterDefinition { event_format, room, .. } = &self.wire;
@@ -211,6 +225,11 @@ impl Filter {
         let mut filter = self.clone();
         filter.wire.room.timeline.limit.get_or_insert(limit.into());
         filter
+    }
+
+    /// Whether it is told of each thread apart how much is unread in it.
+    pub fn unread_threads(&self) -> bool {
+        self.wire.room.timeline.unread_thread_notifications
     }
 
     /// In which form events of rooms are told.

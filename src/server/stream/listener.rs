@@ -1,6 +1,9 @@
 //! A reader who is there: what they are told when they look.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use axum::body::Body;
 use ruma::OwnedRoomId;
@@ -16,7 +19,7 @@ use super::{
     reading::Reading,
     refusal::Refusal,
     sources::Sources,
-    sync::{self, Form, Written},
+    sync::{self, Form, StateTold, Written},
     telling,
     token::Token,
 };
@@ -64,7 +67,8 @@ pub(super) struct Listener<'a> {
     session: &'a Session,
     filter: &'a Filter,
     entered: &'a Vec<Entered>,
-    sessions_ended: u64,
+    state: StateTold,
+    sessions_ended: AtomicU64,
     _connected: Option<Connected>,
     _reading: Option<Reading>,
 }
@@ -90,10 +94,16 @@ impl<'a> Listener<'a> {
             session,
             filter,
             entered,
-            sessions_ended,
+            state: StateTold::Before,
+            sessions_ended: AtomicU64::new(sessions_ended),
             _connected: connected,
             _reading: reading,
         })
+    }
+
+    /// From here on they are told this state of rooms.
+    pub(super) fn tell_state(&mut self, state: StateTold) {
+        self.state = state;
     }
 
     /// What is read.
@@ -146,7 +156,13 @@ impl<'a> Listener<'a> {
         let place = parts.answers.place_for(user.as_str(), Size::Whole, expected).await;
         self.check_still_logged_in().await?;
         let (filter, now) = (self.filter, parts.clock.now());
-        let form = Form { viewer: self.session, events: filter.format(), fields: filter.fields(), now };
+        let form = Form {
+            viewer: self.session,
+            events: filter.format(),
+            fields: filter.fields(),
+            now,
+            state: self.state,
+        };
         // A reader who had to wait for a place is told what came meanwhile.
         let written = sync::written(self.reader(since, full_state, rooms), form, Sheet::new(place));
         let Written { has_news, upto, body } = aside(written).await?;
@@ -154,13 +170,13 @@ impl<'a> Listener<'a> {
     }
 
     /// How long it takes to write all that there is for the reader, about: little goes before much.
-    async fn expected(&self) -> Result<Duration, Refusal> {
+    pub(super) async fn expected(&self) -> Result<Duration, Refusal> {
         let store = &self.sources.parts().store;
         Ok(PER_STATE_EVENT * store.state_events_of(&self.session.user, MANY_STATE_EVENTS).await?)
     }
 
     /// A reader who was told everything up to `since`, and is told everything that there is.
-    fn reader<'r>(
+    pub(super) fn reader<'r>(
         &'r self,
         since: Option<&Token>,
         full_state: bool,
@@ -182,7 +198,7 @@ impl<'a> Listener<'a> {
             is_first: since.is_none(),
             goes_on,
             full_state,
-            state_at_end: false,
+            state_at_end: self.state.is_at_end(),
             log: Stretch { since: log_since, upto: log },
             live: Stretch { since: live_since.unwrap_or(LivePosition::START), upto: live },
             to_device: since.map_or(LogPosition::START, Token::to_device),
@@ -195,17 +211,18 @@ impl<'a> Listener<'a> {
     }
 
     /// An error when the device was logged out since this was asked last.
-    pub(super) async fn check_logged_in(&mut self) -> Result<(), Refusal> {
+    pub(super) async fn check_logged_in(&self) -> Result<(), Refusal> {
         let ended = self.sources.parts().accounts.sessions_ended();
         self.check_still_logged_in().await?;
-        self.sessions_ended = ended;
+        self.sessions_ended.store(ended, Ordering::Relaxed);
         Ok(())
     }
 
     /// Asks the store only after somebody was logged out.
-    async fn check_still_logged_in(&self) -> Result<(), Refusal> {
+    pub(super) async fn check_still_logged_in(&self) -> Result<(), Refusal> {
         let parts = self.sources.parts();
-        if parts.accounts.sessions_ended() == self.sessions_ended {
+        let ended = self.sessions_ended.load(Ordering::Relaxed);
+        if parts.accounts.sessions_ended() == ended || !self.session.has_device() {
             return Ok(());
         }
         match Box::pin(parts.store.device(&self.session.user, &self.session.device)).await? {

@@ -4,7 +4,7 @@
 //! [`Live`](super::change::position::Live); a [`Token`] holds both. A reader is answered at once when there is
 //! something new for them, or waits to be woken. What they are told is [`News`](news::News), typed; [`sync`] writes
 //! it as the answer of `/sync`, [`initial_sync`] as that of `/initialSync`. [`events`] tells the same in one list, in the
-//! order of the log. What is the same for all readers is encoded once, where it is kept.
+//! order of the log, [`sliding`] what is new in windows on the rooms. What is the same for all readers is encoded once, where it is kept.
 
 mod account_data;
 mod behind;
@@ -18,6 +18,7 @@ mod filters;
 #[cfg(test)]
 mod following;
 pub mod held;
+pub mod in_flight;
 pub mod initial_sync;
 mod keys;
 mod late;
@@ -25,12 +26,14 @@ mod lazy;
 mod listener;
 mod look;
 pub mod news;
+pub mod notices;
 mod old_form;
 mod parts;
 mod presence;
 mod reader;
 mod reading;
 pub mod refusal;
+pub mod sliding;
 mod sources;
 mod state;
 mod summary;
@@ -40,6 +43,7 @@ mod timeline;
 mod to_device;
 mod token;
 mod unread;
+mod verdict;
 mod wait;
 mod window;
 
@@ -54,7 +58,7 @@ pub use self::{
     refusal::Refusal,
     sources::Sources,
     sync::append_account_data,
-    token::{Brief, NotAToken, PageToken, Token},
-    unread::Unread,
+    token::{Brief, NotAToken, PageToken, Pos, Token},
+    unread::{Unread, thread_of},
     wait::{Poll, device_lists_between},
 };

@@ -4,9 +4,12 @@
 //! and of presence are encoded once, where they are kept, and stand here by `Arc`. Each form in which readers
 //! are told (`/sync`, and others after it) is an encoder of this.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, push::Ruleset};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, push::Ruleset};
 use serde_json::value::RawValue;
 
 use super::token::Token;
@@ -78,8 +81,10 @@ pub struct JoinedRoom {
     pub receipts: Vec<Receipt>,
     /// What the user keeps for this room.
     pub own_data: Vec<AccountData>,
-    /// How much the user has not read.
+    /// How much the user has not read: in no thread, if they want to know of threads apart, else of all.
     pub unread: UnreadCounts,
+    /// How much in each thread, if they want to know.
+    pub unread_threads: Option<Arc<RoomUnread>>,
 }
 
 /// State of a room, in any order.
@@ -133,6 +138,51 @@ pub struct UnreadCounts {
     pub notifications: u64,
     /// That call for the user.
     pub highlights: u64,
+}
+
+/// Threads of a room that are counted apart, at most.
+const MAX_THREADS: usize = 1000;
+
+/// How many messages a user has not read in a room: in each of its threads, and in none.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RoomUnread {
+    /// In no thread, or in one for which there is no place apart.
+    pub main: UnreadCounts,
+    /// In threads, by their roots: those in which there is something, [`MAX_THREADS`] of them at most.
+    pub threads: BTreeMap<OwnedEventId, UnreadCounts>,
+}
+
+impl RoomUnread {
+    /// All together.
+    pub fn total(&self) -> UnreadCounts {
+        self.threads.values().fold(self.main, |sum, of| UnreadCounts {
+            notifications: sum.notifications + of.notifications,
+            highlights: sum.highlights + of.highlights,
+        })
+    }
+
+    /// There is more in one thread, or in none.
+    pub(super) fn add(&mut self, thread: Option<OwnedEventId>, more: UnreadCounts) {
+        // Anybody can begin threads, as many as they like, below events that are not there.
+        let has_place =
+            |root: &OwnedEventId| self.threads.len() < MAX_THREADS || self.threads.contains_key(root);
+        let counts = match thread.filter(has_place) {
+            None => &mut self.main,
+            Some(root) => self.threads.entry(root).or_default(),
+        };
+        counts.notifications += more.notifications;
+        counts.highlights += more.highlights;
+    }
+
+    /// Everything in one thread, or in none, was read.
+    pub(super) fn read(&mut self, thread: Option<&EventId>) {
+        match thread {
+            None => self.main = UnreadCounts::default(),
+            Some(root) => {
+                self.threads.remove(root);
+            }
+        }
+    }
 }
 
 /// A room that the reader is on the way into.
@@ -214,8 +264,7 @@ impl RoomState {
 impl JoinedRoom {
     /// Whether nothing of it is to be told. How much the user has not read is no news by itself.
     pub fn is_empty(&self) -> bool {
-        let Self { room: _, summary: _, state, timeline, begins_at, typing, receipts, own_data, unread: _ } =
-            self;
+        let Self { room: _, summary: _, state, timeline, begins_at, typing, receipts, own_data, .. } = self;
         let Timeline { events, late, aggregations: _, limited, prev: _ } = timeline;
         let is_silent = state.is_empty() && events.is_empty() && late.is_empty() && begins_at.is_none();
         let has_events = !is_silent || *limited;
@@ -265,6 +314,24 @@ mod tests {
         assert!(!nothing().has_news());
         let counts = KeyCounts { one_time: [("curve".into(), 3)].into(), ..KeyCounts::default() };
         assert!(!News { keys_left: Arc::new(counts), ..nothing() }.has_news());
+    }
+
+    #[test]
+    fn so_many_threads_are_counted_apart_and_those_beyond_with_what_is_in_none() {
+        let root = |n: usize| EventId::parse(format!("$root{n}")).expect("an event ID");
+        let one = UnreadCounts { notifications: 1, highlights: 1 };
+        let mut unread = RoomUnread::default();
+        for n in 0..2 * MAX_THREADS {
+            unread.add(Some(root(n)), one);
+        }
+        unread.add(Some(root(0)), one);
+        let apart = MAX_THREADS as u64;
+        assert_eq!(unread.threads.len(), MAX_THREADS);
+        assert_eq!(unread.main, UnreadCounts { notifications: apart, highlights: apart });
+        assert_eq!(unread.total().notifications, 2 * apart + 1, "none is lost");
+        unread.read(Some(&root(0)));
+        unread.read(None);
+        assert_eq!((unread.threads.len(), unread.total().notifications), (MAX_THREADS - 1, apart - 1));
     }
 
     #[test]

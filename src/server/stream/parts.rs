@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{filters::Filters, lazy::LazyMembers, unread::Unread};
+use super::{
+    filters::Filters, in_flight::InFlight, lazy::LazyMembers, sliding::memory::Sliding, unread::Unread,
+};
 use crate::server::{
     accounts::{data::OwnData, login::Accounts},
     answers::Answers,
@@ -60,6 +62,10 @@ pub struct Parts {
     pub unread: Arc<Unread>,
     /// Which members lazy clients know.
     pub lazy_members: Arc<LazyMembers>,
+    /// What devices send at this moment.
+    pub in_flight: Arc<InFlight>,
+    /// Where connections of sliding sync are.
+    pub sliding: Arc<Sliding>,
     /// Filters in use.
     pub filters: Arc<Filters>,
     /// Where large answers are made.

@@ -45,9 +45,11 @@ pub(super) fn presence(
 
     let is_told =
         |user: &UserId| user != &**me && filter.presence(user) && sight.may_see_since(me, user, upto);
-    let mut seen = match since {
-        LivePosition::START => sources.presence_near(me, live.upto),
-        _ => sources.presence_changed(live),
+    let mut seen = match told {
+        None => sources.presence_near(me, live.upto),
+        // Whoever is seen is among those who came.
+        Some(LivePosition::START) => Vec::new(),
+        Some(_) => sources.presence_changed(live),
     };
     // Before they are put in order: of all on the server, who comes sees few.
     seen.retain(|(user, _)| is_told(user));

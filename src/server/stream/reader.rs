@@ -186,6 +186,9 @@ impl Reader<'_> {
                     .await?
             }
         };
+        // What is in memory of the window is all that happened in it.
+        let is_quiet =
+            window.events.iter().flatten().all(|event| event.state_key.is_none()) && window.events.is_some();
         let known = if is_new { None } else { window.events };
         let mut timeline = timeline::timeline(look, store, &room, known, log).await?;
         if is_new || passage.is_newer_than(look.log.since) {
@@ -194,10 +197,10 @@ impl Reader<'_> {
         let is_whole = is_new || look.full_state;
         let extent = match is_whole {
             true => Extent::Whole { known: self.known(&room, passage).await? },
-            false => Extent::Since(log.since),
+            false => Extent::Since { since: log.since, is_quiet },
         };
         let state::Told { state, has_members } =
-            state::state(look, (store, &parts.lazy_members), &room, self.before(&timeline), extent).await?;
+            state::state(look, (store, &parts.lazy_members), &room, &timeline, extent).await?;
         let members_changed = has_members || timeline.events.iter().any(|e| e.kind == "m.room.member");
         let summary = if is_whole || members_changed {
             Some(summary::summary(store, members, &look.session.user, &room).await?)
@@ -206,7 +209,8 @@ impl Reader<'_> {
         };
         let aggregations = self.aggregations(&room, &timeline, is_new, TimelinePosition::END).await?;
         let changed = own_data.of_rooms.remove(&room);
-        let displayname = |user: &_| self.sources.displayname(user);
+        let counts = unread.counts(&look.session.user, &room, look.log.upto, &look.ignored).await?;
+        let by_thread = look.filter.unread_threads();
         let timeline = timeline.into_news(look.log.upto, aggregations);
         Ok(JoinedRoom {
             begins_at: (is_new && look.filter.joined_events()).then_some(timeline.prev),
@@ -216,9 +220,8 @@ impl Reader<'_> {
             typing: ephemeral::who_types(look, &parts.typing, &room, is_new),
             receipts: ephemeral::who_has_read(look, &parts.receipts, store, &room, log.since).await?,
             own_data: account_data::of_room(look, (&parts.own_data, store), &room, passage, changed).await?,
-            unread: unread
-                .counts(&look.session.user, &room, look.log.upto, &look.ignored, displayname)
-                .await?,
+            unread: if by_thread { counts.main } else { counts.total() },
+            unread_threads: by_thread.then_some(counts),
             room,
         })
     }
@@ -252,10 +255,13 @@ impl Reader<'_> {
     /// A room that the reader is invited to or knocks at.
     pub(super) async fn stripped(&self, room: OwnedRoomId) -> Result<StrippedRoom, Refusal> {
         let (store, user) = (&self.parts.store, &self.look.session.user);
-        let stripped = store.membership(user, &room).await?.and_then(|row| row.invite_state);
+        // Where the look ends: by now the reader may be something else there, of which the next one tells.
+        let end = TimelinePosition::live(self.look.log.upto);
+        let own = store.state_event_at(&room, "m.room.member", user.as_str(), end).await?;
+        let row = store.membership(user, &room).await?.filter(|row| row.timeline <= end);
+        let stripped = row.and_then(|row| row.invite_state);
         let state: Vec<Box<RawValue>> =
             stripped.and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default();
-        let own = store.state_event(&room, "m.room.member", user.as_str()).await?;
         Ok(StrippedRoom { room, state, own })
     }
 
@@ -274,7 +280,7 @@ impl Reader<'_> {
                 .await?;
         self.cut_to_visible(&room, &mut timeline).await?;
         let extent = match (was_there, passage.joined_at.is_some()) {
-            (true, _) => Some(Extent::Since(since)),
+            (true, _) => Some(Extent::Since { since, is_quiet: false }),
             (false, true) => Some(Extent::Whole { known: self.known(&room, passage).await? }),
             (false, false) => None,
         };
@@ -284,16 +290,10 @@ impl Reader<'_> {
             let look = &Look { log: Stretch { since, upto }, ..look.clone() };
             let seen = timeline.until(upto);
             let lazy = &parts.lazy_members;
-            state = state::state(look, (&parts.store, lazy), &room, self.before(&seen), extent).await?.state;
+            state = state::state(look, (&parts.store, lazy), &room, &seen, extent).await?.state;
         }
         let aggregations = self.aggregations(&room, &timeline, !was_there, until).await?;
         Ok(LeftRoom { room, state, timeline: timeline.into_news(look.log.upto, aggregations) })
-    }
-
-    /// Before what the state of a room is told.
-    fn before<'t>(&self, timeline: &'t Timeline) -> &'t Timeline {
-        const NOTHING: &Timeline = &Timeline { events: Vec::new(), limited: false, kept_out: Vec::new() };
-        if self.look.state_at_end { NOTHING } else { timeline }
     }
 
     /// What is gathered of what relates to the events of a timeline, for a reader who did not see all of it coming: to
@@ -315,7 +315,7 @@ impl Reader<'_> {
 
     /// Leaves of a timeline what follows the last event that the reader may not see: it has no holes, and what
     /// happened in them to the room's state stands before it.
-    async fn cut_to_visible(&self, room: &RoomId, timeline: &mut Timeline) -> Result<(), Refusal> {
+    pub(super) async fn cut_to_visible(&self, room: &RoomId, timeline: &mut Timeline) -> Result<(), Refusal> {
         let all = timeline.events.clone();
         let visible = self.sources.visible_events(&self.look.session.user, room, all).await?;
         let is_hidden = |event: &Arc<StoredEvent>| !visible.iter().any(|seen| Arc::ptr_eq(seen, event));

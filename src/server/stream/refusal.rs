@@ -9,6 +9,8 @@ use crate::server::{accounts, answers::NoRoom, store::StoreError};
 pub enum Refusal {
     /// The device was logged out while its reader waited.
     LoggedOut,
+    /// A connection does not go on from where a request says that it is.
+    UnknownPos,
     /// What was named as a filter is none; says why.
     BadFilter(Cow<'static, str>),
     /// The store failed.

@@ -144,7 +144,10 @@ impl Sources {
     }
 
     /// How much of `room` up to `upto` its member `user` has not read; `None`: they are not joined.
-    pub(super) async fn unread(
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn unread(
         &self,
         user: &UserId,
         room: &RoomId,
@@ -153,8 +156,8 @@ impl Sources {
         if !self.0.members.is_joined(user, room) {
             return Ok(None);
         }
-        let (ignored, name) = (self.0.contacts.ignored_by(user), |user: &_| self.displayname(user));
-        self.0.unread.counts(user, room, upto, &ignored, name).await.map(Some)
+        let ignored = self.0.contacts.ignored_by(user);
+        Ok(Some(self.0.unread.counts(user, room, upto, &ignored).await?.total()))
     }
 
     /// The rooms of `user` in which something happened right before the place `upto` of the log.
@@ -176,11 +179,6 @@ impl Sources {
         };
         let rooms: BTreeSet<_> = events.iter().map(|event| event.room_id.clone()).collect();
         Ok(rooms.into_iter().collect())
-    }
-
-    /// The name that a user has chosen.
-    pub(super) fn displayname(&self, user: &UserId) -> Option<String> {
-        self.0.presence.displayname(user)
     }
 
     /// What is gathered of the events that relate to `events` of one room.

@@ -13,14 +13,14 @@ use super::{
 use crate::server::{
     change::position::{LogPosition, TimelinePosition},
     event::stored::StoredEvent,
-    store::{Entry, Kinds, Side, Store, StoreError},
+    store::{Entry, Kinds, Store, StoreError},
 };
 
 /// How much of a room's state a reader is told.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Extent {
-    /// What changed after a position up to which they know it.
-    Since(LogPosition),
+    /// What changed after a position up to which they know it; `is_quiet`: it is known that nothing did.
+    Since { since: LogPosition, is_quiet: bool },
     /// All of it. A client that knew the room before, up to `known`, keeps what it knew of its members: of them it is
     /// told all that changed.
     Whole { known: Option<LogPosition> },
@@ -49,17 +49,22 @@ pub(super) async fn state(
         return Ok(Told::default());
     }
     let is_lazy = look.filter.lazy_members();
-    let first = timeline.events.first();
+    // State at the end is told whatever the timeline has of it.
+    let own: &[Arc<StoredEvent>] = if look.state_at_end { &[] } else { &timeline.kept_out };
+    let first = timeline.events.first().filter(|_| !look.state_at_end);
     let end = first.map_or(look.log.upto, |first| first.position.before());
     let before = first.map_or(TimelinePosition::live(look.log.upto), |first| first.timeline.before());
-    let mut listing = Listing { look, room, timeline, before, members: BTreeSet::new(), later: Vec::new() };
+    let mut listing =
+        Listing { look, room, told_already: own, before, members: BTreeSet::new(), later: Vec::new() };
     let mut keep = |entry: Entry<'_>| listing.keeps(entry);
     let mut state = RoomState::default();
     match extent {
-        Extent::Since(since) if timeline.limited => {
+        Extent::Since { since, is_quiet: false }
+            if timeline.limited || timeline.restored || look.state_at_end =>
+        {
             state.listed = store.state_changes(room, (since, end), Kinds::All, &mut keep).await?;
         }
-        Extent::Since(_) => {}
+        Extent::Since { .. } => {}
         Extent::Whole { known } if is_lazy => {
             state.listed = store.current_state(room, Kinds::AllButMembers, &mut keep).await?;
             if let Some(known) = known {
@@ -68,10 +73,8 @@ pub(super) async fn state(
             }
         }
         Extent::Whole { .. } => {
-            state.listed = match first {
-                Some(first) => store.state_at(first.position, Side::Before, Kinds::All, &mut keep).await?,
-                None => store.current_state(room, Kinds::All, &mut keep).await?,
-            };
+            // What the room's state was by then, and not what it was on the side of the first event.
+            state.listed = store.current_state(room, Kinds::All, &mut keep).await?;
         }
     }
     let Listing { mut members, later, .. } = listing;
@@ -81,7 +84,7 @@ pub(super) async fn state(
     if look.filter.looks_into_state() {
         store.retain_state(&mut state.listed, |e| look.filter.state(room, seen(e))).await?;
     }
-    state.events.extend(timeline.kept_out.iter().cloned());
+    state.events.extend(own.iter().cloned());
     members.extend(state.events.iter().filter_map(|e| member_of(e)));
     if is_lazy {
         add_speakers(look, (store, lazy), room, (timeline, before), extent, (&mut state.events, &members))
@@ -100,7 +103,8 @@ pub(super) async fn state(
 struct Listing<'a> {
     look: &'a Look<'a>,
     room: &'a RoomId,
-    timeline: &'a Timeline,
+    /// What is told of the state beside it.
+    told_already: &'a [Arc<StoredEvent>],
     before: TimelinePosition,
     /// Whose member events are on it: of clients that are told of all members, that there are some.
     members: BTreeSet<OwnedUserId>,
@@ -110,8 +114,8 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     fn keeps(&mut self, entry: Entry<'_>) -> bool {
-        let Self { look, room, timeline, before, .. } = *self;
-        let is_told = !timeline.kept_out.iter().any(|e| e.is_state(entry.kind, entry.key))
+        let Self { look, room, told_already, before, .. } = *self;
+        let is_told = !told_already.iter().any(|e| e.is_state(entry.kind, entry.key))
             && (look.filter.state_of(room, entry.kind, entry.sender) || look.filter.looks_at_senders());
         if !is_told {
             return false;
@@ -152,7 +156,7 @@ async fn add_speakers(
             lazy.begin(look.session, room);
             needed.insert(look.session.user.clone());
         }
-        Extent::Since(since) => {
+        Extent::Since { since, .. } => {
             if !look.filter.redundant_members() {
                 needed = lazy.untold(look.session, room, since, needed);
             }

@@ -40,7 +40,11 @@ async fn names(store: &Store, room: &RoomId, kind: &str) -> Result<bool, StoreEr
 }
 
 /// Those who are in the room or invited, without the reader; if there are none, those who left.
-async fn heroes(store: &Store, reader: &UserId, room: &RoomId) -> Result<Vec<OwnedUserId>, StoreError> {
+pub(super) async fn heroes(
+    store: &Store,
+    reader: &UserId,
+    room: &RoomId,
+) -> Result<Vec<OwnedUserId>, StoreError> {
     for memberships in [[Membership::Join, Membership::Invite], [Membership::Leave, Membership::Ban]] {
         let first = store.first_members(room, memberships, HEROES + 1).await?;
         let others: Vec<_> = first.iter().filter(|user| *user != reader).take(HEROES).cloned().collect();

@@ -28,6 +28,8 @@ pub(super) struct Timeline {
     pub(super) events: Vec<Arc<StoredEvent>>,
     /// There are more before them that the reader has not seen.
     pub(super) limited: bool,
+    /// Since what the reader knows, the state became something that no event says.
+    pub(super) restored: bool,
     /// State events that the filter keeps out of the timeline: the reader has to learn of them otherwise.
     pub(super) kept_out: Vec<Arc<StoredEvent>>,
 }
@@ -48,6 +50,12 @@ pub(super) async fn timeline(
             timeline.take(look, room, event, limit);
         }
     } else {
+        // Before a timeline there is state: where it came to be something that no event says, it begins anew.
+        let restored = match look.state_at_end {
+            true => None,
+            false => store.last_restored(room, (log.since, log.upto)).await?.map(TimelinePosition::live),
+        };
+        timeline.restored = restored.is_some();
         let (mut to, mut end, batch) = (log.upto, TimelinePosition::live(log.upto), BATCH.max(limit + 1));
         for round in 1.. {
             // Who was told something is told what came since; who begins here is told how the timeline ends.
@@ -65,6 +73,7 @@ pub(super) async fn timeline(
                 if log.since != LogPosition::START && event.comes_late() || event.position > log.upto {
                     continue;
                 }
+                timeline.limited |= restored.is_some_and(|restored| event.timeline <= restored);
                 timeline.take(look, room, event, limit);
             }
             if timeline.limited || count < batch {
@@ -105,7 +114,7 @@ impl Timeline {
     pub(super) fn until(&self, upto: LogPosition) -> Self {
         let keep =
             |events: &[Arc<StoredEvent>]| events.iter().filter(|e| e.position <= upto).cloned().collect();
-        Self { events: keep(&self.events), limited: self.limited, kept_out: keep(&self.kept_out) }
+        Self { events: keep(&self.events), kept_out: keep(&self.kept_out), ..*self }
     }
 
     /// As the reader is told it, with what is gathered of what relates to its events; it ends at `upto`.

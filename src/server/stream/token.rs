@@ -38,6 +38,16 @@ pub enum Behind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PageToken(pub TimelinePosition);
 
+/// Where a client is on a connection of sliding sync: `w{answer}_{token}`. It stands for one answer, of which the server
+/// remembers what it told; for pages it means what its [`Token`] means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pos {
+    /// Which of all answers since the server's start it came with.
+    pub answer: u64,
+    /// Up to where that told.
+    pub token: Token,
+}
+
 /// Not a token of this server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotAToken;
@@ -70,6 +80,17 @@ impl Token {
     #[must_use]
     pub const fn with_presence(self, behind: Option<Behind>) -> Self {
         Self { behind, ..self }
+    }
+
+    /// The same for a reader who may have forgotten what lives: they are told all of it again, and who is not to be seen
+    /// any longer.
+    #[must_use]
+    pub fn lives_anew(&self) -> Self {
+        let behind = self.behind.map(|behind| match behind {
+            Behind::Nobodys(log, _) => Behind::Nobodys(log, LivePosition::START),
+            Behind::Somebodys(log, _) => Behind::Somebodys(log, 0),
+        });
+        Self::at(self.log).with_presence(behind)
     }
 
     /// The position in the durable log.
@@ -218,6 +239,24 @@ fn behind(s: &str) -> Result<Behind, NotAToken> {
     Ok(Behind::Nobodys(LogPosition::new(number(log)?), LivePosition::new(number(live)?)))
 }
 
+impl fmt::Display for Pos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{}_{}", self.answer, self.token)
+    }
+}
+
+impl FromStr for Pos {
+    type Err = NotAToken;
+
+    fn from_str(s: &str) -> Result<Self, NotAToken> {
+        let (answer, token) = s.strip_prefix('w').and_then(|s| s.split_once('_')).ok_or(NotAToken)?;
+        if !token.starts_with('p') {
+            return Err(NotAToken);
+        }
+        Ok(Self { answer: number(answer)?, token: token.parse()? })
+    }
+}
+
 impl fmt::Display for PageToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "t{}", self.0)
@@ -229,6 +268,9 @@ impl FromStr for PageToken {
 
     fn from_str(s: &str) -> Result<Self, NotAToken> {
         let Some(digits) = s.strip_prefix('t') else {
+            if s.starts_with('w') {
+                return s.parse().map(|pos: Pos| Self(TimelinePosition::live(pos.token.log())));
+            }
             return s.parse().map(|token: Token| Self(TimelinePosition::live(token.log())));
         };
         let place: i64 = digits.parse().map_err(|_| NotAToken)?;

@@ -14,6 +14,7 @@ use super::{
     reader::Reader,
     refusal::Refusal,
     sources::Sources,
+    sync::StateTold,
     token::Token,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct Poll {
     pub device_type: Option<DeviceType>,
     /// Of which rooms it has the answer to its join, and is not told again what that told.
     pub entered: Vec<Entered>,
+    /// Which state of rooms it wants beside their timelines.
+    pub state: StateTold,
 }
 
 impl Poll {
@@ -59,8 +62,14 @@ impl Poll {
         let deadline = sources.parts().clock.now() + self.timeout.min(MAX_WAIT);
         let says = self.set_presence.map(|says| (says, self.device_type));
         let listener = Listener::begin(sources, session, (&self.filter, &self.entered), says).await?;
-        let wakes = sources.parts().wakers.listen(&session.user);
-        Waiting { listener, wakes }.news(&mut self.since, self.full_state, deadline).await
+        let mut waiting = Waiting { listener, wakes: sources.parts().wakers.listen(&session.user) };
+        waiting.listener.tell_state(self.state);
+        let told = waiting.news(&mut self.since, self.full_state, deadline).await?;
+        let Some(answered) = sources.parts().in_flight.answered(session) else { return Ok(told) };
+        // What is told is not kept in here, or all who wait would be larger.
+        let told = Box::new(told);
+        answered.await;
+        Ok(*told)
     }
 }
 
@@ -209,6 +218,7 @@ mod tests {
                 set_presence: None,
                 device_type: None,
                 entered: Vec::new(),
+                state: StateTold::Before,
             };
             let answer = tokio::spawn(async move { poll.answer(&sources, &session).await });
             while self.app.metrics.open_polls.value() == 0 {
@@ -274,6 +284,7 @@ mod tests {
             set_presence: None,
             device_type: None,
             entered: Vec::new(),
+            state: StateTold::Before,
         };
         let answer = tokio::spawn(async move { poll.answer(&sources, &session).await });
         while world.app.metrics.open_polls.value() == 0 {
@@ -314,6 +325,6 @@ mod tests {
             size_of::<F>()
         }
         let size = size(Poll::answer);
-        assert!(size <= 576, "{size} bytes");
+        assert!(size <= 592, "{size} bytes");
     }
 }

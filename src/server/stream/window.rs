@@ -6,7 +6,7 @@ use ruma::{OwnedRoomId, RoomId};
 
 use super::{encounters::Passage, look::Look};
 use crate::server::{
-    change::position::{LogPosition, TimelinePosition},
+    change::position::LogPosition,
     event::stored::{Membership, StoredEvent},
     rooms::Members,
     store::{MembershipRow, Store, StoreError},
@@ -149,23 +149,27 @@ pub(super) async fn passage(
         let joined = Some(Membership::Join);
         return Ok(Passage { was: joined, is: joined, ..Passage::default() });
     }
-    let range = (TimelinePosition::live(look.log.since), TimelinePosition::live(look.log.upto));
+    let range = (look.log.since, look.log.upto);
     let history = store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
     let mut passage = Passage::default();
     // An invitation by somebody whom the reader ignores changes nothing for them: not that they have left before it either.
     let is_unheard = |e: &StoredEvent| {
         e.membership().is_some_and(|(_, is)| is == Membership::Invite) && look.ignores(&e.sender)
     };
-    for event in history.iter().filter(|event| !is_unheard(event)) {
-        let membership = event.membership().map(|(_, membership)| membership);
-        if event.timeline <= range.0 {
+    for (at, event) in history {
+        if event.as_ref().is_some_and(|event| is_unheard(event)) {
+            continue;
+        }
+        let membership =
+            event.as_ref().and_then(|event| event.membership()).map(|(_, membership)| membership);
+        if at <= range.0 {
             passage.was = membership;
         } else {
             let joined = membership == Some(Membership::Join);
-            passage.joined_at = passage.joined_at.or(joined.then_some(event.position));
+            passage.joined_at = passage.joined_at.or(joined.then_some(at));
         }
         passage.is = membership;
-        passage.position = event.position;
+        passage.position = at;
     }
     Ok(passage)
 }
@@ -178,7 +182,7 @@ mod tests {
     use crate::{
         core::time::Instant,
         server::{
-            change::position::{LivePosition, LogPosition},
+            change::position::{LivePosition, LogPosition, TimelinePosition},
             session::Session,
             stream::{behind::PresenceLook, filter::Filter, look::Stretch},
         },

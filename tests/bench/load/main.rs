@@ -1,4 +1,4 @@
-//! The load generator: N users in one room who read by `/sync` or by the held stream, and what that costs the server.
+//! The load generator: N users in one room who read by `/sync`, by sliding sync or by the held stream, and what that costs the server.
 //!
 //! With `seed` in place of `prepare` they share no room, but are on each other's lists.
 //!
@@ -15,6 +15,7 @@ mod http;
 mod process;
 mod room;
 mod seed;
+mod slide;
 mod sync;
 mod user;
 mod watch;
@@ -78,6 +79,11 @@ enum Command {
     },
     /// Puts users whom `seed` wrote into one room.
     Gather,
+    /// Puts them into many more; then messages go to one after the other of all, and windows are on all of them.
+    Fill {
+        #[arg(long, default_value_t = 1_000)]
+        rooms: usize,
+    },
     /// Connects the users and measures.
     Measure {
         /// The server's process.
@@ -118,12 +124,13 @@ async fn main() -> Result<(), Error> {
         Command::Prepare { users } => user::prepare(address, users, file).await,
         Command::Bare { .. } => Ok(()),
         Command::Gather => user::gather(address, file).await,
+        Command::Fill { rooms } => user::fill(address, file, rooms).await,
         Command::Seed { data_dir, server_name, users, contacts } => {
             let contacts = contacts.unwrap_or(users);
             seed::seed(&data_dir, &server_name, users, contacts, file).await
         }
         Command::Measure { pid, changes, messages, idle_seconds, form, threads, pause_ms } => {
-            let (id, users) = user::load(address, file)?;
+            let kept = user::load(address, file)?;
             let load = Load {
                 changes,
                 messages,
@@ -132,7 +139,7 @@ async fn main() -> Result<(), Error> {
                 threads,
                 pause: Duration::from_millis(pause_ms),
             };
-            println!("{}", load.measure(id, users, &Process::new(pid)).await?);
+            println!("{}", load.measure(kept, &Process::new(pid)).await?);
             Ok(())
         }
     }
@@ -149,16 +156,11 @@ struct Load {
 }
 
 impl Load {
-    async fn measure(
-        self,
-        id: String,
-        users: Vec<user::User>,
-        server: &Process,
-    ) -> Result<serde_json::Value, Error> {
+    async fn measure(self, kept: user::File, server: &Process) -> Result<serde_json::Value, Error> {
         let empty = server.sample()?;
-        let count = users.len();
+        let (count, rooms) = (kept.users.len(), kept.rooms.len());
         let began = Instant::now();
-        let room = Room::connect(id, users, self.form, self.threads)?;
+        let room = Room::connect(kept, self.form, self.threads)?;
         let watch = &room.watch;
         watch.settle(Duration::from_secs(2)).await?;
         let connecting = began.elapsed();
@@ -177,6 +179,7 @@ impl Load {
         let user_minutes = count as f64 * self.idle_seconds as f64 / 60.0;
         Ok(serde_json::json!({
             "users": count,
+            "rooms": rooms + 1,
             "form": format!("{:?}", self.form),
             "load_threads": self.threads,
             "empty_rss_bytes": empty.rss_bytes,

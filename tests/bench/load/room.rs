@@ -9,7 +9,14 @@ use std::{
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::{Error, held, http::Connection, process::Process, sync, user::User, watch::Watch};
+use crate::{
+    Error, held,
+    http::Connection,
+    process::Process,
+    slide, sync,
+    user::{File, User},
+    watch::Watch,
+};
 
 /// The longest that a change may take to reach everybody.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,18 +37,23 @@ pub enum Form {
     Sync,
     /// A held stream.
     Stream,
+    /// Long polls of sliding sync.
+    Sliding,
 }
 
-/// Connected users in one room.
+/// Connected users in one room, or in several.
 pub struct Room {
-    id: String,
+    ids: Vec<String>,
     users: Vec<User>,
     pub watch: Arc<Watch>,
 }
 
 impl Room {
     /// Every user begins to read, each on a connection of their own, all on so many `threads`.
-    pub fn connect(id: String, users: Vec<User>, form: Form, threads: usize) -> Result<Self, Error> {
+    pub fn connect(kept: File, form: Form, threads: usize) -> Result<Self, Error> {
+        let File { room, rooms, users } = kept;
+        let ids: Vec<_> = std::iter::once(room).chain(rooms).collect();
+        let count = ids.len();
         let watch = Watch::of(users.len());
         for share in 0..threads {
             let readers: Vec<_> = users.iter().cloned().enumerate().skip(share).step_by(threads).collect();
@@ -56,6 +68,7 @@ impl Room {
                         let ended = match form {
                             Form::Sync => sync::follow(&user, &mut observer).await,
                             Form::Stream => held::follow(&user, &mut observer).await,
+                            Form::Sliding => slide::follow(&user, count, &mut observer).await,
                         };
                         if let Err(error) = ended {
                             observer.failed(&error);
@@ -65,7 +78,7 @@ impl Room {
                 runtime.block_on(tasks);
             })?;
         }
-        Ok(Self { id, users, watch })
+        Ok(Self { ids, users, watch })
     }
 
     /// `rounds` times: one user does something, and all the others have seen it before, and the time `pause` after,
@@ -119,7 +132,7 @@ impl Room {
         let began = Instant::now();
         match kind {
             Kind::Presence => user.put_presence(connection, &tag).await?,
-            Kind::Message => user.send(connection, &self.id, &tag).await?,
+            Kind::Message => user.send(connection, &self.ids[round % self.ids.len()], &tag).await?,
         }
         Ok(self.watch.last(PATIENCE).await? - began)
     }

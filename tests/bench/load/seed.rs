@@ -39,6 +39,7 @@ pub async fn seed(
             display_name: None,
             token_hash: TokenHash::of(token.as_str()),
             seen_ms: 0,
+            tokens: None,
         };
         let user = NewUser { id: id.clone(), password_hash: None, created_ms: 0, device: Some(device) };
         store.create_user(user).await.map_err(|error| format!("{id}: {error:?}"))?;
@@ -64,7 +65,7 @@ pub async fn seed(
         store.put_contacts(ContactWrite { rows: rows.collect(), ..ContactWrite::default() }).await?;
     }
     store.close().await;
-    user::save(String::new(), users, file)
+    user::save(&user::File { users, ..user::File::default() }, file)
 }
 
 /// What is kept of somebody on the list by whom one is observed in turn.

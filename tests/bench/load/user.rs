@@ -16,10 +16,15 @@ pub struct User {
     pub address: String,
 }
 
-#[derive(Deserialize, Serialize)]
-struct File {
-    room: String,
-    users: Vec<User>,
+/// What is kept between runs.
+#[derive(Default, Deserialize, Serialize)]
+pub struct File {
+    /// The room that all are in.
+    pub room: String,
+    /// Others, which all are in.
+    #[serde(default)]
+    pub rooms: Vec<String>,
+    pub users: Vec<User>,
 }
 
 /// Registers `count` users, puts them into one room and writes them down.
@@ -31,43 +36,58 @@ pub async fn prepare(address: &str, count: usize, file: &Path) -> Result<(), Err
         let answer = ok(&mut connection, "POST", "/_matrix/client/v3/register", "", &body).await?;
         users.push(serde_json::from_value(answer)?);
     }
-    save(String::new(), users, file)?;
+    save(&File { users, ..File::default() }, file)?;
     gather(address, file).await
 }
 
 /// Puts the users who are written down into one room, and writes that down.
 pub async fn gather(address: &str, file: &Path) -> Result<(), Error> {
     let mut connection = Connection::open(address).await?;
-    let (_, users) = load(address, file)?;
+    let mut kept = load(address, file)?;
+    kept.room = shared(&mut connection, &kept.users).await?;
+    save(&kept, file)
+}
+
+/// Puts them into as many other rooms.
+pub async fn fill(address: &str, file: &Path, rooms: usize) -> Result<(), Error> {
+    let mut connection = Connection::open(address).await?;
+    let mut kept = load(address, file)?;
+    for _ in 0..rooms {
+        kept.rooms.push(shared(&mut connection, &kept.users).await?);
+    }
+    save(&kept, file)
+}
+
+/// A new room with all of the users.
+async fn shared(connection: &mut Connection, users: &[User]) -> Result<String, Error> {
     let mut room = String::new();
-    for user in &users {
+    for user in users {
         if room.is_empty() {
             let body = json!({ "preset": "public_chat" });
             let made =
-                ok(&mut connection, "POST", "/_matrix/client/v3/createRoom", &user.access_token, &body)
-                    .await?;
+                ok(connection, "POST", "/_matrix/client/v3/createRoom", &user.access_token, &body).await?;
             room = made["room_id"].as_str().ok_or("no room_id")?.to_owned();
         } else {
             let path = format!("/_matrix/client/v3/join/{}", encoded(&room));
-            ok(&mut connection, "POST", &path, &user.access_token, &json!({})).await?;
+            ok(connection, "POST", &path, &user.access_token, &json!({})).await?;
         }
     }
-    save(room, users, file)
+    Ok(room)
 }
 
-/// Writes the room, if there is one, and the users down.
-pub fn save(room: String, users: Vec<User>, file: &Path) -> Result<(), Error> {
-    fs::write(file, serde_json::to_vec(&File { room, users })?)?;
+/// Writes the rooms, if there are some, and the users down.
+pub fn save(kept: &File, file: &Path) -> Result<(), Error> {
+    fs::write(file, serde_json::to_vec(kept)?)?;
     Ok(())
 }
 
-/// The room and the users that `prepare` wrote down.
-pub fn load(address: &str, file: &Path) -> Result<(String, Vec<User>), Error> {
-    let File { room, mut users } = serde_json::from_slice(&fs::read(file)?)?;
-    for user in &mut users {
+/// What was written down.
+pub fn load(address: &str, file: &Path) -> Result<File, Error> {
+    let mut kept: File = serde_json::from_slice(&fs::read(file)?)?;
+    for user in &mut kept.users {
         address.clone_into(&mut user.address);
     }
-    Ok((room, users))
+    Ok(kept)
 }
 
 impl User {

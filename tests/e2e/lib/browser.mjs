@@ -15,6 +15,17 @@ export function launch(...more) {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...ARGUMENTS, ...more] });
 }
 
+/** In a page: notes which events are pointed out. */
+function noteFlashes() {
+  window.flashes = [];
+  const note = (records) => {
+    for (const { target, oldValue } of records) {
+      if (target.classList.contains("flash") && !oldValue?.split(" ").includes("flash")) window.flashes.push(target.dataset.eventId);
+    }
+  };
+  new MutationObserver(note).observe(document, { subtree: true, attributeFilter: ["class"], attributeOldValue: true });
+}
+
 /** One person with a browser profile of their own and the web client open in it. */
 export class Person {
   /**
@@ -39,12 +50,22 @@ export class Person {
     this.page.on("pageerror", (error) => this.problems.push(String(error)));
     this.page.on("console", (message) => message.type() === "error" && this.problems.push(`${message.text()} ${message.location().url}`));
     this.page.on("request", (request) => this.requests.push(request));
+    await this.page.addInitScript(noteFlashes);
     await this.page.clock.install();
     await this.page.goto(this.baseUrl);
   }
 
   by(testId) {
     return this.page.getByTestId(testId);
+  }
+
+  /** Waits until an event is pointed out, or was since the last one that was waited for: it lasts too short a time to be looked for. */
+  async flashed(eventId) {
+    await this.page.waitForFunction((id) => {
+      const at = window.flashes.indexOf(id);
+      return at >= 0 && window.flashes.splice(0, at + 1);
+    }, eventId);
+    await this.page.locator(`[data-testid=timeline-item][data-event-id="${eventId}"]`).waitFor();
   }
 
   /** Makes an account, on the server that the page came from unless another is named. */

@@ -9,8 +9,10 @@ mod idle;
 mod loss;
 mod notify;
 mod past;
+mod phone;
 mod property;
 mod refusals;
+mod relation_echoes;
 mod relations;
 mod room;
 mod send_gate;
@@ -49,6 +51,8 @@ pub struct Fixture {
     pub stored: BTreeMap<String, String>,
     /// What the other clients of the session are told.
     pub told: Vec<String>,
+    /// What calls ask of the page.
+    pub media: Vec<Value>,
     /// The room's timeline as its edits make it.
     pub view: Vec<Arc<TimelineItem>>,
     /// The stretch of its past, likewise.
@@ -79,7 +83,18 @@ impl Fixture {
             client.handle_stored(key, value);
         }
         let (requests, changes, answers, told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { client, now, requests, changes, answers, stored, told, view: Vec::new(), past: Vec::new() }
+        Self {
+            client,
+            now,
+            requests,
+            changes,
+            answers,
+            stored,
+            told,
+            media: Vec::new(),
+            view: Vec::new(),
+            past: Vec::new(),
+        }
     }
 
     /// Started, on this project's server, with the room joined and its first sync read.
@@ -114,6 +129,7 @@ impl Fixture {
                 Output::Store { key, value: Some(value) } => drop(self.stored.insert(key, value)),
                 Output::Store { key, value: None } => drop(self.stored.remove(&key)),
                 Output::Tell(message) => self.told.push(message),
+                Output::Media(json) => self.media.push(serde_json::from_str(&json).expect("JSON")),
                 Output::Forget => self.stored.retain(|key, _| key == "last"),
                 Output::Answer { result, .. } => self.answers.push(result),
                 Output::Changed(change) => {

@@ -43,7 +43,7 @@ impl Engine {
         if let Ok(place) = observes.binary_search(&remote) {
             observes.remove(place);
             if self.locals[local as usize].attached {
-                self.deactivate(now, remote);
+                self.want_no_longer(now, remote);
             }
         }
     }
@@ -57,6 +57,7 @@ impl Engine {
                 let remote = self.observes[local as usize][index];
                 self.activate(now, local, remote);
             }
+            self.read_rooms(now, local);
         }
     }
 
@@ -67,8 +68,9 @@ impl Engine {
         if std::mem::replace(&mut entry.attached, false) {
             for index in 0..self.observes[local as usize].len() {
                 let remote = self.observes[local as usize][index];
-                self.deactivate(now, remote);
+                self.want_no_longer(now, remote);
             }
+            self.cease_to_read_rooms(now, local);
         }
     }
 
@@ -170,32 +172,20 @@ impl Engine {
         self.spread = spread;
     }
 
-    /// Whether anybody on `peer` may see `observed` (L6), as it is from here on.
+    /// Whether anybody on `peer` may see `observed` by a list (L6), as it is from here on.
     pub fn handle_permission(&mut self, now: Instant, peer: Server, observed: User, permission: Permission) {
-        let slot = self.peer_slot(now, peer);
-        let local = self.local_slot(observed);
-        let sub = self.sub_slot(slot, local);
-        let due = now + self.config.batch_window;
-        let soon = now + self.config.settle;
-        let peer = &mut self.peers[slot as usize];
-        let permitted = permission == Permission::Allowed;
-        if std::mem::replace(&mut peer.subs[sub as usize].permitted, permitted) == permitted {
-            return;
-        }
-        if permitted && peer.remove_blind(observed.fingerprint) {
-            peer.set_promised(sub, observed.fingerprint, true);
-        }
-        // Said to have been seen before and taken back, or polled before and given only here.
-        let answers = peer.subs[sub as usize].promised;
-        if answers || peer.speech != Speech::Extended {
-            peer.mark_dirty(sub);
-            peer.flush_by(if answers { soon } else { due });
-            self.rearm(slot);
-        }
+        self.permit_by_list(now, peer, observed, permission);
     }
 
-    /// One more observer with a client wants `remote`.
+    /// `local`, who has a client, wants `remote`, who is on their list.
     fn activate(&mut self, now: Instant, local: u32, remote: u32) {
+        self.want(now, remote);
+        let slot = self.remotes[remote as usize].peer;
+        self.announce(now, slot, local);
+    }
+
+    /// One more reason to want `remote`: an observer with a client, or a room with one.
+    pub(super) fn want(&mut self, now: Instant, remote: u32) {
         let entry = &mut self.remotes[remote as usize];
         let slot = entry.peer;
         let peer = &mut self.peers[slot as usize];
@@ -205,9 +195,14 @@ impl Engine {
             if !entry.asked && peer.speech != Speech::Stock {
                 peer.flush_by(now + self.config.settle);
             }
+            self.rearm(slot);
         }
-        // Who watches somebody there is, most likely, watched from there: the status goes along with
-        // the poll, and with it the promise. A peer that does not want it unpolls it (F2, F3).
+    }
+
+    /// Who watches somebody at a peer is, most likely, watched from there: the status goes along with
+    /// the poll, and with it the promise. A peer that does not want it unpolls it (F2, F3).
+    pub(super) fn announce(&mut self, now: Instant, slot: u32, local: u32) {
+        let peer = &mut self.peers[slot as usize];
         if let Some(&sub) = peer.sub_of.get(&local)
             && peer.subs[sub as usize].permitted
             && !peer.subs[sub as usize].promised
@@ -215,12 +210,12 @@ impl Engine {
             peer.set_promised(sub, self.locals[local as usize].user.fingerprint, true);
             peer.mark_dirty(sub);
             peer.flush_by(now + self.config.batch_window);
+            self.rearm(slot);
         }
-        self.rearm(slot);
     }
 
-    /// One observer fewer wants `remote`.
-    fn deactivate(&mut self, now: Instant, remote: u32) {
+    /// One reason fewer to want `remote`.
+    pub(super) fn want_no_longer(&mut self, now: Instant, remote: u32) {
         let entry = &mut self.remotes[remote as usize];
         let slot = entry.peer;
         let peer = &mut self.peers[slot as usize];

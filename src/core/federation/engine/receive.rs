@@ -47,6 +47,14 @@ impl Engine {
         self.rearm(slot);
     }
 
+    /// `peer` acknowledged something else than a presence message, such as an event of a room (F9).
+    pub fn handle_acknowledged(&mut self, now: Instant, peer: Server) {
+        let Some(&slot) = self.peer_of.get(&peer) else { return };
+        let peer = &mut self.peers[slot as usize];
+        peer.watchdogs.handle_acknowledged(now, &self.config, &mut self.rng);
+        self.rearm(slot);
+    }
+
     /// A presence message came from `peer`.
     ///
     /// A repeated or overtaken one is ignored: what mattered in it, its sender has said again since.
@@ -167,7 +175,12 @@ impl Engine {
         peer.promise = link.promise.unwrap_or(self.config.promise).clamp(shortest, longest);
         match std::mem::replace(&mut peer.speech, Speech::Extended) {
             Speech::Extended => {}
-            Speech::Unknown => peer.judge_at = None,
+            Speech::Unknown => {
+                peer.judge_at = None;
+                if !peer.repoll.is_empty() {
+                    peer.flush_by(now);
+                }
+            }
             Speech::Stock => {
                 peer.refresh_at = None;
                 self.handle_peer_restarted(now, slot);

@@ -107,7 +107,8 @@ impl Engine {
             peer.watchdogs = Watchdogs::new(now, &self.config, &mut self.rng);
         }
         let enquiries = peer.enquiries.is_waiting() || !peer.enquiries.answers.is_empty();
-        let complete = peer.dirty.is_empty() && peer.repoll.is_empty() && !peer.poll_all && !enquiries;
+        let polled = peer.repoll.is_empty() || peer.is_judged();
+        let complete = peer.dirty.is_empty() && polled && !peer.poll_all && !enquiries;
         let remind = complete && peer.remind && peer.speech == Speech::Extended;
         if !complete {
             peer.flush_at = Some(now);
@@ -222,7 +223,7 @@ impl Engine {
             }
         }
         let mut taken = 0;
-        while taken < peer.repoll.len() && room.is_left() {
+        while taken < peer.repoll.len() && room.is_left() && !peer.is_judged() {
             let slot = peer.repoll[taken];
             taken += 1;
             let remote = &mut self.remotes[slot as usize];

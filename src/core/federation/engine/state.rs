@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::output::Output;
 use super::slots::Slots;
+use super::ties::{OfLocal, Room, Ties};
 use crate::core::federation::config::Config;
 use crate::core::federation::digest::{Digest, Fingerprint};
 use crate::core::federation::peer::{Peer, Speech};
@@ -30,7 +31,13 @@ pub struct Engine {
     pub(super) locals: Vec<Local>,
     /// For each of these, the slots of the remote users they observe, in order.
     pub(super) observes: Vec<Vec<u32>>,
+    /// For each of these, what rooms mean to them.
+    pub(super) of_locals: Vec<OfLocal>,
     pub(super) remotes: Vec<Remote>,
+    /// The rooms that tie users here to those of others.
+    pub(super) rooms: BTreeMap<Room, Ties>,
+    /// In how many of them remote users are, by slot.
+    pub(super) rooms_of_remotes: BTreeMap<u32, u32>,
     /// Where users are in the two above, each in that of their server.
     pub(super) slots: Slots,
     pub(super) peers: Vec<Peer>,
@@ -87,7 +94,10 @@ impl Engine {
             rng: Rng::new(seed),
             locals: Vec::new(),
             observes: Vec::new(),
+            of_locals: Vec::new(),
             remotes: Vec::new(),
+            rooms: BTreeMap::new(),
+            rooms_of_remotes: BTreeMap::new(),
             slots: Slots::default(),
             peers: Vec::new(),
             peer_of: BTreeMap::new(),
@@ -164,6 +174,7 @@ impl Engine {
             subs: Vec::new(),
         });
         self.observes.push(Vec::new());
+        self.of_locals.push(OfLocal::default());
         self.slots.insert(user, slot);
         slot
     }

@@ -7,5 +7,6 @@ mod faults;
 mod hostile;
 mod net;
 mod repair;
+mod rooms;
 mod view;
 mod workflow;

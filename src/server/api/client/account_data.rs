@@ -15,7 +15,7 @@ use ruma::{
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::server::{
-    accounts::data::PUSH_RULES,
+    accounts::{data::PUSH_RULES, default_rules::as_content},
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Path},
@@ -93,7 +93,7 @@ async fn global(
 ) -> ApiResult<Json<Box<RawValue>>> {
     let key = key(&session, user, None, &kind)?;
     if kind == PUSH_RULES {
-        let rules = json!({ "global": app.own_data.push_rules(&session.user).await? });
+        let rules = as_content(&app.own_data.push_rules(&session.user).await?).map_err(ApiError::internal)?;
         return RawValue::from_string(rules.to_string()).map(Json).map_err(ApiError::internal);
     }
     read(&app, &key).await

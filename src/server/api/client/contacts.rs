@@ -234,22 +234,32 @@ async fn invite_group(
     }
     let (mut invited, mut not_invited): (Vec<OwnedUserId>, Vec<OwnedUserId>) = (Vec::new(), Vec::new());
     for member in members.into_iter().filter_map(|member| UserId::parse(member).ok()) {
-        let can_be = member.server_name() == app.server_name()
-            && app.rooms.takes_invite(&session.user, &member)
-            && app.store.profile(&member).await?.is_some();
+        let can_be = if member.server_name() == app.server_name() {
+            app.rooms.takes_invite(&session.user, &member)
+                && !app.rooms.blocks_invites(&member).await?
+                && app.store.profile(&member).await?.is_some()
+        } else {
+            // Their server says.
+            app.federation.is_some()
+        };
         if can_be { invited.push(member) } else { not_invited.push(member) }
     }
     if invited.is_empty() {
         return Err(ApiError::forbidden("nobody of this group takes an invite of yours"));
     }
-    let rest = invited.split_off(invited.len().min(rooms::MAX_INVITES));
+    // Those of other servers after the others, each by themselves: who of them does not come keeps nobody out.
+    let (here, across): (Vec<_>, Vec<_>) =
+        invited.into_iter().partition(|member| member.server_name() == app.server_name());
+    let mut invited = here;
+    let mut rest = invited.split_off(invited.len().min(rooms::MAX_INVITES));
+    rest.extend(across);
     let mut request = create_room::Request::new();
     request.name = Some(room.name.unwrap_or_else(|| group.as_str().to_owned()));
     request.preset = Some(create_room::RoomPreset::PrivateChat);
     request.invite.clone_from(&invited);
     let room_id = app.rooms.create(&session, request).await?;
     for member in rest {
-        match app.rooms.invite(&session, &room_id, &member, None).await {
+        match app.invite(&session, &room_id, &member, None).await {
             Ok(_) => invited.push(member),
             Err(refusal) => {
                 tracing::debug!(%member, ?refusal, "somebody of a group is not invited");

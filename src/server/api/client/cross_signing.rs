@@ -2,7 +2,7 @@
 //!
 //! Matrix client-server API, "Cross-signing".
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode};
 use ruma::{
@@ -12,7 +12,7 @@ use ruma::{
 use serde_json::{Value, json};
 
 use super::{
-    keys::{bounded, public_part},
+    keys::bounded,
     uia::{Interactive, Refusal, authenticate_user},
 };
 use crate::server::{
@@ -24,11 +24,12 @@ use crate::server::{
     app::App,
     devices::{
         key_form::{BadKey, Object},
+        published::UserKeys,
         signed::{SigningKey, cross_signing_key, new_signatures},
     },
     limits::Origin,
     session::Session,
-    store::KeySignature,
+    store::{KeySignature, public_part},
 };
 
 /// The kinds of cross-signing keys: what they are called in an upload, and in a stored key's `usage`.
@@ -37,6 +38,9 @@ const KINDS: [(&str, &str); 3] =
 
 /// Keys in one upload of signatures, at most.
 const MAX_SIGNED: usize = 1_000;
+
+/// How long other servers may take to say which keys their users have.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -96,9 +100,15 @@ async fn upload_signatures(
         return Err(ApiError::too_large(format!("sign at most {MAX_SIGNED} keys at once")));
     }
     let own = Keys::of(&app, &session.user).await?;
+    let elsewhere = request.keys().filter(|user| user.server_name() != app.server_name()).cloned().collect();
+    let mut elsewhere = app.keys_of_others(elsewhere, &session.user, PATIENCE).await?.users;
     let (mut good, mut failures) = (Vec::new(), BTreeMap::<OwnedUserId, Object>::new());
     for (user, objects) in request {
-        let theirs = if user == session.user { None } else { Some(Keys::of(&app, &user).await?) };
+        let theirs = match elsewhere.remove(&user) {
+            Some(theirs) => Some(Keys::from(theirs)),
+            None if user == session.user => None,
+            None => Some(Keys::of(&app, &user).await?),
+        };
         for (key, object) in objects {
             let signable = match &theirs {
                 None => own.signable_by_owner(&key),
@@ -136,6 +146,17 @@ struct Keys {
     devices: BTreeMap<String, Object>,
     /// By usage: the public part, and the key.
     cross_signing: BTreeMap<String, (String, Object)>,
+}
+
+impl From<UserKeys> for Keys {
+    fn from(keys: UserKeys) -> Self {
+        let public = |key: &Object| public_part(&Value::Object(key.clone()).to_string());
+        let with_public = |(usage, key): (String, Object)| Some((usage, (public(&key)?, key)));
+        Self {
+            devices: keys.devices.into_iter().collect(),
+            cross_signing: keys.cross_signing.into_iter().filter_map(with_public).collect(),
+        }
+    }
 }
 
 /// A stored key, and what it may be signed with.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State};
+use axum::{Router, extract::State, http::StatusCode};
 use ruma::{
     OwnedDeviceId,
     api::client::device::{delete_device, delete_devices, get_device, get_devices, update_device},
@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 
 use super::uia::{Interactive, Refusal, authenticate_user};
 use crate::server::{
+    accounts::tokens::Lasting,
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Path},
+        extract::{By, Json, Path},
         ruma_route::RumaRoute,
     },
     app::App,
     limits::Origin,
     profile::{MAX_DISPLAYNAME, check_length},
     session::Session,
-    store::Device,
+    store::{Device, Proof},
 };
 
 /// The routes of this module.
@@ -73,15 +74,24 @@ struct Rename {
 async fn rename(
     State(app): State<Arc<App>>,
     session: Session,
+    By(by): By,
     Path(id): Path<OwnedDeviceId>,
     Json(request): Json<Rename>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<(StatusCode, Json<Value>)> {
     check_length("display_name", request.display_name.as_deref(), MAX_DISPLAYNAME)?;
+    if by.is_some() && app.store.device(&session.user, &id).await?.is_none() {
+        // Nobody knows its token: it is used by who may act as it.
+        let login = app.store.login(&session.user).await?;
+        let password_hash = login.and_then(|login| login.password_hash);
+        let proof = Proof { user: session.user, password_hash };
+        app.accounts.log_in(proof, Some(id), request.display_name, Lasting::Long).await?;
+        return Ok((StatusCode::CREATED, Json(json!({}))));
+    }
     let exists = match request.display_name {
         Some(name) => app.store.rename_device(session.user, id, Some(name)).await?,
         None => app.store.device(&session.user, &id).await?.is_some(),
     };
-    if exists { Ok(Json(json!({}))) } else { Err(no_such_device()) }
+    if exists { Ok((StatusCode::OK, Json(json!({})))) } else { Err(no_such_device()) }
 }
 
 /// `DELETE /_matrix/client/v3/devices/{deviceId}`

@@ -2,38 +2,46 @@
 //!
 //! The server keeps what is whole and hands it out; whether it is good is checked by the clients.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use axum::{Router, extract::State};
+use axum::{
+    Router,
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
 use ruma::{
-    OwnedUserId, UserId,
+    OwnedServerName, OwnedUserId,
     api::client::keys::{claim_keys, get_key_changes, get_keys, upload_keys},
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::server::{
+    answers::{Size, aside},
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Query},
         ruma_route::RumaRoute,
+        user_keys::{FoundKeys, MAX_ASKED, claim_own},
     },
     app::App,
     change::position::LogPosition,
-    devices::key_form::{self, Object},
+    devices::{
+        key_form::{self, Object},
+        published::{Asker, UserKeys},
+    },
     session::Session,
-    store::{KeyCounts, KeySignature, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
+    store::{KeyCounts, KeyUpload, MAX_ONE_TIME_KEYS, UploadError},
     stream::{self, Sources, Token, news::DeviceLists},
 };
 
 /// Bytes of one key object, at most.
 const MAX_KEY: usize = 16 * 1024;
 
-/// Users or devices in one request, at most.
-const MAX_ASKED: usize = 1_000;
-
-/// Bytes of the device keys in one answer, about.
-const MAX_FOUND: usize = 16 << 20;
+/// How long other servers may take to answer when the client does not say, and at most.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -65,6 +73,9 @@ async fn upload(
     session: Session,
     Json(request): Json<Upload>,
 ) -> ApiResult<Json<Value>> {
+    if !session.has_device() {
+        return Err(ApiError::unknown("keys are of a device: an application service names it by device_id"));
+    }
     let Upload { device_keys, one_time_keys, fallback_keys } = request;
     let (one_time_keys, fallback_keys) =
         (one_time_keys.unwrap_or_default(), fallback_keys.unwrap_or_default());
@@ -104,6 +115,8 @@ pub(super) fn bounded(key: Value) -> ApiResult<String> {
 #[derive(Deserialize)]
 struct QueryKeys {
     device_keys: BTreeMap<OwnedUserId, Vec<String>>,
+    /// How long other servers may take, in milliseconds.
+    timeout: Option<u64>,
 }
 
 /// `POST /_matrix/client/v3/keys/query`
@@ -111,102 +124,70 @@ async fn query(
     State(app): State<Arc<App>>,
     session: Session,
     Json(request): Json<QueryKeys>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Response> {
     if request.device_keys.len() > MAX_ASKED {
         return Err(ApiError::too_large(format!("ask for at most {MAX_ASKED} users at once")));
     }
-    let mut found: BTreeMap<&str, Object> =
-        ["device_keys", "master_keys", "self_signing_keys", "user_signing_keys"]
-            .map(|part| (part, Object::new()))
-            .into();
-    let mut put = |part: &'static str, user: &UserId, value: Value| {
-        found.entry(part).or_default().insert(user.to_string(), value);
-    };
-    let mut bytes = 0;
-    for (user, wanted) in &request.device_keys {
-        if user.server_name() != app.server_name() {
-            continue;
-        }
-        let signatures = app.store.key_signatures(user, &session.user).await?;
-        let mut devices = Object::new();
-        for device in app.store.device_keys(user).await? {
-            if wanted.is_empty() || wanted.contains(&device.device) {
-                let mut keys = signed(&device.keys, &device.device, &signatures)?;
-                // Clients look into it without asking whether it is there.
-                keys["unsigned"] = match device.display_name {
-                    Some(name) => json!({ "device_display_name": name }),
-                    None => json!({}),
-                };
-                bytes += device.keys.len();
-                devices.insert(device.device, keys);
+    let elsewhere = request.device_keys.keys().filter(|user| user.server_name() != app.server_name());
+    let elsewhere = elsewhere.cloned().collect();
+    let patience = patience(request.timeout);
+    // Before a place is taken: nobody's answer waits for other servers.
+    let mut found = app.keys_of_others(elsewhere, &session.user, patience).await?;
+    let failures = failures(&found.failures);
+    let place = app.answers.place(session.user.as_str(), Size::Page).await;
+    let answer = aside(async {
+        let mut keys = FoundKeys::default();
+        for (user, wanted) in &request.device_keys {
+            if user.server_name() == app.server_name() {
+                keys.put(user, UserKeys::of(&app.store, user, wanted, Asker::User(&session.user)).await?)?;
+            } else if let Some(mut theirs) = found.users.remove(user) {
+                theirs.devices.retain(|device, _| wanted.is_empty() || wanted.contains(device));
+                keys.put(user, theirs)?;
             }
         }
-        if bytes > MAX_FOUND {
-            return Err(ApiError::too_large("the keys of these are too many: ask for fewer at once"));
-        }
-        put("device_keys", user, devices.into());
-        for (usage, key) in app.store.cross_signing_keys(user).await? {
-            let part = match usage.as_str() {
-                "master" => "master_keys",
-                "self_signing" => "self_signing_keys",
-                "user_signing" if *user == session.user => "user_signing_keys",
-                _ => continue,
-            };
-            let id = public_part(&key).unwrap_or_default();
-            put(part, user, signed(&key, &id, &signatures)?);
-        }
-    }
-    let mut body = json!(found);
-    body["failures"] = json!({});
-    Ok(Json(body))
+        let mut body = keys.into_body();
+        body.insert("failures".to_owned(), failures);
+        serde_json::to_vec(&body).map_err(ApiError::internal)
+    });
+    let body = place.body(answer.await?.into())?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// A stored key with the signatures that came after it.
-fn signed(key: &str, id: &str, signatures: &[KeySignature]) -> ApiResult<Value> {
-    let mut key: Value = serde_json::from_str(key).map_err(ApiError::internal)?;
-    for s in signatures.iter().filter(|s| s.key == id) {
-        let all = key.as_object_mut().map(|key| key.entry("signatures").or_insert_with(|| json!({})));
-        let of_signer = all
-            .and_then(Value::as_object_mut)
-            .map(|all| all.entry(s.signer.as_str()).or_insert_with(|| json!({})));
-        if let Some(of_signer) = of_signer.and_then(Value::as_object_mut) {
-            of_signer.insert(s.signer_key.clone(), s.signature.clone().into());
-        }
-    }
-    Ok(key)
+/// How long other servers may take, by what a client says.
+fn patience(timeout_ms: Option<u64>) -> Duration {
+    timeout_ms.map_or(PATIENCE, Duration::from_millis).min(LONGEST_PATIENCE)
 }
 
-/// The public part of a cross-signing key, which is what it goes by.
-pub(super) fn public_part(key: &str) -> Option<String> {
-    let key: Value = serde_json::from_str(key).ok()?;
-    key.get("keys")?.as_object()?.values().next()?.as_str().map(ToOwned::to_owned)
+/// What clients are told of servers that could not be asked.
+fn failures(failures: &BTreeMap<OwnedServerName, String>) -> Value {
+    let tell = |(server, why): (&OwnedServerName, &String)| {
+        (server.to_string(), json!({ "status": 503, "message": why }))
+    };
+    Value::Object(failures.iter().map(tell).collect())
 }
 
 #[derive(Deserialize)]
 struct Claim {
     one_time_keys: BTreeMap<OwnedUserId, BTreeMap<String, String>>,
+    /// How long other servers may take, in milliseconds.
+    timeout: Option<u64>,
 }
 
 /// `POST /_matrix/client/v3/keys/claim`
 async fn claim(
     State(app): State<Arc<App>>,
-    _: Session,
+    session: Session,
     Json(request): Json<Claim>,
 ) -> ApiResult<Json<Value>> {
     if request.one_time_keys.values().map(BTreeMap::len).sum::<usize>() > MAX_ASKED {
         return Err(ApiError::too_large(format!("claim keys of at most {MAX_ASKED} devices at once")));
     }
-    let mut claimed = BTreeMap::<OwnedUserId, BTreeMap<String, Object>>::new();
-    for (user, devices) in request.one_time_keys {
-        for (device, algorithm) in devices {
-            let Some((id, key)) = app.store.claim_key(user.clone(), device.clone(), algorithm).await? else {
-                continue;
-            };
-            let key = serde_json::from_str(&key).map_err(ApiError::internal)?;
-            claimed.entry(user.clone()).or_default().entry(device).or_default().insert(id, key);
-        }
-    }
-    Ok(Json(json!({ "one_time_keys": claimed, "failures": {} })))
+    let (ours, others) =
+        request.one_time_keys.into_iter().partition(|(user, _)| user.server_name() == app.server_name());
+    let mut claimed = claim_own(&app, ours).await?;
+    let theirs = app.claim_of_others(others, &session.user, patience(request.timeout)).await;
+    claimed.extend(theirs.keys);
+    Ok(Json(json!({ "one_time_keys": claimed, "failures": failures(&theirs.failures) })))
 }
 
 #[derive(Deserialize)]

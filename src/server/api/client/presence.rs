@@ -14,11 +14,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    core::presence::{Choice, DeviceType, StatusMsg},
+    core::presence::{Choice, DeviceType, SetPresence, StatusMsg, Words},
     server::{
         api::{
             error::{ApiError, ApiResult},
-            extract::{Json, Path},
+            extract::{By, Json, Path},
         },
         app::App,
         presence::Attendance,
@@ -69,7 +69,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 /// `PUT /_matrix/client/v3/presence/{userId}/status`
 async fn put_status(
     State(app): State<Arc<App>>,
-    session: Session,
+    (session, By(by)): (Session, By),
     Path(user): Path<OwnedUserId>,
     Json(status): Json<Status>,
 ) -> ApiResult<Json<Value>> {
@@ -78,8 +78,28 @@ async fn put_status(
     let choice: Choice = word.parse().map_err(|e| ApiError::invalid_param(format!("presence: {e}")))?;
     let status_msg = status.status_msg.map_or(Ok(StatusMsg::Keep), StatusMsg::from_nullable);
     let status_msg = status_msg.map_err(|e| ApiError::invalid_param(e.to_string()))?;
-    app.presence.handle_put(&session, choice, status_msg).await?;
+    match by.filter(|_| !session.has_device()) {
+        None => app.presence.handle_put(&session, choice, status_msg).await?,
+        Some(one) => {
+            // A bridge knows of its own users what they chose.
+            if one.has_user_exclusively(&session.user) {
+                app.presence.handle_wish(&session, Words::Ours, choice, status_msg).await?;
+            } else {
+                app.presence.handle_put(&session, choice, status_msg).await?;
+            }
+            app.app_services.hold(&one, &session, stays_there(choice)).await?;
+        }
+    }
     Ok(Json(json!({})))
+}
+
+/// How somebody is there of whom an application service says this; `None`: not at all.
+fn stays_there(choice: Choice) -> Option<SetPresence> {
+    match choice {
+        Choice::Offline => None,
+        Choice::Unavailable => Some(SetPresence::Unavailable),
+        Choice::Hidden | Choice::Busy | Choice::Online | Choice::FreeForChat => Some(SetPresence::Online),
+    }
 }
 
 #[derive(Deserialize)]

@@ -8,11 +8,15 @@ use ruma::{
         delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
         get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
     },
-    push::{AnyPushRule, InsertPushRuleError, RemovePushRuleError, RuleKind, RuleNotFoundError, Ruleset},
+    push::{
+        AnyPushRule, InsertPushRuleError, NewPushRule, PushCondition, RemovePushRuleError, RuleKind,
+        RuleNotFoundError, Ruleset,
+    },
 };
 use serde_json::{Value, json};
 
 use crate::server::{
+    accounts::default_rules::{KINDS, as_content},
     api::{
         error::{ApiError, ApiResult},
         extract::{Json, Path, Ruma},
@@ -26,8 +30,8 @@ use crate::server::{
 /// The longest identifier of a rule, in bytes.
 const MAX_RULE_ID: usize = 255;
 
-/// The kinds of rules, in the order in which they are asked.
-const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
+/// The longest pattern, in bytes.
+const MAX_PATTERN: usize = 1024;
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -67,14 +71,18 @@ async fn rule(app: &App, session: &Session, kind: RuleKind, id: &str) -> ApiResu
     rules.get(kind, id).map(|rule| rule.to_owned()).ok_or_else(no_such_rule)
 }
 
+async fn rules(app: &App, session: &Session) -> ApiResult<Value> {
+    as_content(&app.own_data.push_rules(&session.user).await?).map_err(ApiError::internal)
+}
+
 /// `GET /_matrix/client/v3/pushrules/`
 async fn all(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
-    Ok(Json(json!({ "global": app.own_data.push_rules(&session.user).await? })))
+    rules(&app, &session).await.map(Json)
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/`
-async fn global(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Ruleset>> {
-    Ok(Json(app.own_data.push_rules(&session.user).await?))
+async fn global(State(app): State<Arc<App>>, session: Session) -> ApiResult<Json<Value>> {
+    Ok(Json(rules(&app, &session).await?["global"].take()))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/{kind}/`: in the order in which they are asked.
@@ -84,12 +92,7 @@ async fn of_kind(
     Path(kind): Path<String>,
 ) -> ApiResult<Json<Value>> {
     check_kind(&kind)?;
-    let rules = app.own_data.push_rules(&session.user).await?;
-    let mut rules = serde_json::to_value(rules).map_err(ApiError::internal)?;
-    Ok(Json(match rules[&kind].take() {
-        Value::Null => json!([]),
-        rules => rules,
-    }))
+    Ok(Json(rules(&app, &session).await?["global"][&kind].take()))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
@@ -109,13 +112,48 @@ async fn set(
     Ruma(request): Ruma<set_pushrule::v3::Request>,
 ) -> ApiResult<Json<Value>> {
     check_length("the rule's identifier", Some(request.rule.rule_id()), MAX_RULE_ID)?;
+    check_patterns(&request.rule)?;
     app.own_data
         .change_push_rules::<ApiError>(&session.user, move |rules| {
-            rules.insert(request.rule, request.after.as_deref(), request.before.as_deref())?;
-            Ok(())
+            insert(rules, request.rule, request.after.as_deref(), request.before.as_deref())
         })
         .await?;
     Ok(Json(json!({})))
+}
+
+fn check_patterns(rule: &NewPushRule) -> ApiResult<()> {
+    let conditions = match rule {
+        NewPushRule::Content(rule) => return Ok(check_length("pattern", Some(&rule.pattern), MAX_PATTERN)?),
+        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => &rule.conditions,
+        _ => return Ok(()),
+    };
+    for condition in conditions {
+        if let PushCondition::EventMatch(condition) = condition {
+            check_length("pattern", Some(&condition.pattern), MAX_PATTERN)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a rule of a user in, right after or before another of theirs. One that is there already is taken out first: it is not
+/// counted when the place is looked for.
+fn insert(
+    rules: &mut Ruleset,
+    rule: NewPushRule,
+    after: Option<&str>,
+    before: Option<&str>,
+) -> Result<(), ApiError> {
+    let (kind, id) = (rule.kind(), rule.rule_id().to_owned());
+    if [after, before].contains(&Some(id.as_str())) {
+        return Err(ApiError::unknown("a rule cannot stand beside itself"));
+    }
+    let was_enabled = rules.get(kind.clone(), &id).map(|old| old.enabled());
+    if let (Some(was_enabled), Some(_)) = (was_enabled, after.or(before)) {
+        rules.remove(kind.clone(), &id)?;
+        rules.insert(rule, after, before)?;
+        return Ok(rules.set_enabled(kind, &id, was_enabled)?);
+    }
+    Ok(rules.insert(rule, after, before)?)
 }
 
 /// `DELETE /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`

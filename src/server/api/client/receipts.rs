@@ -11,6 +11,7 @@ use ruma::{
     },
     events::receipt::ReceiptThread,
 };
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::server::{
@@ -22,6 +23,7 @@ use crate::server::{
     app::App,
     session::Session,
     store::{AccountDataKey, Receipt},
+    stream::thread_of,
 };
 
 /// The routes of this module.
@@ -39,13 +41,33 @@ async fn post_receipt(
 ) -> ApiResult<Ruma<create_receipt::Response>> {
     let thread = match &request.thread {
         ReceiptThread::Unthreaded => String::new(),
-        thread => thread.as_str().unwrap_or_default().to_owned(),
+        thread => match thread.as_str() {
+            Some(thread) if !thread.is_empty() => thread.to_owned(),
+            _ => return Err(ApiError::invalid_param("thread_id is main or the event ID of a root")),
+        },
     };
     if request.receipt_type == ReceiptType::FullyRead && !thread.is_empty() {
         return Err(ApiError::invalid_param("m.fully_read is not for threads"));
     }
+    if !thread.is_empty() {
+        check_thread(&app, &request.room_id, &request.event_id, &thread).await?;
+    }
     mark(&app, &session, &request.room_id, &request.event_id, &request.receipt_type, thread).await?;
     Ok(Ruma(create_receipt::Response::new()))
+}
+
+/// Whether a receipt in `thread` can stand on `event`: one that is in the thread, or its root. What is not here is in none.
+async fn check_thread(app: &App, room: &RoomId, event: &EventId, thread: &str) -> ApiResult<()> {
+    let known = app.store.event(event).await?.filter(|event| event.room_id == *room);
+    let root = match &known {
+        Some(event) => thread_of(&app.store, event).await?,
+        None => None,
+    };
+    let fits = match &root {
+        Some(root) => root == thread,
+        None => thread == "main" || event == thread,
+    };
+    if fits { Ok(()) } else { Err(ApiError::invalid_param("the event is not in that thread")) }
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/read_markers`
@@ -67,7 +89,15 @@ async fn post_read_markers(
     Ok(Ruma(read_marker::Response::new()))
 }
 
-/// Keeps one mark and tells whoever may see it.
+/// Where the marker of what was read is kept.
+const FULLY_READ: &str = "m.fully_read";
+
+#[derive(Deserialize)]
+struct Marker {
+    event_id: String,
+}
+
+/// Keeps one mark and tells whoever may see it. One that stands before the last, or on no event of the room, changes nothing.
 async fn mark(
     app: &Arc<App>,
     session: &Session,
@@ -84,10 +114,16 @@ async fn mark(
     let private = *kind == ReceiptType::ReadPrivate || app.is_hidden(&session.user);
     let kind = match kind {
         ReceiptType::FullyRead => {
+            let before = app.store.account_data(&session.user, Some(room), FULLY_READ).await?;
+            let before = before.and_then(|content| serde_json::from_str::<Marker>(&content).ok());
+            let before = before.as_ref().map(|marker| marker.event_id.as_str());
+            if !app.store.is_after(room, event.as_str(), before).await? {
+                return Ok(());
+            }
             let key = AccountDataKey {
                 user: session.user.clone(),
                 room: Some(room.to_owned()),
-                kind: "m.fully_read".to_owned(),
+                kind: FULLY_READ.to_owned(),
             };
             app.own_data.set(key, json!({ "event_id": event }).to_string()).await?;
             return Ok(());

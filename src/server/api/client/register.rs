@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::StatusCode};
+use axum::{Extension, Router, extract::State};
 use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::client::account::{check_registration_token_validity, get_username_availability, register},
@@ -14,20 +14,25 @@ use super::uia::{Interactive, Refusal, Stage, authenticate_stranger, is_registra
 use crate::server::{
     accounts::{
         interaction::{Changed, Progress, Registered, Wanted},
-        login::check_device,
-        username::{random_username, username},
+        login::{Whose, check_device},
+        tokens::{Lasting, LoggedIn},
+        username::{bridged_username, random_username, username},
     },
     api::{
         error::{ApiError, ApiResult},
-        extract::{Json, Query},
+        extract::{By, Credentials, Json, Query},
         ruma_route::RumaRoute,
     },
     app::App,
     config::Registration,
     limits::Origin,
+    registration,
     session::TokenHash,
     store::{CreateUserError, NewUser, Proof},
 };
+
+/// The type of requests by which application services register users, and log them in.
+pub(super) const APPLICATION_SERVICE: &str = "m.login.application_service";
 
 /// The routes of this module.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -50,21 +55,29 @@ struct Answer {
     access_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<OwnedDeviceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
 }
 
 /// `POST /_matrix/client/v3/register`
 async fn register(
     State(app): State<Arc<App>>,
     origin: Origin,
-    Query(kind): Query<Kind>,
+    (By(by), Query(kind)): (By, Query<Kind>),
+    credentials: Option<Extension<Credentials>>,
     request: Interactive<Wanted>,
 ) -> Result<Json<Answer>, Refusal> {
+    if let Some(by) = by {
+        return Ok(Json(register_for(&app, &by, request.parameters).await?));
+    }
+    if request.parameters.kind.as_deref() == Some(APPLICATION_SERVICE) {
+        return Err(no_service(credentials.as_deref()).into());
+    }
     match kind.kind.as_deref() {
         None | Some("user") => {}
-        Some("guest") => {
-            let error = "guests are not allowed here";
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", error).into());
-        }
+        Some("guest") => return Ok(Json(register_guest(&app, request.parameters).await?)),
         Some(_) => return Err(ApiError::invalid_param("kind must be user or guest").into()),
     }
     let stage = match app.config.registration {
@@ -96,6 +109,10 @@ async fn register(
         app.accounts.passwords.check(password)?;
     }
     let user = match &wanted.username {
+        Some(name) if wanted.guest_access_token.is_some() => guest(&app, name, &wanted).await?,
+        None if wanted.guest_access_token.is_some() => {
+            return Err(ApiError::missing_param("username is missing: the one of the guest").into());
+        }
         Some(name) => free_username(&app, name).await?,
         None => username(&random_username(), app.server_name())?,
     };
@@ -107,14 +124,69 @@ async fn register(
     Ok(Json(answer))
 }
 
+/// An application service registers one of its users: no flow, no password.
+async fn register_for(app: &App, by: &registration::Registration, wanted: Wanted) -> ApiResult<Answer> {
+    let name = wanted.user.as_deref().or(wanted.username.as_deref());
+    let name = name.ok_or_else(|| ApiError::missing_param("username is missing"))?;
+    let user = bridged_username(name, app.server_name())?;
+    if !by.has_user(&user) || app.registrations.keep_user_from(&user, Some(by)) {
+        return Err(ApiError::exclusive("this user is not one of the application service"));
+    }
+    check_device(wanted.device_id.as_deref(), wanted.initial_device_display_name.as_deref())?;
+    let (_, answer) = create(app, user, Wanted { password: None, ..wanted }).await?;
+    Ok(answer)
+}
+
+/// A guest comes in: with a device, and nothing to come back with.
+async fn register_guest(app: &App, wanted: Wanted) -> ApiResult<Answer> {
+    if !app.config.guests {
+        return Err(ApiError::guest_access_forbidden("guests are not allowed here"));
+    }
+    if app.guests.is_full() {
+        return Err(ApiError::guest_access_forbidden("there are too many guests here"));
+    }
+    // A device of their own choice would be the one of whoever was called so before.
+    let (device, tokens) =
+        app.accounts.new_device(None, wanted.initial_device_display_name, Lasting::Long)?;
+    let device_id = Some(device.id.clone());
+    let user_id = app.create_guest(device).await?;
+    let (home_server, access_token) =
+        (app.server_name().to_string(), Some(tokens.access.as_str().to_owned()));
+    Ok(Answer { user_id, home_server, access_token, device_id, refresh_token: None, expires_in_ms: None })
+}
+
+/// The guest whose account is to become one of somebody, by the guest's own token.
+async fn guest(app: &App, name: &str, wanted: &Wanted) -> ApiResult<OwnedUserId> {
+    let user = username(name, app.server_name())?;
+    let token = wanted.guest_access_token.as_deref().unwrap_or_default();
+    let by = app.accounts.session(token).await?;
+    if matches!(&by, Whose::Of(by) if by.user == user) && app.guests.is_guest(&user) {
+        return Ok(user);
+    }
+    Err(ApiError::forbidden("guest_access_token is not the one of this guest"))
+}
+
+/// What somebody is told who is no application service.
+pub(super) fn no_service(credentials: Option<&Credentials>) -> ApiError {
+    match credentials {
+        None | Some(Credentials::None) => {
+            ApiError::missing_token("this takes the token of an application service")
+        }
+        Some(Credentials::Known(_) | Credentials::Unknown | Credentials::Ended | Credentials::Refused(_)) => {
+            ApiError::unknown_token("this is not the token of an application service")
+        }
+    }
+}
+
 /// Makes the account, and logs its first device in, if one is wanted.
 async fn create(app: &App, user: OwnedUserId, wanted: Wanted) -> ApiResult<(Registered, Answer)> {
     let (device, login) = if wanted.inhibit_login == Some(true) {
         (None, None)
     } else {
-        let (device, token) =
-            app.accounts.new_device(wanted.device_id, wanted.initial_device_display_name)?;
-        let login = (device.id.clone(), token);
+        let lasting = if wanted.refresh_token == Some(true) { Lasting::Short } else { Lasting::Long };
+        let (device, tokens) =
+            app.accounts.new_device(wanted.device_id, wanted.initial_device_display_name, lasting)?;
+        let login = LoggedIn { device: device.id.clone(), tokens };
         (Some(device), Some(login))
     };
     let password_hash = match wanted.password {
@@ -123,7 +195,11 @@ async fn create(app: &App, user: OwnedUserId, wanted: Wanted) -> ApiResult<(Regi
     };
     let proof = Proof { user: user.clone(), password_hash: password_hash.clone() };
     let created = NewUser { id: user.clone(), password_hash, created_ms: app.unix_ms(), device };
-    app.store.create_user(created).await?;
+    if wanted.guest_access_token.is_some() {
+        app.upgrade_guest(created).await?;
+    } else {
+        app.store.create_user(created).await?;
+    }
     tracing::debug!(%user, "registered");
     let registered = Registered { proof, login };
     let answer = answer(app, &registered);
@@ -131,12 +207,16 @@ async fn create(app: &App, user: OwnedUserId, wanted: Wanted) -> ApiResult<(Regi
 }
 
 fn answer(app: &App, registered: &Registered) -> Answer {
-    let (device_id, access_token) = registered
-        .login
-        .as_ref()
-        .map_or((None, None), |(device, token)| (Some(device.clone()), Some(token.as_str().to_owned())));
-    let (user_id, home_server) = (registered.proof.user.clone(), app.server_name().to_string());
-    Answer { user_id, home_server, access_token, device_id }
+    let login = registered.login.as_ref();
+    let refresh = login.and_then(|login| login.tokens.refresh.as_ref());
+    Answer {
+        user_id: registered.proof.user.clone(),
+        home_server: app.server_name().to_string(),
+        access_token: login.map(|login| login.tokens.access.as_str().to_owned()),
+        device_id: login.map(|login| login.device.clone()),
+        refresh_token: refresh.map(|(token, _)| token.as_str().to_owned()),
+        expires_in_ms: login.and_then(|login| login.tokens.expires_in_ms()),
+    }
 }
 
 /// The answer to a client that did not get the first one: the very same, as long as it is true. Who else has seen the
@@ -148,13 +228,14 @@ async fn again(app: &App, repeated: &Wanted, registered: Registered) -> ApiResul
         .as_ref()
         .is_none_or(|name| username(name, app.server_name()).is_ok_and(|user| user == proof.user))
         && (repeated.device_id.as_ref())
-            .is_none_or(|id| login.as_ref().is_none_or(|(device, _)| device == id));
+            .is_none_or(|id| login.as_ref().is_none_or(|login| login.device == *id));
     if !is_same {
         return Err(Changed.into());
     }
     app.store.check_proof(proof.clone()).await?;
-    if let Some((device, token)) = login {
-        let session = app.store.session(&TokenHash::of(token.as_str())).await?;
+    if let Some(LoggedIn { device, tokens }) = login {
+        let known = app.store.known(&TokenHash::of(tokens.access.as_str())).await?;
+        let session = known.map(|known| known.session);
         if session.is_none_or(|session| session.user != proof.user || session.device != *device) {
             return Err(ApiError::forbidden(
                 "this registration is finished, and its device logged out: log in",
@@ -166,6 +247,11 @@ async fn again(app: &App, repeated: &Wanted, registered: Registered) -> ApiResul
 
 /// The identifier for `name`, unless it is taken.
 async fn free_username(app: &App, name: &str) -> ApiResult<OwnedUserId> {
+    // Names of bridges may begin with _, and are those of nobody else.
+    let named = bridged_username(name, app.server_name());
+    if named.is_ok_and(|user| app.registrations.keep_user_from(&user, None)) {
+        return Err(ApiError::exclusive("this user name is kept for an application service"));
+    }
     let user = username(name, app.server_name())?;
     match app.store.login(&user).await? {
         Some(_) => Err(CreateUserError::InUse.into()),

@@ -22,7 +22,10 @@ use crate::{
         app::App,
         http::{Lendable, Making},
         session::Session,
-        stream::{self, Entered, Poll, Sources, Token, Told, sync::Form},
+        stream::{
+            self, Entered, Poll, Sources, Token, Told,
+            sync::{Form, StateTold},
+        },
     },
 };
 
@@ -49,6 +52,10 @@ struct Parameters {
     device_type: Option<String>,
     #[serde(default, rename = "org.pilotlight.joined")]
     entered: Vec<String>,
+    #[serde(default)]
+    use_state_after: bool,
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    use_state_after_unstable: bool,
 }
 
 /// `GET /_matrix/client/v3/sync`
@@ -83,7 +90,8 @@ async fn answer(app: Arc<App>, session: Session, parameters: Parameters) -> ApiR
         Told::Answer(body) => body,
         Told::News(news) => {
             let (events, now) = (poll.filter.format(), sources.parts().clock.now());
-            let form = Form { viewer: &session, events, fields: poll.filter.fields(), now };
+            let form =
+                Form { viewer: &session, events, fields: poll.filter.fields(), now, state: poll.state };
             let answer = stream::sync::answer(news, form);
             app.answers.body(session.user.as_str(), answer)?
         }
@@ -108,6 +116,11 @@ async fn parse(app: &App, session: &Session, parameters: Parameters) -> ApiResul
         set_presence: set_presence(parameters.set_presence.as_deref())?,
         device_type: device_type(parameters.device_type.as_deref())?,
         entered: entered(&parameters.entered)?,
+        state: match (parameters.use_state_after, parameters.use_state_after_unstable) {
+            (true, _) => StateTold::After,
+            (false, true) => StateTold::AfterUnstable,
+            (false, false) => StateTold::Before,
+        },
     })
 }
 

@@ -46,6 +46,8 @@ async fn put_typing(
     if notice.typing && !app.is_hidden(&user) {
         app.typing.mark(&room).await;
         app.typing.start(&room, &user, notice.timeout.map_or(DEFAULT_TYPING, Duration::from_millis));
+        // Who goes on typing is no change here; other servers are told from time to time.
+        app.say_typing(&room);
     } else {
         app.typing.stop(&room, &user);
     }

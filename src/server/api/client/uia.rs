@@ -23,7 +23,7 @@ use crate::server::{
     },
     api::{
         error::{ApiError, ApiResult},
-        extract::{Credentials, Json, access_token, json_error},
+        extract::{By, Credentials, Json, access_token, json_error},
     },
     app::App,
     limits::Origin,
@@ -37,6 +37,8 @@ pub struct Interactive<T> {
     pub parameters: T,
     auth: Option<Auth>,
     operation: Operation,
+    /// An application service asks, which answers for its users.
+    is_by_service: bool,
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Interactive<T> {
@@ -47,17 +49,20 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Interactive<T> {
             Some(Credentials::Known(_)) => access_token(request.headers(), request.uri().query()),
             _ => None,
         };
+        let is_by_service = request.extensions().get::<By>().is_some();
         let token = token.map(|token| TokenHash::of(&token));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let Json(mut body) = Json::<Map<String, Value>>::from_request(request, app).await?;
         let auth = body.remove("auth").filter(|auth| !auth.is_null());
-        let auth = auth.map(serde_json::from_value).transpose().map_err(json_error)?;
+        // What was parsed once is JSON.
+        let bad_json = |e| json_error(b"null", e);
+        let auth = auth.map(serde_json::from_value).transpose().map_err(bad_json)?;
         // A map of JSON is sorted: the same parameters are the same bytes.
         let hash = |body: &Map<_, _>| serde_json::to_vec(body).map(|bytes| Sha256::digest(bytes).into());
         let parameters = Some(hash(&body).map_err(ApiError::internal)?);
         let operation = Operation { method, path, token, parameters };
-        let parameters = serde_json::from_value(Value::Object(body)).map_err(json_error)?;
-        Ok(Self { parameters, auth, operation })
+        let parameters = serde_json::from_value(Value::Object(body)).map_err(bad_json)?;
+        Ok(Self { parameters, auth, operation, is_by_service })
     }
 }
 
@@ -127,7 +132,7 @@ pub enum Refusal {
 }
 
 /// Checks the password of the user who sends a request; what shows it, for the write that it allows. A session that
-/// was finished with a password that holds no longer is over.
+/// was finished with a password that holds no longer is over. Of an application service nothing is asked.
 ///
 /// # Errors
 /// The challenge, until the client has passed; 403 for a session of something else.
@@ -138,6 +143,11 @@ pub async fn authenticate_user<T>(
     origin: Origin,
 ) -> Result<Proof, Refusal> {
     let user = &session.user;
+    if request.is_by_service {
+        let login = app.store.login(user).await?;
+        let password_hash = login.and_then(|login| login.password_hash);
+        return Ok(Proof { user: user.clone(), password_hash });
+    }
     let mut attempt = Attempt::new(app, request, Stage::Password, Wanted::default())?;
     if let Some(proof) = attempt.passed_by.take() {
         match app.store.check_proof(proof.clone()).await {

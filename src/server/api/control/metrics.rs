@@ -118,16 +118,18 @@ fn traffic(page: &mut Page, metrics: &Metrics) {
 
 fn queue<'a>(page: &mut Page, destinations: impl Iterator<Item = &'a Peer>) {
     use Kind::Gauge;
-    let (mut waiting, mut in_flight, mut failing, mut reachable) = (0, 0, 0, 0);
+    let (mut edus, mut events, mut in_flight, mut failing, mut reachable) = (0, 0, 0, 0, 0);
     for destination in destinations {
-        waiting += destination.waiting;
+        edus += destination.waiting - destination.waiting_events;
+        events += destination.waiting_events;
         in_flight += usize::from(destination.in_flight);
         match destination.failures {
             0 => reachable += 1,
             _ => failing += 1,
         }
     }
-    page.value("pilotlight_federation_queue_edus", Gauge, "EDUs that wait to be sent.", waiting);
+    page.value("pilotlight_federation_queue_edus", Gauge, "EDUs that wait to be sent.", edus);
+    page.value("pilotlight_federation_queue_events", Gauge, "Events that wait to be sent.", events);
     page.value("pilotlight_federation_in_flight", Gauge, "Transactions on their way.", in_flight);
     page.labelled(
         "pilotlight_federation_destinations",

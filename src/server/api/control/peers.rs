@@ -47,8 +47,14 @@ pub struct Peer {
     pub batch: u32,
     /// Until the next message is due.
     pub batch_due_s: Option<u64>,
-    /// EDUs that wait to be sent.
+    /// EDUs and events that wait to be sent.
     pub queue: usize,
+    /// Events among them.
+    #[serde(default)]
+    pub queue_events: usize,
+    /// It was away for so long that it will be told the newest of each room only.
+    #[serde(default)]
+    pub behind: bool,
     /// A transaction is on its way.
     pub in_flight: bool,
     /// Transactions that failed in a row.
@@ -61,6 +67,9 @@ pub struct Peer {
     pub alive_s: Option<u64>,
     /// Transactions that it acknowledged.
     pub sent: u64,
+    /// Events in them.
+    #[serde(default)]
+    pub sent_events: u64,
     /// EDUs in them.
     pub sent_edus: u64,
     /// Bytes of their bodies.
@@ -112,12 +121,15 @@ impl Peer {
             "unknown".clone_into(&mut self.speech);
         }
         self.queue = queue.waiting;
+        self.queue_events = queue.waiting_events;
+        self.behind = queue.is_behind;
         self.in_flight |= queue.in_flight;
         self.failures = self.failures.max(queue.failures);
         let retry = queue.next_attempt.map(|at| at.since(now).as_secs());
         self.retry_s = self.retry_s.into_iter().chain(retry).min();
         self.last_error = queue.last_error;
         self.sent = queue.sent;
+        self.sent_events = queue.sent_events;
         self.sent_edus = queue.sent_edus;
         self.sent_bytes = queue.sent_bytes;
         self.failed = queue.failed;

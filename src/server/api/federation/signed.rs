@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::server::{
     api::{error::ApiError, extract::json_error},
     app::App,
-    federation::keyring::KeyError,
+    federation::key_error::KeyError,
     http::bodies::Share,
     limits::Origin,
 };
@@ -39,7 +39,7 @@ impl Signed {
     /// # Errors
     /// `M_NOT_JSON` or `M_BAD_JSON`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(json_error)
+        serde_json::from_slice(&self.body).map_err(|e| json_error(&self.body, e))
     }
 }
 
@@ -55,6 +55,9 @@ impl FromRequest<Arc<App>> for Signed {
         }
         if signature.destination.as_deref().is_some_and(|destination| destination != app.server_name()) {
             return Err(unauthorized("the request is signed for another server"));
+        }
+        if signature.origin == *app.server_name() {
+            return Err(unauthorized("this server sends itself nothing"));
         }
         let (mut parts, body) = request.into_parts();
         let origin = parts.extensions.get::<Origin>().copied();

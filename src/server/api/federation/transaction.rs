@@ -3,7 +3,7 @@
 //! A transaction has an effect once, however often it comes. What cannot be read or is not allowed in one
 //! EDU refuses that EDU only. Source: Matrix server-server API, "Transactions".
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -23,8 +23,17 @@ use crate::server::{
         error::{ApiError, ApiResult},
         extract::{Path, json_error},
     },
-    app::App,
-    federation::{Federation, list_edu::is_list_edu, presence::PRESENCE},
+    app::{
+        App,
+        across::{ANSWER_WITHIN, Answers, NotTaken},
+    },
+    devices::across::is_device_edu,
+    federation::{
+        Federation,
+        list_edu::is_list_edu,
+        presence::PRESENCE,
+        room_edus::{RECEIPT, TYPING},
+    },
 };
 
 /// The PDUs and EDUs in one transaction at most, by the specification.
@@ -34,9 +43,12 @@ const MAX_EDUS: usize = 100;
 /// The longest ID of a transaction or an event, in bytes.
 const MAX_ID: usize = 255;
 
-/// The longest answer that is remembered whole, in bytes. A longer one says no more than that each event is
-/// refused, and is made again.
-const LONGEST_REMEMBERED: usize = 2_048;
+/// The longest answer that is remembered whole, in bytes: that all of 50 events were taken. What was wrong with some is
+/// said once; a repetition learns that they came.
+const LONGEST_REMEMBERED: usize = 4_096;
+
+/// When to come again while too many events wait.
+const CROWDED: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Transaction<'a> {
@@ -64,7 +76,8 @@ pub(super) async fn put(
     if transaction_id.len() > MAX_ID {
         return Err(ApiError::invalid_param(format!("the transaction's ID has more than {MAX_ID} bytes")));
     }
-    let transaction: Transaction<'_> = serde_json::from_slice(&signed.body).map_err(json_error)?;
+    let transaction: Transaction<'_> =
+        serde_json::from_slice(&signed.body).map_err(|e| json_error(&signed.body, e))?;
     if transaction.origin != signed.origin {
         return Err(ApiError::forbidden("the transaction is of another server than the request"));
     }
@@ -73,14 +86,16 @@ pub(super) async fn put(
     }
     let turn = federation.answered.of(&signed.origin);
     let mut answered = turn.lock().await;
-    let answer = || -> Arc<str> { json!({ "pdus": refused(&transaction.pdus) }).to_string().into() };
     let answer = match answered.find(&transaction_id) {
-        Some(remembered) => remembered.unwrap_or_else(answer),
+        Some(remembered) => remembered.unwrap_or_else(|| said(&came(&transaction.pdus))),
         None => {
             let edus = transaction.edus.len();
+            let events = app.take_events(&signed.origin, &transaction.pdus, event_id).await;
+            let events = events.map_err(not_taken)?;
             handle_edus(&app, federation, &signed.origin, &transaction.edus).await?;
             app.metrics.received.count(edus, signed.body.len());
-            let answer = answer();
+            let answers = app.answers(events, ANSWER_WITHIN).await.map_err(not_taken)?;
+            let answer = said(&answers);
             let remembered = (answer.len() <= LONGEST_REMEMBERED).then(|| Arc::clone(&answer));
             answered.remember(transaction_id, remembered);
             answer
@@ -105,8 +120,8 @@ pub(super) async fn remind(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then the presence
-/// that it lets through. That one cannot be read, says what it may not, or is of an unknown type is the
+/// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then of devices, then the presence
+/// that the lists let through. That one cannot be read, says what it may not, or is of an unknown type is the
 /// end of it alone.
 ///
 /// # Errors
@@ -117,13 +132,17 @@ async fn handle_edus(
     origin: &ServerName,
     edus: &[&RawValue],
 ) -> ApiResult<()> {
-    let (mut lists, mut presence) = (Vec::new(), Vec::new());
+    let (mut lists, mut devices, mut presence) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut typing, mut receipts) = (Vec::new(), Vec::new());
     for edu in edus {
         match serde_json::from_str(edu.get()) {
             Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
+            Ok(Edu { edu_type, content }) if edu_type == TYPING => typing.push(content),
+            Ok(Edu { edu_type, content }) if edu_type == RECEIPT => receipts.push(content),
             Ok(Edu { edu_type, content }) if is_list_edu(&edu_type) => {
                 lists.push((edu_type, content));
             }
+            Ok(Edu { edu_type, content }) if is_device_edu(&edu_type) => devices.push((edu_type, content)),
             Ok(Edu { edu_type, .. }) => {
                 tracing::trace!(%origin, edu_type, "an EDU of a type that is not known");
             }
@@ -133,14 +152,39 @@ async fn handle_edus(
     if !lists.is_empty() {
         app.handle_list_edus(origin, &lists).await?;
     }
+    if !devices.is_empty() {
+        app.handle_device_edus(origin, &devices).await?;
+    }
+    app.handle_receipt_edus(origin, &receipts).await.map_err(ApiError::internal)?;
+    for content in typing {
+        app.handle_typing_edu(origin, content).await;
+    }
     presence.into_iter().for_each(|content| federation.presence.handle_edu(origin, content));
     Ok(())
 }
 
-/// The answer for each PDU: rooms do not travel between servers here.
-fn refused(pdus: &[&RawValue]) -> Map<String, Value> {
-    let ids = pdus.iter().filter_map(|pdu| event_id(pdu.get()));
-    ids.map(|id| (id, json!({ "error": "this server does not take part in rooms of others" }))).collect()
+/// The transaction is to be sent again.
+fn not_taken(e: NotTaken) -> ApiError {
+    match e {
+        NotTaken::Crowded => ApiError::limit_exceeded(CROWDED),
+        NotTaken::Interrupted => ApiError::internal(e.to_string()),
+        NotTaken::Store(e) => e.into(),
+    }
+}
+
+/// The answer that says what became of each event.
+fn said(answers: &Answers) -> Arc<str> {
+    let of_one = |error: &Option<String>| match error {
+        Some(error) => json!({ "error": error }),
+        None => json!({}),
+    };
+    let pdus: Map<String, Value> = answers.iter().map(|(id, error)| (id.clone(), of_one(error))).collect();
+    json!({ "pdus": pdus }).to_string().into()
+}
+
+/// That the events of a transaction came.
+fn came(pdus: &[&RawValue]) -> Answers {
+    pdus.iter().filter_map(|pdu| Some((event_id(pdu.get())?, None))).collect()
 }
 
 /// The ID of a PDU: told in it in the oldest room versions, else the hash. As the version of the room is

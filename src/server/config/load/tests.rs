@@ -274,3 +274,42 @@ fn the_short_watchdog_is_no_longer_than_the_long_one() {
     let config = from_flags(&["presence.short_watchdog=1s", "presence.long_watchdog=1s"]).expect("loads");
     assert_eq!(config.presence.short_watchdog, config.presence.long_watchdog);
 }
+
+#[test]
+fn a_turn_server_needs_a_secret_or_a_name_with_a_password_and_not_both() {
+    let uris = "turn.uris=turn:turn.example.org:3478?transport=udp, turns:turn.example.org";
+    for (flags, understood) in [
+        (&[][..], true),
+        (&[uris, "turn.shared_secret=north"], true),
+        (&[uris, "turn.username=all", "turn.password=open sesame"], true),
+        (&[uris], false),
+        (&[uris, "turn.username=all"], false),
+        (&[uris, "turn.password=open sesame"], false),
+        (&[uris, "turn.shared_secret=north", "turn.username=all", "turn.password=open sesame"], false),
+        (&[uris, "turn.shared_secret=north", "turn.shared_secret_file=/dev/null"], false),
+        (&[uris, "turn.shared_secret_file=/dev/null"], false),
+        (&[uris, "turn.shared_secret_file=/nowhere/at/all"], false),
+        (&[uris, "turn.shared_secret="], false),
+        (&["turn.uris=http://turn.example.org"], false),
+        (&["turn.uris=turn:"], false),
+        (&["turn.uris=turn:a b"], false),
+        (&[uris, "turn.shared_secret=north", "turn.user_lifetime=1s"], false),
+        (&[uris, "turn.shared_secret=north", "turn.user_lifetime=24h"], true),
+    ] {
+        assert_eq!(from_flags(flags).is_ok(), understood, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_shared_secret_that_a_file_holds_is_used_and_not_shown() {
+    let path = std::env::temp_dir().join(format!("pilotlight-turn-{}", std::process::id()));
+    std::fs::write(&path, "north\n").expect("a file can be written");
+    let named = format!("turn.shared_secret_file={}", path.display());
+    let read = from_flags(&["turn.uris=turn:turn.example.org", &named]);
+    std::fs::remove_file(&path).expect("and removed");
+    let config = read.expect("is understood");
+    assert_eq!(config.turn.shared_secret.as_ref().map(|secret| secret.as_str()), Some("north"));
+    let shown = render(&config);
+    assert!(!shown.contains("north") && shown.contains("#shared_secret ="), "{shown}");
+    assert_eq!(from_file(&shown).expect("reads back").turn.uris, ["turn:turn.example.org"]);
+}

@@ -42,7 +42,7 @@ impl World {
         feed.subscribe(Some(Arc::clone(&told) as Arc<dyn Subscriber>));
         let config = config::Config::default();
         let engine = config.presence.engine();
-        let queue = Arc::new(Queue::new(1, engine.backoff));
+        let queue = Arc::new(Queue::new(server_name!("a"), 1, engine.backoff));
         let policy = Arc::new(Policy::new(&config.federation));
         let clock = Clock::driven(UnixMillis(1_000_000));
         let grace = Duration::from_secs(30);
@@ -54,7 +54,7 @@ impl World {
     fn sent(&self) -> String {
         self.presence.handle_flush();
         let mut last = String::new();
-        while let Ok(transaction) = self.presence.queue.next(self.presence.clock.now()) {
+        while let Ok(transaction) = self.presence.queue.next_transaction(self.presence.clock.now()) {
             assert_eq!(transaction.destination, "b");
             last = transaction.edus.last().map_or_else(String::new, |edu| edu.content.to_string());
             self.presence.queue.handle_delivered(&transaction, last.len());

@@ -41,6 +41,7 @@ fn in_one_of_many(user: &Session, n: usize, membership: &str, by: &UserId) -> Ch
         replaces: None,
         redacted_because: None,
         transaction: None,
+        ours: false,
     })))
 }
 

@@ -1,7 +1,10 @@
 //! Rooms on a store of their own, and what many do in them at once.
 
 mod bounds;
+mod join_answer;
 mod races;
+mod simulation;
+mod sites;
 
 use std::{
     path::PathBuf,

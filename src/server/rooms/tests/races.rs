@@ -14,7 +14,7 @@ use super::House;
 use crate::server::{
     change::position::TimelinePosition,
     event::stored::StoredEvent,
-    rooms::{parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act},
+    rooms::{Whose, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act},
     session::Session,
     store::Kinds,
 };
@@ -214,8 +214,8 @@ impl Act for Arc<Overtaken> {
         self.times.fetch_add(1, Ordering::Relaxed);
         let others_may_act = self.rooms.passing.try_read().is_ok();
         match others_may_act {
-            true if leads => self.rooms.remove_alias(&self.by, &self.alias).await,
-            true => self.rooms.add_alias(&self.by, &self.alias, &self.there).await,
+            true if leads => self.rooms.remove_alias(&self.by, Whose::Members, &self.alias).await,
+            true => self.rooms.add_alias(&self.by, Whose::Members, &self.alias, &self.there).await,
             false => Ok(()),
         }
     }

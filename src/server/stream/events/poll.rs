@@ -29,7 +29,7 @@ use crate::{
             reader::Reader,
             refusal::Refusal,
             sources::Sources,
-            sync::Form,
+            sync::{Form, StateTold},
             token::Token,
             wait::MAX_WAIT,
         },
@@ -95,7 +95,7 @@ impl Poll {
             here.with_to_device(LogPosition::START)
         });
         let mut since = start.clone();
-        let mut reading = Reading { poll: self, sources, listener, wakes, session, at_room, start };
+        let reading = Reading { poll: self, sources, listener, wakes, session, at_room, start };
         loop {
             if let Some(body) = reading.look_or_wait(&mut since, deadline).await? {
                 return Ok(body);
@@ -162,7 +162,7 @@ impl Reading<'_> {
             ClientFormat::Federation => ClientFormat::Federation,
         };
         let now = self.sources.parts().clock.now();
-        Form { viewer: self.session, events, fields: filter.fields(), now }
+        Form { viewer: self.session, events, fields: filter.fields(), now, state: StateTold::Before }
     }
 
     /// A reader who was told everything up to `since`.

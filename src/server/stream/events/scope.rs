@@ -5,10 +5,7 @@ use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 use ruma::{OwnedRoomId, RoomId};
 
 use crate::server::{
-    change::position::{LogPosition, TimelinePosition},
-    event::stored::Membership,
-    store::StoreError,
-    stream::reader::Reader,
+    change::position::LogPosition, event::stored::Membership, store::StoreError, stream::reader::Reader,
 };
 
 /// Of what a reader is told.
@@ -89,9 +86,12 @@ impl Stay {
         if parts.members.joined_at(user, room).is_some_and(|at| at <= log.since) {
             return Ok(Self::Throughout);
         }
-        let range = (TimelinePosition::live(log.since), TimelinePosition::live(log.upto));
+        let range = (log.since, log.upto);
         let own = parts.store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
-        let changes = own.iter().filter_map(|event| Some((event.position, event.membership()?.1)));
+        let changes = own.iter().map(|(at, event)| {
+            let is = event.as_ref().and_then(|event| event.membership());
+            (*at, is.map_or(Membership::Leave, |(_, is)| is))
+        });
         Ok(Self::Changed(changes.collect()))
     }
 }

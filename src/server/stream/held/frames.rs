@@ -5,7 +5,7 @@ use ruma::{OwnedUserId, RoomId};
 use super::told::Told;
 use crate::server::stream::{
     news::{DeviceLists, JoinedRoom, News, PresenceNews, RoomsNews, Timeline, UnreadCounts},
-    sync::{Form, append_event, default_rules, write_keys_left, write_room_lists},
+    sync::{Form, StateTold, append_event, default_rules, write_keys_left, write_room_lists},
     token::{Brief, Token},
 };
 use crate::{
@@ -138,6 +138,9 @@ impl Frames {
             self.typing(room, users);
         }
         if !news.receipts.is_empty() {
+            if news.receipts.iter().any(|receipt| receipt.user == form.viewer.user) {
+                told.read(&news.room);
+            }
             self.receipts(room, &news.receipts);
         }
         for data in &news.own_data {
@@ -228,7 +231,7 @@ pub(super) fn presence(event: &PresenceEvent, now: Instant) -> Vec<u8> {
 /// An event of a timeline, for `viewer`.
 pub(super) fn timeline(event: &StoredEvent, viewer: &Session, now: Instant) -> Vec<u8> {
     let mut frames = Frames(Vec::with_capacity(event.pdu.len() + 256));
-    let form = Form { viewer, events: ClientFormat::Full, fields: None, now };
+    let form = Form { viewer, events: ClientFormat::Full, fields: None, now, state: StateTold::Before };
     frames.event("e", |out| append_event(out, event, form, Beside::default()));
     frames.0
 }
@@ -271,11 +274,13 @@ fn is_piecemeal(room: &JoinedRoom) -> bool {
         receipts: _,
         own_data: _,
         unread: _,
+        unread_threads,
         begins_at,
     } = room;
     let Timeline { events, aggregations, limited, prev: _, late } = timeline;
     let is_state = events.iter().any(|event| event.state_key.is_some());
     begins_at.is_none()
+        && unread_threads.is_none()
         && late.is_empty()
         && summary.is_none()
         && state.is_empty()

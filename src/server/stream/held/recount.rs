@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 
-use crate::server::stream::{filter::Filter, refusal::Refusal, sources::Sources, unread::RulesMade};
+use crate::server::stream::{filter::Filter, refusal::Refusal, sources::Sources, verdict::RulesMade};
 
 /// Rooms of which the reader is told at once how much is unread; of the others with the next looks.
 const AT_ONCE: usize = 16;

@@ -35,7 +35,7 @@ use crate::{
             listener::{Listener, Looked, Told as Found},
             refusal::Refusal,
             sources::Sources,
-            sync::Form,
+            sync::{Form, StateTold},
             token::Token,
         },
     },
@@ -240,7 +240,13 @@ impl Conversation<'_> {
         match told {
             Found::News(news) => {
                 let (events, now) = (self.filter.format(), self.sources.parts().clock.now());
-                let form = Form { viewer: &self.line.session, events, fields: self.filter.fields(), now };
+                let form = Form {
+                    viewer: &self.line.session,
+                    events,
+                    fields: self.filter.fields(),
+                    now,
+                    state: StateTold::Before,
+                };
                 frames.news(news, form, &mut self.told);
             }
             Found::Answer(body) if has_news || since.is_none() => {
@@ -349,9 +355,9 @@ impl Conversation<'_> {
         }
         let parts = self.sources.parts();
         let ended = Some(parts.accounts.sessions_ended());
-        if self.sessions_ended != ended {
-            let session = parts.store.session(&self.token).await.map_err(Refusal::from)?;
-            if session.as_ref() != Some(&self.line.session) {
+        if self.sessions_ended != ended && self.line.session.has_device() {
+            let known = parts.store.known(&self.token).await.map_err(Refusal::from)?;
+            if known.is_none_or(|known| known.session != self.line.session) {
                 return Err(Refusal::LoggedOut.into());
             }
             self.sessions_ended = ended;

@@ -40,6 +40,11 @@ impl Told {
         told.is_none_or(|(_, told)| told != unread)
     }
 
+    /// The reader has read in `room`: their client may have taken note of that already, so the next count is news.
+    pub(super) fn read(&mut self, room: &RoomId) {
+        self.unread.retain(|(of, _)| of != room);
+    }
+
     /// The reader was told all that there is, elsewhere than here.
     pub(super) fn all(&mut self) {
         // Keys are among the rest of the answer, where there are any.
@@ -64,6 +69,8 @@ mod tests {
         );
         (10..10 + MAX_ROOMS).for_each(|n| assert!(news(n, 0)));
         assert!(news(1, 3), "forgotten");
+        told.read(&room(1));
+        assert!(told.unread(&room(1), counts(3)), "what came while they read counts anew");
         told.all();
         assert!(told.unread(&room(1), counts(3)));
         assert!(told.unread.len() <= MAX_ROOMS);

@@ -21,12 +21,11 @@ use super::{
     reader::Reader,
     refusal::Refusal,
     sources::Sources,
-    sync::{Form, append_account_data},
+    sync::{Form, StateTold, append_account_data, default_rules},
     telling::{Closing, Opening, RoomNews, Telling},
     token::Token,
 };
 use crate::server::{
-    accounts::data::PUSH_RULES,
     answers::{Sheet, Size, aside},
     change::position::{LivePosition, LogPosition},
     event::client::ClientFormat,
@@ -76,7 +75,13 @@ async fn written(
     let end = Token::new(look.log.upto, look.live.upto)
         .with_to_device(LogPosition::START)
         .with_presence(look.presence.behind);
-    let form = Form { viewer: session, events: ClientFormat::Full, fields: None, now: look.now };
+    let form = Form {
+        viewer: session,
+        events: ClientFormat::Full,
+        fields: None,
+        now: look.now,
+        state: StateTold::Before,
+    };
     let described = Reader { sources, parts, look: look.clone() };
     let frame = Frame { reader: &described, form, end: &end, summaries: wanted.summaries };
     let reader = Reader { sources, parts, look };
@@ -89,7 +94,7 @@ async fn written(
         out.element_with(|out| append_account_data(out, data));
     }
     if let Some(rules) = &own_data.default_rules {
-        out.element(&json!({ "type": PUSH_RULES, "content": { "global": rules } }).to_string());
+        out.element(&default_rules(rules));
     }
     drop(own_data);
     out.end_even_if_empty(list);

@@ -86,6 +86,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::server::stream::sync::StateTold;
     use crate::{
         core::{presence::State, time::Instant},
         server::{
@@ -115,7 +116,13 @@ mod tests {
     }
 
     fn written(news: News) -> String {
-        let form = Form { viewer: &viewer(), events: ClientFormat::InRoom, fields: None, now: NOW };
+        let form = Form {
+            viewer: &viewer(),
+            events: ClientFormat::InRoom,
+            fields: None,
+            now: NOW,
+            state: StateTold::Before,
+        };
         String::from_utf8(answer(news, form)).expect("is UTF-8")
     }
 
@@ -142,6 +149,7 @@ mod tests {
             }),
             redacted_because: None,
             transaction: state_key.is_none().then(|| ("D".into(), "t1".into())),
+            ours: false,
         }))
     }
 
@@ -178,6 +186,7 @@ mod tests {
             receipts: Vec::new(),
             own_data: Vec::new(),
             unread: UnreadCounts::default(),
+            unread_threads: None,
         }
     }
 
@@ -242,6 +251,7 @@ mod tests {
             receipts: vec![receipt],
             own_data: vec![data("m.tag")],
             unread: UnreadCounts { notifications: 3, highlights: 1 },
+            unread_threads: None,
             ..joined()
         };
         let named = JoinedRoom {
@@ -343,11 +353,11 @@ mod tests {
 
     #[test]
     fn default_push_rules_are_one_piece_of_account_data() {
-        let rules = ruma::push::Ruleset::server_default(user_id!("@a:x"));
+        let rules = crate::server::accounts::default_rules::default_rules(user_id!("@a:x"));
         let default_rules = Some(Box::new(rules));
         let own_data = OwnDataNews { changed: Vec::new(), default_rules };
         let text = written(News { own_data, ..nothing() });
-        let begin = r#"{"account_data":{"events":[{"content":{"global":{"override":[{"actions":[],"#;
+        let begin = r#"{"account_data":{"events":[{"content":{"global":{"content":[{"actions":["notify","#;
         assert!(text.starts_with(begin), "{text}");
         let end = concat!(
             r#"]}},"type":"m.push_rules"}]},"device_one_time_keys_count":{},"#,

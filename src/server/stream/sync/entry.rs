@@ -4,7 +4,7 @@ use axum::body::Body;
 use ruma::RoomId;
 
 use super::{
-    form::Form,
+    form::{Form, StateTold},
     rooms::{begin_joined_in, end_room},
     written::write_state,
 };
@@ -40,7 +40,7 @@ pub async fn entry(
     let work = async {
         let Some(entry) = entry::read(sources, session, filter, room).await? else { return Ok(None) };
         let (events, now) = (filter.format(), parts.clock.now());
-        let form = Form { viewer: session, events, fields: filter.fields(), now };
+        let form = Form { viewer: session, events, fields: filter.fields(), now, state: StateTold::Before };
         write(entry, form, &parts.store, Sheet::new(place)).await.map(Some)
     };
     aside(work).await

@@ -11,7 +11,12 @@ mod presence;
 mod rooms;
 mod written;
 
-pub use self::{answer::answer, entry::entry, form::Form, own_data::append_account_data};
+pub use self::{
+    answer::answer,
+    entry::entry,
+    form::{Form, StateTold},
+    own_data::append_account_data,
+};
 pub(super) use self::{
     answer::write_keys_left,
     own_data::default_rules,

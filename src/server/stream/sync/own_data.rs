@@ -4,7 +4,7 @@ use ruma::push::Ruleset;
 use serde_json::json;
 
 use crate::server::{
-    accounts::data::PUSH_RULES,
+    accounts::{data::PUSH_RULES, default_rules::as_content},
     json::{Writer, append_string},
     store::AccountData,
     stream::news::OwnDataNews,
@@ -26,7 +26,7 @@ pub(super) fn write_own_data(out: &mut Writer, news: &OwnDataNews) {
 
 /// The default push rules, as if the user had kept them.
 pub(in crate::server::stream) fn default_rules(rules: &Ruleset) -> String {
-    json!({ "type": PUSH_RULES, "content": { "global": rules } }).to_string()
+    json!({ "type": PUSH_RULES, "content": as_content(rules).unwrap_or_default() }).to_string()
 }
 
 /// Appends a piece of account data as the client gets it.

@@ -90,6 +90,16 @@ pub(super) fn begin_joined_in(
     out.number("highlight_count", room.unread.highlights);
     out.number("notification_count", room.unread.notifications);
     out.end(part);
+    if let Some(unread) = &room.unread_threads {
+        let part = out.open("unread_thread_notifications");
+        for (root, counts) in &unread.threads {
+            let thread = out.open(root.as_str());
+            out.number("highlight_count", counts.highlights);
+            out.number("notification_count", counts.notifications);
+            out.end(thread);
+        }
+        out.end(part);
+    }
     begin_state(out, object, &room.state, form)
 }
 
@@ -101,7 +111,7 @@ pub(super) fn begin_left(out: &mut Writer, room: &LeftRoom, form: Form<'_>) -> O
 }
 
 fn begin_state(out: &mut Writer, room: Open, state: &RoomState, form: Form<'_>) -> OpenState {
-    let part = out.open("state");
+    let part = out.open(form.state.key());
     let events = out.open_array("events");
     for event in &state.events {
         write_state_event(out, event, form);
@@ -161,7 +171,7 @@ pub(in crate::server::stream) fn append_event(
     form: Form<'_>,
     beside: Beside<'_>,
 ) {
-    let Form { viewer, events, fields, now } = form;
+    let Form { viewer, events, fields, now, state: _ } = form;
     let append = |out: &mut Vec<u8>| append_with(out, event, (viewer, now.as_millis()), events, beside);
     match fields {
         None => append(out),

@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State};
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomVersionId, ServerName, UInt,
+    OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomVersionId, ServerName, UInt,
     api::client::{
         alias::{create_alias, delete_alias, get_alias},
         directory::{get_public_rooms, get_public_rooms_filtered, get_room_visibility, set_room_visibility},
         room::{Visibility, aliases, upgrade_room},
     },
-    directory::{Filter, PublicRoomsChunk},
+    directory::Filter,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::server::{
     api::{
+        directory_page::{Directory, directory_page},
         error::{ApiError, ApiResult},
-        extract::{Json, Path, Ruma},
+        extract::{By, Json, Path, Ruma},
         ruma_route::RumaRoute,
     },
     app::App,
-    rooms,
+    rooms::{self, Whose},
     session::Session,
 };
 
@@ -42,36 +44,87 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn add(
     State(app): State<Arc<App>>,
     session: Session,
+    by: By,
     Ruma(request): Ruma<create_alias::v3::Request>,
 ) -> ApiResult<Ruma<create_alias::v3::Response>> {
-    app.rooms.add_alias(&session, &request.room_alias, &request.room_id).await.map_err(|e| match e {
-        // On this endpoint alone, a taken alias is a conflict.
-        rooms::Refusal::AliasTaken => {
-            ApiError::new(http::StatusCode::CONFLICT, "M_UNKNOWN", "this alias is taken")
-        }
-        e => e.into(),
-    })?;
+    let whose = whose(&app, &by, &request.room_alias)?;
+    app.rooms.add_alias(&session, whose, &request.room_alias, &request.room_id).await.map_err(
+        |e| match e {
+            // On this endpoint alone, a taken alias is a conflict.
+            rooms::Refusal::AliasTaken => {
+                ApiError::new(http::StatusCode::CONFLICT, "M_UNKNOWN", "this alias is taken")
+            }
+            e => e.into(),
+        },
+    )?;
     Ok(Ruma(create_alias::v3::Response::new()))
+}
+
+/// Whose alias it is to whoever asks: an application service looks after its own, and nobody else after those that it keeps
+/// for itself.
+pub(super) fn whose(app: &App, By(by): &By, alias: &RoomAliasId) -> ApiResult<Whose> {
+    let by = by.as_deref();
+    if app.registrations.keep_alias_from(alias, by) {
+        return Err(ApiError::exclusive("this alias is kept for an application service"));
+    }
+    match by {
+        None => Ok(Whose::Members),
+        Some(one) if one.has_alias(alias) => Ok(Whose::Asking),
+        Some(_) => Err(ApiError::exclusive("this alias is not one of the application service")),
+    }
 }
 
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
 async fn remove(
     State(app): State<Arc<App>>,
     session: Session,
+    by: By,
     Ruma(request): Ruma<delete_alias::v3::Request>,
 ) -> ApiResult<Ruma<delete_alias::v3::Response>> {
-    app.rooms.remove_alias(&session, &request.room_alias).await?;
+    let whose = whose(&app, &by, &request.room_alias)?;
+    app.rooms.remove_alias(&session, whose, &request.room_alias).await?;
     Ok(Ruma(delete_alias::v3::Response::new()))
 }
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`: needs no account.
 async fn resolve(
     State(app): State<Arc<App>>,
+    session: Option<Session>,
     Ruma(request): Ruma<get_alias::v3::Request>,
 ) -> ApiResult<Ruma<get_alias::v3::Response>> {
-    let found = app.store.alias(&request.room_alias).await?;
-    let row = found.ok_or_else(|| ApiError::not_found("there is no such alias"))?;
-    Ok(Ruma(get_alias::v3::Response::new(row.room_id, vec![app.server_name().to_owned()])))
+    let (room, servers) = room_of_alias(&app, &request.room_alias, session.as_ref()).await?;
+    Ok(Ruma(get_alias::v3::Response::new(room, servers)))
+}
+
+/// Servers that are named for an alias, at most.
+const MAX_SERVERS: usize = 50;
+
+/// The room that an alias leads to, and servers that are in it. For a user also one that another server, or an application
+/// service, has to be asked for. For strangers nobody is asked.
+pub(super) async fn room_of_alias(
+    app: &App,
+    alias: &RoomAliasId,
+    asked_by: Option<&Session>,
+) -> ApiResult<(OwnedRoomId, Vec<OwnedServerName>)> {
+    if alias.server_name() != app.server_name() {
+        if asked_by.is_none() {
+            return Err(ApiError::not_found("there is no such alias"));
+        }
+        return Ok(app.find_alias(alias).await?);
+    }
+    let mut found = app.store.alias(alias).await?;
+    if let Some(session) = asked_by.filter(|_| found.is_none() && !app.registrations.is_empty()) {
+        // Some make it and say nevertheless that there is none.
+        let made = app.app_services.make_alias(&session.user, alias).await;
+        tracing::debug!(made, "an application service was asked for a room");
+        found = app.store.alias(alias).await?;
+    }
+    let room = found.ok_or_else(|| ApiError::not_found("there is no such alias"))?.room_id;
+    let mut servers = app.rooms.servers_to_join_by(&room, MAX_SERVERS);
+    if servers.first().is_none_or(|first| first != app.server_name()) {
+        servers.insert(0, app.server_name().to_owned());
+    }
+    Ok((room, servers))
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/aliases`
@@ -109,6 +162,7 @@ async fn set_visibility(
 /// `GET /_matrix/client/v3/publicRooms`: needs no account.
 async fn public(
     State(app): State<Arc<App>>,
+    _: Option<Session>,
     Ruma(request): Ruma<get_public_rooms::v3::Request>,
 ) -> ApiResult<Json<Directory>> {
     let (limit, since) = (request.limit, request.since.as_deref());
@@ -146,16 +200,6 @@ async fn upgrade(
     Ok(Ruma(upgrade_room::v3::Response::new(room)))
 }
 
-#[derive(Serialize)]
-struct Directory {
-    chunk: Vec<PublicRoomsChunk>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_batch: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prev_batch: Option<String>,
-    total_room_count_estimate: usize,
-}
-
 async fn list(
     app: &App,
     server: Option<&ServerName>,
@@ -163,19 +207,18 @@ async fn list(
     limit: Option<UInt>,
     since: Option<&str>,
 ) -> ApiResult<Json<Directory>> {
-    if server.is_some_and(|server| server != app.server_name()) {
-        return Err(ApiError::not_found("the directories of other servers cannot be reached from here"));
+    if let Some(server) = server.filter(|server| *server != app.server_name()) {
+        let mut wanted = json!({ "filter": filter });
+        // What is not said is left out: some servers take `null` amiss.
+        if let Some(limit) = limit {
+            wanted["limit"] = json!(limit);
+        }
+        if let Some(since) = since {
+            wanted["since"] = json!(since);
+        }
+        let said = app.directory_of(server, &wanted).await?;
+        let unusable = |_| rooms::Refusal::Unreachable(format!("{server}: this is no directory").into());
+        return Ok(Json(Directory::of_other(&said).map_err(unusable)?));
     }
-    let skip = since.map_or(Ok(0), |since| {
-        let number = since.strip_prefix('n').and_then(|n| n.parse::<u32>().ok());
-        number.ok_or_else(|| ApiError::invalid_param("since is not a token of this server"))
-    })?;
-    let limit = limit.map_or(rooms::MAX_LISTED, |n| usize::try_from(u64::from(n)).unwrap_or(usize::MAX));
-    let page = app.rooms.public_rooms(filter, skip as usize, limit).await?;
-    Ok(Json(Directory {
-        chunk: page.chunk,
-        next_batch: page.next.map(|skip| format!("n{skip}")),
-        prev_batch: page.previous.map(|skip| format!("n{skip}")),
-        total_room_count_estimate: page.total,
-    }))
+    directory_page(app, filter, limit, since).await
 }

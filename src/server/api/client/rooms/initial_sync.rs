@@ -22,7 +22,11 @@ use crate::server::{
     rooms::{Access, Wanted, receipts},
     session::Session,
     store::Order,
-    stream::{self, Sources, Token, initial_sync::summary, sync::Form},
+    stream::{
+        self, Sources, Token,
+        initial_sync::summary,
+        sync::{Form, StateTold},
+    },
 };
 
 /// Events of the timeline when the client does not say.
@@ -82,7 +86,13 @@ async fn initial_sync(
     answer.out.text("visibility", if listed { "public" } else { "private" });
     if form == AnswerForm::Full {
         let sources = Sources::new(Arc::clone(&app.stream));
-        let form = Form { viewer: &session, events: ClientFormat::Full, fields: None, now: app.now() };
+        let form = Form {
+            viewer: &session,
+            events: ClientFormat::Full,
+            fields: None,
+            now: app.now(),
+            state: StateTold::Before,
+        };
         summary(&sources, &session, &room, &events, None).await?.write(&mut answer.out, form);
     }
     let messages = answer.out.open("messages");

@@ -16,7 +16,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{action::Asked, entry::EntryForm};
+use super::{action::Asked, directory::room_of_alias, entry::EntryForm, via::Via};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
@@ -46,10 +46,10 @@ async fn join(
     State(app): State<Arc<App>>,
     session: Session,
     (asked, form): (Asked, EntryForm),
-    Path(room_id): Path<OwnedRoomId>,
+    (via, Path(room_id)): (Via, Path<OwnedRoomId>),
     Json(own): Json<Box<RawValue>>,
 ) -> ApiResult<Response> {
-    let room_id = enter(&app, &session, &asked, room_id, own).await?;
+    let room_id = enter(&app, &session, &asked, (room_id, via), own).await?;
     form.answer(&app, &session, &room_id.clone(), Ruma(join_room_by_id::v3::Response::new(room_id))).await
 }
 
@@ -58,15 +58,15 @@ async fn join_by_alias(
     State(app): State<Arc<App>>,
     session: Session,
     (asked, form): (Asked, EntryForm),
-    Path(room_id_or_alias): Path<OwnedRoomOrAliasId>,
+    (via, Path(room_id_or_alias)): (Via, Path<OwnedRoomOrAliasId>),
     Json(own): Json<Box<RawValue>>,
 ) -> ApiResult<Response> {
     // An alias may lead elsewhere since the action was done.
     let room_id = match app.rooms.room_joined(&asked.of(&session)?.0).await? {
         Some(done) => done,
         None => {
-            let room_id = resolve(&app, &room_id_or_alias).await?;
-            enter(&app, &session, &asked, room_id, own).await?
+            let named = resolve(&app, &room_id_or_alias, via, Some(&session)).await?;
+            enter(&app, &session, &asked, named, own).await?
         }
     };
     let matrix = Ruma(join_room_by_id_or_alias::v3::Response::new(room_id.clone()));
@@ -77,12 +77,12 @@ async fn enter(
     app: &Arc<App>,
     session: &Session,
     asked: &Asked,
-    room_id: OwnedRoomId,
+    (room_id, Via(via)): (OwnedRoomId, Via),
     own: Box<RawValue>,
 ) -> ApiResult<OwnedRoomId> {
     let (actor, order) = asked.of(session)?;
     let (entered, room) = (Arc::clone(app), room_id.clone());
-    let act = async move { entered.join(actor, &room, own.get()).await };
+    let act = async move { entered.join_by(actor, &room, via, own.get()).await };
     Ok(app.rooms.in_order(session, room_id.as_str(), order, act).await?)
 }
 
@@ -90,13 +90,13 @@ async fn enter(
 async fn knock(
     State(app): State<Arc<App>>,
     session: Session,
-    asked: Asked,
+    (asked, via): (Asked, Via),
     Ruma(request): Ruma<knock_room::v3::Request>,
 ) -> ApiResult<Ruma<knock_room::v3::Response>> {
-    let room_id = resolve(&app, &request.room_id_or_alias).await?;
+    let (room_id, Via(via)) = resolve(&app, &request.room_id_or_alias, via, Some(&session)).await?;
     let (actor, order) = asked.of(&session)?;
-    let (rooms, room) = (Arc::clone(&app.rooms), room_id.clone());
-    let act = async move { rooms.knock(actor, &room, request.reason).await };
+    let (knocking, room) = (Arc::clone(&app), room_id.clone());
+    let act = async move { knocking.knock(actor, &room, via, request.reason).await };
     app.rooms.in_order(&session, room_id.as_str(), order, act).await?;
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
@@ -121,9 +121,12 @@ async fn invite(
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
         return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
     };
+    if app.rooms.members.is_joined(&session.user, &request.room_id) {
+        app.make_if_bridged(&session.user, &recipient.user_id).await?;
+    }
     let (actor, order) = asked.of(&session)?;
-    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
-    let act = async move { rooms.invite(actor, &room, &recipient.user_id, recipient.reason).await };
+    let (inviting, room) = (Arc::clone(&app), request.room_id.clone());
+    let act = async move { inviting.invite(actor, &room, &recipient.user_id, recipient.reason).await };
     let profile = app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Json(match form {
         AnswerForm::Matrix => Invited::default(),
@@ -139,8 +142,8 @@ async fn leave(
     Ruma(request): Ruma<leave_room::v3::Request>,
 ) -> ApiResult<Ruma<leave_room::v3::Response>> {
     let (actor, order) = asked.of(&session)?;
-    let (rooms, room) = (Arc::clone(&app.rooms), request.room_id.clone());
-    let act = async move { rooms.leave(actor, &room, request.reason).await };
+    let (leaving, room) = (Arc::clone(&app), request.room_id.clone());
+    let act = async move { leaving.leave(actor, &room, request.reason).await };
     app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
     Ok(Ruma(leave_room::v3::Response::new()))
 }
@@ -206,13 +209,20 @@ async fn joined(
     Ruma(joined_rooms::v3::Response::new(app.rooms.members.joined_rooms(&session.user)))
 }
 
-/// The room that an ID or alias means.
-async fn resolve(app: &App, id_or_alias: &RoomOrAliasId) -> ApiResult<OwnedRoomId> {
+/// The room that an ID or alias means to who asks, and by which servers it can be reached; those that are named beside
+/// it come first.
+pub(super) async fn resolve(
+    app: &App,
+    id_or_alias: &RoomOrAliasId,
+    Via(mut via): Via,
+    asked_by: Option<&Session>,
+) -> ApiResult<(OwnedRoomId, Via)> {
     if let Ok(alias) = <&RoomAliasId>::try_from(id_or_alias) {
-        let found = app.store.alias(alias).await?;
-        return found.map(|row| row.room_id).ok_or_else(|| ApiError::not_found("there is no such alias"));
+        let (room, servers) = room_of_alias(app, alias, asked_by).await?;
+        via.extend(servers);
+        return Ok((room, Via(via)));
     }
     <&RoomId>::try_from(id_or_alias)
-        .map(RoomId::to_owned)
+        .map(|room| (room.to_owned(), Via(via)))
         .map_err(|_| ApiError::invalid_param("neither a room ID nor an alias"))
 }

@@ -53,14 +53,10 @@ pub(super) fn routes() -> Router<Arc<App>> {
     router
 }
 
-/// Whether other servers may be asked for what is not here (M8). All of a room is here: nobody is asked.
+/// Whether other servers may be asked for what is not here (M8).
 #[derive(Deserialize)]
 struct Backfill {
     #[serde(rename = "org.pilotlight.backfill")]
-    #[expect(
-        dead_code,
-        reason = "is checked, and makes no difference as long as rooms are of this server only"
-    )]
     backfill: Option<bool>,
 }
 
@@ -69,7 +65,7 @@ async fn messages(
     State(app): State<Arc<App>>,
     session: Session,
     paper: Paper,
-    (form, Query(Backfill { .. })): (AnswerForm, Query<Backfill>),
+    (form, Query(Backfill { backfill })): (AnswerForm, Query<Backfill>),
     Ruma(request): Ruma<get_message_events::v3::Request>,
 ) -> ApiResult<Response> {
     let room = &request.room_id;
@@ -81,6 +77,10 @@ async fn messages(
     };
     let (order, to) = (wanted.order, wanted.to);
     let keep = keep(&app, &session, &request.filter, room);
+    if order == Order::NewestFirst && backfill != Some(false) {
+        let from = app.rooms.scrolls_back_from(&session.user, room, wanted.from).await?;
+        app.fetch_past(room, from, wanted.limit.min(MAX_PAGE)).await?;
+    }
     let page = app.rooms.messages(&session.user, room, wanted, keep).await?;
     let mut answer = paper.object();
     let chunk = answer.out.open_array("chunk");
@@ -97,7 +97,11 @@ async fn messages(
         };
         let more = answer.out.open("org.pilotlight.more");
         answer.out.boolean("here", here);
-        answer.out.boolean("elsewhere", false);
+        let elsewhere = match page.end.or(to) {
+            Some(end) if order == Order::NewestFirst => app.has_past_elsewhere(room, end).await?,
+            Some(_) | None => false,
+        };
+        answer.out.boolean("elsewhere", elsewhere);
         answer.out.end(more);
     }
     let senders: BTreeSet<OwnedUserId> = page.events.into_iter().map(|event| event.sender.clone()).collect();
@@ -191,7 +195,12 @@ struct RelationsQuery {
     to: Option<String>,
     limit: Option<usize>,
     dir: Option<Direction>,
+    #[serde(default, alias = "org.matrix.msc3981.recurse")]
+    recurse: bool,
 }
+
+/// How far `recurse` goes: to reactions to, and edits of, what is in a thread.
+const RECURSION_DEPTH: u32 = 3;
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}[/{relType}[/{eventType}]]`
 async fn relations(
@@ -208,8 +217,10 @@ async fn relations(
         limit: query.limit.unwrap_or(DEFAULT_PAGE),
     };
     let event_id: &EventId = &path.event_id;
+    let depth = if query.recurse { RECURSION_DEPTH } else { 0 };
     let kinds = (path.rel_type.as_deref(), path.kind.as_deref());
-    let mut page = app.rooms.relations(&session.user, &path.room_id, event_id, kinds, wanted).await?;
+    let mut page =
+        app.rooms.relations(&session.user, &path.room_id, (event_id, depth), kinds, wanted).await?;
     let ignored = app.contacts.ignored_by(&session.user);
     page.events.retain(|event| is_heard(&ignored, event));
     let mut answer = paper.object();
@@ -221,6 +232,9 @@ async fn relations(
     }
     if let Some(from) = &query.from {
         answer.out.text("prev_batch", from);
+    }
+    if query.recurse {
+        answer.out.raw("recursion_depth", &RECURSION_DEPTH.to_string());
     }
     answer.answer()
 }
@@ -237,7 +251,7 @@ fn size(limit: UInt) -> usize {
 }
 
 /// Which events of a room a filter wants and its user hears.
-fn keep<'a>(
+pub(super) fn keep<'a>(
     app: &App,
     session: &Session,
     filter: &'a RoomEventFilter,

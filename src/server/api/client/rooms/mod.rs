@@ -8,8 +8,12 @@ mod form;
 mod initial_sync;
 mod membership;
 mod messages;
+mod search;
 mod send;
 mod state;
+mod summary;
+mod threads;
+mod via;
 
 pub(super) use self::{form::with_relations, messages::check_heard};
 
@@ -27,6 +31,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .merge(initial_sync::routes())
         .merge(membership::routes())
         .merge(messages::routes())
+        .merge(search::routes())
+        .merge(summary::routes())
+        .merge(threads::routes())
         .merge(send::routes())
         .merge(state::routes())
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{AnswerForm, Json, Ruma},
+        extract::{AnswerForm, By, Json, Ruma},
         large::Paper,
         ruma_route::RumaRoute,
     },
@@ -52,10 +52,11 @@ async fn put(
     State(app): State<Arc<App>>,
     session: Session,
     form: AnswerForm,
-    asked: Asked,
+    (asked, by): (Asked, By),
     Ruma(request): Ruma<send_state_event::v3::Request>,
 ) -> ApiResult<Json<Sent>> {
     let (actor, order) = asked.of(&session)?;
+    let actor = by.at(actor, request.timestamp);
     let (asked_of, room) = (Arc::clone(&app), request.room_id.clone());
     let said = (form == AnswerForm::Full).then(|| request.body.json().to_owned());
     let act = async move {

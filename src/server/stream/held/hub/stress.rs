@@ -31,8 +31,13 @@ const MESSAGES: usize = 400;
 
 async fn user(app: &App, name: &str) -> Session {
     let user = OwnedUserId::try_from(format!("@{name}:localhost")).expect("a user ID");
-    let device =
-        NewDevice { id: "D".into(), display_name: None, token_hash: TokenHash::of(name), seen_ms: 0 };
+    let device = NewDevice {
+        id: "D".into(),
+        display_name: None,
+        token_hash: TokenHash::of(name),
+        seen_ms: 0,
+        tokens: None,
+    };
     let new = NewUser { id: user.clone(), password_hash: None, created_ms: 0, device: Some(device) };
     app.store.create_user(new).await.expect("is made");
     Session { user, device: "D".into() }
@@ -146,11 +151,11 @@ async fn nobody_misses_a_message_or_is_told_it_twice_while_all_look_at_every_tur
 async fn act(app: &App, room: &OwnedRoomId, users: &[Session]) {
     let say = async |user: &Session, body: &str| {
         let (id, content) = (OwnedTransactionId::from(body), format!(r#"{{"body":"{body}"}}"#));
-        app.rooms.send_message(user, room, "m.room.message", &id, &content).await.expect("is sent");
+        app.rooms.send_message(user, room, "m.room.message", &id, &content).await.expect("is sent")
     };
     let speak = async |who: usize| {
         for n in (who..MESSAGES).step_by(USERS) {
-            say(&users[who], &n.to_string()).await;
+            let said = say(&users[who], &n.to_string()).await;
             match n % 7 {
                 0 => app.typing.start(room, &users[who].user, Duration::from_secs(30)),
                 1 => app.typing.stop(room, &users[who].user),
@@ -160,7 +165,7 @@ async fn act(app: &App, room: &OwnedRoomId, users: &[Session]) {
                         user: users[who].user.clone(),
                         kind: "m.read".into(),
                         thread: String::new(),
-                        event: "$x".into(),
+                        event: said.event_id.to_string(),
                         ts_ms: 0,
                         shown: true,
                     };

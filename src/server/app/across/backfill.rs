@@ -1,0 +1,117 @@
+//! What was said before the first of what is here, or where a gap was left: fetched from others for who scrolls back.
+
+use std::{sync::Arc, time::Duration};
+
+use ruma::RoomId;
+use tokio::time::{Instant, timeout_at};
+
+use super::peers::Peers;
+use crate::server::{
+    app::parts::App,
+    change::position::TimelinePosition,
+    federation::Federation,
+    finish::finish,
+    rooms::Refusal,
+    store::{Gap, Order},
+};
+
+/// Events that are asked for at once.
+const AT_ONCE: usize = 100;
+
+/// Servers that are asked for one gap, at most.
+const MAX_ASKED: usize = 4;
+
+/// How often more is asked for so that one page is full.
+const ROUNDS: usize = 4;
+
+/// How long whoever scrolls back waits for others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl App {
+    /// Before somebody reads the `limit` events of a room up to a place of its timeline: has others asked for those of
+    /// them that are not here, and waits for that a while. What comes of it is in the timeline then.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn fetch_past(
+        self: &Arc<Self>,
+        room: &RoomId,
+        until: TimelinePosition,
+        limit: usize,
+    ) -> Result<(), Refusal> {
+        let (Some(peers), Some(federation)) = (self.peers(), &self.federation) else { return Ok(()) };
+        let patience = Instant::now() + PATIENCE;
+        for _ in 0..ROUNDS {
+            let Some(gap) = self.gap_before(room, until, limit).await? else { return Ok(()) };
+            let (app, federation, peers) = (Arc::clone(self), Arc::clone(federation), Arc::clone(&peers));
+            let (of_room, of_gap) = (room.to_owned(), gap.clone());
+            // What was asked for is taken in, also if nobody waits for it any longer.
+            let filled = finish(async move { app.fill(&federation, &peers, &of_room, &of_gap).await });
+            match timeout_at(patience, filled).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    self.unfilled.note(&gap);
+                    return Ok(());
+                }
+                Ok(Err(e)) => return Err(e),
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something before a place of a room's timeline is not here, and may be elsewhere.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_past_elsewhere(&self, room: &RoomId, until: TimelinePosition) -> Result<bool, Refusal> {
+        Ok(self.federation.is_some() && !self.store.missing_before(room, until, 1).await?.is_empty())
+    }
+
+    /// The last gap among the `limit` events up to a place, unless nobody could fill it a moment ago.
+    async fn gap_before(
+        &self,
+        room: &RoomId,
+        until: TimelinePosition,
+        limit: usize,
+    ) -> Result<Option<Gap>, Refusal> {
+        let gaps = self.store.missing_before(room, until, 1).await?;
+        let Some(gap) = gaps.into_iter().next().filter(|gap| !self.unfilled.has(gap)) else {
+            return Ok(None);
+        };
+        let after = gap.timeline.before();
+        let between =
+            self.store.room_events(room, after, until, Order::NewestFirst, limit.saturating_add(1)).await?;
+        Ok((between.len() <= limit).then_some(gap))
+    }
+
+    /// Asks others for what is missing before an event; whether something came of it.
+    async fn fill(
+        &self,
+        federation: &Federation,
+        peers: &Arc<Peers>,
+        room: &RoomId,
+        gap: &Gap,
+    ) -> Result<bool, Refusal> {
+        let _turn = self.entering.turn(room).await;
+        let here = self.store.graph_events(&gap.missing).await?;
+        if gap.missing.iter().all(|id| here.get(id).is_some_and(|event| event.has_state)) {
+            // Somebody else asked meanwhile.
+            return Ok(true);
+        }
+        let servers = self.rooms.servers_to_join_by(room, MAX_ASKED + 1);
+        for server in servers.iter().filter(|server| *server != self.server_name()).take(MAX_ASKED) {
+            let events = match federation.backfill(server, room, &gap.missing, AT_ONCE).await {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::debug!(%room, %server, %error, "a server does not tell the past of a room");
+                    continue;
+                }
+            };
+            if self.rooms.receive_past(peers, server, room, &events).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

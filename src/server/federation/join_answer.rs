@@ -1,0 +1,258 @@
+//! The answer to a join: the state of a room and all that allows it, which can be far more than fits in memory.
+//!
+//! It goes into a file without a name as it comes, and is read from there event by event: memory holds one event of
+//! it. Server-server API, `PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}`.
+
+use std::{
+    cell::Cell,
+    fmt,
+    fs::{File, OpenOptions},
+    io::{self, BufReader, Read, Seek},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    rc::Rc,
+};
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Bytes of one event in an answer, at most: what is longer is no event.
+const LONGEST: u64 = 256 << 10;
+
+/// Bytes of what is said beside the events, at most.
+const BESIDE: u64 = 4 << 20;
+
+/// What of an answer something is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// The join, as the server that took it signed it.
+    Event,
+    /// State of the room before the join.
+    State,
+    /// What allows the state.
+    AuthChain,
+}
+
+/// An answer, whole, on the disk.
+#[derive(Debug)]
+pub struct JoinAnswer {
+    file: File,
+    len: u64,
+}
+
+impl JoinAnswer {
+    /// A file for one, in `folder`, that is gone with whoever holds it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn blank(folder: &Path) -> io::Result<File> {
+        let path = folder.join(format!("join-{:016x}.spool", rand::random::<u64>()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        // Without a name it is gone with the process, however that ends.
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    }
+
+    pub(super) fn new(file: File, len: u64) -> Self {
+        Self { file, len }
+    }
+
+    /// Bytes of the answer.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing came.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads the answer from its beginning, and hands each event to `each` as it comes. Reads the disk: not for the
+    /// asynchronous workers.
+    ///
+    /// # Errors
+    /// Says what is wrong with the answer; or that of `each`, after which nothing more is read.
+    pub fn walk(
+        &mut self,
+        each: impl FnMut(Part, Box<RawValue>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.file.rewind().map_err(|e| e.to_string())?;
+        walk(BufReader::new(&self.file), each)
+    }
+}
+
+/// Reads an answer, and hands each event to `each`.
+pub(in crate::server) fn walk<R: Read>(
+    answer: R,
+    each: impl FnMut(Part, Box<RawValue>) -> Result<(), String>,
+) -> Result<(), String> {
+    let left = Rc::new(Cell::new(BESIDE));
+    let mut json = serde_json::Deserializer::from_reader(Rationed { from: answer, left: Rc::clone(&left) });
+    let whole = Whole { left, each };
+    whole.deserialize(&mut json).and_then(|()| json.end()).map_err(|e| e.to_string())
+}
+
+/// Reads no more than is allowed before somebody allows more.
+struct Rationed<R> {
+    from: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Rationed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::Error::other("a part of the answer is too long"));
+        }
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
+        let read = self.from.read(&mut into[..most])?;
+        self.left.set(left - read as u64);
+        Ok(read)
+    }
+}
+
+/// The outermost value: an object, or one with a status before it.
+struct Whole<F> {
+    left: Rc<Cell<u64>>,
+    each: F,
+}
+
+impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'de> for Whole<F> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for Whole<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer to a join")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let wrong = || serde::de::Error::custom("the answer is a list, and not of a status and an object");
+        list.next_element::<u16>()?.ok_or_else(wrong)?;
+        list.next_element_seed(self)?.ok_or_else(wrong)?;
+        if list.next_element::<IgnoredAny>()?.is_some() { Err(wrong()) } else { Ok(()) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
+        while let Some(key) = object.next_key::<String>()? {
+            self.left.set(BESIDE);
+            let part = match key.as_str() {
+                "state" => Part::State,
+                "auth_chain" => Part::AuthChain,
+                "event" => {
+                    if let Some(event) = object.next_value::<Option<Box<RawValue>>>()? {
+                        (self.each)(Part::Event, event).map_err(serde::de::Error::custom)?;
+                    }
+                    continue;
+                }
+                _ => {
+                    object.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            object.next_value_seed(List { part, left: &self.left, each: &mut self.each })?;
+            self.left.set(BESIDE);
+        }
+        Ok(())
+    }
+}
+
+/// Events of one part.
+struct List<'a, F> {
+    part: Part,
+    left: &'a Cell<u64>,
+    each: &'a mut F,
+}
+
+impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'de> for List<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for List<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        loop {
+            self.left.set(LONGEST);
+            let Some(event) = list.next_element::<Box<RawValue>>()? else { return Ok(()) };
+            (self.each)(self.part, event).map_err(serde::de::Error::custom)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(answer: &str) -> Result<Vec<(Part, String)>, String> {
+        let mut found = Vec::new();
+        walk(answer.as_bytes(), |part, event| {
+            found.push((part, event.get().to_owned()));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn an_answer_is_handed_over_event_by_event_in_either_version() {
+        let body = r#"{"origin":"x","state":[{"a":1},{"b":[2]}],"members_omitted":false,
+            "event":{"c":3},"auth_chain":[ {"d":"\u00e9"} ],"more":{"state":[9]}}"#;
+        let expected = [
+            (Part::State, r#"{"a":1}"#),
+            (Part::State, r#"{"b":[2]}"#),
+            (Part::Event, r#"{"c":3}"#),
+            (Part::AuthChain, r#"{"d":"\u00e9"}"#),
+        ];
+        let expected: Vec<_> = expected.map(|(part, json)| (part, json.to_owned())).into();
+        assert_eq!(parts(body).unwrap(), expected);
+        assert_eq!(parts(&format!("[200, {body}]")).unwrap(), expected);
+        assert_eq!(parts(r#"{"event":null,"state":[],"auth_chain":[]}"#).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_and_so_is_what_is_too_long() {
+        let long = format!(r#"{{"state":["{}"]}}"#, "x".repeat(1 << 20));
+        let deep = format!(r#"{{"auth_chain":[{}"#, "[".repeat(1 << 20));
+        let beside = format!(r#"{{"more":"{}"}}"#, "x".repeat(8 << 20));
+        let bad = [
+            "",
+            "1",
+            "[]",
+            "[200]",
+            "[200,{},1]",
+            "{",
+            r#"{"state":{}}"#,
+            r#"{"state":[1}"#,
+            "{}{}",
+            &long,
+            &deep,
+            &beside,
+        ];
+        for bad in bad {
+            assert!(parts(bad).is_err(), "{}", &bad[..bad.len().min(40)]);
+        }
+        let stopped = walk(&br#"{"state":[1,2,3]}"#[..], |_, _| Err("enough".to_owned()));
+        assert!(stopped.unwrap_err().starts_with("enough"));
+    }
+
+    #[test]
+    fn an_answer_may_be_long_if_its_events_are_not() {
+        let event = format!(r#"{{"text":"{}"}}"#, "x".repeat(60_000));
+        let answer = format!(r#"{{"state":[{}]}}"#, vec![event; 200].join(","));
+        assert_eq!(parts(&answer).unwrap().len(), 200);
+    }
+}

@@ -1,0 +1,79 @@
+//! What rooms ask of other servers while they receive.
+
+use ruma::{EventId, OwnedEventId, RoomId, ServerName};
+use serde_json::value::RawValue;
+
+use crate::server::keys::{EventKeys, NeededKeys};
+
+/// Other servers, as rooms see them: what was asked for, or why there is no (good) answer. Whoever implements it bounds
+/// how long an answer may take and how large it may be; what is in one is believed nowhere before it is checked.
+pub trait Elsewhere: Send + Sync + 'static {
+    /// The keys with which servers signed, as far as they can be found out.
+    fn keys(&self, needed: NeededKeys) -> impl Future<Output = EventKeys> + Send;
+
+    /// `POST /get_missing_events`: events between those that are here and those that are not, the oldest first.
+    fn missing_events(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        between: Between,
+    ) -> impl Future<Output = Result<Vec<Box<RawValue>>, Unanswered>> + Send;
+
+    /// `GET /state_ids`: the state of a room before an event.
+    fn state_ids(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        before: &EventId,
+    ) -> impl Future<Output = Result<StateBefore, Unanswered>> + Send;
+
+    /// `GET /state`: the same with the events themselves, for when most of them are not here.
+    fn state(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        before: &EventId,
+    ) -> impl Future<Output = Result<Vec<Box<RawValue>>, Unanswered>> + Send;
+
+    /// `GET /event`: one event.
+    fn event(
+        &self,
+        server: &ServerName,
+        event: &EventId,
+    ) -> impl Future<Output = Result<Box<RawValue>, Unanswered>> + Send;
+
+    /// `GET /event_auth`: the auth chain of an event.
+    fn event_auth(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        event: &EventId,
+    ) -> impl Future<Output = Result<Vec<Box<RawValue>>, Unanswered>> + Send;
+}
+
+/// What is asked for by `get_missing_events`.
+#[derive(Clone, Debug)]
+pub struct Between {
+    /// What is here: the end of the room.
+    pub earliest: Vec<OwnedEventId>,
+    /// What is known of, and follows what is missing.
+    pub latest: Vec<OwnedEventId>,
+    /// Events at most.
+    pub limit: usize,
+    /// Nothing that is less deep is wanted.
+    pub min_depth: u64,
+}
+
+/// The state before an event, as another server says it.
+#[derive(Clone, Debug, Default)]
+pub struct StateBefore {
+    /// The state.
+    pub state: Vec<OwnedEventId>,
+    /// What allows it.
+    pub auth_chain: Vec<OwnedEventId>,
+}
+
+/// There is no good answer; says why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(pub String);

@@ -1,0 +1,31 @@
+//! Receiving: what becomes of events that other servers send.
+//!
+//! `check` says whether an event may be looked at at all, `order` what comes first, `resolve` what states that differ come
+//! to: all three are pure. `lane` takes what comes, `gap` asks others for what is missing ([`Elsewhere`]), `place` judges
+//! and writes. Server-server API, "PDUs".
+
+mod acl;
+pub mod check;
+pub mod elsewhere;
+mod form;
+mod gap;
+pub(super) mod inbound;
+mod join;
+mod lane;
+mod order;
+mod outliers;
+mod outside;
+mod past;
+mod place;
+mod prove;
+mod redact;
+mod resolve;
+pub(super) mod resolved;
+mod states;
+
+pub use self::{
+    elsewhere::Elsewhere,
+    inbound::{Answer, Crowded, Pending},
+    join::{Each, Piece, Unsound},
+    place::{Missing, Outcome, Way},
+};

@@ -1,0 +1,104 @@
+//! A user of this server comes into a room by another one: what that says of the room is checked, and becomes the room.
+
+use std::sync::Arc;
+
+use ruma::{RoomId, ServerName, UserId};
+use serde_json::value::RawValue;
+
+use super::draft::Ready;
+use crate::server::{
+    event::stored::Membership,
+    rooms::{
+        coming::Place,
+        parts::Rooms,
+        receive::{Elsewhere, Piece, Unsound, check::Checked},
+        refusal::Refusal,
+    },
+    store::{Entered, NotCommitted, RoomChange, RoomCommit},
+};
+
+/// Takes an event of an answer; without a piece that it is of: the join itself, as the other server signed it.
+pub type Each<'a> = dyn FnMut(Option<Piece>, Box<RawValue>) -> Result<(), String> + 'a;
+
+impl Rooms {
+    /// Lets `user` enter a room by `server`, which took the join `ready`. `read` hands over what it answered, event by
+    /// event; it is called several times, on a thread of its own.
+    ///
+    /// # Errors
+    /// [`Refusal::Unreachable`]: what the server says of the room is not so. [`Refusal::Forbidden`]: the user is in too
+    /// many rooms.
+    pub async fn enter<E, R>(
+        self: &Arc<Self>,
+        elsewhere: &Arc<E>,
+        server: &ServerName,
+        (room, user): (&RoomId, &UserId),
+        ready: Ready,
+        mut read: R,
+    ) -> Result<(), Refusal>
+    where
+        E: Elsewhere,
+        R: FnMut(&mut Each<'_>) -> Result<(), String> + Send + 'static,
+    {
+        let unsound = |why: &str| Refusal::Unreachable(format!("{server}: {why}").into());
+        let _place = {
+            let mut coming = self.coming.lock();
+            self.check_can_join(&coming, user)?;
+            let place = Place { room: room.to_owned(), becomes: Membership::Join, by: user.to_owned() };
+            self.coming.keep(&mut coming, user, place)
+        };
+        let looked_for = tokio::task::spawn_blocking(move || {
+            let mut join = None;
+            let whole = read(&mut |piece, event| {
+                if piece.is_none() {
+                    join = Some(event);
+                }
+                Ok(())
+            });
+            (read, whole.map(|()| join))
+        });
+        let (mut read, join) = looked_for.await.map_err(|e| Refusal::Internal(e.to_string()))?;
+        let join = self.taken_join(&**elsewhere, room, &ready, join.map_err(|e| unsound(&e))?).await?;
+        let state = self
+            .check_join_answer(&**elsewhere, (room, &ready.version), &join, move |each| {
+                read(&mut |piece, event| piece.map_or(Ok(()), |piece| each(piece, event)))
+            })
+            .await
+            .map_err(|e| match e {
+                Unsound::Answer(why) => unsound(&why),
+                Unsound::Ours(refusal) => refusal,
+            })?;
+        let event = join.row(&room.to_owned(), false, None);
+        let entered = Entered { room: room.to_owned(), state, event };
+        let commit = RoomCommit {
+            changes: vec![RoomChange::Enter(Box::new(entered))],
+            now_ms: self.clock.unix_ms(),
+            ..RoomCommit::default()
+        };
+        let _turn = self.turns.wait(room).await;
+        match self.store.commit_rooms(commit).await?.await {
+            // It came back by another way meanwhile.
+            Ok(_) | Err(NotCommitted::Stale) => Ok(()),
+            Err(NotCommitted::Store(e)) => Err(e.into()),
+            Err(e @ (NotCommitted::DoneBefore(_) | NotCommitted::AliasTaken)) => {
+                Err(Refusal::Internal(format!("entering a room: {e:?}")))
+            }
+        }
+    }
+
+    /// The join as the other server took it: with its signature, where somebody of it let the user in.
+    async fn taken_join<E: Elsewhere>(
+        &self,
+        elsewhere: &E,
+        room: &RoomId,
+        ready: &Ready,
+        answer: Option<Box<RawValue>>,
+    ) -> Result<Checked, Refusal> {
+        if !ready.json.contains("\"join_authorised_via_users_server\"") {
+            return ready.checked();
+        }
+        let answer = answer.ok_or_else(|| {
+            Refusal::Unreachable("the server that let the user in did not sign for it".into())
+        })?;
+        self.co_signed(elsewhere, room, ready, answer.get()).await
+    }
+}

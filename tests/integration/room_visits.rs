@@ -1,0 +1,331 @@
+//! Users of this server come into rooms of another one, are invited there, and knock: whatever that server says.
+
+use std::time::Duration;
+
+use ruma::{OwnedEventId, OwnedServerName, RoomVersionId, room_version_rules::RoomVersionRules};
+use serde_json::{Value, json};
+
+use super::{
+    authority::Authority,
+    peer::Peer,
+    support::{Answer, Client, TestServer},
+};
+
+const V3: &str = "/_matrix/client/v3";
+
+/// This server with Alice, and another one of which the test decides every byte, with Rita and a room of hers.
+struct Scene {
+    name: OwnedServerName,
+    server: TestServer,
+    alice: Client,
+    peer: Peer,
+    rita: String,
+    version: RoomVersionId,
+    rules: RoomVersionRules,
+    room: String,
+    state: Vec<(OwnedEventId, Value)>,
+}
+
+impl Scene {
+    fn new(version: RoomVersionId) -> Self {
+        Self::with(version, json!({ "join_rule": "public" }))
+    }
+
+    fn with(version: RoomVersionId, join_rules: Value) -> Self {
+        let ca = Authority::new();
+        let (name, server) = ca.trusting_server();
+        let peer = Peer::start(&ca, Duration::ZERO);
+        let alice = server.register("alice");
+        let rita = format!("@rita:{}", peer.name);
+        let rules = version.rules().expect("a known version");
+        let room = format!("!room:{}", peer.name);
+        let mut scene = Self { name, server, alice, peer, rita, version, rules, room, state: Vec::new() };
+        let create = json!({ "room_version": scene.version, "creator": scene.rita });
+        let create = scene.add("m.room.create", "", create, &[]);
+        if scene.version == RoomVersionId::V12 {
+            scene.room = create.as_str().replace('$', "!");
+        }
+        let rita = scene.rita.clone();
+        let join = scene.add("m.room.member", &rita, json!({ "membership": "join" }), &[&create]);
+        let users = if scene.version == RoomVersionId::V12 { json!({}) } else { json!({ &rita: 100 }) };
+        let levels = scene.add("m.room.power_levels", "", json!({ "users": users }), &[&create, &join]);
+        scene.add("m.room.join_rules", "", join_rules, &[&create, &join, &levels]);
+        scene.add("m.room.name", "", json!({ "name": "Rita's" }), &[&create, &join, &levels]);
+        scene
+    }
+
+    /// An event of Rita's after those that are there.
+    fn event(&self, kind: &str, key: &str, content: Value, auth: &[&OwnedEventId]) -> (OwnedEventId, Value) {
+        let mut event = json!({ "type": kind, "state_key": key, "sender": self.rita, "content": content,
+            "room_id": self.room, "origin_server_ts": 1_700_000_000_000_u64, "depth": self.state.len() + 1,
+            "prev_events": self.state.last().map(|(id, _)| vec![id.clone()]).unwrap_or_default() });
+        let named = self.version == RoomVersionId::V12;
+        if named && kind == "m.room.create" {
+            event.as_object_mut().expect("an object").remove("room_id");
+        }
+        let first = self.state.first().map(|(id, _)| id);
+        let auth: Vec<_> = auth.iter().filter(|id| !named || Some(**id) != first).collect();
+        event["auth_events"] = json!(auth);
+        self.peer.event(&self.rules, event)
+    }
+
+    fn add(&mut self, kind: &str, key: &str, content: Value, auth: &[&OwnedEventId]) -> OwnedEventId {
+        let (id, event) = self.event(kind, key, content, auth);
+        self.state.push((id.clone(), event));
+        id
+    }
+
+    fn id(&self, at: usize) -> &OwnedEventId {
+        &self.state[at].0
+    }
+
+    /// Lets the other server answer as one does that lets Alice do `what`, with this state.
+    fn lets(&self, what: &str, membership: &str, state: &[Value]) {
+        let auth: Vec<_> =
+            (0..4).filter(|at| *at > 0 || self.version != RoomVersionId::V12).map(|at| self.id(at)).collect();
+        let event = json!({ "type": "m.room.member", "room_id": self.room, "sender": self.alice.user,
+            "state_key": self.alice.user, "content": { "membership": membership }, "depth": 9,
+            "origin_server_ts": 1, "prev_events": [self.state.last().expect("one").0], "auth_events": auth });
+        let made = json!({ "room_version": self.version, "event": event });
+        self.peer.says(&format!("/_matrix/federation/v1/make_{what}/"), 200, made);
+        let chain: Vec<_> = self.state.iter().map(|(_, event)| event.clone()).collect();
+        let answer = json!({ "origin": self.peer.name, "auth_chain": chain, "state": state, "members_omitted": false });
+        self.peer.says(&format!("/_matrix/federation/v2/send_{what}/"), 200, answer);
+    }
+
+    fn all(&self) -> Vec<Value> {
+        self.state.iter().map(|(_, event)| event.clone()).collect()
+    }
+
+    fn join(&self) -> Answer {
+        let path = format!("{V3}/join/{}?via={}", self.room, self.peer.name);
+        self.alice.post(&path, json!({}))
+    }
+
+    fn state_of(&self, kind: &str, key: &str) -> Value {
+        self.alice.get(&format!("{V3}/rooms/{}/state/{kind}/{key}", self.room)).body.clone()
+    }
+
+    fn invite(&self, change: impl FnOnce(&mut Value)) -> (OwnedEventId, Answer) {
+        let (id, event) = self.event(
+            "m.room.member",
+            &self.alice.user,
+            json!({ "membership": "invite" }),
+            &[self.id(0), self.id(1), self.id(2), self.id(3)],
+        );
+        let shown = json!([{ "type": "m.room.name", "state_key": "", "sender": self.rita, "content": { "name": "Rita's" } }]);
+        let mut body = json!({ "room_version": self.version, "event": event, "invite_room_state": shown });
+        change(&mut body);
+        let path = format!("/_matrix/federation/v2/invite/{}/{}", self.room, id);
+        let request = self.peer.signed(&self.name, "PUT", &path, body.to_string().as_bytes());
+        (id, self.peer.send(&self.name, &request))
+    }
+
+    fn sync(&self) -> Value {
+        self.alice.get(&format!("{V3}/sync")).ok()["rooms"].clone()
+    }
+}
+
+#[test]
+fn a_user_here_comes_into_a_room_of_every_version_by_another_server() {
+    for version in 3..=12 {
+        let version = RoomVersionId::try_from(version.to_string()).expect("a version");
+        let scene = Scene::new(version.clone());
+        scene.lets("join", "join", &scene.all());
+        assert_eq!(scene.join().ok()["room_id"], scene.room, "{version}");
+        assert_eq!(scene.state_of("m.room.name", "")["name"], "Rita's", "{version}");
+        assert_eq!(scene.state_of("m.room.member", &scene.alice.user)["displayname"], "alice", "{version}");
+        let joined = &scene.sync()["join"][&scene.room];
+        assert_eq!(joined["summary"]["m.joined_member_count"], 2, "{version}: {joined}");
+        let asked: Vec<String> = scene.peer.heard().into_iter().map(|heard| heard.path).collect();
+        let make = asked.iter().find(|path| path.contains("/make_join/")).expect("asked for a template");
+        assert!(make.contains("ver=3&") && make.ends_with("ver=12"), "{make}");
+        // Whoever is there already stays as they are, and nobody is asked again.
+        scene.join().ok();
+        let again = scene.peer.heard().into_iter().filter(|heard| heard.path.contains("/make_join/")).count();
+        assert_eq!(again, 1, "{version}");
+    }
+}
+
+#[test]
+fn of_a_room_that_another_server_tells_what_is_forged_or_not_allowed_is_left_out() {
+    let mut scene = Scene::new(RoomVersionId::V11);
+    let allowed: Vec<OwnedEventId> = (0..3).map(|at| scene.id(at).clone()).collect();
+    let [create, join, levels] = &allowed[..] else { panic!("three") };
+    let topic = |scene: &Scene, key: &str| {
+        scene.event("x.topic", key, json!({ "topic": key }), &[create, join, levels]).1
+    };
+    let good = topic(&scene, "good");
+    let mut forged = topic(&scene, "forged");
+    forged["signatures"][scene.peer.name.as_str()]["ed25519:1"] = "A".repeat(86).into();
+    // Its content is not what was hashed: what is signed of it stays.
+    let mut changed = topic(&scene, "changed");
+    changed["content"]["topic"] = "something else".into();
+    let mut unallowed = scene.event("x.topic", "unallowed", json!({ "topic": "x" }), &[create]).1;
+    unallowed["sender"] = scene.rita.as_str().into();
+    let mallory = format!("@mallory:{}", scene.peer.name);
+    let by_mallory = {
+        let (_, mut event) = scene.event("x.topic", "mallory", json!({ "topic": "x" }), &[create, levels]);
+        event["sender"] = mallory.into();
+        for key in ["hashes", "signatures"] {
+            event.as_object_mut().expect("an object").remove(key);
+        }
+        scene.peer.event(&scene.rules, event).1
+    };
+    let of_other_room = {
+        let mut event = topic(&scene, "elsewhere");
+        event["room_id"] = "!other:x".into();
+        event
+    };
+    let mut state = scene.all();
+    state.extend([
+        good,
+        forged,
+        changed,
+        unallowed,
+        by_mallory,
+        of_other_room,
+        json!({ "type": 1 }),
+        json!(null),
+    ]);
+    scene.add("m.room.topic", "", json!({ "topic": "t" }), &[create, join, levels]);
+    scene.lets("join", "join", &state);
+    scene.join().ok();
+    assert_eq!(scene.state_of("x.topic", "good")["topic"], "good");
+    assert_eq!(scene.state_of("x.topic", "changed"), json!({}), "its content is nobody's word");
+    for key in ["forged", "unallowed", "mallory", "elsewhere"] {
+        assert_eq!(scene.state_of("x.topic", key)["errcode"], "M_NOT_FOUND", "{key}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_room_is_refused_and_the_next_server_is_asked() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let without_create: Vec<Value> = scene.all().into_iter().skip(1).collect();
+    for bad in [json!([]), json!({}), json!({ "state": 1 }), json!({ "state": [], "auth_chain": [] })] {
+        scene.lets("join", "join", &scene.all());
+        scene.peer.says("/_matrix/federation/v2/send_join/", 200, bad);
+        scene.join().refused(502, "M_UNKNOWN");
+    }
+    scene.lets("join", "join", &without_create);
+    scene.join().refused(502, "M_UNKNOWN");
+    for made in [
+        json!({}),
+        json!({ "room_version": "99", "event": {} }),
+        json!({ "room_version": "11", "event": [] }),
+    ] {
+        scene.peer.says("/_matrix/federation/v1/make_join/", 200, made);
+        let answer = scene.join();
+        assert!(matches!(answer.status, 400 | 502), "{}", answer.body);
+    }
+    assert_eq!(scene.sync()["join"], Value::Null);
+    // One that is not there does not keep the user out.
+    scene.lets("join", "join", &scene.all());
+    let path = format!("{V3}/join/{}?via=localhost:1&via={}", scene.room, scene.peer.name);
+    scene.alice.post(&path, json!({})).ok();
+}
+
+#[test]
+fn what_another_server_refuses_is_told_in_its_words() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let rows = [
+        (403, json!({ "errcode": "M_FORBIDDEN", "error": "You are not invited" }), 403, "M_FORBIDDEN"),
+        (404, json!({ "errcode": "M_NOT_FOUND", "error": "no room" }), 404, "M_NOT_FOUND"),
+        (
+            400,
+            json!({ "errcode": "M_UNABLE_TO_AUTHORISE_JOIN", "error": "?" }),
+            400,
+            "M_UNABLE_TO_AUTHORISE_JOIN",
+        ),
+        (400, json!({ "errcode": "M_UNABLE_TO_GRANT_JOIN", "error": "?" }), 400, "M_UNABLE_TO_GRANT_JOIN"),
+        (
+            400,
+            json!({ "errcode": "M_INCOMPATIBLE_ROOM_VERSION", "error": "?", "room_version": "99" }),
+            400,
+            "M_INCOMPATIBLE_ROOM_VERSION",
+        ),
+        (500, json!({}), 502, "M_UNKNOWN"),
+    ];
+    for (status, said, told, errcode) in rows {
+        scene.peer.says("/_matrix/federation/v1/make_join/", status, said);
+        scene.join().refused(told, errcode);
+    }
+    let unnamed = format!("{V3}/join/!nobody");
+    scene.alice.post(&unnamed, json!({})).refused(404, "M_NOT_FOUND");
+}
+
+#[test]
+fn an_invite_of_another_server_is_signed_shown_and_declined() {
+    let scene = Scene::with(RoomVersionId::V11, json!({ "join_rule": "invite" }));
+    let since =
+        scene.alice.get(&format!("{V3}/sync")).ok()["next_batch"].as_str().expect("a token").to_owned();
+    let (_, answer) = scene.invite(|_| {});
+    let signatures = answer.ok()["event"]["signatures"].clone();
+    assert!(signatures[scene.name.as_str()].is_object() && signatures[scene.peer.name.as_str()].is_object());
+    let told = scene.alice.get(&format!("{V3}/sync?since={since}&timeout=5000")).ok();
+    let invite = &told["rooms"]["invite"][&scene.room]["invite_state"]["events"];
+    assert_eq!(invite[0]["content"]["name"], "Rita's", "{told}");
+    assert_eq!(invite[1]["content"]["membership"], "invite", "{told}");
+    // Told to the other server, if it answers.
+    scene.lets("leave", "leave", &[]);
+    scene.alice.post(&format!("{V3}/rooms/{}/leave", scene.room), json!({ "reason": "no" })).ok();
+    let sent =
+        scene.peer.heard().into_iter().find(|heard| heard.path.contains("/send_leave/")).expect("is told");
+    assert_eq!(
+        (sent.body["content"]["membership"].as_str(), sent.body["content"]["reason"].as_str()),
+        (Some("leave"), Some("no"))
+    );
+    assert_eq!(scene.sync()["invite"], Value::Null);
+    // And again, while it refuses.
+    scene.invite(|_| {}).1.ok();
+    assert!(scene.sync()["invite"][&scene.room].is_object());
+    scene.peer.says("/_matrix/federation/v1/make_leave/", 500, json!({}));
+    scene.alice.post(&format!("{V3}/rooms/{}/leave", scene.room), json!({})).ok();
+    assert_eq!(scene.sync()["invite"], Value::Null);
+    let server = scene.server.restart_with(|config| config.server_name = scene.name.clone());
+    let alice = server.log_in("alice");
+    assert_eq!(alice.get(&format!("{V3}/sync")).ok()["rooms"]["invite"], Value::Null);
+}
+
+#[test]
+fn invites_that_are_none_or_are_not_wanted_are_refused() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let refused = |status, errcode, change: &dyn Fn(&mut Value)| {
+        scene.invite(|body| change(body)).1.refused(status, errcode);
+    };
+    refused(400, "M_INCOMPATIBLE_ROOM_VERSION", &|body| body["room_version"] = "2".into());
+    refused(400, "M_UNSUPPORTED_ROOM_VERSION", &|body| body["room_version"] = "".into());
+    refused(400, "M_BAD_JSON", &|body| body["event"]["content"]["membership"] = "join".into());
+    refused(400, "M_BAD_JSON", &|body| drop(body.as_object_mut().expect("an object").remove("event")));
+    refused(403, "M_FORBIDDEN", &|body| body["event"]["sender"] = "@other:x".into());
+    refused(400, "M_INVALID_PARAM", &|body| body["event"]["depth"] = 77.into());
+    let v1 = format!("/_matrix/federation/v1/invite/{}/$x", scene.room);
+    let request = scene.peer.signed(&scene.name, "PUT", &v1, b"{}");
+    scene.peer.send(&scene.name, &request).refused(400, "M_INCOMPATIBLE_ROOM_VERSION");
+    let block = json!({ "default_action": "block" });
+    let path = format!("{V3}/user/{}/account_data/m.invite_permission_config", scene.alice.user);
+    scene.alice.put(&path, block).ok();
+    refused(403, "M_INVITE_BLOCKED", &|_| {});
+    scene.alice.put(&path, json!({})).ok();
+    assert_eq!(scene.sync()["invite"], Value::Null);
+    scene.invite(|_| {}).1.ok();
+}
+
+#[test]
+fn a_user_here_knocks_at_a_room_of_another_server_and_takes_it_back() {
+    let scene = Scene::with(RoomVersionId::V11, json!({ "join_rule": "knock" }));
+    scene.lets("knock", "knock", &[]);
+    let shown = json!({ "knock_room_state": [{ "type": "m.room.name", "state_key": "", "sender": scene.rita,
+        "content": { "name": "Rita's" } }] });
+    scene.peer.says("/_matrix/federation/v1/send_knock/", 200, shown);
+    let path = format!("{V3}/knock/{}?via={}", scene.room, scene.peer.name);
+    scene.alice.post(&path, json!({ "reason": "please" })).ok();
+    let knock = scene.sync()["knock"][&scene.room]["knock_state"]["events"].clone();
+    assert_eq!(knock[0]["content"]["name"], "Rita's", "{knock}");
+    let sent =
+        scene.peer.heard().into_iter().find(|heard| heard.path.contains("/send_knock/")).expect("is told");
+    assert_eq!(sent.body["content"]["reason"], "please");
+    scene.lets("leave", "leave", &[]);
+    scene.alice.post(&format!("{V3}/rooms/{}/leave", scene.room), json!({})).ok();
+    assert_eq!(scene.sync()["knock"], Value::Null);
+}
