@@ -59,12 +59,23 @@ class Talker {
   }
 }
 
-/** A room as a user's server has it. */
+/** What is the same of an event wherever it is read. */
+const same = ({ event_id, type, state_key, sender, origin_server_ts, content }) =>
+  JSON.stringify([event_id, type, state_key, sender, origin_server_ts, content]);
+
+/** A room as a user's server has it: every event once, in order of their IDs, as servers may have them in another; and its state. */
 async function seen(person) {
   const events = await person.history(room);
   const state = await person.ok("GET", path(`${V3}/rooms/{}/state`, room));
-  return { events, state: state.map(({ type, state_key, event_id }) => `${type}|${state_key}|${event_id}`).sort() };
+  return { events, all: events.map(same).sort(), state: state.map(same).sort() };
 }
+
+/** What one of them has and another has not. */
+const differing = (views, part) => {
+  const count = new Map();
+  for (const one of views.flatMap((view) => [...new Set(view[part])])) count.set(one, (count.get(one) ?? 0) + 1);
+  return [...count].filter(([, times]) => times < views.length).map(([one]) => one);
+};
 
 test("whatever is killed when, all servers end with the same events and the same state", async () => {
   const talkers = people.map((person) => new Talker(person));
@@ -85,14 +96,15 @@ test("whatever is killed when, all servers end with the same events and the same
   let views;
   await until("all have the same", async () => {
     views = await Promise.all(people.map(seen));
-    const isSaid = ({ type }) => type === "m.room.message" || type === "m.room.name";
-    const bodies = views.map(({ events }) => events.filter(isSaid).map(({ event_id }) => event_id).sort().join());
-    return new Set(bodies).size === 1 && new Set(views.map(({ state }) => state.join())).size === 1;
+    return ["all", "state"].every((part) => new Set(views.map((view) => view[part].join())).size === 1);
   }, QUIET_MS).catch((error) => {
     const missing = views.map(({ events }) => said.filter(([, id]) => !events.some(({ event_id }) => event_id === id)).length);
-    throw new Error(`${error.message}: of ${said.length} are missing ${missing}; events ${views.map(({ events }) => events.length)}; states ${new Set(views.map(({ state }) => state.join())).size}`);
+    const [events, state] = ["all", "state"].map((part) => differing(views, part));
+    throw new Error(`${error.message}: of ${said.length} are missing ${missing}; not everywhere are ${events.slice(0, 9)} and of the state ${state.slice(0, 9)}`);
   });
-  for (const { events } of views) {
+  for (const { events, all } of views) {
+    assert.equal(events[0].type, "m.room.create", "whoever scrolls back comes to the beginning");
+    assert.equal(new Set(all).size, all.length, "each event once");
     for (const [text, id] of said) {
       const those = events.filter(({ content }) => content?.body === text);
       assert.deepEqual(those.map(({ event_id }) => event_id), [id], text);

@@ -5,6 +5,10 @@ import { Authority } from "./lib/authority.mjs";
 import { Homeserver } from "./lib/homeserver.mjs";
 import { Device, path, until } from "./lib/matrix.mjs";
 
+const SPACE = { creation_content: { type: "m.space" } };
+/** What is said in a room before somebody comes into it. */
+const PAST = 500;
+
 let authority, ours, stock, alice, bob;
 
 before(async () => {
@@ -70,9 +74,12 @@ test("our user joins Synapse's room by its alias, and sees its state and who is 
   await until("Synapse has our user", async () => (await membership(bob, room, alice)) === "join");
 });
 
-test("Synapse's user joins our room by its ID", async () => {
-  const room = await roomOf(alice, { name: "Alice's" });
-  await joinBy(bob, room, ours);
+test("Synapse's user joins our room by its alias", async () => {
+  const room = await roomOf(alice, { name: "Alice's", room_alias_name: "alices" });
+  const alias = `#alices:${ours.name}`;
+  const found = await bob.ok("GET", path("/_matrix/client/v3/directory/room/{}", alias));
+  assert.deepEqual([found.room_id, found.servers], [room, [ours.name]]);
+  assert.equal((await bob.ok("POST", path("/_matrix/client/v3/join/{}", alias), {})).room_id, room);
   assert.equal((await state(bob, room, "m.room.name")).name, "Alice's");
   assert.equal(await membership(alice, room, bob), "join");
   assert.equal(await membership(bob, room, alice), "join");
@@ -199,7 +206,7 @@ test("who leaves is gone on the other side, and comes in again", async () => {
   }
 });
 
-test("who is banned does not come in again, on either side", async () => {
+test("who is banned does not come in again before that ends, on either side", async () => {
   for (const [from, to, at] of [[alice, bob, ours], [bob, alice, stock]]) {
     const room = await roomOf(from);
     await joinBy(to, room, at);
@@ -207,6 +214,9 @@ test("who is banned does not come in again, on either side", async () => {
     await syncs(to, "the ban", ({ leave }) => leave?.[room]);
     const target = path("/_matrix/client/v3/join/{}?server_name={}&via={}", room, at.name, at.name);
     assert.equal((await to.request("POST", target, {})).status, 403);
+    await from.ok("POST", path("/_matrix/client/v3/rooms/{}/unban", room), { user_id: to.userId });
+    await joinBy(to, room, at);
+    await until("back", async () => (await membership(from, room, to)) === "join");
   }
 });
 
@@ -234,19 +244,21 @@ test("a room that nobody knows, or keeps its doors shut, says so", async () => {
   assert.equal(nobody.status, 502, nobody.text);
 });
 
-test("what was said before somebody came in is fetched for who scrolls back, on either side", async () => {
-  for (const [from, to, at, count] of [[bob, alice, stock, 500], [alice, bob, ours, 150]]) {
+test("what was said before somebody came in is fetched for who scrolls back, to the beginning of the room, on either side", async () => {
+  for (const [from, to, at] of [[bob, alice, stock], [alice, bob, ours]]) {
     const room = await roomOf(from);
-    for (let n = 0; n < count; n++) await from.send(room, `${n}`);
+    for (let n = 0; n < PAST; n++) await from.send(room, `${n}`);
     await joinBy(to, room, at);
-    const heard = new Set();
+    const events = [];
     for (let token = ""; ; ) {
       const page = await to.ok("GET", path("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=100", room) + (token && `&from=${encodeURIComponent(token)}`));
-      for (const { type, content } of page.chunk) if (type === "m.room.message") heard.add(content.body);
-      if (!page.end || page.chunk.some(({ type }) => type === "m.room.create")) break;
+      events.push(...page.chunk);
+      if (!page.end || page.chunk.length === 0) break;
       token = page.end;
     }
-    assert.equal(heard.size, count, at.kind);
+    const heard = events.filter(({ type }) => type === "m.room.message").map(({ content }) => content.body).reverse();
+    assert.deepEqual(heard, Array.from({ length: PAST }, (_, n) => `${n}`), at.kind);
+    assert.equal(events.at(-1).type, "m.room.create", at.kind);
   }
 });
 
@@ -260,12 +272,14 @@ test("either side finds the public rooms of the other, and the rooms of its spac
     const sought = { filter: { generic_search_term: "nothing like it" } };
     const none = await to.ok("POST", path("/_matrix/client/v3/publicRooms?server={}", at.name), sought);
     assert.deepEqual(none.chunk, []);
-    const space = await roomOf(from, { creation_content: { type: "m.space" } });
-    await from.ok("PUT", path("/_matrix/client/v3/rooms/{}/state/m.space.child/{}", space, listed), { via: [at.name] });
+    const [space, inner] = [await roomOf(from, SPACE), await roomOf(from, SPACE)];
+    for (const [parent, child] of [[space, inner], [inner, listed]]) {
+      await from.ok("PUT", path("/_matrix/client/v3/rooms/{}/state/m.space.child/{}", parent, child), { via: [at.name] });
+    }
     await joinBy(to, space, at);
     const walked = await to.ok("GET", path("/_matrix/client/v1/rooms/{}/hierarchy", space));
-    assert.deepEqual(walked.rooms.map(({ room_id }) => room_id), [space, listed]);
-    assert.equal(walked.rooms[1].name, `listed at ${at.kind}`);
+    assert.deepEqual(walked.rooms.map(({ room_id }) => room_id), [space, inner, listed]);
+    assert.equal(walked.rooms[2].name, `listed at ${at.kind}`);
   }
 });
 

@@ -315,6 +315,12 @@ async fn a_room_that_is_entered_has_the_state_that_it_is_said_to_have_and_a_gap_
     let gaps = world.store.missing_before(&room(), TimelinePosition::END, 10).await.expect("is read");
     let gaps: Vec<_> = gaps.into_iter().map(|gap| (gap.event, gap.missing)).collect();
     assert_eq!(gaps, [(id("alice"), ids(&["create"]))]);
+    // Before the first event there is nothing, and nothing is missing.
+    world.write(vec![late(create(), StateBefore::Nothing, None)]).await;
+    assert_eq!(world.timeline().await, ids(&["create", "alice", "far", "away", "bob"]));
+    assert_eq!(world.store.missing_before(&room(), TimelinePosition::END, 10).await.expect("is read"), []);
+    let before_all = world.store.state_ids(&id("create"), Side::Before).await.expect("is read");
+    assert_eq!(before_all, Some(state(&[])));
     let back = world.store.backwards(&room(), &ids(&["bob"]), 3).await.expect("is read");
     let back: Vec<_> = back.into_iter().map(|event| event.event_id).collect();
     assert_eq!((back.len(), &back[0], &back[2]), (3, &id("bob"), &id("far")));

@@ -224,6 +224,7 @@ impl Write<'_> {
         Ok(match before {
             StateBefore::Current => state::current_group(c, room)?,
             StateBefore::After(event) => Some(after(event)?.ok_or(NotCommitted::Stale)?),
+            StateBefore::Nothing => None,
             StateBefore::Whole(ids) => {
                 let mut near: BTreeSet<i64> = state::current_group(c, room)?.into_iter().collect();
                 for event in prev_events {

@@ -190,6 +190,8 @@ pub enum StateBefore {
     Current,
     /// All of it; the events are here.
     Whole(StateIds),
+    /// None: the event is the first of its room.
+    Nothing,
 }
 
 /// What becomes of a room's current state.

@@ -3,14 +3,14 @@
 // The server under test is this project's binary ($PILOTLIGHT_BIN, default target/debug/pilotlight).
 // HOMESERVER=synapse puts a stock one in its place (after `scripts/need.sh synapse`), to see that a test
 // asks for what Matrix says and not for what we happen to do.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, openSync, closeSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, serverName } from "./paths.mjs";
 import { Relay } from "./relay.mjs";
-import { synapseCommand } from "./synapse.mjs";
+import { rotateSynapseKey, synapseCommand } from "./synapse.mjs";
 
 const kindUnderTest = process.env.HOMESERVER ?? "pilotlight";
 
@@ -64,6 +64,14 @@ export class Homeserver {
       if (gone || Date.now() > deadline) throw new Error(`the server did not come up:\n${this.log()}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  /** Has a server that is not running sign with another key; the one that it had is published as a former one. */
+  rotateKey() {
+    if (this.kind === "synapse") return rotateSynapseKey(this);
+    const [program, [, ...settings]] = pilotlightCommand(this);
+    const { status, stderr } = spawnSync(program, ["keys", "rotate", ...settings], { encoding: "utf8" });
+    if (status !== 0) throw new Error(`keys rotate: ${status} ${stderr}`);
   }
 
   /** Ends the process with `signal` and waits for its end. */

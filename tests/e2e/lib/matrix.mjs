@@ -73,11 +73,11 @@ export class Device {
     return (await this.ok("PUT", target, { msgtype: "m.text", body: text })).event_id;
   }
 
-  /** Every message of the room by scrolling back from its end, oldest first. */
-  async history(roomId) {
+  /** Every event of the room by scrolling back from its end, oldest first. */
+  async history(roomId, limit = 7) {
     const events = [];
     for (let from = ""; ; ) {
-      const page = path("/_matrix/client/v3/rooms/{}/messages?dir=b&limit=7", roomId) + (from && `&from=${from}`);
+      const page = path("/_matrix/client/v3/rooms/{}/messages?dir=b&limit={}", roomId, limit) + (from && `&from=${from}`);
       const { chunk, end } = await this.ok("GET", page);
       events.unshift(...chunk.reverse());
       if (!end || chunk.length === 0) return events;

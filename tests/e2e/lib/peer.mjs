@@ -4,10 +4,11 @@ import { readFileSync } from "node:fs";
 import { request } from "node:https";
 
 // What comes before the 32 bytes of an Ed25519 key in PKCS #8 and in SubjectPublicKeyInfo.
-const PRIVATE_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+export const PRIVATE_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
 const PUBLIC_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
 
-const unpadded = (bytes) => bytes.toString("base64").replace(/=+$/, "");
+/** Base64 as Matrix writes it. */
+export const unpadded = (bytes) => bytes.toString("base64").replace(/=+$/, "");
 
 /** Matrix's canonical JSON, for values whose numbers are integers. */
 export function canonical(value) {

@@ -69,7 +69,7 @@ export class Relay {
   }
 
   #note(body, status) {
-    const { edus } = JSON.parse(body);
+    const { edus = [] } = JSON.parse(body);
     this.transactions.push({ at: Date.now(), bytes: body.length, edus, status });
   }
 }

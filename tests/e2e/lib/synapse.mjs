@@ -1,9 +1,11 @@
 // How to run Synapse with everything open and no rate limits.
 // Settings over the defaults are its own; the names of ours it passes over.
 import { spawnSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { createPrivateKey, createPublicKey, randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./paths.mjs";
+import { PRIVATE_PREFIX, unpadded } from "./peer.mjs";
 
 const python = process.env.SYNAPSE_PYTHON ?? join(root, ".tools/synapse/bin/python");
 const modules = join(root, "tests/e2e/lib");
@@ -23,6 +25,18 @@ export function synapseCommand(homeserver) {
     if (made.status !== 0) throw new Error(`synapse: ${made.error ?? made.stderr}`);
   }
   return [python, ["-m", "synapse.app.homeserver", "-c", config], env];
+}
+
+/** Gives it another signing key; the one that it had becomes one of its former keys. */
+export function rotateSynapseKey({ dir }) {
+  const [keyFile, config] = [join(dir, "signing.key"), join(dir, "homeserver.json")];
+  const [algorithm, version, seed] = readFileSync(keyFile, "utf8").trim().split(/\s+/);
+  const key = createPrivateKey({ key: Buffer.concat([PRIVATE_PREFIX, Buffer.from(seed, "base64")]), format: "der", type: "pkcs8" });
+  const former = unpadded(Buffer.from(createPublicKey(key).export({ format: "jwk" }).x, "base64url"));
+  const before = JSON.parse(readFileSync(config, "utf8"));
+  const old_signing_keys = { ...before.old_signing_keys, [`${algorithm}:${version}`]: { key: former, expired_ts: Date.now() } };
+  writeFileSync(config, JSON.stringify({ ...before, old_signing_keys }));
+  writeFileSync(keyFile, `${algorithm} a_${randomBytes(3).toString("hex")} ${unpadded(randomBytes(32))}\n`);
 }
 
 function settings({ name, dir, port, federationPort, authority, settings }) {

@@ -102,6 +102,8 @@ enum Before {
     /// What it is after this one, of this group.
     After(OwnedEventId, i64),
     Whole(Arc<StateIds>),
+    /// The event is the room's first.
+    Nothing,
 }
 
 /// Why a run ended.
@@ -228,7 +230,7 @@ impl Run<'_> {
         }
         let prev: BTreeSet<OwnedEventId> = event.prev_events().cloned().collect();
         if prev.is_empty() {
-            return Ok(Outcome::Refused("the event follows nothing".into()));
+            return self.place_first(event, left).await;
         }
         let (auth_events, auth) = self.auth_events(event, &here)?;
         if auth.is_empty() && known.is_none() && self.way != Way::Past && prev == self.ends {
@@ -241,6 +243,23 @@ impl Run<'_> {
             return Ok(Outcome::Missing(Missing { prev, auth }));
         };
         self.receive(event, &auth_events, before, left).await
+    }
+
+    /// An event that follows nothing: the one that the room is known to begin with gets its place before what follows it,
+    /// if something does.
+    async fn place_first(&mut self, event: &Checked, left: usize) -> Result<Outcome, Stopped> {
+        let (store, room) = (&self.rooms.store, &self.room.room_id);
+        let create = store.state_event(room, "m.room.create", "").await?;
+        if create.is_none_or(|create| create.event_id != *event.event_id()) {
+            return Ok(Outcome::Refused("the event follows nothing".into()));
+        }
+        let is_followed =
+            self.way == Way::Past || store.follower_of(room, &[event.event_id().to_owned()]).await?.is_some();
+        if !is_followed {
+            return Ok(Outcome::Known);
+        }
+        self.write().await?;
+        self.receive(event, &Pdus::new(), Before::Nothing, left).await
     }
 
     /// The events that allow an event; and those of them that are not here.
@@ -336,6 +355,7 @@ impl Run<'_> {
                 let ids = keys.iter().filter_map(|key| Some((key.clone(), ids.get(key)?.clone())));
                 self.rooms.pdus_of(&ids.collect()).await?
             }
+            Before::Nothing => State::new(),
         };
         let room = self.room.room_id.clone();
         let follower = match self.way {
@@ -368,6 +388,7 @@ impl Run<'_> {
         let before = match before {
             Before::After(prev, _) => StateBefore::After(prev),
             Before::Whole(ids) => StateBefore::Whole((*ids).clone()),
+            Before::Nothing => StateBefore::Nothing,
         };
         let (invite_state, redactions) = match standing {
             EventStanding::Accepted => {
@@ -409,7 +430,7 @@ impl Run<'_> {
         let mut states = Vec::new();
         let key = event.pdu.state_key_pair();
         match (ends, before, &key) {
-            (false, ..) => {}
+            (false, ..) | (true, Before::Nothing, None) => {}
             (true, Before::After(_, group), None) => drop(groups.insert(*group)),
             (true, ..) if groups.is_empty() => return Ok(CurrentAfter::After),
             (true, Before::Whole(ids), None) => states.push(Arc::clone(ids)),
@@ -417,6 +438,7 @@ impl Run<'_> {
                 let mut ids = match before {
                     Before::After(_, group) => store.state_ids_in(*group).await?,
                     Before::Whole(ids) => (**ids).clone(),
+                    Before::Nothing => StateIds::new(),
                 };
                 ids.insert(key.clone(), event.event_id().to_owned());
                 states.push(Arc::new(ids));
