@@ -137,6 +137,7 @@ fn a_user_here_comes_into_a_room_of_every_version_by_another_server() {
         assert_eq!(scene.state_of("m.room.member", &scene.alice.user)["displayname"], "alice", "{version}");
         let joined = &scene.sync()["join"][&scene.room];
         assert_eq!(joined["summary"]["m.joined_member_count"], 2, "{version}: {joined}");
+        assert_eq!(joined["timeline"]["limited"], true, "{version}: what was before can be asked for");
         let asked: Vec<String> = scene.peer.heard().into_iter().map(|heard| heard.path).collect();
         let make = asked.iter().find(|path| path.contains("/make_join/")).expect("asked for a template");
         assert!(make.contains("ver=3&") && make.ends_with("ver=12"), "{make}");

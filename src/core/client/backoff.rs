@@ -8,6 +8,8 @@ use crate::core::rng::Rng;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest delay, unless the server asks for more: a server that is back is found while people still look.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How long a stream that had been there waits at most: whether its server is still there is shown within a second.
+const SOON: Duration = Duration::from_millis(600);
 /// The longest wait that a server is granted.
 const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
@@ -23,7 +25,7 @@ pub fn delay(failures: u32, asked: Option<Duration>, rng: &mut Rng) -> Duration 
 
 /// The delay before a stream that had been there is asked for again, spread as many lose theirs at one time.
 pub fn soon(rng: &mut Rng) -> Duration {
-    rng.jitter(FIRST / 2, 1.0)
+    rng.jitter(SOON / 2, 1.0)
 }
 
 #[cfg(test)]
@@ -44,5 +46,13 @@ mod tests {
         let asked = Duration::from_secs(90);
         assert!(delay(1, Some(asked), &mut rng) >= asked);
         assert!(delay(1, Some(Duration::MAX), &mut rng) <= LONGEST_ASKED + FIRST);
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_again_early_enough_to_show_within_a_second_that_its_server_is_gone() {
+        let mut rng = Rng::new(2);
+        let drawn: Vec<Duration> = (0..1_000).map(|_| soon(&mut rng)).collect();
+        assert!(drawn.iter().all(|&d| d <= SOON) && SOON < FIRST * 2 / 3);
+        assert!(drawn.iter().any(|&d| d < SOON / 10) && drawn.iter().any(|&d| d > SOON * 9 / 10));
     }
 }
