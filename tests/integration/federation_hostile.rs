@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruma::{OwnedEventId, RoomVersionId};
+use ruma::{OwnedEventId, OwnedRoomId, RoomVersionId};
 use serde_json::{Value, json, value::to_raw_value};
 
 use super::{
@@ -133,6 +133,52 @@ fn a_state_that_is_no_state_of_the_room_is_not_believed() {
         scene.taken(&[event], &[id]);
     }
     assert_eq!((scene.seen(), scene.ends()), (seen, ends));
+}
+
+#[test]
+fn an_event_that_names_events_of_another_room_is_no_event_of_its_own() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let made = scene.alice.post(&format!("{V3}/createRoom"), json!({ "preset": "public_chat" })).ok();
+    let other: OwnedRoomId = serde_json::from_value(made["room_id"].clone()).expect("an ID");
+    let store = &scene.server.app().store;
+    let of_other = runtime().block_on(store.extremities(&other)).expect("reads")[0].event_id.clone();
+    let (seen, ends) = (scene.seen(), scene.ends());
+    for prev in [vec![of_other.clone()], [ends.clone(), vec![of_other.clone()]].concat()] {
+        let (id, event) = scene.message(&prev, "across");
+        let answer = scene.send(&[event]);
+        assert!(answer[id.as_str()]["error"].is_string(), "{answer}");
+    }
+    let mut event = scene.message(&ends, "allowed by another room").1;
+    event["auth_events"].as_array_mut().expect("a list").push(of_other.as_str().into());
+    for key in ["hashes", "signatures"] {
+        event.as_object_mut().expect("an object").remove(key);
+    }
+    let (id, event) = scene.peer.event(&scene.rules, event);
+    let answer = scene.send(&[event]);
+    assert!(answer[id.as_str()]["error"].is_string(), "{answer}");
+    assert_eq!((scene.seen(), scene.ends()), (seen, ends));
+}
+
+#[test]
+fn what_follows_something_that_nobody_tells_is_here_by_the_state_before_it() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let state: Vec<OwnedEventId> = {
+        let store = &scene.server.app().store;
+        let state = runtime().block_on(store.current_state_ids(&scene.room)).expect("reads");
+        state.into_values().collect()
+    };
+    let lost = OwnedEventId::try_from("$lost").expect("an ID");
+    let (first, first_event) = scene.message(&[lost], "after what is lost");
+    let (second, second_event) = scene.message(std::slice::from_ref(&first), "after that");
+    scene.peer.says(&format!("{V1}/get_missing_events/"), 200, json!({ "events": [first_event] }));
+    let (known, before) = (format!("event_id={}", first.as_str().replace('$', "%24")), state.clone());
+    scene.peer.answers_with_path(&format!("{V1}/state_ids/"), move |path, _| match path.contains(&known) {
+        true => (200, json!({ "pdu_ids": before, "auth_chain_ids": [] })),
+        false => (404, json!({ "errcode": "M_NOT_FOUND" })),
+    });
+    scene.peer.says(&format!("{V1}/event/"), 404, json!({ "errcode": "M_NOT_FOUND" }));
+    scene.taken(&[second_event], std::slice::from_ref(&second));
+    assert_eq!(scene.seen()[..2], [second.to_string(), first.to_string()]);
 }
 
 #[test]

@@ -87,6 +87,45 @@ async fn events_of_rooms_are_answered_one_by_one_and_bad_edus_do_no_harm() {
     assert!(pdus.values().all(|result| result["error"].is_string()), "{answer}");
 }
 
+#[test]
+fn what_cannot_be_read_in_one_event_or_edu_keeps_nothing_else_away() {
+    let ca = Authority::new();
+    let (name, server) = ca.trusting_server();
+    let peer = Peer::start(&ca, Duration::ZERO);
+    let (alice, rita) = (server.register("alice"), format!("@rita:{}", peer.name));
+    let deep = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let (deep, deeper) = (deep(110), deep(150));
+    let unread = [("1.5", "1.5"), ("1e60", "1e60"), ("0", "99999999999999999999"), (&*deep, &*deeper)];
+    for (n, (content, in_event)) in unread.into_iter().enumerate() {
+        let to_device = |id: usize, content: &str| {
+            format!(
+                r#"{{"content":{{"message_id":"{id}","messages":{{"{}":{{"*":{{"body":{content}}}}}}},"sender":"{rita}","type":"m.test"}},"edu_type":"m.direct_to_device"}}"#,
+                alice.user
+            )
+        };
+        let pdu = format!(r#"{{"content":{{"a":{in_event}}},"event_id":"$x","room_id":"!r:x","type":"m"}}"#);
+        // The canonical form, as servers of Python write it.
+        let body = format!(
+            r#"{{"edus":[{},{}],"origin":"{}","origin_server_ts":1,"pdus":[{pdu}]}}"#,
+            to_device(2 * n, content),
+            to_device(2 * n + 1, "\"plain\""),
+            peer.name
+        );
+        let path = format!("/_matrix/federation/v1/send/{n}");
+        peer.send(&name, &peer.signed_as_it_is(&name, "PUT", &path, body.as_bytes())).ok();
+        let got = alice.get("/_matrix/client/v3/sync").ok()["to_device"]["events"].clone();
+        let last = got.as_array().and_then(|events| events.last()).expect("a message");
+        assert_eq!(last["content"]["body"], "plain", "{content}: {got}");
+        // Who changes what was signed is not believed.
+        let mut forged = peer.signed_as_it_is(&name, "PUT", &path, body.as_bytes());
+        forged.body = body.replace("plain", "other").into_bytes();
+        peer.send(&name, &forged).refused(401, "M_UNAUTHORIZED");
+        let mut forged = peer.signed_as_it_is(&name, "PUT", &path, body.as_bytes());
+        forged.path = format!("{path}0");
+        peer.send(&name, &forged).refused(401, "M_UNAUTHORIZED");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_transaction_gets_the_same_answer() {
     let ca = Authority::new();

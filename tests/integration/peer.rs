@@ -13,7 +13,7 @@ use ruma::{
     api::federation::authentication::{XMatrix, XMatrixSigningInput},
     room_version_rules::RoomVersionRules,
     serde::{Base64, base64::Standard},
-    signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash, sign_json},
+    signatures::{Ed25519KeyPair, KeyPair, hash_and_sign_event, reference_hash, sign_json},
 };
 use rustls::{ClientConfig, ClientConnection, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -167,6 +167,24 @@ impl Peer {
             Request { method, path: path.to_owned(), headers: Vec::new(), body: body.to_owned() };
         request.headers.push(("authorization", self.authorization(&self.name, to, &request)));
         request
+    }
+
+    /// A request with a body that is no canonical JSON by the specification, signed as it is.
+    pub fn signed_as_it_is(&self, to: &ServerName, method: &'static str, path: &str, body: &[u8]) -> Request {
+        let body = str::from_utf8(body).expect("UTF-8").to_owned();
+        let signed = format!(
+            r#"{{"content":{body},"destination":"{to}","method":"{method}","origin":"{}","uri":"{path}"}}"#,
+            self.name
+        );
+        let signature = self.key.sign(signed.as_bytes());
+        let header = format!(
+            r#"X-Matrix origin="{}",destination="{to}",key="{}",sig="{}""#,
+            self.name,
+            signature.id(),
+            signature.base64()
+        );
+        let headers = vec![("authorization", header)];
+        Request { method, path: path.to_owned(), headers, body: body.into_bytes() }
     }
 
     /// A transaction with these EDUs, signed for the server `to`.

@@ -267,6 +267,36 @@ fn somebody_who_knocks_is_told_what_the_room_shows_of_itself() {
 }
 
 #[test]
+fn what_was_refused_is_refused_when_it_is_sent_again() {
+    let scene = Scene::new();
+    let rule = json!({ "type": "m.room.join_rules", "state_key": "", "content": { "join_rule": "knock" } });
+    let room = scene.room(json!({ "preset": "private_chat", "name": "Knock", "initial_state": [rule] }));
+    let knock = scene.signed(&scene.make("knock", &room, ALL).ok());
+    let set = |rule: &str| {
+        let path = format!("{V3}/rooms/{room}/state/m.room.join_rules/");
+        scene.alice.put(&path, json!({ "join_rule": rule })).ok();
+    };
+    set("invite");
+    for _ in 0..2 {
+        scene.send(V1, "knock", &room, &knock).refused(403, "M_FORBIDDEN");
+    }
+    set("public");
+    let join = scene.signed(&scene.make("join", &room, ALL).ok());
+    set("invite");
+    for version in [V2, V1, V2] {
+        scene.send(version, "join", &room, &join).refused(403, "M_FORBIDDEN");
+    }
+    // A knock that was taken is so again, as long as it is one.
+    set("knock");
+    let knock = scene.signed(&scene.make("knock", &room, ALL).ok());
+    for _ in 0..2 {
+        assert!(scene.send(V1, "knock", &room, &knock).ok()["knock_room_state"].is_array());
+    }
+    scene.alice.post(&format!("{V3}/rooms/{room}/ban"), json!({ "user_id": scene.rita })).ok();
+    scene.send(V1, "knock", &room, &knock).refused(403, "M_FORBIDDEN");
+}
+
+#[test]
 fn who_is_in_a_room_reads_its_graph_and_who_is_not_reads_nothing() {
     let scene = Scene::new();
     let room = scene.room(json!({ "room_version": "11" }));

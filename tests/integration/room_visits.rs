@@ -313,6 +313,26 @@ fn invites_that_are_none_or_are_not_wanted_are_refused() {
 }
 
 #[test]
+fn a_room_is_of_the_version_that_its_first_event_says_whatever_a_stranger_said_before() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let peer = &scene.peer;
+    // An invite in the form of another version, by somebody who may know no more of the room than its ID.
+    let rules = RoomVersionId::V10.rules().expect("a known version");
+    let invite = json!({ "type": "m.room.member", "state_key": scene.alice.user, "sender": scene.rita,
+        "content": { "membership": "invite" }, "room_id": scene.room, "origin_server_ts": 1, "depth": 9,
+        "prev_events": [scene.id(4)], "auth_events": [scene.id(0), scene.id(1), scene.id(2)] });
+    let (id, event) = peer.event(&rules, invite);
+    let body = json!({ "room_version": "10", "event": event, "invite_room_state": [] });
+    let path = format!("/_matrix/federation/v2/invite/{}/{}", scene.room, id);
+    let request = peer.signed(&scene.name, "PUT", &path, body.to_string().as_bytes());
+    peer.send(&scene.name, &request).ok();
+    scene.lets("join", "join", &scene.all());
+    scene.join().ok();
+    let path = format!("{V3}/rooms/{}/send/m.room.message/1", scene.room);
+    scene.alice.put(&path, json!({ "msgtype": "m.text", "body": "here" })).ok();
+}
+
+#[test]
 fn a_user_here_knocks_at_a_room_of_another_server_and_takes_it_back() {
     let scene = Scene::with(RoomVersionId::V11, json!({ "join_rule": "knock" }));
     scene.lets("knock", "knock", &[]);

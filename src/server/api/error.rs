@@ -242,7 +242,7 @@ impl From<rooms::Refusal> for ApiError {
             }
             Refusal::Unreachable(why) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", why),
             Refusal::UnsupportedVersion => {
-                Self::unsupported_room_version("this server has rooms of versions 10, 11 and 12")
+                Self::unsupported_room_version("this server has rooms of versions 3 to 12")
             }
             Refusal::Crowded(wait) => Self::limit_exceeded(wait),
             Refusal::LoggedOut => Self::unknown_token("the device was logged out").with("soft_logout", false),

@@ -14,6 +14,7 @@ use ruma::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
+use tokio::time::Instant;
 
 use super::{
     client::{Bounds, RequestError},
@@ -31,6 +32,9 @@ const PAGE: Bounds = Bounds { bytes: 16 << 20, time: Duration::from_secs(30) };
 /// How long a server may take to look at a join before its answer begins, and then from one piece of it to the next.
 const JOIN_BEGINS: Duration = Duration::from_secs(120);
 const JOIN_GOES_ON: Duration = Duration::from_secs(30);
+
+/// Bytes of such an answer that come in a second at least, on the whole.
+const JOIN_BYTES_A_SECOND: u64 = 128 << 10;
 
 /// Bytes of the answer to a join, at most. A room of a hundred thousand members has some 150 MB.
 const MAX_JOIN_ANSWER: u64 = 1 << 30;
@@ -128,8 +132,12 @@ impl Federation {
             answer => answer?,
         };
         let (mut body, mut file, mut len) = (answer.into_body(), file, 0_u64);
+        let began = Instant::now();
         let failed = |e: &dyn std::fmt::Display| RequestError::Network(e.to_string());
         loop {
+            if began.elapsed() > JOIN_BEGINS + Duration::from_secs(len / JOIN_BYTES_A_SECOND) {
+                return Err(failed(&"the answer comes too slowly"));
+            }
             let frame = tokio::time::timeout(JOIN_GOES_ON, body.frame());
             let Some(frame) = frame.await.map_err(|_| failed(&"the answer stopped"))? else { break };
             let Ok(piece) = frame.map_err(|e| failed(&e))?.into_data() else { continue };

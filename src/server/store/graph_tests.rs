@@ -281,15 +281,27 @@ async fn what_is_soft_failed_or_rejected_is_known_and_shown_to_nobody() {
 async fn a_room_that_is_entered_has_the_state_that_it_is_said_to_have_and_a_gap_before_the_join() {
     let world = World::new("enter");
     let outliers =
-        vec![create(), member("alice", 2, &["create"], "@alice:x", "join"), named("one", 3, &["alice"])];
+        || vec![create(), member("alice", 2, &["create"], "@alice:x", "join"), named("one", 3, &["alice"])];
     let fetched = |events| RoomChange::Outliers { room: room(), events, rejected: [id("one")].into() };
-    world.write(vec![World::create_room(), fetched(outliers)]).await;
+    world.write(vec![World::create_room(), fetched(outliers())]).await;
+    // By other rules it is allowed.
+    let allowed = RoomChange::Outliers { room: room(), events: outliers(), rejected: [].into() };
+    let standing = async || {
+        let known = world.store.graph_events(&ids(&["one"])).await.expect("is read");
+        known[&id("one")].standing
+    };
+    assert_eq!(standing().await, EventStanding::Rejected);
+    world.write(vec![allowed]).await;
+    assert_eq!(standing().await, EventStanding::Outlier);
     assert!(world.store.room(&room()).await.expect("is read").is_none(), "it is only being fetched");
     let base = state(&[("m.room.create", "", "create"), ("m.room.member", "@alice:x", "alice")]);
     let join = |name: &str, depth, prev: &[&str]| member(name, depth, prev, "@bob:x", "join");
-    let entered = |state, event| RoomChange::Enter(Box::new(Entered { room: room(), state, event }));
+    let entered = |state, event| {
+        RoomChange::Enter(Box::new(Entered { room: room(), version: RoomVersionId::V11, state, event }))
+    };
     world.write(vec![entered(base.clone(), join("bob", 9, &["far", "away"]))]).await;
-    assert!(world.store.room(&room()).await.expect("is read").is_some());
+    let entered_room = world.store.room(&room()).await.expect("is read").expect("is here");
+    assert_eq!(entered_room.version, RoomVersionId::V11, "somebody else had said that it is another");
     let mut told = world.members_told();
     told.sort();
     let joined = |user: &str| (user.to_owned(), Membership::Join);

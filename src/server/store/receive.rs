@@ -42,12 +42,22 @@ impl Write<'_> {
     ) -> Result<(), NotCommitted> {
         let room = self.number(room)?;
         for event in events {
-            if find(self.tx, &event.event_id)?.is_none() {
-                let standing = match rejected.contains(&event.event_id) {
-                    true => EventStanding::Rejected,
-                    false => EventStanding::Outlier,
-                };
-                insert(self.tx, room, event, standing, (None, (None, None)))?;
+            let standing = match rejected.contains(&event.event_id) {
+                true => EventStanding::Rejected,
+                false => EventStanding::Outlier,
+            };
+            match find(self.tx, &event.event_id)? {
+                None => drop(insert(self.tx, room, event, standing, (None, (None, None)))?),
+                Some(known) if known.standing == EventStanding::Accepted => {}
+                // It may have been judged by the rules of another version, which somebody said that the room is of.
+                Some(known) => {
+                    self.tx
+                        .prepare_cached(
+                            "UPDATE events SET standing = ?2 WHERE event = ?1 AND room = ?3 AND standing <> ?2 \
+                             AND state_before IS NULL AND state_after IS NULL",
+                        )?
+                        .execute((known.number, standing.number(), room))?;
+                }
             }
         }
         Ok(())
@@ -138,8 +148,11 @@ impl Write<'_> {
     }
 
     pub(super) fn enter(&mut self, entered: &Entered) -> Result<(), NotCommitted> {
-        let Entered { room: room_id, state, event } = entered;
+        let Entered { room: room_id, version, state, event } = entered;
         let (c, room) = (self.tx, self.number(room_id)?);
+        // What anybody said of it before that did not have to be so.
+        c.prepare_cached("UPDATE rooms SET version = ?2 WHERE room = ?1")?
+            .execute((room, version.as_str()))?;
         let state = numbers(c, state)?;
         let group = groups::of_state(c, &state, state::current_group(c, room)?)?;
         let resolved = self.change_state(room, &differences(c, room, &state)?)?;

@@ -229,6 +229,8 @@ pub enum Place {
 pub struct Entered {
     /// The room, which was made for this or was left by everybody here.
     pub room: OwnedRoomId,
+    /// Its version, as its first event says.
+    pub version: RoomVersionId,
     /// Its state before the join; all of it is known as outliers.
     pub state: StateIds,
     /// The join.

@@ -46,7 +46,7 @@ pub enum Kinds {
 }
 
 /// Which side of an event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Without it.
     Before,

@@ -49,10 +49,21 @@ impl Tail {
         }
     }
 
+    /// Takes an event to its place: mostly the end, but what was state before it got its place in a timeline keeps the
+    /// position that it had as state.
     fn push(&self, event: &Arc<StoredEvent>) {
         let mut window = self.window.write();
+        if event.position <= window.complete_after {
+            return;
+        }
         window.bytes += event.weight();
-        window.events.push_back(Arc::clone(event));
+        match window.events.binary_search_by_key(&event.position, |e| e.position) {
+            Ok(index) => {
+                window.bytes -= window.events[index].weight();
+                window.events[index] = Arc::clone(event);
+            }
+            Err(index) => window.events.insert(index, Arc::clone(event)),
+        }
         while window.events.len() > MAX_EVENTS || window.bytes > MAX_BYTES {
             let Some(oldest) = window.events.pop_front() else { break };
             window.bytes -= oldest.weight();
@@ -129,6 +140,22 @@ mod tests {
         assert_eq!(positions(&tail, LogPosition::new(10)), Some(vec![11, 13, 14]));
         assert_eq!(positions(&tail, LogPosition::new(12)), Some(vec![13, 14]));
         assert_eq!(positions(&tail, LogPosition::new(14)), Some(vec![]));
+    }
+
+    #[test]
+    fn what_gets_its_place_late_hides_nothing_that_is_new() {
+        let tail = Tail::starting_at(LogPosition::new(3));
+        for position in [5, 8, 2, 3, 6, 9, 5] {
+            tail.push(&event(LogPosition::new(position), 1));
+        }
+        assert_eq!(positions(&tail, LogPosition::new(3)), Some(vec![5, 6, 8, 9]));
+        assert_eq!(positions(&tail, LogPosition::new(7)), Some(vec![8, 9]));
+        tail.replace(&event(LogPosition::new(6), 7));
+        let weights = |from| -> Vec<usize> {
+            let events = tail.since(LogPosition::new(from), |_| true).expect("is complete");
+            events.iter().map(|event| event.pdu.len()).collect()
+        };
+        assert_eq!(weights(5), [7, 1, 1]);
     }
 
     #[test]

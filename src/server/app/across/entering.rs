@@ -3,11 +3,16 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use ruma::{OwnedRoomId, RoomId};
 use tokio::sync::OwnedMutexGuard;
+
+/// How long somebody waits behind another who comes into the same room. Past that they go on by themselves: they may know
+/// a server that answers.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// Who comes into which room by another server: one after the other, as the first brings the room for all. Bounded by
 /// the requests under way.
@@ -15,8 +20,8 @@ use tokio::sync::OwnedMutexGuard;
 pub struct Entering(Mutex<HashMap<OwnedRoomId, Weak<tokio::sync::Mutex<()>>>>);
 
 impl Entering {
-    /// Waits for one's turn in a room.
-    pub(super) async fn turn(&self, room: &RoomId) -> OwnedMutexGuard<()> {
+    /// Waits for one's turn in a room; `None`: it did not come in time.
+    pub(super) async fn turn(&self, room: &RoomId) -> Option<OwnedMutexGuard<()>> {
         let turn = {
             let mut turns = self.0.lock();
             turns.retain(|_, turn| turn.strong_count() > 0);
@@ -27,7 +32,7 @@ impl Entering {
                 turn
             })
         };
-        turn.lock_owned().await
+        tokio::time::timeout(WAIT, turn.lock_owned()).await.ok()
     }
 
     /// Waits until nobody comes into a room any longer.

@@ -83,10 +83,14 @@ struct Said {
 struct SaidRoom {
     #[serde(flatten)]
     listed: PublicRoomsChunk,
-    #[serde(default, alias = "im.nheko.summary.room_version")]
+    #[serde(default)]
     room_version: Option<String>,
-    #[serde(default, alias = "im.nheko.summary.encryption")]
+    #[serde(default, rename = "im.nheko.summary.room_version")]
+    unstable_room_version: Option<String>,
+    #[serde(default)]
     encryption: Option<String>,
+    #[serde(default, rename = "im.nheko.summary.encryption")]
+    unstable_encryption: Option<String>,
     #[serde(default)]
     allowed_room_ids: Vec<OwnedRoomId>,
     #[serde(default)]
@@ -95,8 +99,9 @@ struct SaidRoom {
 
 impl From<SaidRoom> for InSpace {
     fn from(said: SaidRoom) -> Self {
-        let SaidRoom { listed, room_version, encryption, allowed_room_ids: allowed, children_state } = said;
-        let version = room_version.unwrap_or_else(|| "1".to_owned());
+        let version = said.room_version.or(said.unstable_room_version).unwrap_or_else(|| "1".to_owned());
+        let encryption = said.encryption.or(said.unstable_encryption);
+        let (listed, allowed, children_state) = (said.listed, said.allowed_room_ids, said.children_state);
         let summary = Summary { listed, version, encryption, allowed, membership: None };
         Self { summary, children: children_state }
     }

@@ -77,6 +77,10 @@ impl Rooms {
                 return Err(Refusal::Forbidden("the event names others that this server cannot get".into()));
             }
         }
+        // A knock is shown the room as it is: who sends an old one again knocks no longer.
+        if entrance == Entrance::Knock && self.members.membership(&user, room) != Some(Membership::Knock) {
+            return Err(Refusal::Forbidden("the user does not knock any longer".into()));
+        }
         let before = self.store.state_ids(id, Side::Before).await?;
         let before = before.ok_or_else(|| Refusal::Internal("an event without a state before it".into()))?;
         let before = match entrance {

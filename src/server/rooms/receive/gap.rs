@@ -23,7 +23,7 @@ use super::{
 };
 use crate::server::{
     rooms::{parts::Rooms, pdu::Pdu, refusal::Refusal},
-    store::{EventStanding, RoomRow, StateIds},
+    store::{EventStanding, RoomRow, Side, StateIds},
 };
 
 /// How often events between what is here and what came are asked for, and how many at a time.
@@ -63,7 +63,7 @@ impl Rooms {
         events: Vec<Checked>,
     ) -> Result<Option<BTreeMap<OwnedEventId, Outcome>>, Refusal> {
         let (mut waiting, mut outcomes) = (events, BTreeMap::new());
-        let (mut given, mut asked) = (Given::new(), Asked::default());
+        let (mut given, mut asked) = (Given::default(), Asked::default());
         let began = Instant::now();
         loop {
             let (sorted, circular) =
@@ -127,19 +127,24 @@ impl Rooms {
             }
             asked.between = ROUNDS;
         }
-        for id in prev {
-            if !given.contains_key(&id) && asked.states < MAX_STATES && asked.state_after.insert(id.clone()) {
-                asked.states += 1;
-                match self.find_state_after(batch, &id).await {
-                    Ok(state) => {
-                        given.insert(id, Arc::new(state));
-                        found_some = true;
-                    }
-                    Err(NoState::Unanswered(error)) => {
-                        tracing::debug!(room = %batch.room.room_id, event = %id, %error, "no state of a missing event");
-                    }
-                    Err(NoState::Refused(refusal)) => return Err(refusal),
-                }
+        for id in &prev {
+            if asked.may_ask_after(id)
+                && let Some(state) = self.find_state(batch, id, Side::After).await?
+            {
+                given.after.insert(id.clone(), Arc::new(state));
+                found_some = true;
+            }
+        }
+        if found_some {
+            return Ok(Some(Vec::new()));
+        }
+        // What nobody tells keeps away nothing that comes after it: the server that sent it knows what was before that.
+        for (id, _) in missing.iter().filter(|(_, missing)| missing.prev.iter().any(|id| prev.contains(id))) {
+            if asked.may_ask_before(id)
+                && let Some(state) = self.find_state(batch, id, Side::Before).await?
+            {
+                given.before.insert(id.clone(), Arc::new(state));
+                found_some = true;
             }
         }
         Ok(found_some.then(Vec::new))
@@ -221,11 +226,28 @@ impl Rooms {
         Ok(ids.into_iter().filter(|id| !here.contains_key(id)).collect())
     }
 
-    /// The state after an event that is not here, or of which the state is not known.
-    async fn find_state_after<E: Elsewhere>(
+    /// The state before or after an event of which it is not known; `None`: it is not to be had.
+    async fn find_state<E: Elsewhere>(
         &self,
         batch: &Batch<'_, E>,
         event: &OwnedEventId,
+        side: Side,
+    ) -> Result<Option<StateIds>, Refusal> {
+        match self.ask_for_state(batch, event, side).await {
+            Ok(state) => Ok(Some(state)),
+            Err(NoState::Unanswered(error)) => {
+                tracing::debug!(room = %batch.room.room_id, %event, ?side, %error, "no state of an event");
+                Ok(None)
+            }
+            Err(NoState::Refused(refusal)) => Err(refusal),
+        }
+    }
+
+    async fn ask_for_state<E: Elsewhere>(
+        &self,
+        batch: &Batch<'_, E>,
+        event: &OwnedEventId,
+        side: Side,
     ) -> Result<StateIds, NoState> {
         let Batch { elsewhere, origin, room, rules, .. } = batch;
         let said = elsewhere.state_ids(origin, &room.room_id, event).await?;
@@ -234,7 +256,8 @@ impl Rooms {
         }
         let mut needed: BTreeSet<OwnedEventId> = said.auth_chain.into_iter().collect();
         needed.extend(said.state.iter().cloned());
-        needed.insert(event.clone());
+        let last = (side == Side::After).then_some(event);
+        needed.extend(last.cloned());
         let missing = self.not_here(needed.clone()).await?;
         if missing.len() > MAX_SINGLY {
             let texts = elsewhere.state(origin, &room.room_id, event).await?;
@@ -243,19 +266,19 @@ impl Rooms {
         }
         let missing = self.not_here(needed).await?;
         self.find_singly(batch, missing).await?;
-        self.state_of_ids(room, rules, &said.state, event).await
+        self.state_of_ids(room, rules, &said.state, last).await
     }
 
-    /// The state that some events are, with one that comes after it.
+    /// The state that some events are, with one that comes after it, if there is one.
     async fn state_of_ids(
         &self,
         room: &RoomRow,
         rules: &RoomVersionRules,
         ids: &[OwnedEventId],
-        last: &OwnedEventId,
+        last: Option<&OwnedEventId>,
     ) -> Result<StateIds, NoState> {
         let mut all = ids.to_vec();
-        all.push(last.clone());
+        all.extend(last.cloned());
         let here = self.store.graph_events(&all).await.map_err(Refusal::from)?;
         let mut state = StateIds::new();
         for id in &all {
@@ -265,7 +288,7 @@ impl Rooms {
             };
             let pdu = Pdu::of_graph(known).map_err(NoState::Refused)?;
             let Some(key) = pdu.state_key_pair() else { continue };
-            if state.insert(key, id.clone()).is_some_and(|other| other != *id && id != last) {
+            if state.insert(key, id.clone()).is_some_and(|other| other != *id && Some(id) != last) {
                 return Err(Unanswered(format!("two events are the same state: {id}")).into());
             }
         }
@@ -284,7 +307,24 @@ struct Asked {
     between: usize,
     states: usize,
     auth_of: BTreeSet<OwnedEventId>,
-    state_after: BTreeSet<OwnedEventId>,
+    after: BTreeSet<OwnedEventId>,
+    before: BTreeSet<OwnedEventId>,
+}
+
+impl Asked {
+    /// Whether the state after an event is to be asked for; then it was.
+    fn may_ask_after(&mut self, event: &OwnedEventId) -> bool {
+        let may = self.states < MAX_STATES && self.after.insert(event.clone());
+        self.states += usize::from(may);
+        may
+    }
+
+    /// The same of the state before one.
+    fn may_ask_before(&mut self, event: &OwnedEventId) -> bool {
+        let may = self.states < 2 * MAX_STATES && self.before.insert(event.clone());
+        self.states += usize::from(may);
+        may
+    }
 }
 
 /// Why the state of an event is not known.

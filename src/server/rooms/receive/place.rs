@@ -36,8 +36,14 @@ use crate::server::{
 /// PDUs by their IDs.
 type Pdus = BTreeMap<OwnedEventId, Arc<Pdu>>;
 
-/// States after events that are not here, as other servers say them; all of their events are here.
-pub(super) type Given = BTreeMap<OwnedEventId, Arc<StateIds>>;
+/// States as other servers say them; all of their events are here.
+#[derive(Default)]
+pub(super) struct Given {
+    /// After events that are not here.
+    pub(super) after: BTreeMap<OwnedEventId, Arc<StateIds>>,
+    /// Before events that follow what nobody tells.
+    pub(super) before: BTreeMap<OwnedEventId, Arc<StateIds>>,
+}
 
 /// How events came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +59,7 @@ pub enum Way {
 /// What became of an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// It was here already.
+    /// It was here already, and has its place.
     Known,
     /// It has its place.
     Accepted,
@@ -105,6 +111,9 @@ enum Before {
     /// The event is the room's first.
     Nothing,
 }
+
+/// Why an event is not allowed that comes again.
+const BEFORE: &str = "the event was not allowed when it came before";
 
 /// Why a run ended.
 enum Stopped {
@@ -225,8 +234,15 @@ impl Run<'_> {
         if known.is_some_and(|known| known.room_id != self.room.room_id) {
             return Ok(Outcome::Refused("the event is of another room".into()));
         }
-        if known.is_some_and(|known| known.standing != EventStanding::Outlier) {
-            return Ok(Outcome::Known);
+        match known.map(|known| known.standing) {
+            Some(EventStanding::Accepted) => return Ok(Outcome::Known),
+            // Who sends it again is told what became of it.
+            Some(EventStanding::SoftFailed) => return Ok(Outcome::SoftFailed(BEFORE.into())),
+            Some(EventStanding::Rejected) => return Ok(Outcome::Rejected(BEFORE.into())),
+            Some(EventStanding::Outlier) | None => {}
+        }
+        if here.values().any(|other| other.room_id != self.room.room_id) {
+            return Ok(Outcome::Refused("the event names events of another room".into()));
         }
         let prev: BTreeSet<OwnedEventId> = event.prev_events().cloned().collect();
         if prev.is_empty() {
@@ -322,14 +338,18 @@ impl Run<'_> {
         let found = self.rooms.store.state_groups(&prev, Side::After).await?;
         let (mut groups, mut others, mut missing) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (id, group) in prev.iter().zip(&found) {
-            match (group, self.given.get(id)) {
+            match (group, self.given.after.get(id)) {
                 (Some(group), _) => drop(groups.insert(*group)),
                 (None, Some(given)) => others.push(Arc::clone(given)),
                 (None, None) => missing.push(id.clone()),
             }
         }
         if !missing.is_empty() {
-            return Ok((None, missing));
+            let given = self.given.before.get(event.event_id());
+            return Ok(match given {
+                Some(given) => (Some(Before::Whole(Arc::clone(given))), Vec::new()),
+                None => (None, missing),
+            });
         }
         if let (1, true, Some(group), Some(id)) =
             (groups.len(), others.is_empty(), groups.first(), prev.first())

@@ -109,7 +109,8 @@ impl World {
             .await
             .expect("is sound");
         let event = join.row(&self.room.room_id, false, None);
-        let entered = Entered { room: self.room.room_id.clone(), state, event };
+        let entered =
+            Entered { room: self.room.room_id.clone(), version: self.room.version.clone(), state, event };
         let commit =
             RoomCommit { changes: vec![RoomChange::Enter(Box::new(entered))], ..RoomCommit::default() };
         guest.store.commit_rooms(commit).await.expect("queues").await.expect("is written");

@@ -27,7 +27,7 @@ use crate::{
             },
         },
         session::Session,
-        store::{Access, GraphEvent, NewUser, Side, Store},
+        store::{Access, GraphEvent, NewUser, OpenError, Side, Store},
     },
 };
 
@@ -80,7 +80,13 @@ impl Site {
 
     pub async fn begin(folder: tempfolder::Folder, name: OwnedServerName, user: Session) -> Self {
         let (feed, followers) = (Arc::new(Feed::default()), Arc::new(Followers::default()));
-        let store = Arc::new(Store::open(&folder.0, &name, Access::Sole, Arc::clone(&feed)).expect("opens"));
+        // The one before it closes on a thread of its own.
+        let store = loop {
+            match Store::open(&folder.0, &name, Access::Sole, Arc::clone(&feed)) {
+                Err(OpenError::InUse(_)) => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+                opened => break Arc::new(opened.expect("opens")),
+            }
+        };
         let signer = Arc::new(Signer::open(&folder.0, &name).expect("a key"));
         let anybody = MayBegin::new(|_, _| true, |_, _| true);
         let rooms = Rooms::load(

@@ -68,7 +68,7 @@ impl Rooms {
                 Unsound::Ours(refusal) => refusal,
             })?;
         let event = join.row(&room.to_owned(), false, None);
-        let entered = Entered { room: room.to_owned(), state, event };
+        let entered = Entered { room: room.to_owned(), version: ready.version.clone(), state, event };
         let commit = RoomCommit {
             changes: vec![RoomChange::Enter(Box::new(entered))],
             now_ms: self.clock.unix_ms(),
