@@ -42,6 +42,7 @@ pub fn bring(server: &TestServer, room: &str, user: &str, is: Membership) -> Str
         relates_to: None,
         transaction: None,
         membership: Some((is, None)),
+        unasked: false,
         on_behalf: false,
     };
     let commit = RoomCommit { changes: vec![RoomChange::Append(Box::new(event))], ..RoomCommit::default() };

@@ -33,6 +33,7 @@ fn insert(server: &TestServer, room: &str, sender: &Client, body: &str, after: O
         relates_to: None,
         transaction: None,
         membership: None,
+        unasked: false,
         on_behalf: false,
     };
     let after = after.map(|id| id.try_into().expect("an event ID"));

@@ -99,6 +99,7 @@ mod sync_filters;
 mod sync_gaps;
 mod thumbnails;
 mod turn;
+mod unasked_invites;
 mod unread_threads;
 mod waiting;
 mod watching;

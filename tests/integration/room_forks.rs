@@ -47,6 +47,7 @@ fn merge(
         relates_to: None,
         transaction: None,
         membership: None,
+        unasked: false,
         on_behalf: false,
     };
     let received = Received {

@@ -186,6 +186,7 @@ mod tests {
             redacted_because: None,
             transaction: None,
             ours: false,
+            unasked: false,
         };
         change(&mut columns);
         columns.into()

@@ -75,6 +75,8 @@ pub struct StoredEvent {
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
     /// Whether this server has to send it to others: its users sent it, or it came in through this server.
     pub ours: bool,
+    /// It invites a user of this server that was not asked: it makes nobody anything here.
+    unasked: bool,
     client: OnceLock<Box<str>>,
     plain: OnceLock<Option<Box<str>>>,
 }
@@ -116,6 +118,7 @@ pub(in crate::server) struct Columns {
     pub redacted_because: Option<Redacted>,
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
     pub ours: bool,
+    pub unasked: bool,
 }
 
 impl From<Columns> for StoredEvent {
@@ -135,6 +138,7 @@ impl From<Columns> for StoredEvent {
             redacted_because: c.redacted_because,
             transaction: c.transaction,
             ours: c.ours,
+            unasked: c.unasked,
             client: OnceLock::new(),
             plain: OnceLock::new(),
         }
@@ -204,12 +208,17 @@ impl StoredEvent {
         }
     }
 
-    /// For a member event: whose, and what they are by it.
+    /// For a member event: whose, and what they are by it; `None` also for an invite that this server was not asked for.
     pub fn membership(&self) -> Option<(&str, Membership)> {
-        if self.kind != "m.room.member" {
+        if self.kind != "m.room.member" || self.unasked {
             return None;
         }
         Some((self.state_key.as_deref()?, membership_of(self.content())?))
+    }
+
+    /// Whether it invites a user of this server, and this server was not asked: nobody is anything by it.
+    pub fn is_unasked(&self) -> bool {
+        self.unasked
     }
 
     /// For a member event: what they were before it, if anything.

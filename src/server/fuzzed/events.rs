@@ -72,6 +72,7 @@ fn shown(kind: &str, content: &CanonicalJsonObject) {
         redacted_because: None,
         transaction: None,
         ours: false,
+        unasked: false,
     });
     let viewer = Session { user: sender.to_owned(), device: "D".into() };
     for format in [ClientFormat::Full, ClientFormat::InRoom] {

@@ -27,24 +27,38 @@ pub struct EventKey {
 
 /// Keys of servers, by their IDs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct EventKeys(BTreeMap<OwnedServerName, BTreeMap<String, EventKey>>);
+pub struct EventKeys {
+    of: BTreeMap<OwnedServerName, BTreeMap<String, EventKey>>,
+    own: Option<OwnedServerName>,
+}
 
 impl EventKeys {
+    /// No keys yet, at the server `own`.
+    pub fn at(own: &ServerName) -> Self {
+        Self { own: Some(own.to_owned()), ..Self::default() }
+    }
+
+    /// The server that verifies, if it is known.
+    pub fn own(&self) -> Option<&ServerName> {
+        self.own.as_deref()
+    }
+
     /// Adds a key, in place of one with the same ID.
     pub fn put(&mut self, server: &ServerName, id: String, key: EventKey) {
-        self.0.entry(server.to_owned()).or_default().insert(id, key);
+        self.of.entry(server.to_owned()).or_default().insert(id, key);
     }
 
     /// Adds all the keys of another set, in place of those with the same IDs.
     pub fn join(&mut self, other: Self) {
-        for (server, keys) in other.0 {
-            self.0.entry(server).or_default().extend(keys);
+        for (server, keys) in other.of {
+            self.of.entry(server).or_default().extend(keys);
         }
+        self.own = other.own.or(self.own.take());
     }
 
     /// Whether the key `id` of `server` is there and signed at the time `at`.
     pub fn has(&self, server: &ServerName, id: &str, at: UnixMillis) -> bool {
-        self.0.get(server).and_then(|keys| keys.get(id)).is_some_and(|key| at <= key.valid_until)
+        self.of.get(server).and_then(|keys| keys.get(id)).is_some_and(|key| at <= key.valid_until)
     }
 
     /// The keys of `servers` that signed at the time `at`. Each of the servers has an entry, be it without keys.
@@ -54,7 +68,7 @@ impl EventKeys {
         at: UnixMillis,
     ) -> PublicKeyMap {
         let of = |server: &ServerName| -> PublicKeySet {
-            let keys = self.0.get(server).into_iter().flatten();
+            let keys = self.of.get(server).into_iter().flatten();
             let good = keys.filter(|(_, key)| at <= key.valid_until);
             good.map(|(id, key)| (id.clone(), key.public.clone())).collect()
         };

@@ -229,7 +229,7 @@ impl Signer {
     pub fn event_keys(&self) -> EventKeys {
         let key =
             |public: &[u8; 32], valid_until| EventKey { public: Base64::new(public.to_vec()), valid_until };
-        let mut keys = EventKeys::default();
+        let mut keys = EventKeys::at(&self.server_name);
         for old in &self.retired {
             keys.put(&self.server_name, old.id(), key(old.public_key(), UnixMillis(old.expired_ms())));
         }

@@ -220,6 +220,7 @@ impl Proposal<'_> {
             relates_to,
             transaction: once.map(|once| (once.device.clone(), once.transaction.clone())),
             membership,
+            unasked: false,
             on_behalf: true,
         };
         self.add(event, pdu);

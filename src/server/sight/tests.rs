@@ -78,6 +78,7 @@ pub(super) fn member_of(
         redacted_because: None,
         transaction: None,
         ours: false,
+        unasked: false,
     };
     Arc::new(columns.into())
 }

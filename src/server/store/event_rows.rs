@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::EventId;
+use ruma::{EventId, OwnedUserId, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
@@ -13,8 +13,11 @@ use super::{
     search,
 };
 use crate::server::{
-    change::position::{LogPosition, TimelinePosition},
-    event::stored::StoredEvent,
+    change::{
+        feed::MemberIs,
+        position::{LogPosition, TimelinePosition},
+    },
+    event::stored::{Membership, StoredEvent},
 };
 
 /// Where in the log, and in the room's timeline.
@@ -43,6 +46,56 @@ pub(super) fn set_membership(
     Ok(())
 }
 
+/// What a user is in a room by a member event that became, or is no longer, current.
+pub(super) fn set_member(
+    c: &Connection,
+    room: i64,
+    user: &str,
+    event: Option<i64>,
+    (position, invite_state): (LogPosition, Option<&str>),
+) -> Result<Option<MemberIs>, NotCommitted> {
+    let Ok(user) = OwnedUserId::try_from(user) else { return Ok(None) };
+    let said = match event {
+        Some(event) => c
+            .prepare_cached(
+                "SELECT json_extract(pdu, '$.content.membership'), sender, unasked FROM events WHERE event = ?1",
+            )?
+            .query_row([event], |row| {
+                let word: Option<String> = row.get(0)?;
+                let by: OwnedUserId = events::parse(1, row.get_ref(1)?.as_str()?)?;
+                let is_asked = !row.get::<_, bool>(2)?;
+                Ok(word.and_then(|word| Membership::parse(&word)).map(|is| (event, is, by, is_asked)))
+            })?,
+        None => None,
+    };
+    let said = match said {
+        Some((event, is, by, true)) => Some((event, is, by)),
+        // It invites nobody; who was in the room is not in it any longer all the same.
+        Some((.., false)) if !is_in_or_kept_out(c, room, &user)? => return Ok(None),
+        Some((.., false)) | None => None,
+    };
+    Ok(Some(match said {
+        Some((event, membership, by)) => {
+            set_membership(c, room, user.as_str(), (membership.as_str(), invite_state), (event, position))?;
+            MemberIs { user, membership, by, position }
+        }
+        None => {
+            c.prepare_cached("DELETE FROM memberships WHERE room = ?1 AND user_id = ?2")?
+                .execute((room, user.as_str()))?;
+            let by = user.clone();
+            MemberIs { user, membership: Membership::Leave, by, position }
+        }
+    }))
+}
+
+/// Whether a user is noted as in a room, as who knocks there, or as banned.
+fn is_in_or_kept_out(c: &Connection, room: i64, user: &UserId) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM memberships WHERE room = ?1 AND user_id = ?2 AND membership IN ('join', 'knock', 'ban')",
+    )?
+    .exists((room, user.as_str()))
+}
+
 /// Inserts an event, with its place in the log and in its room's timeline if it has one, and what it names; answers with
 /// its number.
 pub(super) fn insert(
@@ -55,8 +108,8 @@ pub(super) fn insert(
     let (position, timeline) = place.unzip();
     c.prepare_cached(
         "INSERT INTO events (event_id, position, timeline, room, standing, type, state_key, sender, \
-         origin_server_ts, depth, pdu, state_before, replaces, relates_to, rel_type, device_id, transaction_id, ours) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+         origin_server_ts, depth, pdu, state_before, replaces, relates_to, rel_type, device_id, transaction_id, ours, \
+         unasked) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     )?
     .execute(rusqlite::params![
         new.event_id.as_str(),
@@ -77,6 +130,7 @@ pub(super) fn insert(
         new.transaction.as_ref().map(|(device, _)| device.as_str()),
         new.transaction.as_ref().map(|(_, transaction)| transaction.as_str()),
         new.on_behalf,
+        new.unasked,
     ])?;
     let number = c.last_insert_rowid();
     let mut edges = c.prepare_cached("INSERT OR IGNORE INTO event_edges VALUES (?1, ?2)")?;
@@ -105,10 +159,12 @@ pub(super) fn promote(
 ) -> rusqlite::Result<i64> {
     let room: i64 = c
         .prepare_cached(
-            "UPDATE events SET standing = ?2, state_before = ?3, replaces = ?4, ours = ?5 WHERE event = ?1 \
-             RETURNING room",
+            "UPDATE events SET standing = ?2, state_before = ?3, replaces = ?4, ours = ?5, unasked = ?6 \
+             WHERE event = ?1 RETURNING room",
         )?
-        .query_row((number, standing.number(), before, replaces, new.on_behalf), |row| row.get(0))?;
+        .query_row((number, standing.number(), before, replaces, new.on_behalf, new.unasked), |row| {
+            row.get(0)
+        })?;
     if standing == EventStanding::Accepted {
         let is_edit = new.relates_to.as_ref().is_some_and(|(_, how)| how.as_deref() == Some("m.replace"));
         search::index(c, (number, room), (&new.kind, new.state_key.as_deref()), is_edit, &new.pdu)?;

@@ -22,7 +22,7 @@ use crate::server::{
 pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \
     e.origin_server_ts, e.depth, e.pdu, e.device_id, e.transaction_id, \
     p.event_id, p.sender, p.pdu, b.event_id, b.pdu, coalesce(e.timeline, e.position << 20), \
-    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END, e.ours \
+    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END, e.ours, e.unasked \
     FROM events e JOIN rooms r ON r.room = e.room \
     LEFT JOIN events p ON p.event = e.replaces LEFT JOIN events b ON b.event = e.redacted_by ";
 
@@ -91,6 +91,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
         redacted_because,
         transaction,
         ours: row.get(18)?,
+        unasked: row.get(19)?,
     })))
 }
 

@@ -79,6 +79,7 @@ fn event(name: &str, depth: u64, prev: &[&str], key: Option<(&str, &str)>, conte
         relates_to: None,
         transaction: None,
         membership: word.map(|word| (word, None)),
+        unasked: false,
         on_behalf: false,
     }
 }

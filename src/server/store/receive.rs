@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     error::StoreError,
-    event_rows::{before_one, insert, late, numbered, promote, set_membership},
+    event_rows::{before_one, insert, late, numbered, promote, set_member, set_membership},
     events,
     graph::{EventStanding, StateIds},
     groups::{self, Numbers},
@@ -19,12 +19,9 @@ use super::{
     state,
     steps::Write,
 };
-use crate::server::{
-    change::{
-        feed::{Change, MemberIs, Resolved},
-        position::{LogPosition, TimelinePosition},
-    },
-    event::stored::Membership,
+use crate::server::change::{
+    feed::{Change, MemberIs, Resolved},
+    position::{LogPosition, TimelinePosition},
 };
 
 /// What a key of the current state is from here on.
@@ -450,39 +447,4 @@ fn follow(c: &Connection, room: i64, prev_events: &[OwnedEventId]) -> rusqlite::
         followed.execute((room, id.as_str()))?;
     }
     Ok(())
-}
-
-/// What a user is in a room by a member event that became, or is no longer, current.
-fn set_member(
-    c: &Connection,
-    room: i64,
-    user: &str,
-    event: Option<i64>,
-    (position, invite_state): (LogPosition, Option<&str>),
-) -> Result<Option<MemberIs>, NotCommitted> {
-    let Ok(user) = OwnedUserId::try_from(user) else { return Ok(None) };
-    let said = match event {
-        Some(event) => c
-            .prepare_cached(
-                "SELECT json_extract(pdu, '$.content.membership'), sender FROM events WHERE event = ?1",
-            )?
-            .query_row([event], |row| {
-                let word: Option<String> = row.get(0)?;
-                let by: OwnedUserId = events::parse(1, row.get_ref(1)?.as_str()?)?;
-                Ok(word.and_then(|word| Membership::parse(&word)).map(|is| (event, is, by)))
-            })?,
-        None => None,
-    };
-    Ok(Some(match said {
-        Some((event, membership, by)) => {
-            set_membership(c, room, user.as_str(), (membership.as_str(), invite_state), (event, position))?;
-            MemberIs { user, membership, by, position }
-        }
-        None => {
-            c.prepare_cached("DELETE FROM memberships WHERE room = ?1 AND user_id = ?2")?
-                .execute((room, user.as_str()))?;
-            let by = user.clone();
-            MemberIs { user, membership: Membership::Leave, by, position }
-        }
-    }))
 }

@@ -128,6 +128,8 @@ pub struct NewEvent {
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
     /// For a member event: what its target is from here on, with the stripped state to show them.
     pub membership: Option<(Membership, Option<String>)>,
+    /// It invites a user of this server, and this server was not asked: it is state of the room, and nobody's membership.
+    pub unasked: bool,
     /// This server tells the others of it: its users sent it, or it came in through this server.
     pub on_behalf: bool,
 }

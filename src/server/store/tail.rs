@@ -123,6 +123,7 @@ mod tests {
             redacted_because: None,
             transaction: None,
             ours: false,
+            unasked: false,
         }))
     }
 

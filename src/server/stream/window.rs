@@ -152,9 +152,11 @@ pub(super) async fn passage(
     let range = (look.log.since, look.log.upto);
     let history = store.state_event_between(room, "m.room.member", user.as_str(), range).await?;
     let mut passage = Passage::default();
-    // An invitation by somebody whom the reader ignores changes nothing for them: not that they have left before it either.
+    // An invitation by somebody whom the reader ignores, or that was not asked for, changes nothing for them: not that they
+    // have left before it either.
     let is_unheard = |e: &StoredEvent| {
-        e.membership().is_some_and(|(_, is)| is == Membership::Invite) && look.ignores(&e.sender)
+        let is_invite = e.membership().is_some_and(|(_, is)| is == Membership::Invite);
+        e.is_unasked() || is_invite && look.ignores(&e.sender)
     };
     for (at, event) in history {
         if event.as_ref().is_some_and(|event| is_unheard(event)) {

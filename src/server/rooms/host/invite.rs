@@ -68,19 +68,21 @@ impl Rooms {
         let keys = self.keys(&**elsewhere, unproven.needs(&rules)).await;
         unproven.prove(&rules, &keys).map_err(|flaw| Refusal::Forbidden(flaw.to_string().into()))?;
         self.check_wanted(room, (&by, &target), is_direct).await?;
+        let turn = self.turns.wait(room).await;
+        let _place = {
+            let mut coming = self.coming.lock();
+            if self.members.membership(&target, room).is_none() {
+                self.check_can_invite(&coming, &by, &target)?;
+            }
+            let place = Place { room: room.to_owned(), becomes: Membership::Invite, by: by.clone() };
+            self.coming.keep(&mut coming, &target, place)
+        };
         self.signer
             .sign_event(&mut object, &rules.redaction)
             .map_err(|e| Refusal::BadJson(e.to_string().into()))?;
         let signed = canonical(&object)?;
-        let turn = self.turns.wait(room).await;
-        // Where this server takes part the event comes as every other does.
+        // Where this server takes part the event comes as every other does; by the signature it is known as asked for.
         if !self.takes_part(room) {
-            let _place = {
-                let mut coming = self.coming.lock();
-                self.check_can_invite(&coming, &by, &target)?;
-                let place = Place { room: room.to_owned(), becomes: Membership::Invite, by: by.clone() };
-                self.coming.keep(&mut coming, &target, place)
-            };
             let event = Ready { version: version.clone(), event_id: id.to_owned(), json: signed.clone() }
                 .checked()?;
             self.note_outside(&turn, (room, &version), &event, &shown).await?;

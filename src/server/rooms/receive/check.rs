@@ -9,16 +9,19 @@ use std::{
 };
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId, UserId,
     canonical_json::redact,
     room_version_rules::RoomVersionRules,
-    signatures::{Verified, reference_hash, required_server_signatures_to_verify_event, verify_event},
+    signatures::{
+        Verified, reference_hash, required_server_signatures_to_verify_event, verify_event, verify_json,
+    },
     state_res::{Event, check_pdu_format},
 };
 
 use crate::{
     core::time::UnixMillis,
     server::{
+        event::stored::Membership,
         keys::{EventKeys, NeededKeys},
         rooms::pdu::Pdu,
     },
@@ -68,6 +71,8 @@ pub struct Checked {
     pub(in crate::server::rooms) json: String,
     pub(in crate::server::rooms) depth: u64,
     pub(in crate::server::rooms) content: Content,
+    /// It invites a user of this server, and this server was not asked.
+    pub(in crate::server::rooms) unasked: bool,
 }
 
 impl Checked {
@@ -220,13 +225,19 @@ impl Unproven {
         }
         let signed = verify_event(&map, &self.object, &signature_rules(rules, &self.object));
         match signed.map_err(|e| Flaw::Signature(e.to_string()))? {
-            Verified::All => self.known(rules, Content::AsSigned),
-            Verified::Signatures => self.known(rules, Content::Other),
+            Verified::All => self.known(rules, keys, Content::AsSigned),
+            Verified::Signatures => self.known(rules, keys, Content::Other),
         }
     }
 
     /// The same for one that was verified before.
-    pub(super) fn known(self, rules: &RoomVersionRules, content: Content) -> Result<Checked, Flaw> {
+    pub(super) fn known(
+        self,
+        rules: &RoomVersionRules,
+        keys: &EventKeys,
+        content: Content,
+    ) -> Result<Checked, Flaw> {
+        let unasked = self.is_unasked(rules, keys);
         let depth = match self.object.get("depth") {
             Some(CanonicalJsonValue::Integer(depth)) => u64::try_from(i64::from(*depth)).unwrap_or(0),
             _ => 0,
@@ -241,7 +252,26 @@ impl Unproven {
                 (Pdu::parse(event_id, &json).map_err(|e| Flaw::Form(format!("{e:?}")))?, json)
             }
         };
-        Ok(Checked { pdu: Arc::new(pdu), json, depth, content })
+        Ok(Checked { pdu: Arc::new(pdu), json, depth, content, unasked })
+    }
+
+    /// Whether it invites a user of the server that verifies, which did not sign it: so it never let the invite in
+    /// (server-server API, "Inviting to a room").
+    fn is_unasked(&self, rules: &RoomVersionRules, keys: &EventKeys) -> bool {
+        let Some(own) = keys.own() else { return false };
+        let invited = self.pdu.state_key_pair().filter(|(kind, _)| kind == "m.room.member");
+        let invited = invited.and_then(|(_, key)| UserId::parse(key).ok());
+        if self.pdu.membership() != Some(Membership::Invite)
+            || invited.is_none_or(|user| user.server_name() != own)
+        {
+            return false;
+        }
+        let signatures = self.object.get("signatures").and_then(CanonicalJsonValue::as_object);
+        let ours = signatures.and_then(|all| Some((own.to_string(), all.get(own.as_str())?.clone())));
+        let redacted = redact(self.object.clone(), &rules.redaction, None);
+        let (Some(ours), Ok(mut object)) = (ours, redacted) else { return true };
+        object.insert("signatures".to_owned(), CanonicalJsonObject::from([ours]).into());
+        verify_json(&keys.good_at([own], self.signed_at(rules)), &object).is_err()
     }
 }
 

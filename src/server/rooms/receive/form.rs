@@ -42,7 +42,8 @@ impl Checked {
         let pdu = &*self.pdu;
         let kind = self.kind();
         let relates = pdu.content_as::<Relates>().and_then(|said| said.relation);
-        let membership = self.membership().map(|membership| (membership, invite_state));
+        let membership = self.membership().filter(|_| !self.unasked);
+        let membership = membership.map(|membership| (membership, invite_state));
         NewEvent {
             room: room.clone(),
             event_id: pdu.id().to_owned(),
@@ -57,6 +58,7 @@ impl Checked {
             relates_to: relates.map(|relation| (relation.event_id, relation.rel_type)),
             transaction: None,
             membership,
+            unasked: self.unasked,
             on_behalf,
         }
     }

@@ -412,7 +412,7 @@ impl Index {
         if self.named.contains(&number) {
             known.events.get(&number)?;
             let content = if known.emptied.contains(&number) { Content::Other } else { Content::AsSigned };
-            return Some((event.known(rules, content).ok()?, !known.rejected.contains(&number)));
+            return Some((event.known(rules, keys, content).ok()?, !known.rejected.contains(&number)));
         }
         let event = match event.prove(rules, keys) {
             Ok(event) => event,

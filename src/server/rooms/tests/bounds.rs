@@ -42,6 +42,7 @@ fn in_one_of_many(user: &Session, n: usize, membership: &str, by: &UserId) -> Ch
         redacted_because: None,
         transaction: None,
         ours: false,
+        unasked: false,
     })))
 }
 

@@ -26,7 +26,7 @@ impl Ready {
             _ => 0,
         };
         let pdu = Arc::new(Pdu::parse(self.event_id.clone(), &self.json)?);
-        Ok(Checked { pdu, json: self.json.clone(), depth, content: Content::AsSigned })
+        Ok(Checked { pdu, json: self.json.clone(), depth, content: Content::AsSigned, unasked: false })
     }
 }
 

@@ -32,3 +32,6 @@ UPDATE memberships SET position = (SELECT e.position FROM events e WHERE e.event
 -- 1: this server tells others of it: its users sent it, or it came in through this server.
 ALTER TABLE events ADD COLUMN ours INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX events_ours ON events (position) WHERE ours = 1;
+
+-- 1: an invite of a user of this server that it was not asked for: state of the room, and nobody's membership.
+ALTER TABLE events ADD COLUMN unasked INTEGER NOT NULL DEFAULT 0;

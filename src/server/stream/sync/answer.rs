@@ -150,6 +150,7 @@ mod tests {
             redacted_because: None,
             transaction: state_key.is_none().then(|| ("D".into(), "t1".into())),
             ours: false,
+            unasked: false,
         }))
     }
 

@@ -197,6 +197,7 @@ mod tests {
             redacted_because: None,
             transaction: None,
             ours: false,
+            unasked: false,
         })
     }
 
