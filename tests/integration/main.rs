@@ -76,6 +76,7 @@ mod push_gateway;
 mod push_rules;
 mod refreshing;
 mod relations_seen;
+mod room_ends;
 mod room_entrances;
 mod room_entry;
 mod room_forks;

@@ -19,7 +19,7 @@ use super::{
         MAX_PDU_BYTES,
     },
     coming::{Place, Places},
-    draft::Draft,
+    draft::{Draft, Told},
     invite::check_invite,
     judge::{Evidence, State, Verdict, judge},
     parts::Rooms,
@@ -34,7 +34,7 @@ use crate::server::{
 };
 
 /// Forward extremities that one event follows, at most (room version 1, "Event format").
-const MAX_PREV_EVENTS: usize = 20;
+pub(super) const MAX_PREV_EVENTS: usize = 20;
 
 /// The state that somebody who is invited is shown (client-server API, "Stripped state").
 pub(super) const SHOWN_TO_INVITED: [&str; 8] = [
@@ -221,7 +221,7 @@ impl Proposal<'_> {
             transaction: once.map(|once| (once.device.clone(), once.transaction.clone())),
             membership,
             unasked: false,
-            on_behalf: true,
+            on_behalf: draft.told == Told::AtOnce,
         };
         self.add(event, pdu);
         Ok(())

@@ -96,9 +96,14 @@ impl Pdu {
         Some((self.fields.kind.to_string(), self.fields.state_key.clone()?))
     }
 
-    /// Its content, as JSON text.
+    /// Its content, as JSON.
+    pub(super) fn raw(&self) -> &RawValue {
+        &self.fields.content
+    }
+
+    /// The same as text.
     pub(super) fn json(&self) -> &str {
-        self.fields.content.get()
+        self.raw().get()
     }
 
     /// Its content as a type of the caller; `None` when it does not have that shape.

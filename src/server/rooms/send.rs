@@ -42,8 +42,7 @@ impl Rooms {
     ) -> Result<Placed, Refusal> {
         content::check_length("the event type", kind)?;
         content::check_length("the transaction ID", transaction.as_str())?;
-        let draft =
-            Draft { kind: kind.to_owned(), state_key: None, content: content::parse(json)?, redacts: None };
+        let draft = Draft::message(kind, content::parse(json)?);
         self.send_once(&actor.into(), room_id, draft, transaction, format!("send/{room_id}/{kind}")).await
     }
 
@@ -65,12 +64,7 @@ impl Rooms {
         if let Some(reason) = reason {
             content.insert("reason".to_owned(), CanonicalJsonValue::String(reason));
         }
-        let draft = Draft {
-            kind: "m.room.redaction".to_owned(),
-            state_key: None,
-            content,
-            redacts: Some(target.to_owned()),
-        };
+        let draft = Draft { redacts: Some(target.to_owned()), ..Draft::message("m.room.redaction", content) };
         let endpoint = format!("redact/{room_id}/{target}");
         self.send_once(&session.into(), room_id, draft, transaction, endpoint).await
     }

@@ -7,6 +7,7 @@
 mod acl;
 pub mod check;
 pub mod elsewhere;
+mod ends;
 mod form;
 mod gap;
 pub(super) mod inbound;

@@ -12,6 +12,7 @@ use ruma::{OwnedEventId, RoomId, room_version_rules::RoomVersionRules};
 
 use super::{
     check::Checked,
+    ends::MAX_ENDS,
     form::named_create,
     redact::{may_redact, redacted},
     resolve::auth_keys,
@@ -85,6 +86,7 @@ pub struct Missing {
 /// The events of one batch, as they get their place.
 struct Run<'a> {
     rooms: &'a Rooms,
+    turn: &'a Turn,
     room: RoomRow,
     rules: RoomVersionRules,
     create: Option<OwnedEventId>,
@@ -163,6 +165,7 @@ impl Rooms {
         let (appended, state, changes) = (BTreeMap::new(), State::new(), Vec::new());
         let mut run = Run {
             rooms: self,
+            turn,
             room,
             rules,
             create,
@@ -187,6 +190,7 @@ impl Rooms {
             outcomes.push(outcome);
         }
         run.write().await?;
+        run.draw_together().await?;
         Ok(Some(outcomes))
     }
 }
@@ -214,6 +218,21 @@ impl Run<'_> {
             now_ms: self.rooms.clock.unix_ms(),
             ..RoomCommit::default()
         };
+        self.commit(commit).await
+    }
+
+    /// Lets the room have no more ends than the next event can follow.
+    async fn draw_together(&mut self) -> Result<(), Stopped> {
+        while self.on_disk.len() > MAX_ENDS {
+            let ends = self.on_disk.len();
+            let Some(commit) = self.rooms.draw_together(self.turn).await? else { return Ok(()) };
+            self.commit(commit).await?;
+            tracing::debug!(room = %self.room.room_id, ends, left = self.on_disk.len(), "ends are drawn together");
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, commit: RoomCommit) -> Result<(), Stopped> {
         match self.rooms.store.commit_rooms(commit).await?.await {
             Ok(_) => self.begin().await,
             Err(NotCommitted::Stale | NotCommitted::DoneBefore(_)) => Err(Stopped::Overtaken),
@@ -426,6 +445,7 @@ impl Run<'_> {
         })));
         self.changes.extend(redactions);
         self.write().await?;
+        self.draw_together().await?;
         Ok(outcome)
     }
 
