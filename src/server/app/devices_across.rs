@@ -11,14 +11,15 @@ use crate::server::{
     devices::across::DeviceEdu,
     event::stored::Membership,
     federation::Federation,
-    store::{ReceivedMessage, Recipients, StoreError},
+    store::{IsFull, ReceivedMessage, StoreError},
 };
 
 /// The pause after the disk did not take who is to be told.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Messages that may wait for a device before those of other servers are dropped.
-const MAX_WAITING: usize = 20_000;
+/// Messages that may wait for a device, one more for each 4 KiB of it; then those of other servers make room for each
+/// other, or are dropped.
+const MAX_WAITING: u32 = 20_000;
 
 /// Messages of other servers that are written at once, about.
 const PIECE: usize = 1_000;
@@ -174,29 +175,28 @@ impl App {
         self.take_messages(origin, messages).await
     }
 
-    /// Queues messages of another server for devices here, but for those for which too much waits. In pieces, so that
-    /// what others write does not wait for all of them.
+    /// Queues messages of another server for devices here, as far as there is room. In pieces, so that what others write
+    /// does not wait for all of them.
     async fn take_messages(
         &self,
         origin: &ServerName,
         messages: Vec<ReceivedMessage>,
     ) -> Result<(), StoreError> {
+        let inboxes = Arc::clone(&self.inboxes);
+        let is_full = IsFull::new(move |user, device| inboxes.waiting(user, device) >= MAX_WAITING);
         let (mut piece, mut size) = (Vec::new(), 0);
-        for mut message in messages {
-            message.to.retain(|(user, to, _)| match to {
-                Recipients::One(device) => self.inboxes.waiting(user, device) < MAX_WAITING,
-                Recipients::All => true,
-            });
+        for message in messages {
             size += message.to.len() + 1;
             piece.push(message);
             if size >= PIECE {
-                self.store.receive_to_device(origin.to_owned(), std::mem::take(&mut piece)).await?;
+                let piece = std::mem::take(&mut piece);
+                self.store.receive_to_device(origin.to_owned(), piece, is_full.clone()).await?;
                 size = 0;
             }
         }
         if piece.is_empty() {
             return Ok(());
         }
-        self.store.receive_to_device(origin.to_owned(), piece).await
+        self.store.receive_to_device(origin.to_owned(), piece, is_full).await
     }
 }

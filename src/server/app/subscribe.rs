@@ -37,7 +37,9 @@ impl Subscriber for Subscribers {
                 app.receipts.follow(change);
                 app.stream.unread.follow(change);
             }
-            Change::ToDevice { .. } | Change::ToDeviceTaken { .. } => app.inboxes.follow(change),
+            Change::ToDevice { .. } | Change::ToDeviceDropped { .. } | Change::ToDeviceTaken { .. } => {
+                app.inboxes.follow(change);
+            }
             Change::AccountData { .. } => app.own_data.follow(change),
             Change::KeysLeft { .. } | Change::OwnKeyView { .. } => app.keys.follow(change),
             Change::SessionsEnded { .. } => {
@@ -168,7 +170,10 @@ impl Subscriber for Subscribers {
                     app.live.bell().arm();
                     app.wakers.wake_polls(|wake| app.sight.each_observer(user, wake));
                 }
-                Change::Rewritten(_) | Change::ToDeviceTaken { .. } | Change::Forgotten { .. } => {}
+                Change::Rewritten(_)
+                | Change::ToDeviceDropped { .. }
+                | Change::ToDeviceTaken { .. }
+                | Change::Forgotten { .. } => {}
             }
         }
     }

@@ -50,6 +50,17 @@ pub enum Change {
         device: OwnedDeviceId,
         /// Of the message.
         position: LogPosition,
+        /// How much room it takes.
+        weight: u32,
+    },
+    /// Messages for a device went for those of other servers.
+    ToDeviceDropped {
+        /// Whose device.
+        user: OwnedUserId,
+        /// The device.
+        device: OwnedDeviceId,
+        /// How much room they took.
+        weight: u32,
     },
     /// A device has the messages that waited for it.
     ToDeviceTaken {
@@ -59,8 +70,8 @@ pub enum Change {
         device: OwnedDeviceId,
         /// Of the last of them.
         upto: LogPosition,
-        /// How many.
-        count: usize,
+        /// How much room they took.
+        weight: u32,
     },
     /// A message waits for devices of another server's users.
     ToDeviceAcross {

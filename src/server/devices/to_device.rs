@@ -19,12 +19,12 @@ pub struct Inboxes {
     waiting: Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Waiting>>,
 }
 
-/// The positions of the first and the last message that wait for one device, and how many do.
+/// The positions of the first and the last message that wait for one device, and how much room they take.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     first: LogPosition,
     last: LogPosition,
-    count: usize,
+    weight: u32,
 }
 
 impl Inboxes {
@@ -32,7 +32,7 @@ impl Inboxes {
     pub async fn load(store: Arc<Store>) -> Result<Self, StoreError> {
         let waiting = store.to_device_waiting().await?.into_iter();
         let waiting = waiting
-            .map(|(user, device, [first, last], count)| ((user, device), Waiting { first, last, count }));
+            .map(|(user, device, [first, last], weight)| ((user, device), Waiting { first, last, weight }));
         let waiting = Mutex::new(waiting.collect());
         Ok(Self { store, waiting })
     }
@@ -43,10 +43,10 @@ impl Inboxes {
         self.waiting.lock().get(&key).is_some_and(|w| w.last > since)
     }
 
-    /// How many messages wait for a device.
-    pub fn waiting(&self, user: &UserId, device: &DeviceId) -> usize {
+    /// How much room the messages take that wait for a device.
+    pub fn waiting(&self, user: &UserId, device: &DeviceId) -> u32 {
         let key = (user.to_owned(), device.to_owned());
-        self.waiting.lock().get(&key).map_or(0, |w| w.count)
+        self.waiting.lock().get(&key).map_or(0, |w| w.weight)
     }
 
     /// The device has everything up to and including `upto`: it is forgotten, here too once it is so on the disk.
@@ -66,23 +66,28 @@ impl Inboxes {
     /// Takes what is queued for a device, and forgets those that are gone.
     pub fn follow(&self, change: &Change) {
         match change {
-            Change::ToDevice { user, device, position } => {
+            Change::ToDevice { user, device, position, weight } => {
                 let mut waiting = self.waiting.lock();
                 let entry = waiting.entry((user.clone(), device.clone())).or_insert(Waiting {
                     first: *position,
                     last: *position,
-                    count: 0,
+                    weight: 0,
                 });
                 entry.last = *position;
-                entry.count += 1;
+                entry.weight += weight;
             }
-            Change::ToDeviceTaken { user, device, upto, count } => {
+            Change::ToDeviceDropped { user, device, weight } => {
+                if let Some(w) = self.waiting.lock().get_mut(&(user.clone(), device.clone())) {
+                    w.weight = w.weight.saturating_sub(*weight);
+                }
+            }
+            Change::ToDeviceTaken { user, device, upto, weight } => {
                 let key = (user.clone(), device.clone());
                 let mut waiting = self.waiting.lock();
                 match waiting.get_mut(&key) {
                     Some(w) if w.last > *upto => {
                         w.first = w.first.max(upto.next());
-                        w.count = w.count.saturating_sub(*count);
+                        w.weight = w.weight.saturating_sub(*weight);
                     }
                     Some(_) => {
                         waiting.remove(&key);
@@ -130,7 +135,7 @@ mod tests {
         inboxes.acknowledge(&user, &device, upto).await.expect("is written");
         assert!(inboxes.has_news(&session, LogPosition::START), "memory is told by the feed");
         let taken =
-            |upto| Change::ToDeviceTaken { user: user.clone(), device: device.clone(), upto, count: 1 };
+            |upto| Change::ToDeviceTaken { user: user.clone(), device: device.clone(), upto, weight: 1 };
         assert_eq!(inboxes.waiting(&user, &device), 2);
         inboxes.follow(&taken(upto.before()));
         assert!(inboxes.has_news(&session, upto.before()), "the second message waits");

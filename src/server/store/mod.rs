@@ -122,7 +122,7 @@ pub use self::{
     thumbnails::KeptThumbnail,
     to_device::{ToDevice, WaitingMessages},
     to_device_outbox::MessageAcross,
-    to_device_received::{ReceivedMessage, Recipients},
+    to_device_received::{IsFull, ReceivedMessage, Recipients},
 };
 pub use super::{
     event::receipt::Receipt,

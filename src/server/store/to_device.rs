@@ -1,6 +1,6 @@
 //! Messages from device to device, kept until they are acknowledged.
 
-use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, ServerName, UserId};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -35,6 +35,16 @@ pub struct ToDevice {
     /// `{"type","sender","content"}` as JSON text.
     pub event: String,
 }
+
+impl ToDevice {
+    /// The room that it takes among those that wait: one, and one more for each full 4 KiB.
+    pub(super) fn weight(&self) -> u32 {
+        1 + (self.event.len() / 4096) as u32
+    }
+}
+
+/// The same of a row.
+pub(super) const WEIGHT: &str = "(1 + octet_length(event) / 4096)";
 
 /// Messages that wait for a device.
 #[derive(Clone, Debug)]
@@ -71,7 +81,7 @@ impl Store {
                 sender.device.as_str(),
                 now - REMEMBERED_MS
             ])?;
-            messages.into_iter().try_for_each(|message| queue_one(tx, message))?;
+            messages.into_iter().try_for_each(|message| queue_one(tx, message, None))?;
             to_device_outbox::queue(tx, across)?;
             Ok(())
         })
@@ -116,29 +126,30 @@ impl Store {
         upto: LogPosition,
     ) -> Result<(), StoreError> {
         self.write(move |c| {
-            let count = c
-                .prepare_cached(
-                    "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3",
-                )?
-                .execute(params![user.as_str(), device.as_str(), upto])?;
-            c.tell(Change::ToDeviceTaken { user, device, upto, count });
+            let weight = c
+                .prepare_cached(&format!(
+                    "DELETE FROM to_device WHERE user_id = ?1 AND device_id = ?2 AND position <= ?3 RETURNING {WEIGHT}",
+                ))?
+                .query_map(params![user.as_str(), device.as_str(), upto], |row| row.get::<_, u32>(0))?
+                .sum::<rusqlite::Result<u32>>()?;
+            c.tell(Change::ToDeviceTaken { user, device, upto, weight });
             Ok(())
         })
         .await
     }
 
-    /// Each device with messages waiting, with the positions of the first and the last of them, and how many there are.
+    /// Each device with messages waiting, with the positions of the first and the last of them, and how much room they
+    /// take.
     pub async fn to_device_waiting(
         &self,
-    ) -> Result<Vec<(OwnedUserId, OwnedDeviceId, [LogPosition; 2], usize)>, StoreError> {
+    ) -> Result<Vec<(OwnedUserId, OwnedDeviceId, [LogPosition; 2], u32)>, StoreError> {
         self.read(|c| {
-            c.prepare_cached(
-                "SELECT user_id, device_id, min(position), max(position), count(*) FROM to_device GROUP BY 1, 2",
-            )?
+            c.prepare_cached(&format!(
+                "SELECT user_id, device_id, min(position), max(position), sum{WEIGHT} FROM to_device GROUP BY 1, 2",
+            ))?
             .query_map([], |row| {
                 let user = events::parse(0, row.get_ref(0)?.as_str()?)?;
-                let count = usize::try_from(row.get::<_, i64>(4)?).unwrap_or_default();
-                Ok((user, row.get::<_, String>(1)?.into(), [row.get(2)?, row.get(3)?], count))
+                Ok((user, row.get::<_, String>(1)?.into(), [row.get(2)?, row.get(3)?], row.get(4)?))
             })?
             .collect()
         })
@@ -146,16 +157,18 @@ impl Store {
     }
 }
 
-/// Queues a message for one device.
-pub(super) fn queue_one(c: &Tx<'_>, ToDevice { user, device, event }: ToDevice) -> rusqlite::Result<()> {
-    let position = advance(c)?;
-    c.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+/// Queues a message for one device; `origin`: the other server that it came from.
+pub(super) fn queue_one(c: &Tx<'_>, message: ToDevice, origin: Option<&ServerName>) -> rusqlite::Result<()> {
+    let (position, weight) = (advance(c)?, message.weight());
+    let ToDevice { user, device, event } = message;
+    c.prepare_cached("INSERT INTO to_device VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         user.as_str(),
         device.as_str(),
         position,
-        event
+        event,
+        origin.map(ServerName::as_str)
     ])?;
-    c.tell(Change::ToDevice { user, device, position });
+    c.tell(Change::ToDevice { user, device, position, weight });
     Ok(())
 }
 

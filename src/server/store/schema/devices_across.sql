@@ -37,6 +37,9 @@ CREATE TABLE to_device_received (
 ) STRICT;
 CREATE INDEX to_device_received_by_origin ON to_device_received (origin, number);
 
+-- NULL: a message from here; else the server that it came from, of which no more waits for a device than there is room for.
+ALTER TABLE to_device ADD COLUMN origin TEXT;
+
 -- Devices of users of other servers, as far as this server keeps up with them. Their cross-signing keys stand with those of
 -- this server's users.
 CREATE TABLE remote_lists (
