@@ -248,6 +248,8 @@ fn typing_and_receipts_are_told_and_private_ones_are_not() {
     scene.alice.post(&receipt("m.read"), json!({})).ok();
     scene.alice.post(&receipt("m.read"), json!({ "thread_id": "main" })).ok();
     scene.time.settle();
+    assert!(scene.peers[0].edus("m.receipt").is_empty(), "they wait for others");
+    scene.time.pass(Duration::from_secs(2));
     let told = scene.peers[0].edus("m.receipt");
     assert_eq!(told.len(), 2, "{told:?}");
     let of = |content: &Value| content[&scene.room]["m.read"][alice].clone();
@@ -257,6 +259,64 @@ fn typing_and_receipts_are_told_and_private_ones_are_not() {
     );
     assert!(of(&told[0])["data"]["ts"].is_u64());
     assert_eq!(of(&told[1])["data"]["thread_id"], "main");
+}
+
+#[test]
+fn receipts_of_many_within_two_seconds_are_one_edu_of_one_transaction() {
+    let scene = Scene::new(1);
+    let event = scene.say("hi");
+    let others: Vec<Client> = (0..20).map(|n| scene.server.register(&format!("u{n}"))).collect();
+    for other in &others {
+        other.post(&format!("/_matrix/client/v3/join/{}", scene.room), json!({})).ok();
+    }
+    scene.time.settle();
+    let before = scene.queue().sent;
+    for other in &others {
+        other
+            .post(&format!("/_matrix/client/v3/rooms/{}/receipt/m.read/{event}", scene.room), json!({}))
+            .ok();
+    }
+    scene.time.pass(Duration::from_secs(3));
+    assert_eq!(scene.queue().sent, before + 1);
+    let told = scene.peers[0].edus("m.receipt");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let readers = told[0][&scene.room]["m.read"].as_object().expect("users").keys().cloned();
+    let mut expected: Vec<String> = others.iter().map(|other| other.user.clone()).collect();
+    expected.sort();
+    assert_eq!(readers.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_a_server_never_takes_is_given_up_and_what_else_waits_arrives() {
+    for status in [400, 413] {
+        let scene = Scene::new(1);
+        scene.peers[0].answers_with("/_matrix/federation/v1/send/", move |body| {
+            match body.to_string().contains("poison") {
+                true => (status, json!({ "errcode": "M_UNKNOWN", "error": "no" })),
+                false => (200, json!({ "pdus": {} })),
+            }
+        });
+        let mut said: Vec<String> = (0..70).map(|n| n.to_string()).collect();
+        said[0] = "poison1".to_owned();
+        said[40] = "poison2".to_owned();
+        said.iter().for_each(|body| {
+            scene.say(body);
+        });
+        let send = format!("/_matrix/client/v3/sendToDevice/m.test/{status}");
+        let bob = format!("@bob:{}", scene.peers[0].name);
+        for (n, body) in ["one", "poison", "three"].into_iter().enumerate() {
+            let messages = json!({ "messages": { &bob: { "D": { "body": body } } } });
+            scene.alice.put(&format!("{send}{n}"), messages).ok();
+        }
+        scene.time.pass(Duration::from_secs(300));
+        said.retain(|body| !body.starts_with("poison"));
+        assert_eq!(scene.heard(), said, "{status}");
+        let told = scene.peers[0].edus("m.direct_to_device");
+        let told: Vec<_> = told.iter().map(|edu| edu["messages"][&bob]["D"]["body"].clone()).collect();
+        assert_eq!(told, ["one", "three"]);
+        let queue = scene.queue();
+        assert_eq!((queue.waiting, queue.failures), (0, 0), "{queue:?}");
+    }
 }
 
 #[test]

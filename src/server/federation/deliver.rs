@@ -24,6 +24,7 @@ use super::{
     outbox::{Outbox, Pdu},
     presence::Presence,
     queue::{Due, Look, MAX_EDUS, Queue, Transaction},
+    room_edus::{RECEIPT, together},
 };
 use crate::{
     core::{federation::Outcome, time::UnixMillis},
@@ -67,6 +68,39 @@ struct Body<'a> {
 struct BodyEdu<'a> {
     edu_type: &'static str,
     content: &'a RawValue,
+}
+
+/// Why a transaction was not taken.
+struct NotTaken {
+    /// The destination answers, and says that it is no good.
+    is_refused: bool,
+    why: String,
+}
+
+impl From<String> for NotTaken {
+    fn from(why: String) -> Self {
+        Self { is_refused: false, why }
+    }
+}
+
+impl From<RequestError> for NotTaken {
+    fn from(error: RequestError) -> Self {
+        Self { is_refused: refuses(&error), why: error.to_string() }
+    }
+}
+
+/// Whether it is the content of a transaction that a server does not take, rather than whose it is, or anything now.
+fn refuses(error: &RequestError) -> bool {
+    let RequestError::Status(status, _) = error else { return false };
+    let of_the_sender = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    status.is_client_error() && !of_the_sender.contains(status)
 }
 
 impl<'a> From<&'a Edu> for BodyEdu<'a> {
@@ -128,6 +162,7 @@ impl Delivery {
 
     /// Before the end: waits until what can be sent is sent, within [`LAST_SENDING`].
     pub(super) async fn settle(&self) {
+        self.queue.hurry();
         if tokio::time::timeout(LAST_SENDING, self.queue.settled()).await.is_err() {
             tracing::info!("not everything could be sent to other servers before the end");
         }
@@ -161,7 +196,23 @@ impl Delivery {
                 self.queue.handle_delivered(&transaction, bytes);
                 self.metrics.sent.count(transaction.edus.len(), bytes);
             }
-            Err(error) => self.handle_failed(&transaction, error),
+            Err(NotTaken { is_refused: true, why }) => self.handle_refused(&transaction, page, why).await,
+            Err(NotTaken { why, .. }) => self.handle_failed(&transaction, why),
+        }
+    }
+
+    /// A destination that answers does not take a transaction: what it is about is found, and given up.
+    async fn handle_refused(&self, transaction: &Transaction, page: Page, error: String) {
+        let Transaction { destination, events, edus, .. } = transaction;
+        let of_devices = edus.iter().filter(|edu| edu.key == Key::Devices).count();
+        let things = events.len() + edus.len() - of_devices + page.edus.len();
+        tracing::debug!(%destination, %error, things, "transaction refused");
+        self.tell_presence(transaction, Outcome::Failed);
+        self.metrics.failed.add(1);
+        if self.queue.handle_refused(self.clock.now(), transaction, things, error.clone()) {
+            tracing::warn!(%destination, %error, "something that a server refuses again and again is given up");
+            self.lists.handle_delivered(destination, edus).await;
+            self.devices.handle_delivered(destination, page).await;
         }
     }
 
@@ -176,7 +227,9 @@ impl Delivery {
     async fn page(&self, transaction: &Transaction) -> Result<Page, String> {
         match transaction.edus.iter().any(|edu| edu.key == Key::Devices) {
             true => {
-                let room = MAX_EDUS + 1 - transaction.edus.len();
+                let others = transaction.events.len() + transaction.edus.len() - 1;
+                let room =
+                    (MAX_EDUS + 1 - transaction.edus.len().min(MAX_EDUS)).min(transaction.most - others);
                 self.devices.page(&transaction.destination, room).await.map_err(|e| e.to_string())
             }
             false => Ok(Page::default()),
@@ -194,10 +247,10 @@ impl Delivery {
     }
 
     /// Sends a transaction, or what stands for it; the length of its body, or what went wrong.
-    async fn put(&self, transaction: &Transaction, page: &Page) -> Result<usize, String> {
+    async fn put(&self, transaction: &Transaction, page: &Page) -> Result<usize, NotTaken> {
         let destination = &transaction.destination;
         if !self.policy.speaks_with(destination) || *destination == self.own {
-            return Err("this server does not federate with that one".to_owned());
+            return Err("this server does not federate with that one".to_owned().into());
         }
         if let ([], [Edu { brief: Some(brief), .. }]) = (&transaction.events[..], &transaction.edus[..]) {
             let path = format!("{BRIEF}{brief}");
@@ -205,10 +258,15 @@ impl Delivery {
                 Ok(()) => return Ok(brief.len()),
                 // It reads what is sent in full, then.
                 Err(RequestError::Status(StatusCode::NOT_FOUND, _)) => {}
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(e.into()),
             }
         }
-        let edus = transaction.edus.iter().filter(|edu| edu.key != Key::Devices).map(BodyEdu::from);
+        let is_receipt = |edu: &&Edu| edu.kind == RECEIPT;
+        let receipts = together(transaction.edus.iter().filter(is_receipt).map(|edu| &*edu.content));
+        let receipts = receipts.map_err(|e| e.to_string())?;
+        let others = transaction.edus.iter().filter(|edu| edu.key != Key::Devices && !is_receipt(edu));
+        let receipts = receipts.iter().map(|content| BodyEdu { edu_type: RECEIPT, content });
+        let edus = others.map(BodyEdu::from).chain(receipts);
         let of_devices = page.edus.iter().map(|(edu_type, content)| BodyEdu { edu_type, content });
         let edus: Vec<_> = edus.chain(of_devices).collect();
         let pdus = self.outbox.pdus(&transaction.events).await.map_err(|e| e.to_string())?;
@@ -226,7 +284,7 @@ impl Delivery {
         let bytes = body.len();
         let path = format!("/_matrix/federation/v1/send/{}", self.ids.next());
         let answer = self.client.request(destination, Method::PUT, &path, Some(body)).await;
-        answer.map(|answer| tell_refused(destination, &pdus, &answer)).map_err(|e| e.to_string())?;
+        tell_refused(destination, &pdus, &answer?);
         Ok(bytes)
     }
 }

@@ -9,6 +9,7 @@
 mod destination;
 mod due;
 mod owed;
+mod refused;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use ruma::{OwnedServerName, ServerName};
 use tokio::sync::Notify;
 
-pub(super) use self::due::{Due, Look, Transaction};
+pub(super) use self::due::{Due, Look, MAX_EDUS, MAX_PDUS, Transaction};
 use self::{destination::Destination, owed::Owed};
 pub use self::{destination::Peer, due::Outgoing};
 use super::edu::{Edu, Key};
@@ -30,10 +31,6 @@ use crate::{
         store::{Progress, ProgressStep},
     },
 };
-
-/// The EDUs and the events in one transaction at most, by the specification.
-pub(super) const MAX_EDUS: usize = 100;
-pub(super) const MAX_PDUS: usize = 50;
 
 /// The EDUs that wait for one destination at most; beyond, [`Queue::push`] says [`Full`].
 pub const MAX_WAITING: usize = 10_000;
@@ -78,7 +75,7 @@ struct Inner {
     destinations: BTreeMap<OwnedServerName, Destination>,
     /// Whose turn it is, each once.
     ready: VecDeque<OwnedServerName>,
-    /// Whose pause ends when. An entry counts only while the destination's backoff says the same.
+    /// Whose pause ends when, and whose receipts wait until when. An entry counts only while the destination says the same.
     pauses: BTreeSet<(Instant, OwnedServerName)>,
     in_flight: usize,
     /// The first and the longest pause after a failure.
@@ -157,7 +154,31 @@ impl Queue {
     /// # Errors
     /// [`Full`] when [`MAX_WAITING`] EDUs wait, or for too many destinations; `edu` is dropped.
     pub fn push(&self, destination: &ServerName, edu: Edu) -> Result<(), Full> {
-        self.put(destination, edu, Rank::Latest)
+        self.put(destination, edu, Rank::Latest, None)
+    }
+
+    /// Queues `edu`, a receipt, like [`Self::push`]; it waits for others `until` then, or for anything else that is said.
+    ///
+    /// # Errors
+    /// [`Full`] like [`Self::push`].
+    pub fn push_receipt(&self, destination: &ServerName, edu: Edu, until: Instant) -> Result<(), Full> {
+        self.put(destination, edu, Rank::Latest, Some(until))
+    }
+
+    /// Receipts wait no longer.
+    pub(super) fn hurry(&self) {
+        let mut inner = self.lock();
+        let waiting: Vec<_> =
+            inner.destinations.iter_mut().filter(|(_, entry)| entry.receipts_wait.is_some()).collect();
+        let names: Vec<OwnedServerName> = waiting
+            .into_iter()
+            .map(|(name, entry)| {
+                entry.receipts_wait = None;
+                name.clone()
+            })
+            .collect();
+        names.iter().for_each(|name| inner.arm(name, false));
+        self.changed.notify_one();
     }
 
     /// Queues `edu` like [`Self::push`], unless something waits under the same key: that is later.
@@ -165,10 +186,16 @@ impl Queue {
     /// # Errors
     /// [`Full`] like [`Self::push`].
     pub fn push_again(&self, destination: &ServerName, edu: Edu) -> Result<(), Full> {
-        self.put(destination, edu, Rank::Earlier)
+        self.put(destination, edu, Rank::Earlier, None)
     }
 
-    fn put(&self, destination: &ServerName, edu: Edu, rank: Rank) -> Result<(), Full> {
+    fn put(
+        &self,
+        destination: &ServerName,
+        edu: Edu,
+        rank: Rank,
+        receipts_wait: Option<Instant>,
+    ) -> Result<(), Full> {
         let mut inner = self.lock();
         let urgent = edu.key == Key::Presence;
         let entry = inner.destination(destination)?;
@@ -179,6 +206,12 @@ impl Queue {
         if entry.waiting.len() >= MAX_WAITING && !waits {
             return Err(Full);
         }
+        // One that failed already, or is due, waits for nothing more.
+        if let Some(until) = receipts_wait.filter(|_| !entry.has_receipts()) {
+            entry.receipts_wait = Some(until);
+            inner.pauses.insert((until, destination.to_owned()));
+        }
+        let entry = inner.destination(destination)?;
         if !waits || rank == Rank::Latest {
             entry.waiting.insert(edu.key.clone(), edu);
         }
@@ -229,10 +262,10 @@ impl Queue {
             let due = match entry.owed.look() {
                 Some(since) => Due::Look(Look { destination, since, upto: latest }),
                 None => {
-                    let events = entry.owed.take(MAX_PDUS);
-                    let edus = std::iter::from_fn(|| entry.waiting.pop_first()).take(MAX_EDUS);
-                    let edus = edus.map(|(_, edu)| edu).collect();
-                    Due::Send(Transaction { destination, events, edus })
+                    let most = entry.most();
+                    let events = entry.owed.take(most.min(MAX_PDUS));
+                    let edus = entry.take_edus(most - events.len());
+                    Due::Send(Transaction { destination, events, edus, most })
                 }
             };
             inner.in_flight += 1;
@@ -252,7 +285,7 @@ impl Queue {
 
     /// A transaction was acknowledged; its body had `bytes`.
     pub(super) fn handle_delivered(&self, transaction: &Transaction, bytes: usize) {
-        let Transaction { destination, events, edus } = transaction;
+        let Transaction { destination, events, edus, .. } = transaction;
         self.handle_end(destination, |entry, _, _| {
             entry.handle_delivered((events.len(), edus.len(), bytes));
         });
@@ -263,6 +296,22 @@ impl Queue {
         self.handle_end(&transaction.destination, |entry, pauses, rng| {
             entry.handle_failed(now, &transaction.edus, (pauses, rng), error);
         });
+    }
+
+    /// A transaction of so many things was refused as a whole by a destination that answers: what it does not take is
+    /// looked for by halves. Whether the transaction, of one thing, is given up.
+    pub(super) fn handle_refused(
+        &self,
+        now: Instant,
+        transaction: &Transaction,
+        things: usize,
+        error: String,
+    ) -> bool {
+        let mut is_given_up = false;
+        self.handle_end(&transaction.destination, |entry, pauses, rng| {
+            is_given_up = entry.handle_refused(now, (transaction, things), (pauses, rng), error);
+        });
+        is_given_up
     }
 
     /// What was found of what a destination is owed: the newest of each of its rooms, in the order of the log; or why nothing
@@ -402,14 +451,20 @@ impl Inner {
 
     fn end_pauses(&mut self, now: Instant) {
         while let Some((until, name)) = self.pauses.first().cloned() {
-            let entry = self.destinations.get(&name);
-            let counts = entry.is_some_and(|entry| entry.backoff.until() == Some(until));
-            if counts && until > now {
+            let entry = self.destinations.get_mut(&name);
+            let ends = entry.map_or([false; 2], |entry| {
+                [entry.backoff.until() == Some(until), entry.receipts_wait == Some(until)]
+            });
+            if ends != [false; 2] && until > now {
                 break;
             }
             self.pauses.pop_first();
-            if counts {
-                self.arm(&name, true);
+            let [is_pause, is_of_receipts] = ends;
+            if let Some(entry) = self.destinations.get_mut(&name).filter(|_| is_of_receipts) {
+                entry.receipts_wait = None;
+            }
+            if is_pause || is_of_receipts {
+                self.arm(&name, is_pause);
             }
         }
     }

@@ -36,6 +36,9 @@ pub const TYPES_FOR: Duration = Duration::from_secs(60);
 /// After this time it is said again that somebody types who goes on.
 const SAID_AGAIN: Duration = Duration::from_secs(40);
 
+/// How long receipts wait for others, so that they are said together.
+const RECEIPTS_WAIT: Duration = Duration::from_secs(2);
+
 /// The receipts of one EDU that are read; what is beyond is passed over.
 const MAX_RECEIPTS: usize = 1_000;
 
@@ -132,6 +135,34 @@ fn receipt_content(receipt: &Receipt) -> serde_json::Value {
     json!({ &receipt.room: { &receipt.kind: { &receipt.user: { "data": data, "event_ids": [receipt.event] } } } })
 }
 
+/// The contents of EDUs that say receipts, put together: as many EDUs as there are receipts of one user in one room.
+pub(super) fn together<'a>(
+    contents: impl IntoIterator<Item = &'a RawValue>,
+) -> Result<Vec<Box<RawValue>>, serde_json::Error> {
+    type Kinds<'a> = BTreeMap<String, BTreeMap<String, &'a RawValue>>;
+    let mut edus: Vec<BTreeMap<String, Kinds<'a>>> = Vec::new();
+    for content in contents {
+        for (room, kinds) in serde_json::from_str::<BTreeMap<String, Kinds<'a>>>(content.get())? {
+            for (kind, users) in kinds {
+                for (user, said) in users {
+                    let says = |edu: &BTreeMap<String, Kinds<'a>>| {
+                        edu.get(&room)
+                            .and_then(|kinds| kinds.get(&kind))
+                            .is_some_and(|of| of.contains_key(&user))
+                    };
+                    let at = edus.iter().position(|edu| !says(edu)).unwrap_or_else(|| {
+                        edus.push(BTreeMap::new());
+                        edus.len() - 1
+                    });
+                    let of_room = edus[at].entry(room.clone()).or_default();
+                    of_room.entry(kind.clone()).or_default().insert(user, said);
+                }
+            }
+        }
+    }
+    edus.iter().map(serde_json::value::to_raw_value).collect()
+}
+
 /// Tells other servers who of this one types where, and who has read how far. Bounded by those who type.
 #[derive(Debug)]
 pub struct RoomEdus {
@@ -179,7 +210,7 @@ impl RoomEdus {
         for (user, typing) in said {
             let key = Key::Typing { room: room.to_owned(), user: user.clone() };
             let content = Typing { room_id: room.to_owned(), user_id: user, typing };
-            self.tell(servers, TYPING, &key, &content);
+            self.tell(servers, TYPING, &key, &content, None);
         }
     }
 
@@ -189,10 +220,19 @@ impl RoomEdus {
             return;
         }
         let (room, user, thread) = (receipt.room.clone(), receipt.user.clone(), receipt.thread.clone());
-        self.tell(servers, RECEIPT, &Key::Receipt { room, user, thread }, &receipt_content(receipt));
+        let (key, until) = (Key::Receipt { room, user, thread }, self.clock.now() + RECEIPTS_WAIT);
+        self.tell(servers, RECEIPT, &key, &receipt_content(receipt), Some(until));
     }
 
-    fn tell(&self, servers: &Servers, kind: &'static str, key: &Key, content: &impl Serialize) {
+    /// Tells the servers, at once or together with others like it `until` then.
+    fn tell(
+        &self,
+        servers: &Servers,
+        kind: &'static str,
+        key: &Key,
+        content: &impl Serialize,
+        until: Option<Instant>,
+    ) {
         let others = servers.keys().filter(|server| **server != self.own && self.policy.speaks_with(server));
         let mut encoded = None;
         for server in others {
@@ -202,7 +242,11 @@ impl RoomEdus {
                 return;
             };
             let edu = Edu { kind, content, brief: None, key: key.clone(), seq: 0 };
-            if let Err(error) = self.queue.push(server, edu) {
+            let pushed = match until {
+                Some(until) => self.queue.push_receipt(server, edu, until),
+                None => self.queue.push(server, edu),
+            };
+            if let Err(error) = pushed {
                 tracing::debug!(%server, kind, %error, "is not told");
             }
         }
@@ -270,8 +314,22 @@ mod tests {
         };
         assert_eq!(read, std::slice::from_ref(&expected));
         let again = read_receipts(server_name!("b"), &raw(&receipt_content(&expected)));
-        assert_eq!(again, Ok(vec![expected]), "what is written is read again");
+        assert_eq!(again, Ok(vec![expected.clone()]), "what is written is read again");
         assert!(read_receipts(server_name!("b"), &raw(&json!([]))).is_err());
+        let mut in_thread = expected.clone();
+        in_thread.thread = "$root".to_owned();
+        let mut of_other = expected.clone();
+        of_other.user = "@v:b".try_into().expect("a user ID");
+        let mut elsewhere = expected.clone();
+        elsewhere.room = "!s:a".try_into().expect("a room ID");
+        let receipts = [expected, in_thread, of_other, elsewhere];
+        let contents: Vec<_> = receipts.iter().map(|receipt| raw(&receipt_content(receipt))).collect();
+        let edus = together(contents.iter().map(|content| &**content)).expect("can be read");
+        assert_eq!(edus.len(), 2, "one user's two in one room stand in two");
+        let mut read: Vec<_> =
+            edus.iter().flat_map(|edu| read_receipts(server_name!("b"), edu).expect("can be read")).collect();
+        read.sort_by_key(|receipt| receipts.iter().position(|one| one == receipt));
+        assert_eq!(read, receipts);
         let users: BTreeMap<_, _> = (0..MAX_RECEIPTS + 9).map(|n| (format!("@u{n}:b"), data(1))).collect();
         let many = read_receipts(server_name!("b"), &raw(&json!({ "!r:a": { "m.read": users } })));
         assert_eq!(many.map(|many| many.len()), Ok(MAX_RECEIPTS));

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::owed::Owed;
+use super::{
+    due::{MAX_EDUS, Transaction},
+    owed::Owed,
+    refused::{Refused, Verdict},
+};
 use crate::{
     core::{federation::Backoff, rng::Rng, time::Instant},
     server::{
@@ -13,6 +17,9 @@ use crate::{
 
 /// For how long in a row a destination may fail before it counts as far behind.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// Receipts in one transaction at most. They are one EDU together, but for those of one user in one room.
+const MAX_RECEIPTS: usize = 200;
 
 /// How it stands with one destination.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -49,6 +56,9 @@ pub(super) struct Destination {
     pub(super) owed: Owed,
     pub(super) backoff: Backoff,
     pub(super) is_ready: bool,
+    /// Receipts wait for others until then, or for anything else that is said.
+    pub(super) receipts_wait: Option<Instant>,
+    refused: Refused,
     /// When the first of the failures in a row was.
     failing_since: Option<Instant>,
     /// What waits is counted elsewhere.
@@ -63,7 +73,50 @@ impl Destination {
 
     /// Whether there is anything to be sent, or looked up.
     pub(super) fn is_due(&self) -> bool {
-        !self.waiting.is_empty() || self.owed.is_due()
+        let only_receipts = || {
+            let ends = [self.waiting.first_key_value(), self.waiting.last_key_value()];
+            ends.into_iter().flatten().all(|(key, _)| matches!(key, Key::Receipt { .. }))
+        };
+        let is_edu_due = !self.waiting.is_empty() && (self.receipts_wait.is_none() || !only_receipts());
+        is_edu_due || self.owed.is_due()
+    }
+
+    /// Whether receipts wait.
+    pub(super) fn has_receipts(&self) -> bool {
+        let first = self.waiting.keys().find(|key| !matches!(key, Key::Presence | Key::Typing { .. }));
+        matches!(first, Some(Key::Receipt { .. }))
+    }
+
+    /// The things that the next transaction holds at most.
+    pub(super) fn most(&self) -> usize {
+        self.refused.most()
+    }
+
+    /// Takes up to `most` of what waits beside events for one transaction: no more than [`MAX_EDUS`] when its receipts are
+    /// put together.
+    pub(super) fn take_edus(&mut self, most: usize) -> Vec<Edu> {
+        let (mut edus, mut count, mut receipts): (Vec<Edu>, _, _) = (Vec::new(), 0, 0);
+        while edus.len() < most
+            && let Some(next) = self.waiting.first_entry()
+        {
+            let costs = match (next.key(), edus.last().map(|edu| &edu.key)) {
+                (Key::Receipt { .. }, _) if receipts >= MAX_RECEIPTS => break,
+                (Key::Receipt { room, user, .. }, Some(Key::Receipt { room: r, user: u, .. })) => {
+                    usize::from(room == r && user == u)
+                }
+                _ => 1,
+            };
+            if count + costs > MAX_EDUS {
+                break;
+            }
+            receipts += usize::from(matches!(next.key(), Key::Receipt { .. }));
+            count += costs;
+            edus.push(next.remove());
+        }
+        if receipts > 0 {
+            self.receipts_wait = None;
+        }
+        edus
     }
 
     /// Whether to keep an EDU at all: what is of use at once only is not kept for who cannot be reached, and who is not told
@@ -83,6 +136,40 @@ impl Destination {
         }
     }
 
+    /// A transaction of so many things was refused as a whole; whether it is given up.
+    pub(super) fn handle_refused(
+        &mut self,
+        now: Instant,
+        (transaction, things): (&Transaction, usize),
+        pauses: ((Duration, Duration), &mut Rng),
+        error: String,
+    ) -> bool {
+        match self.refused.handle_refused(transaction, things) {
+            Verdict::Halve => {
+                self.put_back(&transaction.edus);
+                self.owed.handle_failed();
+                self.peer.failed += 1;
+                self.peer.last_error = Some(error);
+                false
+            }
+            Verdict::Again => {
+                self.handle_failed(now, &transaction.edus, pauses, error);
+                false
+            }
+            Verdict::GiveUp => {
+                self.owed.handle_delivered();
+                self.handle_failed(now, &[], pauses, error);
+                true
+            }
+        }
+    }
+
+    fn put_back(&mut self, edus: &[Edu]) {
+        for edu in edus.iter().filter(|edu| edu.key.lasts() != Use::Once) {
+            self.waiting.entry(edu.key.clone()).or_insert_with(|| edu.clone());
+        }
+    }
+
     /// What is not worth to be kept while the destination cannot be reached.
     pub(super) fn handle_failed(
         &mut self,
@@ -93,9 +180,7 @@ impl Destination {
     ) {
         self.owed.handle_failed();
         self.waiting.retain(|key, _| *key == Key::Presence || key.lasts() != Use::Once);
-        for edu in edus.iter().filter(|edu| edu.key.lasts() != Use::Once) {
-            self.waiting.entry(edu.key.clone()).or_insert_with(|| edu.clone());
-        }
+        self.put_back(edus);
         let since = *self.failing_since.get_or_insert(now);
         if now.since(since) >= PATIENCE {
             self.owed.leave_behind();
@@ -111,6 +196,7 @@ impl Destination {
     /// A transaction with so many events and EDUs, and a body of so many bytes, was acknowledged.
     pub(super) fn handle_delivered(&mut self, (events, edus, bytes): (usize, usize, usize)) {
         self.owed.handle_delivered();
+        self.refused.handle_delivered();
         self.backoff.handle_success();
         self.failing_since = None;
         self.peer.sent += 1;
@@ -128,7 +214,7 @@ impl Destination {
             waiting_events,
             is_behind: self.owed.is_behind(),
             failures: self.backoff.failures(),
-            next_attempt: self.backoff.until().filter(|_| self.is_due()),
+            next_attempt: if self.is_due() { self.backoff.until() } else { self.receipts_wait },
             ..self.peer.clone()
         }
     }

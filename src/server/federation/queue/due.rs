@@ -6,6 +6,10 @@ use ruma::OwnedServerName;
 
 use crate::server::{change::position::LogPosition, federation::edu::Edu};
 
+/// The EDUs and the events in one transaction at most, by the specification.
+pub(in crate::server::federation) const MAX_EDUS: usize = 100;
+pub(in crate::server::federation) const MAX_PDUS: usize = 50;
+
 /// An event that this server has to send.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -22,7 +26,8 @@ pub struct Outgoing {
 /// What is due.
 #[derive(Debug)]
 pub(in crate::server::federation) enum Due {
-    /// To be sent; then report [`Queue::handle_delivered`] or [`Queue::handle_failed`].
+    /// To be sent; then report [`Queue::handle_delivered`], [`Queue::handle_failed`] or
+    /// [`Queue::handle_refused`].
     Send(Transaction),
     /// To be looked up; then report [`Queue::handle_found`].
     Look(Look),
@@ -35,6 +40,8 @@ pub(in crate::server::federation) struct Transaction {
     /// By their positions, in the order in which they are to be sent.
     pub(in crate::server::federation) events: Vec<LogPosition>,
     pub(in crate::server::federation) edus: Vec<Edu>,
+    /// The things that it holds at most, of those about devices too.
+    pub(in crate::server::federation) most: usize,
 }
 
 /// A destination was left behind: the newest of its rooms is to be looked up.

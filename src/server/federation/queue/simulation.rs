@@ -27,14 +27,24 @@ enum Act {
     /// A transaction arrives at its peer, and what becomes of it is known later.
     Arrive { run: u64, transaction: Transaction },
     /// A transaction ends.
-    End { run: u64, transaction: Transaction, arrived: bool },
+    End { run: u64, transaction: Transaction, end: End },
     /// What a peer is owed was looked up.
     Found { run: u64, look: Look, fails: bool },
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    Acknowledged,
+    Refused,
+    Lost,
 }
 
 struct Event {
     room: u64,
     servers: Arc<BTreeMap<OwnedServerName, usize>>,
+    /// The first peer, if it takes no transaction with it.
+    refused_by: Option<OwnedServerName>,
 }
 
 impl Event {
@@ -63,6 +73,8 @@ struct World {
     complete: BTreeMap<(OwnedServerName, u64), usize>,
     /// Those who were ever left behind.
     behind: BTreeSet<OwnedServerName>,
+    /// Events that a peer did not take.
+    given_up: usize,
 }
 
 fn name(peer: u64) -> OwnedServerName {
@@ -94,6 +106,7 @@ impl World {
             owed: BTreeMap::new(),
             complete: BTreeMap::new(),
             behind: BTreeSet::new(),
+            given_up: 0,
         };
         world.plan(seconds(1), Act::Talk);
         world.plan(seconds(1), Act::Note);
@@ -162,19 +175,30 @@ impl World {
             Act::Arrive { run, transaction } => {
                 let peer = (0..PEERS).find(|peer| name(*peer) == transaction.destination).expect("a peer");
                 let arrives = !self.away.contains(&peer) && !self.rng.chance(1, 10);
-                if arrives {
+                let to = Some(&transaction.destination);
+                let is_refused = transaction.events.iter().any(|at| self.log[at].refused_by.as_ref() == to);
+                if arrives && !is_refused {
                     self.receive(&transaction);
                 }
-                let acknowledged = arrives && !self.rng.chance(1, 10);
-                let after = if acknowledged { self.rng.range(1..3_000) } else { 30_000 };
-                self.plan(Duration::from_millis(after), Act::End { run, transaction, arrived: acknowledged });
+                let end = match arrives && !self.rng.chance(1, 10) {
+                    true if is_refused => End::Refused,
+                    true => End::Acknowledged,
+                    false => End::Lost,
+                };
+                let after = if end == End::Lost { 30_000 } else { self.rng.range(1..3_000) };
+                self.plan(Duration::from_millis(after), Act::End { run, transaction, end });
             }
-            Act::End { run, transaction, arrived } if run == self.run => {
+            Act::End { run, transaction, end } if run == self.run => {
                 assert!(self.in_flight.remove(&transaction.destination));
-                if arrived {
-                    self.queue.handle_delivered(&transaction, 100);
-                } else {
-                    self.queue.handle_failed(self.now, &transaction, "lost".to_owned());
+                let things = transaction.events.len();
+                match end {
+                    End::Acknowledged => self.queue.handle_delivered(&transaction, 100),
+                    End::Lost => self.queue.handle_failed(self.now, &transaction, "lost".to_owned()),
+                    End::Refused => {
+                        let error = "no good".to_owned();
+                        self.given_up +=
+                            usize::from(self.queue.handle_refused(self.now, &transaction, things, error));
+                    }
                 }
             }
             Act::Found { run, look, fails } if run == self.run => {
@@ -193,10 +217,11 @@ impl World {
         // Who is in a room differs from room to room, and changes a little.
         let members = (0..PEERS).filter(|peer| !(peer + room).is_multiple_of(3) || self.rng.chance(1, 50));
         let servers = Arc::new(members.map(|peer| (name(peer), 1)).collect::<BTreeMap<_, _>>());
-        for server in servers.keys() {
+        let refused_by = Some(name(0)).filter(|_| self.rng.chance(1, 200));
+        for server in servers.keys().filter(|server| refused_by.as_ref() != Some(*server)) {
             self.owed.entry((server.clone(), room)).or_default().push(position);
         }
-        let event = Event { room, servers };
+        let event = Event { room, servers, refused_by };
         self.queue.append(event.outgoing(position));
         self.log.insert(position, event);
     }
@@ -288,8 +313,8 @@ impl World {
 }
 
 #[test]
-fn every_event_arrives_in_the_order_of_its_room_through_loss_delay_outages_and_kills() {
-    let (mut left_behind, mut all) = (0, 0);
+fn every_event_arrives_in_the_order_of_its_room_through_loss_delay_outages_refusals_and_kills() {
+    let (mut left_behind, mut given_up, mut all) = (0, 0, 0);
     for seed in 0..seeds(6) {
         let mut world = World::new(seed);
         let end = world.now + seconds(6_000);
@@ -309,8 +334,10 @@ fn every_event_arrives_in_the_order_of_its_room_through_loss_delay_outages_and_k
         assert_eq!(world.disk.lagging, BTreeMap::new());
         assert_eq!(world.disk.upto, *world.log.last_key_value().expect("people talked").0);
         left_behind += world.behind.len();
+        given_up += world.given_up;
         all += PEERS as usize;
     }
+    assert!(given_up > 0, "some refused something");
     assert!(
         left_behind > 0 && left_behind < all,
         "some were far behind, and some were not: {left_behind} of {all}"
