@@ -289,6 +289,51 @@ fn an_invite_of_another_server_is_signed_shown_and_declined() {
 }
 
 #[test]
+fn what_comes_with_an_invite_is_whole_events_or_stripped_ones_and_clients_see_no_more_of_it() {
+    for version in [RoomVersionId::V11, RoomVersionId::V12] {
+        let scene = Scene::with(version.clone(), json!({ "join_rule": "invite" }));
+        let other = Scene::new(version.clone());
+        let of_other = |body: &mut Value| body["invite_room_state"] = json!([other.state[0].1]);
+        scene.invite(of_other).1.refused(400, "M_INVALID_PARAM");
+        scene.invite(|body| body["invite_room_state"] = scene.all().into()).1.ok();
+        let invite = scene.sync()["invite"][&scene.room]["invite_state"]["events"].clone();
+        let create = &invite[0];
+        assert_eq!(create["content"]["room_version"], version.as_str(), "{invite}");
+        let keys: Vec<_> = create.as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(keys, ["content", "sender", "state_key", "type"], "{version}");
+    }
+}
+
+#[test]
+fn who_is_invited_elsewhere_is_shown_whole_events_with_the_first_of_the_room_before_all() {
+    for version in [RoomVersionId::V11, RoomVersionId::V12] {
+        let scene = Scene::new(version.clone());
+        let request = json!({ "preset": "private_chat", "name": "Hers", "room_version": version });
+        let room = scene.alice.post(&format!("{V3}/createRoom"), request).ok()["room_id"].clone();
+        scene.peer.says(
+            "/_matrix/federation/v2/invite/",
+            403,
+            json!({ "errcode": "M_FORBIDDEN", "error": "no" }),
+        );
+        let path = format!("{V3}/rooms/{}/invite", room.as_str().expect("an ID"));
+        let answer = scene.alice.post(&path, json!({ "user_id": scene.rita }));
+        assert_eq!(answer.status, 403);
+        let heard = scene.peer.heard().into_iter().find(|heard| heard.path.contains("/v2/invite/"));
+        let shown = heard.expect("was asked").body["invite_room_state"].clone();
+        let shown = shown.as_array().expect("a list");
+        assert_eq!(shown[0]["type"], "m.room.create");
+        let object = serde_json::from_value(shown[0].clone()).expect("canonical");
+        let hash = ruma::signatures::reference_hash(&object, &scene.rules).expect("a whole event");
+        if version == RoomVersionId::V12 {
+            assert_eq!(room, format!("!{hash}"));
+        }
+        let others = shown.iter().skip(1).map(|event| (&event["room_id"], event["hashes"].is_object()));
+        assert!(others.into_iter().all(|shows| shows == (&room, true)), "{shown:?}");
+        assert!(shown.iter().any(|event| event["state_key"] == scene.alice.user.as_str()), "who invites");
+    }
+}
+
+#[test]
 fn invites_that_are_none_or_are_not_wanted_are_refused() {
     let scene = Scene::new(RoomVersionId::V11);
     let refused = |status, errcode, change: &dyn Fn(&mut Value)| {
@@ -300,6 +345,8 @@ fn invites_that_are_none_or_are_not_wanted_are_refused() {
     refused(400, "M_BAD_JSON", &|body| drop(body.as_object_mut().expect("an object").remove("event")));
     refused(403, "M_FORBIDDEN", &|body| body["event"]["sender"] = "@other:x".into());
     refused(400, "M_INVALID_PARAM", &|body| body["event"]["depth"] = 77.into());
+    let other = Scene::new(RoomVersionId::V11);
+    refused(400, "M_INVALID_PARAM", &|body| body["invite_room_state"] = json!([other.state[0].1]));
     let v1 = format!("/_matrix/federation/v1/invite/{}/$x", scene.room);
     let request = scene.peer.signed(&scene.name, "PUT", &v1, b"{}");
     scene.peer.send(&scene.name, &request).refused(400, "M_INCOMPATIBLE_ROOM_VERSION");

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId,
 };
-use serde_json::{Value, json};
 
 use super::reads::StateAt;
 use crate::server::{
-    event::stored::{Membership, StoredEvent},
+    event::stored::Membership,
     rooms::{
-        append::{SHOWN_TO_INVITED, canonical, rules},
+        append::{canonical, rules},
         entrance::Entrance,
         join::{Admission, admission},
         parts::Rooms,
@@ -115,20 +114,6 @@ impl Rooms {
             Performed::DoneBefore(_) => return Err(Refusal::Internal("vouched for before".into())),
         }
         self.signer.sign_event(object, &rules.redaction).map_err(|e| Refusal::BadJson(e.to_string().into()))
-    }
-
-    /// What somebody outside a room may know of it: its stripped state.
-    ///
-    /// # Errors
-    /// [`Refusal::Store`] when the store fails.
-    pub async fn shown_outside(&self, room: &RoomId) -> Result<Vec<Value>, Refusal> {
-        let events = self.store.keyless_state(room, &SHOWN_TO_INVITED).await?;
-        let stripped = |event: Arc<StoredEvent>| {
-            json!({
-                "type": event.kind, "state_key": event.state_key, "sender": event.sender, "content": event.content(),
-            })
-        };
-        Ok(events.into_iter().map(stripped).collect())
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ruma::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 
+use super::shown::whole;
 use crate::server::{
     event::stored::Membership,
     rooms::{
-        append::SHOWN_TO_INVITED,
         content,
         draft::Draft,
         parts::Rooms,
@@ -42,10 +42,14 @@ impl Rooms {
         own: CanonicalJsonObject,
     ) -> Result<Drawn, Refusal> {
         let act = DrawInvite { room: room.to_owned(), target: target.to_owned(), own };
-        match self.perform_once(actor.sender(), None, act).await? {
-            Performed::Done(drawn, _) => Ok(drawn),
-            Performed::DoneBefore(_) => Err(Refusal::Internal("an invite was drawn before".into())),
-        }
+        let ready = match self.perform_once(actor.sender(), None, act).await? {
+            Performed::Done(ready, _) => ready,
+            Performed::DoneBefore(_) => return Err(Refusal::Internal("an invite was drawn before".into())),
+        };
+        let mut shown = self.shown_outside(room).await?;
+        let inviter = self.store.state_event(room, "m.room.member", actor.session().user.as_str()).await?;
+        shown.extend(inviter.map(|inviter| whole(&inviter)).transpose()?);
+        Ok(Drawn { ready, shown })
     }
 
     /// Gives an invite its place that the server of who is invited has `signed`.
@@ -81,13 +85,13 @@ struct DrawInvite {
 }
 
 impl Act for DrawInvite {
-    type Answer = Drawn;
+    type Answer = Ready;
 
     fn room(&self) -> Option<OwnedRoomId> {
         Some(self.room.clone())
     }
 
-    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<Drawn, Refusal> {
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<Ready, Refusal> {
         let room = proposal.known_room(&self.room).await?;
         if !proposal.is_joined(&room).await? {
             return Err(Refusal::Forbidden("you are not in this room".into()));
@@ -96,12 +100,6 @@ impl Act for DrawInvite {
         content.extend(self.own.clone());
         let draft = Draft::state("m.room.member", self.target.as_str(), content);
         let (event_id, json) = proposal.signed(&room, &draft).await?;
-        let mut shown = Vec::new();
-        for kind in SHOWN_TO_INVITED {
-            shown.extend(proposal.state(&room, kind, "").await?);
-        }
-        shown.extend(proposal.state(&room, "m.room.member", proposal.author.sender.as_str()).await?);
-        let shown = shown.iter().map(|pdu| pdu.stripped()).collect();
-        Ok(Drawn { ready: Ready { version: room.version, event_id, json }, shown })
+        Ok(Ready { version: room.version, event_id, json })
     }
 }

@@ -7,6 +7,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
+use super::shown::check_shown;
 use crate::server::{
     event::stored::Membership,
     rooms::{
@@ -35,7 +36,8 @@ impl Rooms {
     /// Takes an invite of a user of this server by one of `server`; answers with the event, signed by this server, too.
     ///
     /// # Errors
-    /// [`Refusal::IncompatibleVersion`]; [`Refusal::BadJson`], [`Refusal::InvalidParam`]: it is no such event.
+    /// [`Refusal::IncompatibleVersion`]; [`Refusal::BadJson`], [`Refusal::InvalidParam`]: it is no such event,
+    /// or what comes with it is of another room.
     /// [`Refusal::NotFound`]: there is no such user here. [`Refusal::Forbidden`] by its signatures;
     /// [`Refusal::Unwanted`], [`Refusal::InvitesBlocked`] by the user.
     pub async fn take_invite<E: Elsewhere>(
@@ -65,6 +67,7 @@ impl Rooms {
         if unproven.event_id() != id {
             return Err(Refusal::InvalidParam("the path names another event".into()));
         }
+        check_shown(&rules, room, &shown)?;
         let keys = self.keys(&**elsewhere, unproven.needs(&rules)).await;
         unproven.prove(&rules, &keys).map_err(|flaw| Refusal::Forbidden(flaw.to_string().into()))?;
         self.check_wanted(room, (&by, &target), is_direct).await?;

@@ -10,6 +10,7 @@ mod invite;
 mod part;
 mod reads;
 mod seen;
+mod shown;
 mod template;
 
 pub use self::{accept::Entered, bring::Drawn, invite::Brought, reads::StateAt, template::Template};

@@ -135,10 +135,10 @@ fn stripped(shown: &[Box<RawValue>]) -> Result<String, Refusal> {
     }
     let (mut bytes, mut events) = (0, Vec::new());
     for event in shown {
-        bytes += event.get().len();
-        if bytes > MAX_SHOWN {
-            break;
+        if bytes + event.get().len() > MAX_SHOWN {
+            continue;
         }
+        bytes += event.get().len();
         // What is none of these is left out.
         if let Ok(event) = serde_json::from_str::<Stripped>(event.get()) {
             events.push(event);
@@ -161,8 +161,8 @@ mod tests {
         );
         let bad = [r#"{"type":1}"#, "null", r#"{"type":"m","state_key":"","sender":"nobody","content":{}}"#];
         let mut shown: Vec<_> = bad.into_iter().map(raw).collect();
-        shown.push(raw(name));
         shown.push(raw(&large));
+        shown.push(raw(name));
         assert_eq!(
             stripped(&shown).unwrap(),
             r#"[{"type":"m.room.name","state_key":"","sender":"@a:x","content":{"name":"n"}}]"#
