@@ -12,6 +12,11 @@ pub type ServerKey = (String, Vec<u8>);
 /// Keys of one server that are kept for its events. Those that signed longest ago go.
 const MAX_EVENT_KEYS: i64 = 100;
 
+/// Servers of which keys are kept, beside those that share or shared rooms with this one; and how many of the others go at
+/// once, those first that said longest ago what their keys are.
+const MAX_SERVERS: i64 = 20_000;
+const GO_AT_ONCE: i64 = 1_000;
+
 /// Servers of which is kept what they said last of their keys.
 const MAX_DOCUMENTS: i64 = 10_000;
 
@@ -66,6 +71,7 @@ impl Store {
                 c.prepare_cached(sql)?.execute(params![server.as_str(), id, key, in_column(until)])?;
             }
             bound_event_keys(c, &server)?;
+            note_server(c, &server, fetched, (MAX_SERVERS, GO_AT_ONCE))?;
             match document {
                 Some(document) => put_document(c, &server, &document, fetched),
                 None => Ok(()),
@@ -94,6 +100,7 @@ impl Store {
                     in_column(valid_until)
                 ])?;
                 bound_event_keys(c, &server)?;
+                note_server(c, &server, UnixMillis(0), (MAX_SERVERS, GO_AT_ONCE))?;
             }
             Ok(())
         })
@@ -139,6 +146,42 @@ fn bound_event_keys(c: &Connection, server: &ServerName) -> rusqlite::Result<()>
     Ok(())
 }
 
+/// Notes that there are keys of a server; when there are those of too many, some are forgotten.
+fn note_server(
+    c: &Connection,
+    server: &ServerName,
+    said: UnixMillis,
+    (most, at_once): (i64, i64),
+) -> rusqlite::Result<()> {
+    let row = (server.as_str(), in_column(said));
+    let known = c
+        .prepare_cached("UPDATE key_servers SET said_ms = max(said_ms, ?2) WHERE server = ?1")?
+        .execute(row)?;
+    if known > 0 {
+        return Ok(());
+    }
+    c.prepare_cached("INSERT INTO key_servers VALUES (?1, ?2)")?.execute(row)?;
+    let count: i64 = c.prepare_cached("SELECT count(*) FROM key_servers")?.query_row([], |row| row.get(0))?;
+    // Looking who shares rooms takes a while: not for every one.
+    if count <= most || count % at_once != 0 {
+        return Ok(());
+    }
+    let gone: Vec<String> = c
+        .prepare_cached(
+            "DELETE FROM key_servers WHERE server IN (
+                 SELECT server FROM key_servers WHERE server <> ?2 AND server NOT IN (
+                     SELECT DISTINCT substr(user_id, instr(user_id, ':') + 1) FROM memberships)
+                 ORDER BY said_ms LIMIT ?1) RETURNING server",
+        )?
+        .query_map((at_once, server.as_str()), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for server in gone {
+        c.prepare_cached("DELETE FROM event_keys WHERE server = ?1")?.execute([&server])?;
+        c.prepare_cached("DELETE FROM server_keys WHERE server = ?1")?.execute([&server])?;
+    }
+    Ok(())
+}
+
 fn put_document(
     c: &Connection,
     server: &ServerName,
@@ -156,4 +199,46 @@ fn put_document(
     )?
     .execute([MAX_DOCUMENTS])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::store::schema;
+
+    #[test]
+    fn keys_of_too_many_servers_go_and_never_of_those_that_share_rooms() {
+        let c = Connection::open_in_memory().expect("opens");
+        schema::make(&c, schema::KNOWN).expect("is made");
+        c.execute_batch(
+            "INSERT INTO rooms (room, room_id, version) VALUES (1, '!r:x', '11');
+             INSERT INTO events (event, event_id, room, standing, type, sender, origin_server_ts, depth, pdu)
+                 VALUES (1, '$e', 1, 0, 'm.room.member', '@u:s0', 0, 0, '{}');
+             INSERT INTO memberships (user_id, room, membership, event) VALUES ('@u:s0', 1, 'leave', 1),
+                 ('@u:s2:8448', 1, 'join', 1);",
+        )
+        .expect("is made");
+        let put = |name: &str, said| {
+            let server = ServerName::parse(name).expect("a name");
+            for table in ["server_keys", "event_keys"] {
+                let sql = format!("INSERT INTO {table} VALUES (?1, 'ed25519:1', x'00', 0)");
+                c.execute(&sql, [name]).expect("is written");
+            }
+            note_server(&c, &server, UnixMillis(said), (10, 4)).expect("is noted");
+        };
+        for n in 0..11 {
+            put(&if n == 2 { "s2:8448".to_owned() } else { format!("s{n}") }, n);
+        }
+        let left = |table: &str| -> Vec<String> {
+            let sql = format!("SELECT DISTINCT server FROM {table} ORDER BY server");
+            let mut rows = c.prepare(&sql).expect("SQL");
+            let names = rows.query_map([], |row| row.get(0)).expect("reads");
+            names.collect::<rusqlite::Result<_>>().expect("names")
+        };
+        assert_eq!(left("event_keys").len(), 11, "not with every one");
+        put("s11", 1);
+        for table in ["key_servers", "server_keys", "event_keys"] {
+            assert_eq!(left(table), ["s0", "s10", "s11", "s2:8448", "s6", "s7", "s8", "s9"], "{table}");
+        }
+    }
 }

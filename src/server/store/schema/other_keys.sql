@@ -15,3 +15,10 @@ CREATE TABLE key_documents (
     fetched_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX key_documents_by_age ON key_documents (fetched_ms);
+
+-- The servers of which there are keys, and when they were said last: of too many, those go that share no room with this one.
+CREATE TABLE key_servers (
+    server  TEXT PRIMARY KEY,
+    said_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO key_servers SELECT DISTINCT server, 0 FROM server_keys;
