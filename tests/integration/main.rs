@@ -43,6 +43,7 @@ mod held_rooms;
 mod held_stream;
 mod hidden;
 mod hostile_edus;
+mod hostile_growth;
 mod hostile_peer;
 mod ignoring;
 mod initial_sync;

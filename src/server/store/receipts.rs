@@ -14,6 +14,10 @@ use crate::server::{
     event::receipt::Receipt,
 };
 
+/// Threads of one room in which it is kept how far a user has read, for each kind of receipt; those go that they read last
+/// before the others.
+const MAX_THREADS: i64 = 1_000;
+
 impl Store {
     /// Keeps a receipt, if its event is in its room, and after that of the one before it: one that was overtaken on its way
     /// changes nothing.
@@ -137,6 +141,7 @@ fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<()> {
             row.get(0)
         })
         .optional()?;
+    let is_of_new_thread = before.is_none() && !matches!(&*receipt.thread, "" | "main");
     let before = match before {
         Some(event) => timeline_in(tx, &receipt.room, &event)?,
         None => None,
@@ -160,6 +165,19 @@ fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<()> {
         receipt.shown,
         position
     ])?;
+    if is_of_new_thread {
+        tx.prepare_cached(
+            "DELETE FROM receipts WHERE room_id = ?1 AND user_id = ?2 AND kind = ?3 AND thread IN (
+                 SELECT thread FROM receipts WHERE room_id = ?1 AND user_id = ?2 AND kind = ?3
+                 AND thread NOT IN ('', 'main') ORDER BY position DESC LIMIT -1 OFFSET ?4)",
+        )?
+        .execute(params![
+            receipt.room.as_str(),
+            receipt.user.as_str(),
+            receipt.kind,
+            MAX_THREADS
+        ])?;
+    }
     tx.tell(Change::Receipt { receipt: Arc::new(receipt), position });
     Ok(())
 }
