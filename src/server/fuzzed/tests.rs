@@ -192,3 +192,35 @@ fn a_token_has_one_form() {
 fn words_come_back_or_are_refused() {
     holds("words");
 }
+
+#[test]
+fn a_file_of_another_server_is_what_stands_between_the_lines() {
+    holds("multipart");
+}
+
+#[test]
+fn a_range_is_a_part_of_the_file() {
+    holds("range");
+}
+
+#[test]
+fn a_registration_file_is_understood_or_refused() {
+    holds("registration_file");
+}
+
+#[test]
+fn an_edu_about_a_room_speaks_for_users_of_its_server() {
+    holds("room_edu");
+}
+
+#[test]
+fn a_request_of_sliding_sync_is_understood_or_refused() {
+    holds("sliding_request");
+}
+
+#[test]
+fn no_target_is_left_out() {
+    let tests = include_str!("tests.rs");
+    let left_out = TARGETS.iter().find(|(name, _)| !tests.contains(&format!("holds(\"{name}\")")));
+    assert_eq!(left_out.map(|(name, _)| *name), None);
+}
