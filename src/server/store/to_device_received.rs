@@ -42,7 +42,9 @@ pub struct ReceivedMessage {
 
 /// Says of devices whether so much waits for them that what more comes from other servers has to find room.
 #[derive(Clone)]
-pub struct IsFull(Arc<dyn Fn(&UserId, &DeviceId) -> bool + Send + Sync>);
+pub struct IsFull(Arc<Question>);
+
+type Question = dyn Fn(&UserId, &DeviceId) -> bool + Send + Sync;
 
 impl IsFull {
     /// Asks this function.
