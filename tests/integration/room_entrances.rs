@@ -301,6 +301,22 @@ fn what_was_refused_is_refused_when_it_is_sent_again() {
 }
 
 #[test]
+fn nobody_is_asked_for_what_an_event_by_these_endpoints_names() {
+    let scene = Scene::new();
+    let room = scene.room(json!({}));
+    for what in ["join", "knock", "leave"] {
+        let mut made = scene.make("join", &room, ALL).ok();
+        made["event"]["content"]["membership"] = what.into();
+        made["event"]["prev_events"] = json!(["$unknown"]);
+        let version = if what == "knock" { V1 } else { V2 };
+        scene.send(version, what, &room, &scene.signed(&made)).refused(403, "M_FORBIDDEN");
+    }
+    let asked: Vec<String> = scene.peer.heard().into_iter().map(|heard| heard.path).collect();
+    let of_events = ["/event", "/state", "/get_missing_events", "/backfill"];
+    assert!(!asked.iter().any(|path| of_events.iter().any(|part| path.contains(part))), "{asked:?}");
+}
+
+#[test]
 fn who_is_in_a_room_reads_its_graph_and_who_is_not_reads_nothing() {
     let scene = Scene::new();
     let room = scene.room(json!({ "room_version": "11" }));

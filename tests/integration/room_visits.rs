@@ -381,7 +381,14 @@ fn a_room_is_of_the_version_that_its_first_event_says_whatever_a_stranger_said_b
 
 #[test]
 fn a_user_here_knocks_at_a_room_of_another_server_and_takes_it_back() {
-    let scene = Scene::with(RoomVersionId::V11, json!({ "join_rule": "knock" }));
+    // The ID of a room of version 12 says nothing of where it is.
+    for version in [RoomVersionId::V11, RoomVersionId::V12] {
+        knocks_and_takes_it_back(version);
+    }
+}
+
+fn knocks_and_takes_it_back(version: RoomVersionId) {
+    let scene = Scene::with(version, json!({ "join_rule": "knock" }));
     scene.lets("knock", "knock", &[]);
     let shown = json!({ "knock_room_state": [{ "type": "m.room.name", "state_key": "", "sender": scene.rita,
         "content": { "name": "Rita's" } }] });
@@ -396,4 +403,29 @@ fn a_user_here_knocks_at_a_room_of_another_server_and_takes_it_back() {
     scene.lets("leave", "leave", &[]);
     scene.alice.post(&format!("{V3}/rooms/{}/leave", scene.room), json!({})).ok();
     assert_eq!(scene.sync()["knock"], Value::Null);
+    let told = scene.peer.heard().into_iter().any(|heard| heard.path.contains("/send_leave/"));
+    assert!(told, "{}: the other server knows too", scene.version);
+}
+
+#[test]
+fn what_was_said_while_somebody_scrolled_back_is_told_to_all_who_come_later() {
+    let scene = Scene::new(RoomVersionId::V11);
+    scene.lets("join", "join", &scene.all());
+    scene.join().ok();
+    let bob = scene.server.register("bob");
+    let made = bob.post(&format!("{V3}/createRoom"), json!({ "preset": "public_chat" })).ok();
+    let room = made["room_id"].as_str().expect("an ID").to_owned();
+    scene.alice.post(&format!("{V3}/join/{room}"), json!({})).ok();
+    let since = scene.alice.get(&format!("{V3}/sync")).ok()["next_batch"].clone();
+    let said = json!({ "msgtype": "m.text", "body": "did you see?" });
+    bob.put(&format!("{V3}/rooms/{room}/send/m.room.message/1"), said).ok();
+    // What was state when Alice came, and stands in the past.
+    let past: Vec<Value> = scene.all().into_iter().rev().collect();
+    scene.peer.says("/_matrix/federation/v1/backfill/", 200, json!({ "pdus": past }));
+    let page = scene.alice.get(&format!("{V3}/rooms/{}/messages?dir=b&limit=50", scene.room)).ok();
+    assert!(page["chunk"].as_array().is_some_and(|events| events.len() > 3), "{page}");
+    let since = since.as_str().expect("a token");
+    let news = scene.alice.get(&format!("{V3}/sync?since={since}")).ok()["rooms"]["join"][&room].clone();
+    assert_eq!(news["timeline"]["events"][0]["content"]["body"], "did you see?", "{news}");
+    assert_eq!(news["unread_notifications"]["notification_count"], 1);
 }

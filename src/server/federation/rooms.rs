@@ -184,11 +184,16 @@ impl Federation {
     ) -> Result<Vec<Box<RawValue>>, RequestError> {
         #[derive(Deserialize)]
         struct Answer {
-            #[serde(default, alias = "knock_state_events")]
+            #[serde(default)]
             knock_room_state: Vec<Box<RawValue>>,
+            /// As older servers call it, which some say as well.
+            #[serde(default)]
+            knock_state_events: Vec<Box<RawValue>>,
         }
         let path = path("/_matrix/federation/v1/send_knock/{}/{}", &[room.as_str(), id.as_str()]);
-        self.put::<Answer>(server, &path, event.clone()).await.map(|answer| answer.knock_room_state)
+        let answer: Answer = self.put(server, &path, event.clone()).await?;
+        let is_old = answer.knock_room_state.is_empty();
+        Ok(if is_old { answer.knock_state_events } else { answer.knock_room_state })
     }
 
     /// `PUT /invite`: brings a signed invite to the server of who is invited; answers with the event as it signed it.

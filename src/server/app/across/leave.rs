@@ -62,9 +62,11 @@ impl App {
         reason: Option<String>,
     ) -> Result<(), Refusal> {
         if let Some(federation) = &self.federation {
-            // Whoever invited them knows best.
+            // Whoever invited them knows best; where they knock, whoever made the room what it showed.
             let inviter = self.rooms.inviter(room, user).await?.map(|by| by.server_name().to_owned());
-            let candidates = self.candidates(room, user, inviter.as_slice()).await?;
+            let mut likely: Vec<OwnedServerName> = inviter.into_iter().collect();
+            likely.extend(self.rooms.servers_shown(room, user).await?);
+            let candidates = self.candidates(room, user, &likely).await?;
             let told = self.tell_of_leave(federation, &candidates, (room, user), reason.as_ref());
             match tokio::time::timeout(PATIENCE, told).await {
                 Ok(true) => return Ok(()),

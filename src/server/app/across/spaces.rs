@@ -129,3 +129,33 @@ async fn ask(
         inaccessible: said.inaccessible_children,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_room_is_understood_by_the_names_of_today_the_older_ones_and_both() {
+        let listed = json!({ "room_id": "!r:x", "num_joined_members": 1, "world_readable": false,
+            "guest_can_join": false, "join_rule": "public" });
+        let names = [
+            ("room_version", "encryption"),
+            ("im.nheko.summary.room_version", "im.nheko.summary.encryption"),
+        ];
+        for used in [&names[..1], &names[1..], &names[..]] {
+            let mut room = listed.clone();
+            for (version, encryption) in used {
+                room[*version] = "11".into();
+                room[*encryption] = "m.megolm.v1.aes-sha2".into();
+            }
+            let said: SaidRoom = serde_json::from_value(room).expect("a room");
+            let InSpace { summary, .. } = said.into();
+            assert_eq!(
+                (summary.version.as_str(), summary.encryption.as_deref()),
+                ("11", Some("m.megolm.v1.aes-sha2"))
+            );
+        }
+    }
+}

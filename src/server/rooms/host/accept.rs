@@ -15,7 +15,7 @@ use crate::server::{
         join::{Admission, admission},
         parts::Rooms,
         proposal::Proposal,
-        receive::{Elsewhere, Outcome, Way, check::read},
+        receive::{Elsewhere, Outcome, check::read},
         refusal::Refusal,
         write::{Act, Performed},
     },
@@ -67,13 +67,13 @@ impl Rooms {
         let checked =
             unproven.prove(&rules, &keys).map_err(|flaw| Refusal::Forbidden(flaw.to_string().into()))?;
         let event = checked.json().to_owned();
-        match self.receive_one(elsewhere, server, room, checked, Way::OnBehalf).await? {
+        match self.receive_one(room, checked).await? {
             Outcome::Known | Outcome::Accepted => {}
             Outcome::SoftFailed(why) | Outcome::Rejected(why) | Outcome::Refused(why) => {
                 return Err(Refusal::Forbidden(why.into()));
             }
             Outcome::Missing(_) => {
-                return Err(Refusal::Forbidden("the event names others that this server cannot get".into()));
+                return Err(Refusal::Forbidden("the event names others than the template did".into()));
             }
         }
         // A knock is shown the room as it is: who sends an old one again knocks no longer.

@@ -13,7 +13,7 @@ use crate::server::{
         draft::Draft,
         parts::Rooms,
         proposal::Proposal,
-        receive::{Elsewhere, Outcome, Way},
+        receive::{Elsewhere, Outcome},
         refusal::Refusal,
         visit::Ready,
         write::{Act, Actor, Performed},
@@ -65,8 +65,7 @@ impl Rooms {
         signed: &str,
     ) -> Result<(), Refusal> {
         let event = self.co_signed(&**elsewhere, room, ready, signed).await?;
-        let origin = self.server_name.clone();
-        match self.receive_one(elsewhere, &origin, room, event, Way::OnBehalf).await? {
+        match self.receive_one(room, event).await? {
             Outcome::Known | Outcome::Accepted => Ok(()),
             Outcome::SoftFailed(why) | Outcome::Rejected(why) | Outcome::Refused(why) => {
                 Err(Refusal::Forbidden(why.into()))

@@ -121,7 +121,9 @@ impl Rooms {
             asked.between += 1;
             let latest = waiting.iter().filter(|event| event.prev_events().any(|id| prev.contains(id)));
             let latest = latest.map(|event| event.event_id().to_owned()).collect();
-            let new = self.find_between(batch, latest, &coming).await?;
+            let mut new = self.find_between(batch, latest, &coming).await?;
+            // What came in a round before and was of no use is of none again.
+            new.retain(|event| asked.seen.insert(event.event_id().to_owned()));
             if !new.is_empty() {
                 return Ok(Some(new));
             }
@@ -305,6 +307,7 @@ impl Rooms {
 #[derive(Default)]
 struct Asked {
     between: usize,
+    seen: BTreeSet<OwnedEventId>,
     states: usize,
     auth_of: BTreeSet<OwnedEventId>,
     after: BTreeSet<OwnedEventId>,

@@ -12,7 +12,7 @@ use super::{
     elsewhere::Elsewhere,
     gap::Batch,
     inbound::{Answer, Crowded, Job, Key, Pending},
-    place::{Outcome, Way},
+    place::{Given, Outcome, Way},
 };
 use crate::server::{
     rooms::{append::rules, parts::Rooms, refusal::Refusal},
@@ -72,25 +72,15 @@ impl Rooms {
         self.inbound.stop();
     }
 
-    /// Receives one event that was checked already, by itself.
+    /// Receives one event that was checked already, by itself, to be told to everybody. It was made here or from this
+    /// server's word: what it names is here, and nobody is asked for anything.
     ///
     /// # Errors
     /// [`Refusal::NotFound`]: the room is not here; else when the store fails.
-    pub async fn receive_one<E: Elsewhere>(
-        &self,
-        elsewhere: &Arc<E>,
-        origin: &ServerName,
-        room: &RoomId,
-        event: Checked,
-        way: Way,
-    ) -> Result<Outcome, Refusal> {
-        let no_room = || Refusal::NotFound("this server does not know the room".into());
-        let row = self.store.room(room).await?.ok_or_else(no_room)?;
-        let rules = rules(&row.version)?;
-        let batch = Batch { elsewhere, origin, room: &row, rules: &rules, way };
-        let id = event.event_id().to_owned();
-        let mut outcomes = self.receive_batch(&batch, vec![event]).await?.ok_or_else(no_room)?;
-        outcomes.remove(&id).ok_or_else(|| Refusal::Internal("an event was lost".into()))
+    pub async fn receive_one(&self, room: &RoomId, event: Checked) -> Result<Outcome, Refusal> {
+        let placed = self.place(room, &[event], &Given::default(), Way::OnBehalf).await?;
+        let placed = placed.ok_or_else(|| Refusal::NotFound("this server does not know the room".into()))?;
+        placed.into_iter().next().ok_or_else(|| Refusal::Internal("an event was lost".into()))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     server::{
         rooms::{
             receive::{
-                Each, Outcome, Piece, Way,
+                Each, Outcome, Piece,
                 check::{Checked, read},
             },
             refusal::Refusal,
@@ -86,10 +86,7 @@ impl World {
         let keys = guest.rooms.keys(&*seen, unproven.needs(&rules)).await;
         let join: Checked = unproven.prove(&rules, &keys).expect("is signed");
         // The host takes it, and answers with the room.
-        let outcome = host
-            .rooms
-            .receive_one(&self.seen_from(0), &guest.name, &self.room.room_id, join.clone(), Way::OnBehalf)
-            .await;
+        let outcome = host.rooms.receive_one(&self.room.room_id, join.clone()).await;
         assert!(matches!(outcome, Ok(Outcome::Accepted)), "{outcome:?}");
         let ids: Vec<OwnedEventId> = state.into_values().collect();
         let chain: Vec<OwnedEventId> =

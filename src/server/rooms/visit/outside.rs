@@ -2,9 +2,11 @@
 //!
 //! Of such a room nothing is known but what they are in it, and what it shows of itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, RoomId, RoomVersionId, UserId};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, OwnedUserId, RoomId, RoomVersionId, UserId,
+};
 use serde_json::value::RawValue;
 
 use super::draft::Ready;
@@ -34,6 +36,25 @@ impl Rooms {
         }
         let member = self.store.state_event(room, "m.room.member", user.as_str()).await?;
         Ok(member.map(|member| member.sender.clone()))
+    }
+
+    /// The servers of those who stand in what a room that is not here showed `user` of itself, each once.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn servers_shown(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+    ) -> Result<BTreeSet<OwnedServerName>, Refusal> {
+        #[derive(serde::Deserialize)]
+        struct Shown {
+            sender: OwnedUserId,
+        }
+        let row = self.store.memberships(user).await?.into_iter().find(|row| row.room_id == room);
+        let shown = row.and_then(|row| row.invite_state);
+        let shown: Vec<Shown> = shown.and_then(|shown| serde_json::from_str(&shown).ok()).unwrap_or_default();
+        Ok(shown.into_iter().map(|shown| shown.sender.server_name().to_owned()).collect())
     }
 
     /// Notes what a user of this server is from here on in a room that this server is not in; `shown` is what the room
