@@ -1,6 +1,6 @@
 //! Users of this server come into rooms of another one, are invited there, and knock: whatever that server says.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ruma::{OwnedEventId, OwnedServerName, RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     authority::Authority,
     peer::Peer,
-    support::{Answer, Client, TestServer},
+    support::{Answer, Client, TestServer, until},
 };
 
 const V3: &str = "/_matrix/client/v3";
@@ -34,7 +34,16 @@ impl Scene {
     fn with(version: RoomVersionId, join_rules: Value) -> Self {
         let ca = Authority::new();
         let (name, server) = ca.trusting_server();
-        let peer = Peer::start(&ca, Duration::ZERO);
+        Self::on(&ca, (name, server), version, join_rules)
+    }
+
+    fn on(
+        ca: &Authority,
+        (name, server): (OwnedServerName, TestServer),
+        version: RoomVersionId,
+        join_rules: Value,
+    ) -> Self {
+        let peer = Peer::start(ca, Duration::ZERO);
         let alice = server.register("alice");
         let rita = format!("@rita:{}", peer.name);
         let rules = version.rules().expect("a known version");
@@ -56,7 +65,17 @@ impl Scene {
 
     /// An event of Rita's after those that are there.
     fn event(&self, kind: &str, key: &str, content: Value, auth: &[&OwnedEventId]) -> (OwnedEventId, Value) {
-        let mut event = json!({ "type": kind, "state_key": key, "sender": self.rita, "content": content,
+        self.event_by(&self.rita, (kind, key), content, auth)
+    }
+
+    fn event_by(
+        &self,
+        sender: &str,
+        (kind, key): (&str, &str),
+        content: Value,
+        auth: &[&OwnedEventId],
+    ) -> (OwnedEventId, Value) {
+        let mut event = json!({ "type": kind, "state_key": key, "sender": sender, "content": content,
             "room_id": self.room, "origin_server_ts": 1_700_000_000_000_u64, "depth": self.state.len() + 1,
             "prev_events": self.state.last().map(|(id, _)| vec![id.clone()]).unwrap_or_default() });
         let named = self.version == RoomVersionId::V12;
@@ -73,6 +92,16 @@ impl Scene {
         let (id, event) = self.event(kind, key, content, auth);
         self.state.push((id.clone(), event));
         id
+    }
+
+    /// Others of the same server come into the room.
+    fn add_members(&mut self, count: usize) {
+        for n in 0..count {
+            let user = format!("@member{n}:{}", self.peer.name);
+            let (kind, join) = (("m.room.member", user.as_str()), json!({ "membership": "join" }));
+            let event = self.event_by(&user, kind, join, &[self.id(0), self.id(2), self.id(3)]);
+            self.state.push(event);
+        }
     }
 
     fn id(&self, at: usize) -> &OwnedEventId {
@@ -196,6 +225,71 @@ fn of_a_room_that_another_server_tells_what_is_forged_or_not_allowed_is_left_out
     assert_eq!(scene.state_of("x.topic", "changed"), json!({}), "its content is nobody's word");
     for key in ["forged", "unallowed", "mallory", "elsewhere"] {
         assert_eq!(scene.state_of("x.topic", key)["errcode"], "M_NOT_FOUND", "{key}");
+    }
+}
+
+#[test]
+fn a_room_of_much_state_is_entered_whole_and_again_with_what_it_is_by_then() {
+    let mut scene = Scene::new(RoomVersionId::V11);
+    let allowed: Vec<OwnedEventId> = (0..3).map(|at| scene.id(at).clone()).collect();
+    let [create, join, levels] = &allowed[..] else { panic!("three") };
+    let begin = scene.state.len();
+    for n in 0..250 {
+        scene.add("x.part", &n.to_string(), json!({ "n": n }), &[create, join, levels]);
+    }
+    let parts = |scene: &Scene| {
+        let state = scene.alice.get(&format!("{V3}/rooms/{}/state", scene.room)).ok();
+        let events = state.as_array().expect("a list").clone();
+        let parts = events.iter().filter(|event| event["type"] == "x.part");
+        let parts: BTreeMap<u64, u64> = parts
+            .map(|event| {
+                let key = event["state_key"].as_str().and_then(|key| key.parse().ok()).expect("a number");
+                (key, event["content"]["n"].as_u64().expect("a number"))
+            })
+            .collect();
+        (parts, events.len())
+    };
+    scene.lets("join", "join", &scene.all());
+    scene.join().ok();
+    assert_eq!(parts(&scene), ((0..250).map(|n| (n, n)).collect(), begin + 250 + 1));
+    scene.alice.post(&format!("{V3}/rooms/{}/leave", scene.room), json!({})).ok();
+    // Nobody of this server is there while some of it goes, and some is replaced.
+    let mut state = scene.all();
+    state.drain(begin..begin + 120);
+    for n in 200..230_u64 {
+        let kind = ("x.part", n.to_string());
+        let (id, event) = scene.event(kind.0, &kind.1, json!({ "n": n + 1000 }), &[create, join, levels]);
+        state.retain(|event| event["state_key"] != n.to_string());
+        state.push(event.clone());
+        scene.state.push((id, event));
+    }
+    scene.lets("join", "join", &state);
+    scene.join().ok();
+    let expected = (120..250).map(|n| (n, if (200..230).contains(&n) { n + 1000 } else { n })).collect();
+    assert_eq!(parts(&scene), (expected, begin + 130 + 1));
+    let said = format!("{V3}/rooms/{}/send/m.room.message/1", scene.room);
+    scene.alice.put(&said, json!({ "msgtype": "m.text", "body": "back" })).ok();
+}
+
+#[test]
+fn all_of_a_room_of_many_are_tied_though_they_come_at_once_and_nobody_is_when_it_is_too_large() {
+    for (most, tied) in [(0, 301), (100, 0)] {
+        let ca = Authority::new();
+        let server = ca.server(&ca.file("ca.pem"), |config| config.presence.max_room_members = most);
+        let mut scene = Scene::on(&ca, server, RoomVersionId::V11, json!({ "join_rule": "public" }));
+        scene.add_members(300);
+        scene.lets("join", "join", &scene.all());
+        scene.join().ok();
+        scene.sync();
+        let presence = &scene.server.app().federation.as_ref().expect("has some").presence;
+        assert_eq!(presence.tied_rooms().len(), usize::from(tied > 0));
+        let asked = |scene: &Scene| {
+            let federation = scene.server.app().federation.as_ref().expect("has some");
+            federation.presence.peers().get(scene.peer.name.as_str()).map_or(0, |peer| peer.asked)
+        };
+        until("all are asked for", || asked(&scene) == tied);
+        scene.alice.post(&format!("{V3}/rooms/{}/leave", scene.room), json!({})).ok();
+        until("the room ties nobody", || presence.tied_rooms().is_empty());
     }
 }
 

@@ -26,16 +26,17 @@ impl Presence {
         self.show(&ours, status);
     }
 
-    /// `user` is in `room` from here on, or not any more; the room ties its members, and is known to.
+    /// `user` is in `room` from here on, or not any more, and the room ties its members. `is_in` is asked while nobody else
+    /// says so, so that what is said last is how it is.
     pub fn handle_member(
         &self,
         room: &RoomId,
         user: &UserId,
-        is_in: bool,
+        is_in: impl FnOnce() -> bool,
         status: impl Fn(&UserId) -> (LivePosition, Status),
     ) {
         if self.is_shared_with(user) {
-            let ours = self.input(|inner, now| inner.handle_member(room, (user, is_in), &self.own, now));
+            let ours = self.input(|inner, now| inner.handle_member(room, (user, is_in()), &self.own, now));
             self.show(&ours, status);
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Access, CurrentAfter, Entered, EventStanding, Gap, Kinds, NewEvent, Order, Place, Received, RoomChange,
-    RoomCommit, Side, StateBefore, StateIds, Store,
+    RoomCommit, Side, StateAtEntry, StateBefore, StateIds, Store,
 };
 use crate::server::{
     change::{
@@ -298,6 +298,7 @@ async fn a_room_that_is_entered_has_the_state_that_it_is_said_to_have_and_a_gap_
     let base = state(&[("m.room.create", "", "create"), ("m.room.member", "@alice:x", "alice")]);
     let join = |name: &str, depth, prev: &[&str]| member(name, depth, prev, "@bob:x", "join");
     let entered = |state, event| {
+        let state = StateAtEntry::Whole(state);
         RoomChange::Enter(Box::new(Entered { room: room(), version: RoomVersionId::V11, state, event }))
     };
     world.write(vec![entered(base.clone(), join("bob", 9, &["far", "away"]))]).await;
@@ -351,6 +352,57 @@ async fn a_room_that_is_entered_has_the_state_that_it_is_said_to_have_and_a_gap_
     assert!(is.len() == 3 && of("create") && of("new") && of("back"), "{is:?}");
     assert_eq!(world.extremities().await, ids(&["back"]));
     assert!(world.store.membership(user_id!("@alice:x"), &room()).await.expect("is read").is_none());
+}
+
+#[tokio::test]
+async fn a_room_whose_state_comes_in_pages_is_here_when_somebody_enters_it() {
+    let world = World::new("settle");
+    let outliers =
+        vec![create(), member("alice", 2, &["create"], "@alice:x", "join"), named("one", 3, &["alice"])];
+    let fetched = RoomChange::Outliers { room: room(), events: outliers, rejected: [].into() };
+    world.write(vec![World::create_room(), fetched]).await;
+    let key = |kind: &str, key: &str| (kind.to_owned(), key.to_owned());
+    let page = |page: &[((String, String), Option<&str>)]| RoomChange::Settle {
+        room: room(),
+        page: page.iter().map(|(key, event)| (key.clone(), event.map(id))).collect(),
+    };
+    let (first, alice, name) =
+        (key("m.room.create", ""), key("m.room.member", "@alice:x"), key("m.room.name", ""));
+    world.write(vec![page(&[(first.clone(), Some("create")), (name.clone(), Some("one"))])]).await;
+    // The same again, and what is to be otherwise after all.
+    world.write(vec![page(&[(first.clone(), Some("create")), (name.clone(), None)])]).await;
+    assert!(world.store.room(&room()).await.expect("is read").is_none(), "nobody has entered it");
+    let keys = world.store.state_keys(&room(), ("", ""), 10).await.expect("is read");
+    assert_eq!(keys, [first.clone()]);
+    assert!(
+        world.store.state_keys(&room(), ("m.room.create", ""), 1).await.expect("is read").is_empty(),
+        "after it"
+    );
+    let event = member("bob", 9, &["far"], "@bob:x", "join");
+    let state_then = StateAtEntry::Settled(vec![(alice, Some(id("alice")))]);
+    world
+        .write(vec![RoomChange::Enter(Box::new(Entered {
+            room: room(),
+            version: RoomVersionId::V11,
+            state: state_then,
+            event,
+        }))])
+        .await;
+    let mut told = world.members_told();
+    told.sort();
+    let joined = |user: &str| (user.to_owned(), Membership::Join);
+    assert_eq!(told, [joined("@alice:x"), joined("@bob:x")]);
+    assert!(world.store.room(&room()).await.expect("is read").is_some());
+    let before = world.store.state_ids(&id("bob"), Side::Before).await.expect("is read");
+    assert_eq!(
+        before,
+        Some(state(&[("m.room.create", "", "create"), ("m.room.member", "@alice:x", "alice")]))
+    );
+    let is = world.store.current_state_ids(&room()).await.expect("is read");
+    assert_eq!(is.len(), 3);
+    let missing = RoomChange::Settle { room: room(), page: vec![(name, Some(id("nowhere")))] };
+    let commit = RoomCommit { changes: vec![missing], ..RoomCommit::default() };
+    assert!(world.store.commit_rooms(commit).await.expect("queues").await.is_err());
 }
 
 #[tokio::test]

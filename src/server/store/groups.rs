@@ -128,6 +128,21 @@ fn upon(c: &Connection, group: i64, put_in: &[i64], entries: i64) -> rusqlite::R
     add(c, Some(group), (chain + 1, entries), put_in.iter().copied())
 }
 
+/// A new group of a room's current state.
+pub(super) fn of_current(c: &Connection, room: i64) -> rusqlite::Result<i64> {
+    c.prepare_cached(
+        "INSERT INTO state_groups (previous, chain, entries) \
+         SELECT NULL, 0, count(*) FROM current_state WHERE room = ?1",
+    )?
+    .execute([room])?;
+    let group = c.last_insert_rowid();
+    c.prepare_cached(
+        "INSERT INTO state_deltas SELECT ?1, event FROM current_state WHERE room = ?2 ORDER BY event",
+    )?
+    .execute((group, room))?;
+    Ok(group)
+}
+
 /// A new group without one before it.
 fn whole(c: &Connection, state: &Numbers) -> rusqlite::Result<i64> {
     let entries = i64::try_from(state.len()).unwrap_or(i64::MAX);

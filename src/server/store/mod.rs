@@ -111,7 +111,8 @@ pub use self::{
     remote_lists::{RemoteChange, RemoteList, Snapshot},
     reports::{Report, Reported},
     room_change::{
-        CurrentAfter, Entered, NewEvent, NotCommitted, Place, Placed, Received, RoomChange, StateBefore,
+        CurrentAfter, Entered, NewEvent, NotCommitted, Place, Placed, Received, RoomChange, StateAtEntry,
+        StateBefore, StatePage,
     },
     rooms::{Extremity, RoomRow},
     search::{Found, Hit, Sought},

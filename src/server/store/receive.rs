@@ -1,9 +1,6 @@
 //! Events that other servers sent, as they get their place, or none: the steps of a commit for them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId};
 use rusqlite::{Connection, OptionalExtension};
@@ -15,7 +12,10 @@ use super::{
     graph::{EventStanding, StateIds},
     groups::{self, Numbers},
     log,
-    room_change::{CurrentAfter, Entered, NewEvent, NotCommitted, Place, Placed, Received, StateBefore},
+    room_change::{
+        CurrentAfter, Entered, NewEvent, NotCommitted, Place, Placed, Received, StateAtEntry, StateBefore,
+        StatePage,
+    },
     state,
     steps::Write,
 };
@@ -144,15 +144,44 @@ impl Write<'_> {
         Ok(())
     }
 
+    pub(super) fn settle_state(&mut self, room: &RoomId, page: &StatePage) -> Result<(), NotCommitted> {
+        let room = self.number(room)?;
+        let resolved = self.settle_page(room, page)?;
+        self.tell_resolved(room, resolved)
+    }
+
+    fn settle_page(&self, room: i64, page: &StatePage) -> Result<Option<Vec<MemberIs>>, NotCommitted> {
+        let c = self.tx;
+        let mut changes = Vec::new();
+        for (key, event) in page {
+            let event = event.as_ref().map(|event| number(c, event)).transpose()?;
+            if state::current_number(c, room, &key.0, &key.1)? != event {
+                changes.push(NowIs { key: key.clone(), event });
+            }
+        }
+        changes.sort_by_key(|change| change.event);
+        self.change_state(room, &changes)
+    }
+
     pub(super) fn enter(&mut self, entered: &Entered) -> Result<(), NotCommitted> {
         let Entered { room: room_id, version, state, event } = entered;
         let (c, room) = (self.tx, self.number(room_id)?);
         // What anybody said of it before that did not have to be so.
         c.prepare_cached("UPDATE rooms SET version = ?2 WHERE room = ?1")?
             .execute((room, version.as_str()))?;
-        let state = numbers(c, state)?;
-        let group = groups::of_state(c, &state, state::current_group(c, room)?)?;
-        let resolved = self.change_state(room, &differences(c, room, &state)?)?;
+        let (group, resolved) = match state {
+            StateAtEntry::Whole(state) => {
+                let state = numbers(c, state)?;
+                let group = groups::of_state(c, &state, state::current_group(c, room)?)?;
+                (group, self.change_state(room, &differences(c, room, &state)?)?)
+            }
+            StateAtEntry::Settled(rest) => {
+                let resolved = self.settle_page(room, rest)?;
+                (groups::of_current(c, room)?, resolved)
+            }
+        };
+        // Before the join: who comes back may be what they were until now by some of it.
+        self.tell_resolved(room, resolved)?;
         let position = log::advance(c)?;
         let place = (position, TimelinePosition::live(position));
         let key = event.state_key.as_deref().unwrap_or_default();
@@ -178,7 +207,7 @@ impl Write<'_> {
         c.prepare_cached("INSERT INTO forward_extremities VALUES (?1, ?2)")?.execute((room, number))?;
         self.tx.tell(Change::Appended(numbered(c, number)?));
         self.placed.push(Placed { event_id: event.event_id.clone(), position });
-        self.tell_resolved(room, resolved)
+        Ok(())
     }
 
     pub(super) fn outside(&mut self, version: &RoomVersionId, event: &NewEvent) -> Result<(), NotCommitted> {
@@ -405,14 +434,15 @@ fn log_key(
 
 /// The numbers of a state's events.
 fn numbers(c: &Connection, ids: &StateIds) -> Result<Numbers, NotCommitted> {
-    let mut number = c.prepare_cached("SELECT event FROM events WHERE event_id = ?1")?;
-    let mut numbers = BTreeMap::new();
-    for (key, id) in ids {
-        let found = number.query_row([id.as_str()], |row| row.get(0)).optional()?;
-        let found = found.ok_or_else(|| StoreError::Corrupt(format!("{id} is state and is not here")))?;
-        numbers.insert(key.clone(), found);
-    }
-    Ok(numbers)
+    ids.iter().map(|(key, id)| Ok((key.clone(), number(c, id)?))).collect()
+}
+
+fn number(c: &Connection, id: &EventId) -> Result<i64, NotCommitted> {
+    let found = c
+        .prepare_cached("SELECT event FROM events WHERE event_id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?;
+    found.ok_or_else(|| StoreError::Corrupt(format!("{id} is state and is not here")).into())
 }
 
 /// Notes that an event is here itself, and what an accepted one follows that is not.

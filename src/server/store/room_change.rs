@@ -45,6 +45,14 @@ pub enum RoomChange {
     },
     /// An event that another server sent gets its place, or none.
     Receive(Box<Received>),
+    /// A page of the state that a room is about to be entered with, in which nobody of this server is yet: what is state of
+    /// each key, or that nothing is. All of it is known as outliers.
+    Settle {
+        /// The room.
+        room: OwnedRoomId,
+        /// What is to be.
+        page: StatePage,
+    },
     /// A user of this server came into a room by another server: its state is what that server says, and the join is
     /// all that the next event follows.
     Enter(Box<Entered>),
@@ -226,6 +234,18 @@ pub enum Place {
     },
 }
 
+/// What is to be state of each key; `None`: nothing is.
+pub type StatePage = Vec<((String, String), Option<OwnedEventId>)>;
+
+/// The state of a room before somebody of this server enters it.
+#[derive(Debug)]
+pub enum StateAtEntry {
+    /// All of it.
+    Whole(StateIds),
+    /// What was settled page by page, and this.
+    Settled(StatePage),
+}
+
 /// What another server says of a room that a user of this one came into.
 #[derive(Debug)]
 pub struct Entered {
@@ -234,7 +254,7 @@ pub struct Entered {
     /// Its version, as its first event says.
     pub version: RoomVersionId,
     /// Its state before the join; all of it is known as outliers.
-    pub state: StateIds,
+    pub state: StateAtEntry,
     /// The join.
     pub event: NewEvent,
 }

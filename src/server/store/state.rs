@@ -1,8 +1,8 @@
 //! The state of rooms: the current one as a table, and the one at any event as chains of groups.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::RoomId;
+use ruma::{OwnedEventId, RoomId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events};
@@ -38,6 +38,47 @@ impl Store {
             .await?;
         self.recent_state.keep(name, position, found.clone());
         Ok(found)
+    }
+
+    /// Which of some events are here, of this room, and were not found wrong.
+    pub async fn sound_events(
+        &self,
+        room: &RoomId,
+        ids: &[OwnedEventId],
+    ) -> Result<BTreeSet<OwnedEventId>, StoreError> {
+        self.read(|c| {
+            let mut sound = c.prepare_cached(
+                "SELECT 1 FROM events WHERE event_id = ?1 AND standing <> 3 \
+                 AND room = (SELECT room FROM rooms WHERE room_id = ?2)",
+            )?;
+            let mut found = BTreeSet::new();
+            for id in ids {
+                if sound.exists((id.as_str(), room.as_str()))? {
+                    found.insert(id.clone());
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Types and keys of a room's current state, in their order, after one of them; up to `limit`.
+    pub async fn state_keys(
+        &self,
+        room: &RoomId,
+        (kind, key): (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT type, state_key FROM current_state WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND (type, state_key) > (?2, ?3) ORDER BY type, state_key LIMIT ?4",
+            )?
+            .query_map((room.as_str(), kind, key, limit), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+        .await
     }
 
     /// The current state events of one type in a room, in the order of the log.

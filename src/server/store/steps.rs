@@ -48,6 +48,7 @@ impl<'c> Write<'c> {
             RoomChange::Insert { event, after } => self.insert(event, after.as_deref())?,
             RoomChange::Outliers { room, events, rejected } => self.put_outliers(room, events, rejected)?,
             RoomChange::Receive(received) => self.receive(received)?,
+            RoomChange::Settle { room, page } => self.settle_state(room, page)?,
             RoomChange::Enter(entered) => self.enter(entered)?,
             RoomChange::Outside { version, event } => self.outside(version, event)?,
             RoomChange::Redact { target, pdu, by } => self.redact(target, pdu, by)?,

@@ -30,7 +30,7 @@ use crate::server::{
         pdu::{Pdu, StateKey},
         refusal::Refusal,
     },
-    store::{EventStanding, NewEvent, NotCommitted, RoomChange, RoomCommit, RoomRow, StateIds, StoreError},
+    store::{NewEvent, NotCommitted, RoomChange, RoomCommit, RoomRow, StateIds, StoreError},
 };
 
 /// Events of an answer, at most.
@@ -72,6 +72,8 @@ pub type Each<'a> = dyn FnMut(Piece, Box<RawValue>) -> Result<(), String> + 'a;
 struct Index {
     /// The number of each event that is there or named.
     numbers: BTreeMap<OwnedEventId, u32>,
+    /// Those of the events of the answer, in their order; `None`: it is none. The answer is the same each time it is read.
+    order: Vec<Option<u32>>,
     /// By number: what allows it; `None`: it is not there.
     auth: Vec<Option<Box<[u32]>>>,
     /// Those that allow others.
@@ -181,13 +183,10 @@ impl Rooms {
         let entries: Vec<_> = state.into_iter().collect();
         for page in entries.chunks(PAGE) {
             let ids: Vec<OwnedEventId> = page.iter().map(|(_, id)| id.clone()).collect();
-            let here = self.store.graph_events(&ids).await?;
-            let is_sound = |id: &OwnedEventId| {
-                here.get(id).is_some_and(|event| {
-                    event.standing != EventStanding::Rejected && event.room_id == room.room_id
-                })
-            };
-            sound.extend(page.iter().filter(|(_, id)| is_sound(id)).cloned());
+            let here = self.store.sound_events(&room.room_id, &ids).await?;
+            sound.extend(page.iter().filter(|(_, id)| here.contains(id)).cloned());
+            // Reading a page is no waiting: others are let go first.
+            tokio::task::yield_now().await;
         }
         Ok(sound)
     }
@@ -237,14 +236,19 @@ impl Index {
         let mut index = Self::default();
         let create = named_create(rules, room);
         read_all(&mut |piece, text| {
+            if index.order.len() >= MAX_EVENTS {
+                return Err(format!("there are more than {MAX_EVENTS} events in it"));
+            }
             let event = match read(rules, room, text.get()) {
                 Ok(event) => event,
                 Err(flaw) => {
                     tracing::debug!(%room, %flaw, "an event of the answer to a join is dropped");
+                    index.order.push(None);
                     return Ok(());
                 }
             };
-            index.add(piece, &event, create.as_ref())?;
+            let number = index.add(piece, &event, create.as_ref())?;
+            index.order.push(Some(number));
             event.need(rules, &mut index.needed);
             Ok(())
         })?;
@@ -252,7 +256,7 @@ impl Index {
         Ok(index)
     }
 
-    fn add(&mut self, piece: Piece, event: &Unproven, create: Option<&OwnedEventId>) -> Result<(), String> {
+    fn add(&mut self, piece: Piece, event: &Unproven, create: Option<&OwnedEventId>) -> Result<u32, String> {
         let number = self.number(&event.event_id().to_owned());
         if let (Piece::State, Some(key)) = (piece, event.pdu.state_key_pair())
             && self.state.insert(key, number).is_some_and(|other| other != number)
@@ -266,7 +270,7 @@ impl Index {
             return Err(format!("there are more than {MAX_EVENTS} events in it"));
         }
         self.auth[number as usize] = Some(auth);
-        Ok(())
+        Ok(number)
     }
 
     fn number(&mut self, id: &OwnedEventId) -> u32 {
@@ -288,12 +292,13 @@ impl Index {
         read_all: &mut dyn FnMut(&mut Each<'_>) -> Result<(), String>,
     ) -> Result<Known, String> {
         let (mut proven, mut emptied) = (BTreeMap::new(), BTreeSet::new());
+        let mut order = self.order.iter();
         read_all(&mut |_, text| {
-            let Ok(event) = read(rules, room, text.get()) else { return Ok(()) };
-            let Some(number) = self.numbers.get(event.event_id()).copied() else { return Ok(()) };
+            let Some(number) = order.next().copied().flatten() else { return Ok(()) };
             if !self.named.contains(&number) || proven.contains_key(&number) {
                 return Ok(());
             }
+            let Ok(event) = read(rules, room, text.get()) else { return Ok(()) };
             match event.prove(rules, keys) {
                 Ok(event) => {
                     if event.content == Content::Other {
@@ -380,12 +385,13 @@ impl Index {
         let empty = || Page { rows: Vec::new(), rejected: BTreeSet::new(), good: Vec::new() };
         let (mut page, mut seen) = (empty(), BTreeSet::new());
         let send = |page| pages.blocking_send(page).map_err(|_| "nobody takes it".to_owned());
+        let mut order = self.order.iter();
         read_all(&mut |_, text| {
-            let Ok(event) = read(rules, room, text.get()) else { return Ok(()) };
-            let Some(number) = self.numbers.get(event.event_id()).copied() else { return Ok(()) };
+            let Some(number) = order.next().copied().flatten() else { return Ok(()) };
             if !seen.insert(number) {
                 return Ok(());
             }
+            let Ok(event) = read(rules, room, text.get()) else { return Ok(()) };
             let Some((event, is_allowed)) = self.judged(rules, keys, number, event, known) else {
                 return Ok(());
             };

@@ -22,7 +22,7 @@ use crate::{
             },
             refusal::Refusal,
         },
-        store::{Entered, EventStanding, RoomChange, RoomCommit, RoomRow, Side, StateIds},
+        store::{Entered, EventStanding, RoomChange, RoomCommit, RoomRow, Side, StateAtEntry, StateIds},
     },
 };
 
@@ -106,8 +106,8 @@ impl World {
             .await
             .expect("is sound");
         let event = join.row(&self.room.room_id, false, None);
-        let entered =
-            Entered { room: self.room.room_id.clone(), version: self.room.version.clone(), state, event };
+        let (version, state) = (self.room.version.clone(), StateAtEntry::Whole(state));
+        let entered = Entered { room: self.room.room_id.clone(), version, state, event };
         let commit =
             RoomCommit { changes: vec![RoomChange::Enter(Box::new(entered))], ..RoomCommit::default() };
         guest.store.commit_rooms(commit).await.expect("queues").await.expect("is written");

@@ -13,9 +13,13 @@ use crate::server::{
         parts::Rooms,
         receive::{Elsewhere, Piece, Unsound, check::Checked},
         refusal::Refusal,
+        turns::Turn,
     },
-    store::{Entered, NotCommitted, RoomChange, RoomCommit},
+    store::{Entered, NotCommitted, RoomChange, RoomCommit, StateAtEntry, StateIds, StatePage},
 };
+
+/// State events in one write: some milliseconds, in which nobody else can write.
+const PAGE: usize = 100;
 
 /// Takes an event of an answer; without a piece that it is of: the join itself, as the other server signed it.
 pub type Each<'a> = dyn FnMut(Option<Piece>, Box<RawValue>) -> Result<(), String> + 'a;
@@ -68,13 +72,19 @@ impl Rooms {
                 Unsound::Ours(refusal) => refusal,
             })?;
         let event = join.row(&room.to_owned(), false, None);
+        let turn = self.turns.wait(room).await;
+        // Who is in the room meanwhile is not to see half of it.
+        let state = if state.len() > PAGE && !self.takes_part(room) {
+            StateAtEntry::Settled(self.settle(&turn, room, state).await?)
+        } else {
+            StateAtEntry::Whole(state)
+        };
         let entered = Entered { room: room.to_owned(), version: ready.version.clone(), state, event };
         let commit = RoomCommit {
             changes: vec![RoomChange::Enter(Box::new(entered))],
             now_ms: self.clock.unix_ms(),
             ..RoomCommit::default()
         };
-        let _turn = self.turns.wait(room).await;
         match self.store.commit_rooms(commit).await?.await {
             // It came back by another way meanwhile.
             Ok(_) | Err(NotCommitted::Stale) => Ok(()),
@@ -82,6 +92,46 @@ impl Rooms {
             Err(e @ (NotCommitted::DoneBefore(_) | NotCommitted::AliasTaken)) => {
                 Err(Refusal::Internal(format!("entering a room: {e:?}")))
             }
+        }
+    }
+
+    /// Makes the state of a room that nobody of this server is in what it is to be when somebody enters, page by page: what
+    /// others write goes between. Cut short, the room is as far from being here as before, and the next one who enters
+    /// goes on. Answers with what users of this server are in it: they are told of that when it is here.
+    async fn settle(&self, _turn: &Turn, room: &RoomId, state: StateIds) -> Result<StatePage, Refusal> {
+        let is_ours = |(kind, key): &(String, String)| {
+            kind == "m.room.member"
+                && <&UserId>::try_from(&**key).is_ok_and(|user| user.server_name() == self.server_name)
+        };
+        let (mut rest, mut last) = (StatePage::new(), (String::new(), String::new()));
+        loop {
+            let known = self.store.state_keys(room, (&last.0, &last.1), PAGE).await?;
+            let Some(end) = known.last() else { break };
+            last = end.clone();
+            let gone = known.into_iter().filter(|key| !state.contains_key(key)).map(|key| (key, None));
+            let (ours, page) = gone.partition(|(key, _)| is_ours(key));
+            rest.extend::<StatePage>(ours);
+            self.settle_page(room, page).await?;
+        }
+        let state = state.into_iter().map(|(key, event)| (key, Some(event)));
+        let (ours, others): (StatePage, StatePage) = state.partition(|(key, _)| is_ours(key));
+        rest.extend(ours);
+        for page in others.chunks(PAGE) {
+            self.settle_page(room, page.to_vec()).await?;
+        }
+        Ok(rest)
+    }
+
+    async fn settle_page(&self, room: &RoomId, page: StatePage) -> Result<(), Refusal> {
+        if page.is_empty() {
+            return Ok(());
+        }
+        let settle = RoomChange::Settle { room: room.to_owned(), page };
+        let commit = RoomCommit { changes: vec![settle], ..RoomCommit::default() };
+        match self.store.commit_rooms(commit).await?.await {
+            Ok(_) => Ok(()),
+            Err(NotCommitted::Store(e)) => Err(e.into()),
+            Err(e) => Err(Refusal::Internal(format!("the state of a room cannot be kept: {e:?}"))),
         }
     }
 
