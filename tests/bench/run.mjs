@@ -1,13 +1,14 @@
 // Measures this server and Synapse in one run, on one machine, with the same load: `make bench`.
 //
-//   node tests/bench/run.mjs [--parts room,forms,sliding,list,many,instructions,peers,engine] [--users 200] [--changes 100] [--messages 50]
+//   node tests/bench/run.mjs [--parts room,forms,sliding,list,many,instructions,peers,across,join,large,engine] [--users 200] [--changes 100] [--messages 50]
 //     [--idle 60] [--only pilotlight] [--receivers 200,1000] [--contacts 1000] [--rooms 1000] [--streams 10000] [--peers 100]
-//     [--minutes 5] [--profile release]
+//     [--minutes 5] [--pairs pilotlight-pilotlight,synapse-synapse] [--members 10000] [--profile release]
 //
 // `room`: one server, N users in one room; `forms`: the same of this server by `/sync` and by the held stream, at a spread load;
 // `sliding`: the same by sliding sync, and of some users who are in many rooms together and have all of them in one list;
 // `list`: users of this server who all have each other on their lists; `many`: held streams that are idle; `instructions`: of a delivery, by callgrind (valgrind is to be
-// installed; not among the parts by default); `peers`: two of these servers, counted on the wire; `engine`: the
+// installed; not among the parts by default); `peers`: two of these servers, counted on the wire; `across`: a room of two servers, of each
+// kind; `join`: a large room of another server is joined by either kind; `large`: very large ones by this one; `engine`: the
 // presence engine alone. Prints tables next to the targets and writes everything to tests/bench/results/DATE.json.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,6 +17,8 @@ import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { freePort, Homeserver } from "../e2e/lib/homeserver.mjs";
 import { root } from "../e2e/lib/paths.mjs";
+import { acrossRoom, acrossRows } from "./across.mjs";
+import { hosted, joined, joinRows, watched } from "./join.mjs";
 import { peerRows, twoServers } from "./peers.mjs";
 
 const { values: options } = parseArgs({
@@ -25,7 +28,7 @@ const { values: options } = parseArgs({
     messages: { type: "string", default: "50" },
     idle: { type: "string", default: "60" },
     only: { type: "string" },
-    parts: { type: "string", default: "room,forms,sliding,list,many,peers,engine" },
+    parts: { type: "string", default: "room,forms,sliding,list,many,peers,across,join,large,engine" },
     receivers: { type: "string", default: "200,1000" },
     deliveries: { type: "string", default: "100000" },
     streams: { type: "string", default: "10000" },
@@ -34,6 +37,8 @@ const { values: options } = parseArgs({
     profile: { type: "string", default: "release" },
     peers: { type: "string", default: "100" },
     minutes: { type: "string", default: "5" },
+    pairs: { type: "string", default: "pilotlight-pilotlight,synapse-synapse,pilotlight-synapse,synapse-pilotlight" },
+    members: { type: "string", default: "10000" },
   },
 });
 const parts = options.parts.split(",");
@@ -85,6 +90,17 @@ const formRows = [
   ["a bare send to as many sockets, CPU µs", (r) => r.bare_send_us],
   ["the load program's CPU per delivered change, µs", (r) => r.presence?.load_cpu_us_per_delivery],
   ["the load program's share of one core", (r) => r.presence?.load_cpu_share],
+];
+
+/** What the load program does to a server. */
+const loadOf = (server, ...args) => promisify(execFile)(join(programs, "load"),
+  ["--address", `127.0.0.1:${server.port}`, "--users-file", join(server.dir, "users.json"), ...args.map(String)]);
+
+// Rooms of other servers that are larger than most: what there is, and with which settings.
+const LARGE = [
+  ["10,000 state events", { members: 2, state: 10_000 }, {}],
+  ["100,000 members", { members: 100_000, state: 0 }, {}],
+  ["100,000, who tie nobody", { members: 100_000, state: 0 }, { "presence.max_room_members": "1000" }],
 ];
 
 /** A server of this project with users who are written into its database, and how to put load on it. */
@@ -220,6 +236,14 @@ function table(lines) {
 const shown = (value) => (value === undefined ? "" : value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(2));
 const atMost = (target) => (target === undefined ? "" : `≤ ${target}`);
 
+/** A table with a column for each result, and how many times as much as one the other takes. */
+function withRatio(rows, results, one, other) {
+  const found = Object.fromEntries(results);
+  const ratio = (pick) => (found[one] && found[other] ? [shown(pick(found[other]) / pick(found[one]))] : []);
+  console.log(table([["", ...results.map(([name]) => name), ...(found[one] && found[other] ? ["ratio"] : [])],
+    ...rows.map(([name, pick]) => [name, ...results.map(([, result]) => shown(pick(result) ?? undefined)), ...ratio(pick)])]));
+}
+
 const results = {};
 if (parts.includes("room")) {
   for (const kind of kinds) {
@@ -279,6 +303,32 @@ if (parts.includes("peers")) {
   results.peers = await twoServers(join(programs, "peers"), options);
   console.log(table([["", "target", "pilotlight", "synapse", "prosody"], ...peerRows.map(([name, pick, target, ...others]) =>
     [name, atMost(target), shown(pick(results.peers)), others[0] ?? "", others[1] ?? ""])]));
+}
+if (parts.includes("across")) {
+  results.across = {};
+  for (const pair of options.pairs.split(",")) {
+    console.error(`measuring a room of two servers, ${pair}, for about ${2 * options.minutes + 6} minutes`);
+    results.across[pair] = await acrossRoom(pair.split("-"), Number(options.minutes));
+  }
+  withRatio(acrossRows, Object.entries(results.across), "pilotlight-pilotlight", "synapse-synapse");
+}
+if (parts.includes("join")) {
+  console.error(`measuring how a room of ${options.members} members is joined`);
+  results.join = await hosted({ members: options.members, state: 0 }, loadOf, async (room) => {
+    const found = {};
+    for (const kind of kinds) found[kind] = { ...(await joined(kind, {}, room)), others: await watched(kind, {}, room) };
+    return found;
+  });
+  withRatio(joinRows, Object.entries(results.join), "pilotlight", "synapse");
+}
+if (parts.includes("large")) {
+  results.large = {};
+  for (const [name, size, settings] of LARGE) {
+    console.error(`measuring how a room of ${name} is joined`);
+    results.large[name] = await hosted(size, loadOf, async (room) =>
+      ({ ...(await joined("pilotlight", settings, room)), others: await watched("pilotlight", settings, room) }));
+  }
+  withRatio(joinRows, Object.entries(results.large));
 }
 if (parts.includes("engine")) {
   console.error("measuring the presence engine alone");

@@ -78,7 +78,11 @@ enum Command {
         pause_ms: u64,
     },
     /// Puts users whom `seed` wrote into one room.
-    Gather,
+    Gather {
+        /// Other state events that the room has.
+        #[arg(long, default_value_t = 0)]
+        state: usize,
+    },
     /// Puts them into many more; then messages go to one after the other of all, and windows are on all of them.
     Fill {
         #[arg(long, default_value_t = 1_000)]
@@ -123,7 +127,7 @@ async fn main() -> Result<(), Error> {
     match arguments.command {
         Command::Prepare { users } => user::prepare(address, users, file).await,
         Command::Bare { .. } => Ok(()),
-        Command::Gather => user::gather(address, file).await,
+        Command::Gather { state } => user::gather(address, file, state).await,
         Command::Fill { rooms } => user::fill(address, file, rooms).await,
         Command::Seed { data_dir, server_name, users, contacts } => {
             let contacts = contacts.unwrap_or(users);

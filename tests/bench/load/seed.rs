@@ -18,6 +18,9 @@ use crate::{
     user::{self, User},
 };
 
+/// Users who are written at once.
+const AT_ONCE: usize = 256;
+
 /// Writes `count` users and their lists into `data_dir`, and how they log in into `file`. Each has `contacts` others on
 /// their list at most: those next to them.
 pub async fn seed(
@@ -30,29 +33,22 @@ pub async fn seed(
     let server = ServerName::parse(server_name)?;
     let ids: Vec<OwnedUserId> =
         (0..count).map(|n| UserId::parse(format!("@user{n}:{server}"))).collect::<Result<_, _>>()?;
-    let store = Store::open(data_dir, &server, Access::Sole, std::sync::Arc::default())?;
+    let store = Arc::new(Store::open(data_dir, &server, Access::Sole, Arc::default())?);
     let mut users = Vec::with_capacity(count);
-    for id in &ids {
-        let token = Token::random();
-        let device = NewDevice {
-            id: "BENCH".into(),
-            display_name: None,
-            token_hash: TokenHash::of(token.as_str()),
-            seen_ms: 0,
-            tokens: None,
-        };
-        let user = NewUser { id: id.clone(), password_hash: None, created_ms: 0, device: Some(device) };
-        store.create_user(user).await.map_err(|error| format!("{id}: {error:?}"))?;
-        users.push(User {
-            user_id: id.to_string(),
-            access_token: token.as_str().to_owned(),
-            address: String::new(),
-        });
+    for some in ids.chunks(AT_ONCE) {
+        let made: Vec<_> =
+            some.iter().map(|id| tokio::spawn(create(Arc::clone(&store), id.clone()))).collect();
+        for one in made {
+            users.push(one.await??);
+        }
     }
     let friend = friend()?;
     for (at, owner) in ids.iter().enumerate() {
         // In a ring, as many on either side.
         let apart = |other: usize| at.abs_diff(other).min(count - at.abs_diff(other));
+        if contacts == 0 {
+            break;
+        }
         let near =
             ids.iter().enumerate().filter(|(other, _)| (1..=contacts.div_ceil(2)).contains(&apart(*other)));
         let others = near.map(|(_, id)| id);
@@ -66,6 +62,20 @@ pub async fn seed(
     }
     store.close().await;
     user::save(&user::File { users, ..user::File::default() }, file)
+}
+
+async fn create(store: Arc<Store>, id: OwnedUserId) -> Result<User, Error> {
+    let token = Token::random();
+    let device = NewDevice {
+        id: "BENCH".into(),
+        display_name: None,
+        token_hash: TokenHash::of(token.as_str()),
+        seen_ms: 0,
+        tokens: None,
+    };
+    let user = NewUser { id: id.clone(), password_hash: None, created_ms: 0, device: Some(device) };
+    store.create_user(user).await.map_err(|error| format!("{id}: {error:?}"))?;
+    Ok(User { user_id: id.to_string(), access_token: token.as_str().to_owned(), address: String::new() })
 }
 
 /// What is kept of somebody on the list by whom one is observed in turn.

@@ -4,8 +4,12 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{Error, http::Connection};
+
+/// Requests at once, where many are made.
+const LANES: usize = 8;
 
 /// A logged-in user.
 #[derive(Clone, Deserialize, Serialize)]
@@ -37,42 +41,74 @@ pub async fn prepare(address: &str, count: usize, file: &Path) -> Result<(), Err
         users.push(serde_json::from_value(answer)?);
     }
     save(&File { users, ..File::default() }, file)?;
-    gather(address, file).await
+    gather(address, file, 0).await
 }
 
-/// Puts the users who are written down into one room, and writes that down.
-pub async fn gather(address: &str, file: &Path) -> Result<(), Error> {
-    let mut connection = Connection::open(address).await?;
+/// Puts the users who are written down into one room, with as many other state events, and writes that down.
+pub async fn gather(address: &str, file: &Path, state: usize) -> Result<(), Error> {
     let mut kept = load(address, file)?;
-    kept.room = shared(&mut connection, &kept.users).await?;
+    kept.room = shared(&kept.users).await?;
+    if let Some(first) = kept.users.first() {
+        at_once(address, (0..state).map(|n| first.set_state(&kept.room, n))).await?;
+    }
     save(&kept, file)
 }
 
 /// Puts them into as many other rooms.
 pub async fn fill(address: &str, file: &Path, rooms: usize) -> Result<(), Error> {
-    let mut connection = Connection::open(address).await?;
     let mut kept = load(address, file)?;
     for _ in 0..rooms {
-        kept.rooms.push(shared(&mut connection, &kept.users).await?);
+        kept.rooms.push(shared(&kept.users).await?);
     }
     save(&kept, file)
 }
 
 /// A new room with all of the users.
-async fn shared(connection: &mut Connection, users: &[User]) -> Result<String, Error> {
-    let mut room = String::new();
-    for user in users {
-        if room.is_empty() {
-            let body = json!({ "preset": "public_chat" });
-            let made =
-                ok(connection, "POST", "/_matrix/client/v3/createRoom", &user.access_token, &body).await?;
-            room = made["room_id"].as_str().ok_or("no room_id")?.to_owned();
-        } else {
-            let path = format!("/_matrix/client/v3/join/{}", encoded(&room));
-            ok(connection, "POST", &path, &user.access_token, &json!({})).await?;
-        }
-    }
+async fn shared(users: &[User]) -> Result<String, Error> {
+    let Some((first, others)) = users.split_first() else { return Ok(String::new()) };
+    let mut connection = Connection::open(&first.address).await?;
+    let body = json!({ "preset": "public_chat" });
+    let made =
+        ok(&mut connection, "POST", "/_matrix/client/v3/createRoom", &first.access_token, &body).await?;
+    let room = made["room_id"].as_str().ok_or("no room_id")?.to_owned();
+    let path = format!("/_matrix/client/v3/join/{}", encoded(&room));
+    let joins = others.iter().map(|user| Request {
+        method: "POST",
+        path: path.clone(),
+        token: user.access_token.clone(),
+        body: json!({}),
+    });
+    at_once(&first.address, joins).await?;
     Ok(room)
+}
+
+/// What somebody asks for.
+struct Request {
+    method: &'static str,
+    path: String,
+    token: String,
+    body: Value,
+}
+
+/// Makes all of the requests, some at once.
+async fn at_once(address: &str, requests: impl Iterator<Item = Request>) -> Result<(), Error> {
+    let mut lanes: Vec<Vec<Request>> = (0..LANES).map(|_| Vec::new()).collect();
+    requests.enumerate().for_each(|(n, request)| lanes[n % LANES].push(request));
+    let mut working = JoinSet::new();
+    for lane in lanes {
+        let address = address.to_owned();
+        working.spawn(async move {
+            let mut connection = Connection::open(&address).await?;
+            for Request { method, path, token, body } in lane {
+                ok(&mut connection, method, &path, &token, &body).await?;
+            }
+            Ok::<_, Error>(())
+        });
+    }
+    while let Some(done) = working.join_next().await {
+        done??;
+    }
+    Ok(())
 }
 
 /// Writes the rooms, if there are some, and the users down.
@@ -95,6 +131,12 @@ impl User {
         let path = format!("/_matrix/client/v3/presence/{}/status", encoded(&self.user_id));
         let body = json!({ "presence": "online", "status_msg": status_msg });
         ok(connection, "PUT", &path, &self.access_token, &body).await.map(drop)
+    }
+
+    /// Sets a state event that says nothing.
+    fn set_state(&self, room: &str, n: usize) -> Request {
+        let path = format!("/_matrix/client/v3/rooms/{}/state/org.pilotlight.bench/{n}", encoded(room));
+        Request { method: "PUT", path, token: self.access_token.clone(), body: json!({ "n": n }) }
     }
 
     pub async fn send(&self, connection: &mut Connection, room: &str, text: &str) -> Result<(), Error> {
