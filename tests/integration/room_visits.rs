@@ -259,7 +259,7 @@ fn a_room_of_much_state_is_entered_whole_and_again_with_what_it_is_by_then() {
     for n in 200..230_u64 {
         let kind = ("x.part", n.to_string());
         let (id, event) = scene.event(kind.0, &kind.1, json!({ "n": n + 1000 }), &[create, join, levels]);
-        state.retain(|event| event["state_key"] != n.to_string());
+        state.retain(|event| event["state_key"].as_str() != Some(&n.to_string()));
         state.push(event.clone());
         scene.state.push((id, event));
     }
