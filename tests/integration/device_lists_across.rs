@@ -13,18 +13,18 @@ use super::{
 };
 
 /// Two servers that speak with each other on one time, with Alice on the first and Bob on the second.
-struct Pair {
-    _ca: Authority,
-    time: Time,
-    names: [OwnedServerName; 2],
-    a: TestServer,
-    b: TestServer,
-    alice: Client,
-    bob: Client,
+pub struct Pair {
+    pub _ca: Authority,
+    pub time: Time,
+    pub names: [OwnedServerName; 2],
+    pub a: TestServer,
+    pub b: TestServer,
+    pub alice: Client,
+    pub bob: Client,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (ca, time) = (Authority::new(), Time::new());
         let ((a_name, a), (b_name, b)) = (ca.driven(&time, |_| {}), ca.driven(&time, |_| {}));
         let (alice, bob) = (a.register("alice"), b.register("bob"));

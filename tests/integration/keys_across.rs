@@ -2,36 +2,16 @@
 
 use std::time::Duration;
 
-use ruma::OwnedServerName;
 use serde_json::{Value, json};
 
 use super::{
     authority::Authority,
+    device_lists_across::Pair,
     driven::Time,
     keys::{CLAIM, CROSS, Cross, QUERY, UPLOAD, device_keys, fallback_keys, one_time_keys},
     peer::Peer,
-    support::{Client, TestServer},
+    support::Client,
 };
-
-/// Two servers that speak with each other on one time, with Alice on the first and Bob on the second.
-struct Pair {
-    _ca: Authority,
-    time: Time,
-    names: [OwnedServerName; 2],
-    a: TestServer,
-    b: TestServer,
-    alice: Client,
-    bob: Client,
-}
-
-impl Pair {
-    fn new() -> Self {
-        let (ca, time) = (Authority::new(), Time::new());
-        let ((a_name, a), (b_name, b)) = (ca.driven(&time, |_| {}), ca.driven(&time, |_| {}));
-        let (alice, bob) = (a.register("alice"), b.register("bob"));
-        Self { _ca: ca, time, names: [a_name, b_name], a, b, alice, bob }
-    }
-}
 
 fn query(by: &Client, user: &str, devices: &[&str]) -> Value {
     by.post(QUERY, json!({ "device_keys": { user: devices } })).ok()

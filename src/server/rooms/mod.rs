@@ -25,6 +25,7 @@ mod judge;
 mod lanes;
 mod may_begin;
 mod meeting;
+mod member_index;
 mod members;
 mod membership;
 mod order;

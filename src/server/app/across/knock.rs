@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, RoomId, ServerName, UserId};
+use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 use tokio::time::Instant;
 
 use super::candidates::{PATIENCE, Refused, is_final, refusal};
@@ -72,12 +72,8 @@ impl App {
         (room, user): (&RoomId, &UserId),
         reason: Option<&String>,
     ) -> Result<(), Refusal> {
-        let made = federation.make(server, Step::Knock, (room, user), &VERSIONS).await;
-        let made = made.map_err(|e| refusal(server, &e))?;
-        let mut own = CanonicalJsonObject::new();
-        own.extend(reason.map(|reason| ("reason".to_owned(), CanonicalJsonValue::String(reason.clone()))));
-        let drawn = (made.room_version, made.event.get());
-        let ready = self.rooms.ready((room, user), Entrance::Knock, drawn, own).await?;
+        let ready = (Step::Knock, Entrance::Knock, &VERSIONS[..]);
+        let ready = self.ready_by((federation, server), ready, (room, user), reason).await?;
         let Ready { event_id, json, .. } = &ready;
         let shown = federation.send_knock(server, (room, event_id), &json.clone().into()).await;
         let shown = shown.map_err(|e| refusal(server, &e))?;

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, RoomId, ServerName, UserId};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, RoomId, RoomVersionId, ServerName, UserId,
+};
 
 use super::candidates::{is_final, refusal};
 use crate::server::{
@@ -107,15 +109,26 @@ impl App {
         (room, user): (&RoomId, &UserId),
         reason: Option<&String>,
     ) -> Result<(), Refusal> {
-        let made = federation.make(server, Step::Leave, (room, user), &[]).await;
-        let made = made.map_err(|e| refusal(server, &e))?;
-        let mut own = CanonicalJsonObject::new();
-        own.extend(reason.map(|reason| ("reason".to_owned(), CanonicalJsonValue::String(reason.clone()))));
-        let drawn = (made.room_version, made.event.get());
-        let ready = self.rooms.ready((room, user), Entrance::Leave, drawn, own).await?;
+        let ready = (Step::Leave, Entrance::Leave, &[][..]);
+        let ready = self.ready_by((federation, server), ready, (room, user), reason).await?;
         let Ready { event_id, json, .. } = &ready;
         let taken = federation.send_leave(server, (room, event_id), &json.clone().into()).await;
         taken.map_err(|e| refusal(server, &e))?;
         self.rooms.went(room, &ready, &[]).await
+    }
+
+    /// What `user` becomes in a room by a server that says what that event looks like: signed, with their reason.
+    pub(super) async fn ready_by(
+        &self,
+        (federation, server): (&Federation, &ServerName),
+        (step, entrance, versions): (Step, Entrance, &[RoomVersionId]),
+        (room, user): (&RoomId, &UserId),
+        reason: Option<&String>,
+    ) -> Result<Ready, Refusal> {
+        let made = federation.make(server, step, (room, user), versions).await;
+        let made = made.map_err(|e| refusal(server, &e))?;
+        let mut own = CanonicalJsonObject::new();
+        own.extend(reason.map(|reason| ("reason".to_owned(), CanonicalJsonValue::String(reason.clone()))));
+        self.rooms.ready((room, user), entrance, (made.room_version, made.event.get()), own).await
     }
 }
