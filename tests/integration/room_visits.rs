@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use pilotlight::server::config::Config;
 use ruma::{OwnedEventId, OwnedServerName, RoomVersionId, room_version_rules::RoomVersionRules};
 use serde_json::{Value, json};
 
@@ -11,39 +12,54 @@ use super::{
     support::{Answer, Client, TestServer, until},
 };
 
-const V3: &str = "/_matrix/client/v3";
+pub const V3: &str = "/_matrix/client/v3";
 
 /// This server with Alice, and another one of which the test decides every byte, with Rita and a room of hers.
-struct Scene {
-    name: OwnedServerName,
-    server: TestServer,
-    alice: Client,
-    peer: Peer,
-    rita: String,
-    version: RoomVersionId,
-    rules: RoomVersionRules,
-    room: String,
-    state: Vec<(OwnedEventId, Value)>,
+pub struct Scene {
+    pub name: OwnedServerName,
+    pub server: TestServer,
+    pub alice: Client,
+    pub peer: Peer,
+    pub rita: String,
+    pub version: RoomVersionId,
+    pub rules: RoomVersionRules,
+    pub room: String,
+    pub state: Vec<(OwnedEventId, Value)>,
 }
 
 impl Scene {
-    fn new(version: RoomVersionId) -> Self {
+    pub fn new(version: RoomVersionId) -> Self {
         Self::with(version, json!({ "join_rule": "public" }))
     }
 
-    fn with(version: RoomVersionId, join_rules: Value) -> Self {
-        let ca = Authority::new();
-        let (name, server) = ca.trusting_server();
-        Self::on(&ca, (name, server), version, join_rules)
+    pub fn with(version: RoomVersionId, join_rules: Value) -> Self {
+        Self::configured(version, join_rules, |_| {})
     }
 
-    fn on(
-        ca: &Authority,
+    /// Whose other server takes this long for every answer.
+    pub fn slow(delay: Duration) -> Self {
+        let ca = Authority::new();
+        let (name, server) = ca.trusting_server();
+        Self::of(
+            (name, server),
+            Peer::start(&ca, delay),
+            RoomVersionId::V11,
+            json!({ "join_rule": "public" }),
+        )
+    }
+
+    pub fn configured(version: RoomVersionId, join_rules: Value, change: impl FnOnce(&mut Config)) -> Self {
+        let ca = Authority::new();
+        let server = ca.server(&ca.file("ca.pem"), change);
+        Self::of(server, Peer::start(&ca, Duration::ZERO), version, join_rules)
+    }
+
+    fn of(
         (name, server): (OwnedServerName, TestServer),
+        peer: Peer,
         version: RoomVersionId,
         join_rules: Value,
     ) -> Self {
-        let peer = Peer::start(ca, Duration::ZERO);
         let alice = server.register("alice");
         let rita = format!("@rita:{}", peer.name);
         let rules = version.rules().expect("a known version");
@@ -64,7 +80,13 @@ impl Scene {
     }
 
     /// An event of Rita's after those that are there.
-    fn event(&self, kind: &str, key: &str, content: Value, auth: &[&OwnedEventId]) -> (OwnedEventId, Value) {
+    pub fn event(
+        &self,
+        kind: &str,
+        key: &str,
+        content: Value,
+        auth: &[&OwnedEventId],
+    ) -> (OwnedEventId, Value) {
         self.event_by(&self.rita, (kind, key), content, auth)
     }
 
@@ -88,7 +110,16 @@ impl Scene {
         self.peer.event(&self.rules, event)
     }
 
-    fn add(&mut self, kind: &str, key: &str, content: Value, auth: &[&OwnedEventId]) -> OwnedEventId {
+    /// A message of Rita's.
+    pub fn message(&self, prev: &[&OwnedEventId], depth: u64, body: &str) -> (OwnedEventId, Value) {
+        let auth: Vec<_> = (0..3).map(|at| self.id(at)).collect();
+        let event = json!({ "type": "m.room.message", "sender": self.rita, "room_id": self.room,
+            "content": { "msgtype": "m.text", "body": body }, "depth": depth, "origin_server_ts": 1_700_000_000_000_u64,
+            "prev_events": prev, "auth_events": auth });
+        self.peer.event(&self.rules, event)
+    }
+
+    pub fn add(&mut self, kind: &str, key: &str, content: Value, auth: &[&OwnedEventId]) -> OwnedEventId {
         let (id, event) = self.event(kind, key, content, auth);
         self.state.push((id.clone(), event));
         id
@@ -104,16 +135,21 @@ impl Scene {
         }
     }
 
-    fn id(&self, at: usize) -> &OwnedEventId {
+    pub fn id(&self, at: usize) -> &OwnedEventId {
         &self.state[at].0
     }
 
     /// Lets the other server answer as one does that lets Alice do `what`, with this state.
-    fn lets(&self, what: &str, membership: &str, state: &[Value]) {
+    pub fn lets(&self, what: &str, membership: &str, state: &[Value]) {
+        self.lets_user(&self.alice.user, (what, membership), state);
+    }
+
+    /// The same of another user here.
+    pub fn lets_user(&self, user: &str, (what, membership): (&str, &str), state: &[Value]) {
         let auth: Vec<_> =
             (0..4).filter(|at| *at > 0 || self.version != RoomVersionId::V12).map(|at| self.id(at)).collect();
-        let event = json!({ "type": "m.room.member", "room_id": self.room, "sender": self.alice.user,
-            "state_key": self.alice.user, "content": { "membership": membership }, "depth": 9,
+        let event = json!({ "type": "m.room.member", "room_id": self.room, "sender": user,
+            "state_key": user, "content": { "membership": membership }, "depth": 9,
             "origin_server_ts": 1, "prev_events": [self.state.last().expect("one").0], "auth_events": auth });
         let made = json!({ "room_version": self.version, "event": event });
         self.peer.says(&format!("/_matrix/federation/v1/make_{what}/"), 200, made);
@@ -122,23 +158,27 @@ impl Scene {
         self.peer.says(&format!("/_matrix/federation/v2/send_{what}/"), 200, answer);
     }
 
-    fn all(&self) -> Vec<Value> {
+    pub fn all(&self) -> Vec<Value> {
         self.state.iter().map(|(_, event)| event.clone()).collect()
     }
 
-    fn join(&self) -> Answer {
+    pub fn join(&self) -> Answer {
         let path = format!("{V3}/join/{}?via={}", self.room, self.peer.name);
         self.alice.post(&path, json!({}))
     }
 
-    fn state_of(&self, kind: &str, key: &str) -> Value {
+    pub fn state_of(&self, kind: &str, key: &str) -> Value {
         self.alice.get(&format!("{V3}/rooms/{}/state/{kind}/{key}", self.room)).body.clone()
     }
 
-    fn invite(&self, change: impl FnOnce(&mut Value)) -> (OwnedEventId, Answer) {
+    pub fn invite(&self, change: impl FnOnce(&mut Value)) -> (OwnedEventId, Answer) {
+        self.invite_user(&self.alice.user, change)
+    }
+
+    pub fn invite_user(&self, user: &str, change: impl FnOnce(&mut Value)) -> (OwnedEventId, Answer) {
         let (id, event) = self.event(
             "m.room.member",
-            &self.alice.user,
+            user,
             json!({ "membership": "invite" }),
             &[self.id(0), self.id(1), self.id(2), self.id(3)],
         );
@@ -150,7 +190,7 @@ impl Scene {
         (id, self.peer.send(&self.name, &request))
     }
 
-    fn sync(&self) -> Value {
+    pub fn sync(&self) -> Value {
         self.alice.get(&format!("{V3}/sync")).ok()["rooms"].clone()
     }
 }
@@ -274,9 +314,9 @@ fn a_room_of_much_state_is_entered_whole_and_again_with_what_it_is_by_then() {
 #[test]
 fn all_of_a_room_of_many_are_tied_though_they_come_at_once_and_nobody_is_when_it_is_too_large() {
     for (most, tied) in [(0, 301), (100, 0)] {
-        let ca = Authority::new();
-        let server = ca.server(&ca.file("ca.pem"), |config| config.presence.max_room_members = most);
-        let mut scene = Scene::on(&ca, server, RoomVersionId::V11, json!({ "join_rule": "public" }));
+        let mut scene = Scene::configured(RoomVersionId::V11, json!({ "join_rule": "public" }), |config| {
+            config.presence.max_room_members = most;
+        });
         scene.add_members(300);
         scene.lets("join", "join", &scene.all());
         scene.join().ok();

@@ -6,7 +6,6 @@ use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{database::Store, error::StoreError, events, groups, state_list::Side};
-use crate::server::change::position::TimelinePosition;
 
 /// How an event stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,17 +43,6 @@ pub struct GraphEvent {
 
 /// State by type and key.
 pub type StateIds = BTreeMap<(String, String), OwnedEventId>;
-
-/// An event of a timeline before which something is missing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Gap {
-    /// The event.
-    pub event: OwnedEventId,
-    /// Its place.
-    pub timeline: TimelinePosition,
-    /// What it follows and is not here.
-    pub missing: Vec<OwnedEventId>,
-}
 
 /// What every query here selects; [`graph_event`] reads it.
 const SELECT: &str = "SELECT e.event_id, r.room_id, e.standing, e.pdu, e.redacted_by IS NOT NULL, e.depth, \
@@ -233,67 +221,6 @@ impl Store {
             found.truncate(limit);
             found.reverse();
             Ok(found)
-        })
-        .await
-    }
-
-    /// The accepted events of a room at or before a place of its timeline before which something is missing: up to
-    /// `limit`, the last first.
-    pub async fn missing_before(
-        &self,
-        room: &RoomId,
-        until: TimelinePosition,
-        limit: usize,
-    ) -> Result<Vec<Gap>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(|c| {
-            let mut missing = c.prepare_cached(
-                "SELECT prev_event_id FROM missing_edges WHERE room = ?1 AND event = ?2 ORDER BY prev_event_id",
-            )?;
-            c.prepare_cached(
-                "SELECT DISTINCT e.room, e.event, e.event_id, e.timeline FROM missing_edges m \
-                 JOIN events e ON e.event = m.event \
-                 WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
-                 AND e.timeline <= ?2 ORDER BY e.timeline DESC LIMIT ?3",
-            )?
-            .query_map((room.as_str(), until, limit), |row| {
-                let of = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
-                let missing = missing.query_map(of, |row| events::parse(0, row.get_ref(0)?.as_str()?))?;
-                Ok(Gap {
-                    event: events::parse(2, row.get_ref(2)?.as_str()?)?,
-                    timeline: row.get(3)?,
-                    missing: missing.collect::<rusqlite::Result<_>>()?,
-                })
-            })?
-            .collect()
-        })
-        .await
-    }
-}
-
-impl Store {
-    /// The first event of a room's timeline that follows one of these, none of which is in the timeline; `None`: nothing
-    /// that is here follows them.
-    pub async fn follower_of(
-        &self,
-        room: &RoomId,
-        events: &[OwnedEventId],
-    ) -> Result<Option<OwnedEventId>, StoreError> {
-        self.read(|c| {
-            let mut follower = c.prepare_cached(
-                "SELECT e.timeline, e.event_id FROM missing_edges m JOIN events e ON e.event = m.event \
-                 WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND m.prev_event_id = ?2 \
-                 AND e.standing = 0 AND e.timeline IS NOT NULL ORDER BY e.timeline LIMIT 1",
-            )?;
-            let mut first: Option<(i64, OwnedEventId)> = None;
-            for event in events {
-                let found = follower.query_row((room.as_str(), event.as_str()), |row| {
-                    Ok((row.get(0)?, events::parse(1, row.get_ref(1)?.as_str()?)?))
-                });
-                let found: Option<(i64, OwnedEventId)> = found.optional()?;
-                first = [first, found].into_iter().flatten().min_by_key(|(timeline, _)| *timeline);
-            }
-            Ok(first.map(|(_, event)| event))
         })
         .await
     }

@@ -28,6 +28,7 @@ mod event_rows;
 mod events;
 mod filters;
 mod folder;
+mod gaps;
 mod graph;
 #[cfg(test)]
 mod graph_tests;
@@ -96,7 +97,8 @@ pub use self::{
     events::{Order, Wanted},
     filters::{AddFilterError, MAX_FILTERS},
     folder::has_database,
-    graph::{EventStanding, Gap, GraphEvent, StateIds},
+    gaps::Gap,
+    graph::{EventStanding, GraphEvent, StateIds},
     inbound::InboundEvent,
     key_backup::{BackedUpKey, Backup, BackupRefusal, Extent, KeyScope},
     media::{AwaitMediaError, MAX_AWAITED_MEDIA, MediaRow, MediaTotals, PutMediaError, StoredMedia},

@@ -459,7 +459,7 @@ fn note_edges(
     }
     let mut note = c.prepare_cached(
         "INSERT OR IGNORE INTO missing_edges SELECT ?1, ?2, ?3 \
-         WHERE NOT EXISTS (SELECT 1 FROM events WHERE event_id = ?2 AND standing <> 1)",
+         WHERE NOT EXISTS (SELECT 1 FROM events WHERE event_id = ?2 AND room = ?1 AND standing <> 1)",
     )?;
     for id in &event.prev_events {
         note.execute((room, id.as_str(), number))?;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::RoomId;
+use ruma::{OwnedServerName, RoomId};
 use tokio::time::{Instant, timeout_at};
 
 use super::peers::Peers;
@@ -18,14 +18,14 @@ use crate::server::{
 /// Events that are asked for at once.
 const AT_ONCE: usize = 100;
 
-/// Servers that are asked for one gap, at most.
+/// Servers that are asked for what is past, at most.
 const MAX_ASKED: usize = 4;
 
 /// How often more is asked for so that one page is full.
 const ROUNDS: usize = 4;
 
-/// How long whoever scrolls back waits for others.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long whoever scrolls back, or looks for something there, waits for others.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl App {
     /// Before somebody reads the `limit` events of a room up to a place of its timeline: has others asked for those of
@@ -50,7 +50,7 @@ impl App {
             match timeout_at(patience, filled).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => {
-                    self.unfilled.note(&gap);
+                    self.unfilled.note(&gap.event);
                     return Ok(());
                 }
                 Ok(Err(e)) => return Err(e),
@@ -65,7 +65,15 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn has_past_elsewhere(&self, room: &RoomId, until: TimelinePosition) -> Result<bool, Refusal> {
-        Ok(self.federation.is_some() && !self.store.missing_before(room, until, 1).await?.is_empty())
+        Ok(self.federation.is_some() && self.store.last_gap(room, until).await?.is_some())
+    }
+
+    /// Those that are asked for the past of a room.
+    pub(super) fn others_of(&self, room: &RoomId) -> Vec<OwnedServerName> {
+        let mut servers = self.rooms.servers_to_join_by(room, MAX_ASKED + 1);
+        servers.retain(|server| server != self.server_name());
+        servers.truncate(MAX_ASKED);
+        servers
     }
 
     /// The last gap among the `limit` events up to a place, unless nobody could fill it a moment ago.
@@ -75,10 +83,8 @@ impl App {
         until: TimelinePosition,
         limit: usize,
     ) -> Result<Option<Gap>, Refusal> {
-        let gaps = self.store.missing_before(room, until, 1).await?;
-        let Some(gap) = gaps.into_iter().next().filter(|gap| !self.unfilled.has(gap)) else {
-            return Ok(None);
-        };
+        let gap = self.store.last_gap(room, until).await?;
+        let Some(gap) = gap.filter(|gap| !self.unfilled.has(&gap.event)) else { return Ok(None) };
         let after = gap.timeline.before();
         let between =
             self.store.room_events(room, after, until, Order::NewestFirst, limit.saturating_add(1)).await?;
@@ -99,8 +105,7 @@ impl App {
             // Somebody else asked meanwhile.
             return Ok(true);
         }
-        let servers = self.rooms.servers_to_join_by(room, MAX_ASKED + 1);
-        for server in servers.iter().filter(|server| *server != self.server_name()).take(MAX_ASKED) {
+        for server in &self.others_of(room) {
             let events = match federation.backfill(server, room, &gap.missing, AT_ONCE).await {
                 Ok(events) => events,
                 Err(error) => {
@@ -108,7 +113,7 @@ impl App {
                     continue;
                 }
             };
-            if self.rooms.receive_past(peers, server, room, &events).await? > 0 {
+            if self.rooms.receive_past(peers, server, (room, Some(&gap.event)), &events).await? > 0 {
                 return Ok(true);
             }
         }

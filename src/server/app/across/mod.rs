@@ -12,6 +12,7 @@ mod knock;
 mod leave;
 mod peers;
 mod receive;
+mod seek;
 mod spaces;
 pub(super) mod unfilled;
 

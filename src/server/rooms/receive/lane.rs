@@ -13,6 +13,7 @@ use super::{
     gap::Batch,
     inbound::{Answer, Crowded, Job, Key, Pending},
     place::{Given, Outcome, Way},
+    servers::Servers,
 };
 use crate::server::{
     rooms::{append::rules, parts::Rooms, refusal::Refusal},
@@ -78,7 +79,7 @@ impl Rooms {
     /// # Errors
     /// [`Refusal::NotFound`]: the room is not here; else when the store fails.
     pub async fn receive_one(&self, room: &RoomId, event: Checked) -> Result<Outcome, Refusal> {
-        let placed = self.place(room, &[event], &Given::default(), Way::OnBehalf).await?;
+        let placed = self.place(room, &[event], &Given::default(), (Way::OnBehalf, None)).await?;
         let placed = placed.ok_or_else(|| Refusal::NotFound("this server does not know the room".into()))?;
         placed.into_iter().next().ok_or_else(|| Refusal::Internal("an event was lost".into()))
     }
@@ -150,7 +151,8 @@ impl Lane {
                 }
             }
         }
-        let batch = Batch { elsewhere, origin, room: &room, rules: &rules, way: Way::Live };
+        let servers = Arc::new(Servers::of(rooms, elsewhere, origin, room_id));
+        let batch = Batch { servers, room: &room, rules: &rules, way: Way::Live, before: None };
         let outcomes = rooms.receive_batch(&batch, right).await?.unwrap_or_default();
         answers.extend(outcomes.into_iter().map(|(id, outcome)| {
             if let Outcome::Missing(_) | Outcome::Rejected(_) | Outcome::SoftFailed(_) = &outcome {

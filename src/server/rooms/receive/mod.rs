@@ -1,11 +1,12 @@
 //! Receiving: what becomes of events that other servers send.
 //!
 //! `check` says whether an event may be looked at at all, `order` what comes first, `resolve` what states that differ come
-//! to: all three are pure. `lane` takes what comes, `gap` asks others for what is missing ([`Elsewhere`]), `place` judges
-//! and writes. Server-server API, "PDUs".
+//! to, `cut` how much of a wide fork is taken at once: all of
+//! these are pure. `lane` takes what comes, `gap` asks others for what is missing ([`Elsewhere`]), `place` judges and writes. Server-server API, "PDUs".
 
 mod acl;
 pub mod check;
+mod cut;
 pub mod elsewhere;
 mod ends;
 mod form;
@@ -22,6 +23,8 @@ mod prove;
 mod redact;
 mod resolve;
 pub(super) mod resolved;
+mod servers;
+mod state_before;
 mod states;
 
 pub use self::{

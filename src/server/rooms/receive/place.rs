@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, RoomId, room_version_rules::RoomVersionRules};
+use ruma::{EventId, OwnedEventId, RoomId, room_version_rules::RoomVersionRules};
 
 use super::{
     check::Checked,
@@ -37,14 +37,11 @@ use crate::server::{
 /// PDUs by their IDs.
 type Pdus = BTreeMap<OwnedEventId, Arc<Pdu>>;
 
-/// States as other servers say them; all of their events are here.
-#[derive(Default)]
-pub(super) struct Given {
-    /// After events that are not here.
-    pub(super) after: BTreeMap<OwnedEventId, Arc<StateIds>>,
-    /// Before events that follow what nobody tells.
-    pub(super) before: BTreeMap<OwnedEventId, Arc<StateIds>>,
-}
+/// States before events that follow what is not here, as other servers say them; all of their events are here.
+pub(super) type Given = BTreeMap<OwnedEventId, Arc<StateIds>>;
+
+/// How far before all that is here an event stands that nothing here follows, in steps: what is between them has room.
+const APART: usize = 1 << 20;
 
 /// How events came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,7 +74,7 @@ pub enum Outcome {
 /// What an event names and is not here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Missing {
-    /// Of what it follows: events of which the state after them is not known.
+    /// Of what it follows: events after which the state is not known.
     pub prev: Vec<OwnedEventId>,
     /// Of what allows it.
     pub auth: Vec<OwnedEventId>,
@@ -94,6 +91,8 @@ struct Run<'a> {
     given: &'a Given,
     /// Of what is past: the first event of the timeline that follows some of it.
     follower: Option<OwnedEventId>,
+    /// Of what is past and nothing follows: after which it stands.
+    after: Option<OwnedEventId>,
     /// What the room ends with on the disk.
     on_disk: BTreeSet<OwnedEventId>,
     /// What it ends with when the changes are written.
@@ -130,19 +129,20 @@ impl<T: Into<Refusal>> From<T> for Stopped {
 }
 
 impl Rooms {
-    /// Gives events their place, in this order; what became of each. `None`: the room is not here.
+    /// Gives events their place, in this order; what became of each. What is past stands before what follows it, or else
+    /// before the event `before`, or else where it is as deep. `None`: the room is not here.
     pub(super) async fn place(
         &self,
         room_id: &RoomId,
         events: &[Checked],
         given: &Given,
-        way: Way,
+        (way, before): (Way, Option<&EventId>),
     ) -> Result<Option<Vec<Outcome>>, Refusal> {
         for _ in 0..ATTEMPTS {
             let _beside = self.passing.read().await;
             let turn = self.turns.wait(room_id).await;
             turn.settle().await;
-            match self.try_place(&turn, events, given, way).await {
+            match self.try_place(&turn, events, given, (way, before)).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(Stopped::Overtaken) => {}
                 Err(Stopped::Refused(refusal)) => return Err(refusal),
@@ -156,7 +156,7 @@ impl Rooms {
         turn: &Turn,
         events: &[Checked],
         given: &Given,
-        way: Way,
+        (way, before): (Way, Option<&EventId>),
     ) -> Result<Option<Vec<Outcome>>, Stopped> {
         let Some(room) = self.store.room(turn.room_id()).await? else { return Ok(None) };
         let rules = rules(&room.version)?;
@@ -172,6 +172,7 @@ impl Rooms {
             way,
             given,
             follower: None,
+            after: None,
             on_disk,
             ends,
             appended,
@@ -180,7 +181,10 @@ impl Rooms {
         };
         if way == Way::Past {
             let ids: Vec<OwnedEventId> = events.iter().map(|event| event.event_id().to_owned()).collect();
-            run.follower = self.store.follower_of(&run.room.room_id, &ids).await?;
+            run.follower = self.store.follower_of(&run.room.room_id, &ids, before).await?;
+            if let (None, Some(event)) = (&run.follower, events.first()) {
+                run.after = self.store.place_by_depth(&run.room.room_id, event.depth).await?;
+            }
         }
         run.begin().await?;
         let mut outcomes = Vec::with_capacity(events.len());
@@ -288,8 +292,8 @@ impl Run<'_> {
         if create.is_none_or(|create| create.event_id != *event.event_id()) {
             return Ok(Outcome::Refused("the event follows nothing".into()));
         }
-        let is_followed =
-            self.way == Way::Past || store.follower_of(room, &[event.event_id().to_owned()]).await?.is_some();
+        let is_followed = self.way == Way::Past
+            || store.follower_of(room, &[event.event_id().to_owned()], None).await?.is_some();
         if !is_followed {
             return Ok(Outcome::Known);
         }
@@ -355,28 +359,26 @@ impl Run<'_> {
     async fn before(&self, event: &Checked) -> Result<(Option<Before>, Vec<OwnedEventId>), Refusal> {
         let prev: Vec<OwnedEventId> = event.prev_events().cloned().collect();
         let found = self.rooms.store.state_groups(&prev, Side::After).await?;
-        let (mut groups, mut others, mut missing) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let (mut groups, mut missing) = (BTreeSet::new(), Vec::new());
         for (id, group) in prev.iter().zip(&found) {
-            match (group, self.given.after.get(id)) {
-                (Some(group), _) => drop(groups.insert(*group)),
-                (None, Some(given)) => others.push(Arc::clone(given)),
-                (None, None) => missing.push(id.clone()),
+            match group {
+                Some(group) => drop(groups.insert(*group)),
+                None => missing.push(id.clone()),
             }
         }
-        if !missing.is_empty() {
-            let given = self.given.before.get(event.event_id());
-            return Ok(match given {
-                Some(given) => (Some(Before::Whole(Arc::clone(given))), Vec::new()),
-                None => (None, missing),
-            });
-        }
+        // What is known of the states around it counts, whatever others say of them.
+        let others: Vec<_> = match self.given.get(event.event_id()) {
+            Some(given) if !missing.is_empty() => vec![Arc::clone(given)],
+            _ if !missing.is_empty() => return Ok((None, missing)),
+            _ => Vec::new(),
+        };
         if let (1, true, Some(group), Some(id)) =
             (groups.len(), others.is_empty(), groups.first(), prev.first())
         {
-            return Ok((Some(Before::After(id.clone(), *group)), missing));
+            return Ok((Some(Before::After(id.clone(), *group)), Vec::new()));
         }
         let state = self.rooms.state_of(&self.room, &self.rules, (&groups, others), None).await?;
-        Ok((Some(Before::Whole(state)), missing))
+        Ok((Some(Before::Whole(state)), Vec::new()))
     }
 
     /// An event that comes from the side, from the past, or was known already as somebody's auth event.
@@ -400,7 +402,7 @@ impl Run<'_> {
         let follower = match self.way {
             Way::Past => self.follower.clone(),
             Way::Live | Way::OnBehalf => {
-                self.rooms.store.follower_of(&room, &[event.event_id().to_owned()]).await?
+                self.rooms.store.follower_of(&room, &[event.event_id().to_owned()], None).await?
             }
         };
         let current = self.rooms.current_state(&self.room, &keys, &self.state).await?;
@@ -417,7 +419,8 @@ impl Run<'_> {
         };
         let place = match (follower, self.way) {
             (Some(follower), _) => Place::Before { follower: Some(follower), steps: left },
-            (None, Way::Past) => Place::Before { follower: None, steps: left },
+            (None, Way::Past) if self.after.is_some() => Place::Late { after: self.after.clone() },
+            (None, Way::Past) => Place::Before { follower: None, steps: APART },
             (None, Way::Live | Way::OnBehalf) => Place::End,
         };
         let current = match standing {
@@ -446,6 +449,9 @@ impl Run<'_> {
         self.changes.extend(redactions);
         self.write().await?;
         self.draw_together().await?;
+        if outcome == Outcome::Accepted && self.way == Way::Past {
+            self.after = Some(event.event_id().to_owned());
+        }
         Ok(outcome)
     }
 

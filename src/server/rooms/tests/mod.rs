@@ -2,6 +2,7 @@
 
 mod bounds;
 mod join_answer;
+mod past;
 mod races;
 mod simulation;
 mod sites;

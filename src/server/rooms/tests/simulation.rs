@@ -27,18 +27,20 @@ use crate::{
 };
 
 /// A room that some servers share.
-struct World {
-    net: Arc<Net>,
-    sites: Vec<Site>,
-    room: RoomRow,
+pub(super) struct World {
+    pub(super) net: Arc<Net>,
+    pub(super) sites: Vec<Site>,
+    pub(super) room: RoomRow,
     rng: Rng,
     /// What is on its way: to whom, from whom, which event.
     sent: Vec<(usize, usize, OwnedEventId)>,
     acts: usize,
+    /// By which the second one's user is in the room, where that is looked at.
+    pub(super) joined: Option<OwnedEventId>,
 }
 
 impl World {
-    async fn new(seed: u64, version: RoomVersionId, count: usize) -> Self {
+    pub(super) async fn new(seed: u64, version: RoomVersionId, count: usize) -> Self {
         let (net, mut sites) = (Arc::new(Net::default()), Vec::new());
         for n in 0..count {
             let site = Site::open(&format!("s{n}.example")).await;
@@ -51,19 +53,19 @@ impl World {
         let room_id = sites[0].rooms.create(&sites[0].user, request).await.expect("is made");
         let room = RoomRow { room_id, version, listed: false };
         let (rng, sent) = (Rng::new(seed), Vec::new());
-        let mut world = Self { net, sites, room, rng, sent, acts: 0 };
+        let mut world = Self { net, sites, room, rng, sent, acts: 0, joined: None };
         for n in 1..count {
             world.enter(n).await;
         }
         world
     }
 
-    fn seen_from(&self, n: usize) -> Arc<Seen> {
+    pub(super) fn seen_from(&self, n: usize) -> Arc<Seen> {
         Arc::new(Seen { net: Arc::clone(&self.net), from: self.sites[n].name.clone() })
     }
 
     /// A site's user joins by the first site.
-    async fn enter(&mut self, n: usize) {
+    pub(super) async fn enter(&mut self, n: usize) {
         let (host, guest) = (&self.sites[0], &self.sites[n]);
         let rules = self.room.version.rules().expect("a known version");
         let state = host.store.current_state_ids(&self.room.room_id).await.expect("reads");
@@ -117,7 +119,7 @@ impl World {
     }
 
     /// Events of one site come to another one.
-    async fn deliver(&self, to: usize, from: usize, ids: &[OwnedEventId]) {
+    pub(super) async fn deliver(&self, to: usize, from: usize, ids: &[OwnedEventId]) {
         let (to_site, from_site) = (&self.sites[to], &self.sites[from]);
         if self.net.is_cut(&to_site.name, &from_site.name) {
             return;
@@ -370,7 +372,7 @@ impl World {
 }
 
 /// How much longer chances are taken than usual.
-fn times() -> u64 {
+pub(super) fn times() -> u64 {
     std::env::var("TEST_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -134,6 +137,11 @@ type Reached = (Weak<Store>, Arc<Signer>);
 pub struct Net {
     pub sites: Mutex<BTreeMap<OwnedServerName, Reached>>,
     pub cut: Mutex<BTreeSet<(OwnedServerName, OwnedServerName)>>,
+    /// Those that answer nothing.
+    pub gone: Mutex<BTreeSet<OwnedServerName>>,
+    /// Events that nobody tells of.
+    pub withheld: Mutex<BTreeSet<OwnedEventId>>,
+    pub states_asked: AtomicUsize,
 }
 
 /// The net as one of them sees it.
@@ -160,7 +168,7 @@ pub fn raw(event: &GraphEvent) -> Box<RawValue> {
 
 impl Seen {
     fn store(&self, of: &ServerName) -> Result<Arc<Store>, Unanswered> {
-        if self.net.is_cut(&self.from, of) {
+        if self.net.is_cut(&self.from, of) || self.net.gone.lock().contains(of) {
             return Err(Unanswered("no way".into()));
         }
         let store = self.net.sites.lock().get(of).and_then(|(store, _)| store.upgrade());
@@ -188,7 +196,8 @@ impl Elsewhere for Seen {
         let Between { earliest, latest, limit, min_depth } = between;
         let store = self.store(server)?;
         let found = store.between(room, &latest, &earliest, min_depth, limit).await.expect("reads");
-        Ok(found.iter().map(raw).collect())
+        let withheld = self.net.withheld.lock();
+        Ok(found.iter().filter(|event| !withheld.contains(&event.event_id)).map(raw).collect())
     }
 
     async fn state_ids(
@@ -197,6 +206,7 @@ impl Elsewhere for Seen {
         _: &RoomId,
         before: &EventId,
     ) -> Result<StateBefore, Unanswered> {
+        self.net.states_asked.fetch_add(1, Ordering::Relaxed);
         let store = self.store(server)?;
         let state = store.state_ids(before, Side::Before).await.expect("reads");
         let state = state.ok_or_else(|| Unanswered("not known".into()))?;
@@ -210,7 +220,8 @@ impl Elsewhere for Seen {
     }
 
     async fn event(&self, server: &ServerName, event: &EventId) -> Result<Box<RawValue>, Unanswered> {
-        let found = self.store(server)?.graph_events(&[event.to_owned()]).await.expect("reads");
+        let mut found = self.store(server)?.graph_events(&[event.to_owned()]).await.expect("reads");
+        found.retain(|id, _| !self.net.withheld.lock().contains(id));
         found.get(event).map(raw).ok_or_else(|| Unanswered("not known".into()))
     }
 

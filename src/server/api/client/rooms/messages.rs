@@ -124,7 +124,7 @@ async fn event(
     session: Session,
     Ruma(request): Ruma<get_room_event::v3::Request>,
 ) -> ApiResult<Json<Box<RawValue>>> {
-    let event = app.rooms.event(&session.user, &request.room_id, &request.event_id).await?;
+    let event = app.event_of(&session.user, &request.room_id, &request.event_id).await?;
     check_heard(&app, &session, &event)?;
     Ok(Json(with_relations(&app, &session, event).await?))
 }
@@ -139,6 +139,8 @@ async fn context(
     let room = &request.room_id;
     let limit = size(request.limit).min(MAX_PAGE);
     let keep = keep(&app, &session, &request.filter, room);
+    let event = app.event_of(&session.user, room, &request.event_id).await?;
+    app.fetch_past(room, event.timeline, limit / 2).await?;
     let Context { event, before, after } =
         app.rooms.context(&session.user, room, &request.event_id, limit, keep).await?;
     check_heard(&app, &session, &event)?;
@@ -174,8 +176,8 @@ async fn at_time(
     session: Session,
     Ruma(request): Ruma<get_event_by_timestamp::v1::Request>,
 ) -> ApiResult<Ruma<get_event_by_timestamp::v1::Response>> {
-    let (unix_ms, order) = (request.ts.get().into(), order(request.dir));
-    let event = app.rooms.event_at_time(&session.user, &request.room_id, unix_ms, order).await?;
+    let at = (request.ts.get().into(), order(request.dir));
+    let event = app.event_at_time(&session.user, &request.room_id, at).await?;
     let time = UInt::try_from(event.origin_server_ts).unwrap_or(UInt::MAX);
     let time = ruma::MilliSecondsSinceUnixEpoch(time);
     Ok(Ruma(get_event_by_timestamp::v1::Response::new(event.event_id.clone(), time)))

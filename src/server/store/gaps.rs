@@ -1,0 +1,157 @@
+//! Where a room's timeline has gaps: events that follow what is not here; and where what comes for them stands.
+
+use ruma::{EventId, OwnedEventId, RoomId};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{database::Store, error::StoreError, events};
+use crate::server::change::position::TimelinePosition;
+
+/// Gaps that are one: those before events of which so many stand next to each other. Where a fork begins, there is a gap
+/// for each of its lines.
+const NEAR: usize = 50;
+
+/// Events that one gap is said to lack, at most.
+const MAX_MISSING: usize = 50;
+
+/// A place of a timeline before which something is missing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gap {
+    /// The last event of the timeline that follows what is missing.
+    pub event: OwnedEventId,
+    /// Its place.
+    pub timeline: TimelinePosition,
+    /// What it, and events near before it, follow and is not here.
+    pub missing: Vec<OwnedEventId>,
+}
+
+impl Store {
+    /// The last gap of a room's timeline at or before a place.
+    pub async fn last_gap(&self, room: &RoomId, until: TimelinePosition) -> Result<Option<Gap>, StoreError> {
+        self.read(|c| {
+            let last = c
+                .prepare_cached(
+                    "SELECT e.event_id, e.timeline FROM missing_edges m JOIN events e ON e.event = m.event \
+                     WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+                     AND e.timeline <= ?2 ORDER BY e.timeline DESC LIMIT 1",
+                )?
+                .query_row((room.as_str(), until), |row| {
+                    Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))
+                })
+                .optional()?;
+            let Some((event, timeline)) = last else { return Ok(None) };
+            let mut near = c.prepare_cached(
+                "SELECT room, event FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND standing = 0 AND timeline <= ?2 ORDER BY timeline DESC LIMIT ?3",
+            )?;
+            let mut lacks = c.prepare_cached(
+                "SELECT prev_event_id FROM missing_edges WHERE room = ?1 AND event = ?2 ORDER BY prev_event_id",
+            )?;
+            let mut missing: Vec<OwnedEventId> = Vec::new();
+            let mut rows = near.query((room.as_str(), timeline, NEAR as i64))?;
+            while let Some(row) = rows.next()? {
+                let mut of_one = lacks.query((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))?;
+                while let Some(row) = of_one.next()? {
+                    let id: OwnedEventId = events::parse(0, row.get_ref(0)?.as_str()?)?;
+                    if missing.len() < MAX_MISSING && !missing.contains(&id) {
+                        missing.push(id);
+                    }
+                }
+            }
+            Ok(Some(Gap { event, timeline, missing }))
+        })
+        .await
+    }
+
+    /// Before which event of a room's timeline these stand, none of which is in the timeline: the first that follows one of
+    /// them, or else this one, or one before that where there is no room for so many. `None`: nothing here follows them.
+    pub async fn follower_of(
+        &self,
+        room: &RoomId,
+        events: &[OwnedEventId],
+        otherwise: Option<&EventId>,
+    ) -> Result<Option<OwnedEventId>, StoreError> {
+        self.read(|c| {
+            let mut follower = c.prepare_cached(
+                "SELECT e.timeline FROM missing_edges m JOIN events e ON e.event = m.event \
+                 WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND m.prev_event_id = ?2 \
+                 AND e.standing = 0 AND e.timeline IS NOT NULL ORDER BY e.timeline LIMIT 1",
+            )?;
+            let mut first: Option<i64> = None;
+            for event in events {
+                let found = follower.query_row((room.as_str(), event.as_str()), |row| row.get(0)).optional()?;
+                first = [first, found].into_iter().flatten().min();
+            }
+            if let (None, Some(event)) = (first, otherwise) {
+                let mut place = c.prepare_cached(
+                    "SELECT timeline FROM events WHERE event_id = ?1 AND standing = 0 AND timeline IS NOT NULL",
+                )?;
+                first = place.query_row([event.as_str()], |row| row.get(0)).optional()?;
+            }
+            let Some(first) = first else { return Ok(None) };
+            roomy(c, room, first, events.len())
+        })
+        .await
+    }
+
+    /// After which event of a room's timeline one stands that nothing here follows and that is so deep; `None`: before all.
+    pub async fn place_by_depth(
+        &self,
+        room: &RoomId,
+        depth: u64,
+    ) -> Result<Option<OwnedEventId>, StoreError> {
+        self.read(|c| {
+            // Something is missing before the event after it.
+            let after = c
+                .prepare_cached(
+                    "SELECT e.timeline FROM missing_edges m JOIN events e ON e.event = m.event \
+                     WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+                     AND e.depth > ?2 ORDER BY e.timeline LIMIT 1",
+                )?
+                .query_row((room.as_str(), events::clamp(depth)), |row| row.get::<_, i64>(0))
+                .optional()?;
+            let Some(after) = after else { return Ok(None) };
+            c.prepare_cached(
+                "SELECT event_id FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                 AND standing = 0 AND timeline < ?2 ORDER BY timeline DESC LIMIT 1",
+            )?
+            .query_row((room.as_str(), after), |row| events::parse(0, row.get_ref(0)?.as_str()?))
+            .optional()
+        })
+        .await
+    }
+
+    /// Whether something of a room may have been sent at a time and is not here: there is a gap between an event that is not
+    /// later and one that is not earlier.
+    pub async fn may_lack(&self, room: &RoomId, unix_ms: u64) -> Result<bool, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT 1 FROM missing_edges m JOIN events e ON e.event = m.event \
+                 WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+                 AND e.origin_server_ts >= ?2 AND coalesce((SELECT p.origin_server_ts FROM events p \
+                 WHERE p.room = e.room AND p.standing = 0 AND p.timeline < e.timeline \
+                 ORDER BY p.timeline DESC LIMIT 1), 0) <= ?2 LIMIT 1",
+            )?
+            .exists((room.as_str(), events::clamp(unix_ms)))
+        })
+        .await
+    }
+}
+
+/// The last event of a timeline, up to the one at `place`, before which there is room for so many.
+fn roomy(c: &Connection, room: &RoomId, place: i64, count: usize) -> rusqlite::Result<Option<OwnedEventId>> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let mut timeline = c.prepare_cached(
+        "SELECT timeline, event_id FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+         AND standing = 0 AND timeline <= ?2 ORDER BY timeline DESC",
+    )?;
+    let mut rows = timeline.query((room.as_str(), place))?;
+    let mut found: Option<(i64, OwnedEventId)> = None;
+    while let Some(row) = rows.next()? {
+        let (low, id): (i64, OwnedEventId) = (row.get(0)?, events::parse(1, row.get_ref(1)?.as_str()?)?);
+        if found.as_ref().is_some_and(|(high, _)| high - low > count) {
+            break;
+        }
+        found = Some((low, id));
+    }
+    Ok(found.map(|(_, id)| id))
+}
