@@ -1,10 +1,12 @@
 //! Events that come late (M4): new in the log, old in the timeline of their room.
 
 use pilotlight::server::store::{NewEvent, RoomChange, RoomCommit};
+use ruma::RoomVersionId;
 use serde_json::{Value, json};
 
 use super::{
     event_stream::{Follower, bodies},
+    shared_room::Scene,
     support::{Client, TestServer, runtime},
     sync::{Reader, joined, room_of, same, send},
 };
@@ -151,4 +153,39 @@ fn m4_the_event_that_is_named_is_one_that_the_reader_is_told() {
     let late = events.iter().find(|event| event["content"]["body"] == "late").expect("is told");
     assert_eq!(after(late), &json!(heard));
     assert_eq!(bodies(&events), ["late"]);
+}
+
+#[test]
+fn m4_what_another_server_tells_late_is_told_to_who_asks_with_what_it_comes_after() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let (first, event) = scene.next("m.room.message", None, json!({ "msgtype": "m.text", "body": "first" }));
+    scene.taken(&[event], std::slice::from_ref(&first));
+    let (mut asks, mut plain) = (Reader::with(&scene.alice, ASKS), Reader::new(&scene.alice));
+    let (mut asks_events, mut plain_events) =
+        (Follower::with(&scene.alice, ASKS), Follower::new(&scene.alice));
+    // What is between did not come, and nobody tells it.
+    let (late, late_event) = scene.message(std::slice::from_ref(&first), "late");
+    let (last, event) = scene.message(&[first.clone(), late.clone()], "last");
+    let v1 = "/_matrix/federation/v1";
+    let state = runtime().block_on(scene.server.app().store.current_state_ids(&scene.room)).expect("reads");
+    let ids: Vec<_> = state.values().collect();
+    scene.peer.says(&format!("{v1}/get_missing_events/"), 200, json!({ "events": [] }));
+    scene.peer.says(&format!("{v1}/event/"), 404, json!({ "errcode": "M_NOT_FOUND" }));
+    scene.peer.says(&format!("{v1}/state_ids/"), 200, json!({ "pdu_ids": ids, "auth_chain_ids": ids }));
+    scene.taken(&[event], std::slice::from_ref(&last));
+    let told = |reader: &mut Reader| {
+        let answer = reader.now();
+        joined(&answer, scene.room.as_str())["timeline"]["events"].as_array().cloned().unwrap_or_default()
+    };
+    assert_eq!((bodies(&told(&mut asks)), bodies(&told(&mut plain))), (vec!["last"], vec!["last"]));
+    assert_eq!((bodies(&asks_events.now()), bodies(&plain_events.now())), (vec!["last"], vec!["last"]));
+    // It comes after all.
+    scene.taken(&[late_event], std::slice::from_ref(&late));
+    let by_sync = told(&mut asks);
+    assert_eq!((bodies(&by_sync), after(&by_sync[0])), (vec!["late"], &json!(first)));
+    let by_events: Vec<_> =
+        asks_events.now().into_iter().filter(|event| event["type"] == "m.room.message").collect();
+    assert_eq!((bodies(&by_events), after(&by_events[0])), (vec!["late"], &json!(first)));
+    assert_eq!((told(&mut plain), bodies(&plain_events.now())), (Vec::new(), Vec::<&str>::new()));
+    assert_eq!(scene.seen()[..3], [&last, &late, &first].map(ToString::to_string));
 }

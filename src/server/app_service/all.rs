@@ -109,6 +109,7 @@ impl AppServices {
         match change {
             Change::Appended(_)
             | Change::Inserted(_)
+            | Change::Resolved(_)
             | Change::Receipt { .. }
             | Change::Typing { .. }
             | Change::Presence { .. }

@@ -8,6 +8,7 @@
 mod all;
 mod ask;
 mod held;
+mod log;
 mod pump;
 mod questions;
 mod scope;

@@ -31,9 +31,6 @@ use crate::server::{
     stream::Parts,
 };
 
-/// Events that are looked at for one transaction.
-const LOOKED_AT: usize = 500;
-
 /// How far the place in memory may be ahead of that on the disk, in positions of the log: so much is looked at again after
 /// a restart, at most.
 const PASSED: u64 = 1_000;
@@ -56,7 +53,7 @@ pub(super) struct Pump {
     pub(super) held: Held,
     /// What users have it asked.
     pub(super) questions: Questions,
-    parts: Arc<Parts>,
+    pub(super) parts: Arc<Parts>,
     /// Where it begins; taken by the task that tells. One without a URL is told nothing, and nothing is kept for it.
     begin: Mutex<Option<State>>,
     /// There may be something to tell.
@@ -203,8 +200,8 @@ impl Pump {
     ) -> Result<(Draft, LogPosition), StoreError> {
         let from = state.progress.position;
         let mut draft = Draft::default();
-        let events = self.parts.store.events_since(from, upto, LOOKED_AT).await?;
-        let (looked_at, mut covered) = (events.len(), from);
+        let (events, reach) = self.next(from, upto).await?;
+        let mut covered = from;
         for event in events {
             covered = event.position;
             self.take(state, &event, &mut draft).await?;
@@ -212,8 +209,8 @@ impl Pump {
                 break;
             }
         }
-        if looked_at < LOOKED_AT && !draft.is_full() {
-            covered = upto;
+        if !draft.is_full() {
+            covered = reach;
         }
         if self.registration.receives_ephemeral {
             let receipts = self.receipts(&state.scope, from, covered).await?;
@@ -243,7 +240,12 @@ impl Pump {
     ) -> Result<(), StoreError> {
         let room = &event.room_id;
         let has_alias = self.has_alias(room).await?;
-        match state.scope.take(event, has_alias) {
+        let concern = match event.comes_late() {
+            true if self.was_there(&state.scope, event).await? => Concern::Told,
+            true => Concern::None,
+            false => state.scope.take(event, has_alias),
+        };
+        match concern {
             Concern::None => return Ok(()),
             Concern::Told => {}
             Concern::Begins => {

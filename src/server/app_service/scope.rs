@@ -63,6 +63,11 @@ impl Scope {
         self.joined.keys()
     }
 
+    /// Its users in a room.
+    pub(super) fn users_in(&self, room: &RoomId) -> impl Iterator<Item = &OwnedUserId> {
+        self.joined.get(room).into_iter().flatten()
+    }
+
     /// Whether it is told of the room, which has an alias of its own or has not.
     pub(super) fn has(&self, room: &RoomId, has_alias: bool) -> bool {
         has_alias || self.joined.contains_key(room) || self.registration.has_room(room)

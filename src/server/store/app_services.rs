@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, ServerName};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events};
@@ -117,6 +117,28 @@ impl Store {
             events::SELECT
         );
         self.read(|c| c.prepare_cached(&sql)?.query_map([from], events::event)?.collect()).await
+    }
+
+    /// What users of a server came to be, between two places of the log, in rooms that are not here: invited by users of
+    /// other servers, for one. The first up to `limit`, in the order of the log.
+    pub async fn outside_since(
+        &self,
+        server: &ServerName,
+        from: LogPosition,
+        upto: LogPosition,
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
+        let sql = format!(
+            "{} WHERE e.standing = 1 AND e.type = 'm.room.member' AND e.position > ?1 AND e.position <= ?2 \
+             AND substr(e.state_key, -length(?3)) = ?3 \
+             AND json_extract(e.pdu, '$.content.membership') <> 'join' ORDER BY e.position LIMIT ?4",
+            events::SELECT
+        );
+        let (of_server, limit) = (format!(":{server}"), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.read(|c| {
+            c.prepare_cached(&sql)?.query_map((from, upto, of_server, limit), events::event)?.collect()
+        })
+        .await
     }
 
     /// Every room, with its aliases.

@@ -35,3 +35,7 @@ CREATE INDEX events_ours ON events (position) WHERE ours = 1;
 
 -- 1: an invite of a user of this server that it was not asked for: state of the room, and nobody's membership.
 ALTER TABLE events ADD COLUMN unasked INTEGER NOT NULL DEFAULT 0;
+
+-- What users are in rooms that are not here, by where in the log that came to be.
+CREATE INDEX events_outside ON events (position)
+    WHERE standing = 1 AND position IS NOT NULL AND type = 'm.room.member';
