@@ -87,8 +87,7 @@ pub(super) async fn timeline(
     }
     // What is elsewhere of a room that one came into by another server can be asked for.
     if log.since == LogPosition::START && !timeline.limited {
-        let gaps = store.missing_before(room, TimelinePosition::live(log.upto), 1).await?;
-        timeline.limited = !gaps.is_empty();
+        timeline.limited = store.last_gap(room, TimelinePosition::live(log.upto)).await?.is_some();
     }
     timeline.events.reverse();
     timeline.kept_out.reverse();
