@@ -17,11 +17,8 @@ use crate::{
     core::rng::Rng,
     server::{
         change::position::TimelinePosition,
-        rooms::receive::{
-            Outcome, Way,
-            check::{Checked, read},
-        },
-        store::{Order, Side},
+        rooms::receive::{Answer, check::read},
+        store::{EventStanding, Order, Side},
     },
 };
 
@@ -35,7 +32,7 @@ const PAGE: usize = 100;
 
 impl World {
     /// An event of the talker's that follows these, as the host knows the room.
-    async fn said(&self, prev: &[OwnedEventId], depth: usize, says: Says) -> Checked {
+    async fn said(&self, prev: &[OwnedEventId], depth: usize, says: Says) -> (OwnedEventId, String) {
         let (host, talker) = (&self.sites[HOST], &self.sites[TALKER]);
         let rules = self.room.version.rules().expect("a known version");
         let user = &talker.user.user;
@@ -59,18 +56,28 @@ impl World {
         talker.rooms.signer.hash_and_sign(&mut event, &rules.redaction).expect("signs");
         let text = serde_json::to_string(&event).expect("JSON");
         let unproven = read(&rules, &self.room.room_id, &text).expect("is an event");
-        let keys = talker.rooms.keys(&*self.seen_from(TALKER), unproven.needs(&rules)).await;
-        unproven.prove(&rules, &keys).expect("is signed")
+        (unproven.event_id().to_owned(), text)
+    }
+
+    /// A server is sent an event by the talker's.
+    async fn take(&self, to: usize, text: &str) -> Option<Answer> {
+        let rules = self.room.version.rules().expect("a known version");
+        let (room, origin) = (&self.room.room_id, &self.sites[TALKER].name);
+        let event = read(&rules, room, text).expect("is an event");
+        let pending = self.sites[to].rooms.receive(&self.seen_from(to), origin, room, vec![event]);
+        pending.expect("there is room").remove(0).answer().await
+    }
+
+    async fn is_shown(&self, at: usize, id: &OwnedEventId) -> bool {
+        let event = self.sites[at].event(id).await;
+        event.is_some_and(|event| event.standing == EventStanding::Accepted)
     }
 
     /// The same, and a server takes it in.
     async fn say_to(&self, to: usize, prev: &[OwnedEventId], depth: usize, says: Says) -> OwnedEventId {
-        let event = self.said(prev, depth, says).await;
-        let id = event.event_id().to_owned();
-        let (room, origin) = (&self.room.room_id, &self.sites[TALKER].name);
-        let outcome =
-            self.sites[to].rooms.receive_one(&self.seen_from(to), origin, room, event, Way::Live).await;
-        assert!(matches!(outcome, Ok(Outcome::Accepted)), "{outcome:?}");
+        let (id, text) = self.said(prev, depth, says).await;
+        assert_eq!(self.take(to, &text).await, Some(Ok(())));
+        assert!(self.is_shown(to, &id).await);
         id
     }
 
@@ -216,25 +223,19 @@ async fn what_is_missing_is_asked_of_others_when_who_sent_what_follows_is_gone()
             prev = vec![world.say_to(HOST, &prev, 40 + n, Says::Something(n)).await];
             said.extend(prev.clone());
         }
-        let last = world.said(&prev, 100, Says::Something(100)).await;
-        said.push(last.event_id().to_owned());
+        let (last, text) = world.said(&prev, 100, Says::Something(100)).await;
+        said.push(last);
         let (room, origin) = (&world.room.room_id, &world.sites[TALKER].name);
-        let take = async |n: usize| {
-            let seen = world.seen_from(n);
-            let outcome =
-                world.sites[n].rooms.receive_one(&seen, origin, room, last.clone(), Way::Live).await;
-            assert!(matches!(outcome, Ok(Outcome::Accepted)), "{outcome:?}");
-        };
         if others_have_it {
-            take(HOST).await;
+            assert_eq!(world.take(HOST, &text).await, Some(Ok(())));
         }
         // What it had sent arrives; it answers nothing any longer.
         world.net.gone.lock().insert(origin.clone());
-        take(LATE).await;
+        assert_eq!(world.take(LATE, &text).await, Some(Ok(())));
         let late = &world.sites[LATE];
         assert_eq!(late.ends(room).await, said[said.len() - 1..]);
         for id in &said {
-            assert!(late.event(id).await.is_some_and(|event| event.has_state), "{id}, {others_have_it}");
+            assert!(world.is_shown(LATE, id).await, "{id}, {others_have_it}");
         }
     }
 }
@@ -249,7 +250,7 @@ async fn what_follows_an_event_whose_past_nobody_tells_is_shown() {
     world.net.withheld.lock().insert(hidden.clone());
     let known = world.say_to(TALKER, std::slice::from_ref(&hidden), 51, Says::Something(2)).await;
     world.deliver(HOST, TALKER, std::slice::from_ref(&known)).await;
-    assert!(world.sites[HOST].event(&known).await.is_some_and(|event| event.has_state));
+    assert!(world.is_shown(HOST, &known).await);
     // Only the host can say what was before it.
     world.net.gone.lock().insert(world.sites[TALKER].name.clone());
     let host = &world.sites[HOST];
@@ -259,7 +260,7 @@ async fn what_follows_an_event_whose_past_nobody_tells_is_shown() {
     let said = said.expect("is said").event_id;
     world.deliver(LATE, HOST, std::slice::from_ref(&said)).await;
     for id in [known, said.clone()] {
-        assert!(world.sites[LATE].event(&id).await.is_some_and(|event| event.has_state), "{id}");
+        assert!(world.is_shown(LATE, &id).await, "{id}");
     }
     assert_eq!(world.sites[LATE].ends(&room).await, [said]);
     assert!(world.sites[LATE].event(&hidden).await.is_none());
@@ -273,11 +274,8 @@ async fn an_event_of_another_room_is_none_that_one_can_follow() {
     let mut prev = host.ends(&other).await;
     prev.extend(host.ends(&world.room.room_id).await);
     for prev in [&prev[..], &prev[..1]] {
-        let event = world.said(prev, 60, Says::Something(1)).await;
-        let id = event.event_id().to_owned();
-        let (origin, seen) = (&world.sites[TALKER].name, world.seen_from(HOST));
-        let outcome = host.rooms.receive_one(&seen, origin, &world.room.room_id, event, Way::Live).await;
-        assert!(matches!(outcome, Ok(Outcome::Refused(_))), "{outcome:?}");
+        let (id, text) = world.said(prev, 60, Says::Something(1)).await;
+        assert!(matches!(world.take(HOST, &text).await, Some(Err(_))));
         assert!(host.event(&id).await.is_none());
     }
 }
