@@ -10,6 +10,9 @@ use crate::server::change::position::TimelinePosition;
 /// for each of its lines.
 const NEAR: usize = 50;
 
+/// Events of a timeline, up to a gap, of which some may follow what comes to fill it.
+const FOLLOWING: usize = 500;
+
 /// Events that one gap is said to lack, at most.
 const MAX_MISSING: usize = 50;
 
@@ -63,12 +66,11 @@ impl Store {
     }
 
     /// Before which event of a room's timeline these stand, none of which is in the timeline: the first that follows one of
-    /// them, or else this one, or one before that where there is no room for so many. `None`: nothing here follows them.
+    /// them, or one before it where there is no room for so many. `None`: nothing that is here follows them.
     pub async fn follower_of(
         &self,
         room: &RoomId,
         events: &[OwnedEventId],
-        otherwise: Option<&EventId>,
     ) -> Result<Option<OwnedEventId>, StoreError> {
         self.read(|c| {
             let mut follower = c.prepare_cached(
@@ -78,17 +80,61 @@ impl Store {
             )?;
             let mut first: Option<i64> = None;
             for event in events {
-                let found = follower.query_row((room.as_str(), event.as_str()), |row| row.get(0)).optional()?;
+                let found =
+                    follower.query_row((room.as_str(), event.as_str()), |row| row.get(0)).optional()?;
                 first = [first, found].into_iter().flatten().min();
-            }
-            if let (None, Some(event)) = (first, otherwise) {
-                let mut place = c.prepare_cached(
-                    "SELECT timeline FROM events WHERE event_id = ?1 AND standing = 0 AND timeline IS NOT NULL",
-                )?;
-                first = place.query_row([event.as_str()], |row| row.get(0)).optional()?;
             }
             let Some(first) = first else { return Ok(None) };
             roomy(c, room, first, events.len())
+        })
+        .await
+    }
+
+    /// Before which events of a room's timeline these stand, each with its depth, that come to fill the gap before `last`: each
+    /// before the first that follows it, or lacks something and is deeper, and so may follow it; with how many stand there
+    /// from each on.
+    pub async fn places_before(
+        &self,
+        room: &RoomId,
+        events: &[(OwnedEventId, u64)],
+        last: &EventId,
+    ) -> Result<Vec<Option<(OwnedEventId, usize)>>, StoreError> {
+        self.read(|c| {
+            let last: Option<i64> = c
+                .prepare_cached("SELECT timeline FROM events WHERE event_id = ?1 AND standing = 0")?
+                .query_row([last.as_str()], |row| row.get(0))
+                .optional()?
+                .flatten();
+            let lacking: Vec<(i64, i64, String)> = c
+                .prepare_cached(
+                    "SELECT e.timeline, e.depth, m.prev_event_id FROM missing_edges m \
+                     JOIN events e ON e.event = m.event \
+                     WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
+                     AND e.timeline >= coalesce((SELECT f.timeline FROM events f WHERE f.room = m.room \
+                     AND f.standing = 0 AND f.timeline <= ?2 ORDER BY f.timeline DESC LIMIT 1 OFFSET ?3), \
+                     -9223372036854775808)",
+                )?
+                .query_map((room.as_str(), last, FOLLOWING as i64), |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            let place = |(id, depth): &(OwnedEventId, u64)| {
+                let may_follow = lacking
+                    .iter()
+                    .filter(|(_, of, prev)| *of > events::clamp(*depth) || *prev == id.as_str())
+                    .map(|(timeline, ..)| *timeline);
+                may_follow.chain(last).min()
+            };
+            let places: Vec<Option<i64>> = events.iter().map(place).collect();
+            let mut found = Vec::with_capacity(places.len());
+            for alike in places.chunk_by(|a, b| a == b) {
+                let before = match alike.first().copied().flatten() {
+                    Some(place) => roomy(c, room, place, alike.len())?,
+                    None => None,
+                };
+                found.extend((1..=alike.len()).rev().map(|left| Some((before.clone()?, left))));
+            }
+            Ok(found)
         })
         .await
     }

@@ -89,8 +89,8 @@ struct Run<'a> {
     create: Option<OwnedEventId>,
     way: Way,
     given: &'a Given,
-    /// Of what is past: the first event of the timeline that follows some of it.
-    follower: Option<OwnedEventId>,
+    /// Of what is past: before which events of the timeline each of it stands, and how many do from it on.
+    places: BTreeMap<OwnedEventId, (OwnedEventId, usize)>,
     /// Of what is past and nothing follows: after which it stands.
     after: Option<OwnedEventId>,
     /// What the room ends with on the disk.
@@ -171,7 +171,7 @@ impl Rooms {
             create,
             way,
             given,
-            follower: None,
+            places: BTreeMap::new(),
             after: None,
             on_disk,
             ends,
@@ -180,11 +180,7 @@ impl Rooms {
             changes,
         };
         if way == Way::Past {
-            let ids: Vec<OwnedEventId> = events.iter().map(|event| event.event_id().to_owned()).collect();
-            run.follower = self.store.follower_of(&run.room.room_id, &ids, before).await?;
-            if let (None, Some(event)) = (&run.follower, events.first()) {
-                run.after = self.store.place_by_depth(&run.room.room_id, event.depth).await?;
-            }
+            run.find_places(events, before).await?;
         }
         run.begin().await?;
         let mut outcomes = Vec::with_capacity(events.len());
@@ -200,6 +196,26 @@ impl Rooms {
 }
 
 impl Run<'_> {
+    /// Where what is past stands that fills the gap before an event; or one by itself, which nothing here may follow.
+    async fn find_places(&mut self, events: &[Checked], gap: Option<&EventId>) -> Result<(), Refusal> {
+        let (store, room) = (&self.rooms.store, &self.room.room_id);
+        let ids: Vec<_> = events.iter().map(|event| (event.event_id().to_owned(), event.depth)).collect();
+        let Some((first, depth)) = ids.first() else { return Ok(()) };
+        let gap = match gap {
+            Some(gap) => Some(gap.to_owned()),
+            None => store.follower_of(room, std::slice::from_ref(first)).await?,
+        };
+        match gap {
+            Some(gap) => {
+                let places = store.places_before(room, &ids, &gap).await?;
+                let places = ids.into_iter().zip(places).filter_map(|((id, _), place)| Some((id, place?)));
+                self.places = places.collect();
+            }
+            None => self.after = store.place_by_depth(room, *depth).await?,
+        }
+        Ok(())
+    }
+
     async fn begin(&mut self) -> Result<(), Stopped> {
         let ends = self.rooms.store.extremities(&self.room.room_id).await?;
         self.on_disk = ends.into_iter().map(|end| end.event_id).collect();
@@ -292,8 +308,8 @@ impl Run<'_> {
         if create.is_none_or(|create| create.event_id != *event.event_id()) {
             return Ok(Outcome::Refused("the event follows nothing".into()));
         }
-        let is_followed = self.way == Way::Past
-            || store.follower_of(room, &[event.event_id().to_owned()], None).await?.is_some();
+        let is_followed =
+            self.way == Way::Past || store.follower_of(room, &[event.event_id().to_owned()]).await?.is_some();
         if !is_followed {
             return Ok(Outcome::Known);
         }
@@ -399,10 +415,11 @@ impl Run<'_> {
             Before::Nothing => State::new(),
         };
         let room = self.room.room_id.clone();
+        let left = self.places.get(event.event_id()).map_or(left, |(_, left)| *left);
         let follower = match self.way {
-            Way::Past => self.follower.clone(),
+            Way::Past => self.places.get(event.event_id()).map(|(follower, _)| follower.clone()),
             Way::Live | Way::OnBehalf => {
-                self.rooms.store.follower_of(&room, &[event.event_id().to_owned()], None).await?
+                self.rooms.store.follower_of(&room, &[event.event_id().to_owned()]).await?
             }
         };
         let current = self.rooms.current_state(&self.room, &keys, &self.state).await?;

@@ -139,8 +139,9 @@ async fn context(
     let room = &request.room_id;
     let limit = size(request.limit).min(MAX_PAGE);
     let keep = keep(&app, &session, &request.filter, room);
+    let last = app.rooms.scrolls_back_from(&session.user, room, None).await?;
     let event = app.event_of(&session.user, room, &request.event_id).await?;
-    app.fetch_past(room, event.timeline, limit / 2).await?;
+    app.fetch_past(room, event.timeline.min(last), limit / 2).await?;
     let Context { event, before, after } =
         app.rooms.context(&session.user, room, &request.event_id, limit, keep).await?;
     check_heard(&app, &session, &event)?;
