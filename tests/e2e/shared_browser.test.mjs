@@ -28,11 +28,13 @@ const shows = (person, text) => person.message(text).waitFor();
 
 test("a room across two servers is one room to those who look at it", async () => {
   await ann.createRoom("Across", "across");
+  await ann.say("before you came");
   await ben.joinRoom(`#across:${home.name}`, "Across");
   await ben.say("here I am");
   await shows(ann, "here I am");
   await ann.say("welcome");
   await shows(ben, "welcome");
+  await shows(ben, "before you came");
   await Promise.all([ann.sees(ben, "online"), ben.sees(ann, "online")]);
 });
 

@@ -1,6 +1,8 @@
 //! What was said in a room of another server before a user here came into it: looked for by its ID, by its time, and around
 //! an event.
 
+use std::{thread, time::Duration};
+
 use ruma::{OwnedEventId, RoomVersionId};
 use serde_json::{Value, json};
 
@@ -17,6 +19,11 @@ struct Past {
 
 impl Past {
     fn new() -> Self {
+        Self::told_after(Duration::ZERO)
+    }
+
+    /// The same, where it takes so long to tell what was said before an event.
+    fn told_after(delay: Duration) -> Self {
         let mut scene = Scene::new(RoomVersionId::V11);
         let mut past = Vec::new();
         for (n, kind) in ["m.room.message", "m.room.message", "m.room.topic"].into_iter().enumerate() {
@@ -47,6 +54,7 @@ impl Past {
             }
         });
         scene.peer.answers_with_path(&format!("{V1}/backfill/"), move |path, _| {
+            thread::sleep(delay);
             let last = all.iter().rposition(|(id, _)| is_named(path, id)).expect("an event that there is");
             let pdus: Vec<_> = all[..=last].iter().rev().map(|(_, event)| event).collect();
             (200, json!({ "pdus": pdus }))
@@ -130,4 +138,22 @@ fn what_was_said_at_a_time_before_ones_own_is_asked_of_the_others() {
     );
     let forward = near("f", FIRST + 1_500).ok().clone();
     assert_eq!(forward["event_id"], past.said[1].as_str());
+}
+
+#[test]
+fn a_page_ends_where_what_is_missing_comes_later_than_one_waits() {
+    let past = Past::told_after(Duration::from_secs(11));
+    let (mut said, mut from, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page =
+            past.scene.alice.get(&format!("{}/messages?dir=b&limit=20{from}", past.room())).ok().clone();
+        said.extend(page["chunk"].as_array().expect("a list").iter().map(|e| e["event_id"].clone()));
+        pages += 1;
+        let Some(end) = page["end"].as_str() else { break };
+        assert!(pages < 5, "it ends");
+        from = format!("&from={end}");
+    }
+    let expected: Vec<&str> = past.said.iter().rev().map(|id| id.as_str()).collect();
+    assert_eq!(said[1..4], expected, "her coming, and what was said before it");
+    assert_eq!((said.len(), pages), (9, 2));
 }

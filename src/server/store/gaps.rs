@@ -28,14 +28,16 @@ pub struct Gap {
 }
 
 impl Store {
-    /// The last gap of a room's timeline at or before a place.
+    /// The last gap of a room's timeline at or before a place, or right after it: what is missing there is before the place.
     pub async fn last_gap(&self, room: &RoomId, until: TimelinePosition) -> Result<Option<Gap>, StoreError> {
         self.read(|c| {
             let last = c
                 .prepare_cached(
                     "SELECT e.event_id, e.timeline FROM missing_edges m JOIN events e ON e.event = m.event \
                      WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND e.standing = 0 \
-                     AND e.timeline <= ?2 ORDER BY e.timeline DESC LIMIT 1",
+                     AND e.timeline <= coalesce((SELECT n.timeline FROM events n WHERE n.room = m.room \
+                     AND n.standing = 0 AND n.timeline > ?2 ORDER BY n.timeline LIMIT 1), ?2) \
+                     ORDER BY e.timeline DESC LIMIT 1",
                 )?
                 .query_row((room.as_str(), until), |row| {
                     Ok((events::parse(0, row.get_ref(0)?.as_str()?)?, row.get(1)?))

@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::{OwnedServerName, RoomId};
+use ruma::{OwnedServerName, RoomId, UserId};
 use tokio::time::{Instant, timeout_at};
 
 use super::peers::Peers;
 use crate::server::{
     app::parts::App,
     change::position::TimelinePosition,
+    event::stored::StoredEvent,
     federation::Federation,
     finish::finish,
-    rooms::Refusal,
+    rooms::{MAX_PAGE, Page, Refusal, Wanted},
     store::{Gap, Order},
 };
 
@@ -29,7 +30,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl App {
     /// Before somebody reads the `limit` events of a room up to a place of its timeline: has others asked for those of
-    /// them that are not here, and waits for that a while. What comes of it is in the timeline then.
+    /// them that are not here, and waits for that a while. What comes of it is in the timeline then. Answers the event
+    /// before which something is missing of which it is not known yet whether it comes.
     ///
     /// # Errors
     /// When the store fails.
@@ -38,11 +40,11 @@ impl App {
         room: &RoomId,
         until: TimelinePosition,
         limit: usize,
-    ) -> Result<(), Refusal> {
-        let (Some(peers), Some(federation)) = (self.peers(), &self.federation) else { return Ok(()) };
+    ) -> Result<Option<TimelinePosition>, Refusal> {
+        let (Some(peers), Some(federation)) = (self.peers(), &self.federation) else { return Ok(None) };
         let patience = Instant::now() + PATIENCE;
         for _ in 0..ROUNDS {
-            let Some(gap) = self.gap_before(room, until, limit).await? else { return Ok(()) };
+            let Some(gap) = self.gap_before(room, until, limit).await? else { return Ok(None) };
             let (app, federation, peers) = (Arc::clone(self), Arc::clone(federation), Arc::clone(&peers));
             let (of_room, of_gap) = (room.to_owned(), gap.clone());
             // What was asked for is taken in, also if nobody waits for it any longer.
@@ -51,13 +53,39 @@ impl App {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => {
                     self.unfilled.note(&gap.event);
-                    return Ok(());
+                    return Ok(None);
                 }
                 Ok(Err(e)) => return Err(e),
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Some(gap.timeline)),
             }
         }
-        Ok(())
+        Ok(self.gap_before(room, until, limit).await?.map(|gap| gap.timeline))
+    }
+
+    /// A page of a room's timeline, the newest of it first, for which others are asked for what is not here. Where something
+    /// may still come the page ends: who goes on from there has it then, or goes past it.
+    ///
+    /// # Errors
+    /// As for [`Rooms::messages`](crate::server::rooms::Rooms::messages).
+    pub async fn page_back(
+        self: &Arc<Self>,
+        user: &UserId,
+        room: &RoomId,
+        wanted: Wanted,
+        keep: impl Fn(&StoredEvent) -> bool,
+    ) -> Result<Page, Refusal> {
+        let from = self.rooms.scrolls_back_from(user, room, wanted.from).await?;
+        let gap = self.fetch_past(room, from, wanted.limit.min(MAX_PAGE)).await?;
+        if gap.is_some_and(|gap| wanted.to < Some(gap) && gap < from) {
+            let page = self.rooms.messages(user, room, Wanted { to: gap, ..wanted }, &keep).await?;
+            if !page.events.is_empty() {
+                return Ok(Page { end: page.end.or(gap), ..page });
+            }
+        }
+        let mut page = self.rooms.messages(user, room, wanted, &keep).await?;
+        let last = page.events.last().map(|event| event.timeline);
+        page.end = page.end.or_else(|| last.filter(|last| gap == Some(*last)).map(TimelinePosition::before));
+        Ok(page)
     }
 
     /// Whether something before a place of a room's timeline is not here, and may be elsewhere.

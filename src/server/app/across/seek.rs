@@ -113,8 +113,7 @@ impl App {
         room: &RoomId,
         event: &EventId,
     ) -> Result<bool, Refusal> {
-        let known = self.store.graph_events(&[event.to_owned()]).await?;
-        if known.get(event).is_some_and(|event| event.has_state) {
+        if self.has_place(event).await? {
             // Somebody else asked meanwhile, or nobody is shown it.
             return Ok(true);
         }
@@ -129,11 +128,19 @@ impl App {
                     continue;
                 }
             };
-            if self.rooms.receive_past(peers, &server, (room, None), &[text]).await? > 0 {
+            // What comes may be another event than the one that was asked for.
+            self.rooms.receive_past(peers, &server, (room, None), &[text]).await?;
+            if self.has_place(event).await? {
                 return Ok(true);
             }
         }
         self.unfilled.note(event);
         Ok(false)
+    }
+
+    /// Whether an event was judged.
+    async fn has_place(&self, event: &EventId) -> Result<bool, Refusal> {
+        let known = self.store.graph_events(&[event.to_owned()]).await?;
+        Ok(known.get(event).is_some_and(|event| event.has_state))
     }
 }

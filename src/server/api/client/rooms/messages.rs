@@ -77,11 +77,11 @@ async fn messages(
     };
     let (order, to) = (wanted.order, wanted.to);
     let keep = keep(&app, &session, &request.filter, room);
-    if order == Order::NewestFirst && backfill != Some(false) {
-        let from = app.rooms.scrolls_back_from(&session.user, room, wanted.from).await?;
-        app.fetch_past(room, from, wanted.limit.min(MAX_PAGE)).await?;
-    }
-    let page = app.rooms.messages(&session.user, room, wanted, keep).await?;
+    let page = if order == Order::NewestFirst && backfill != Some(false) {
+        app.page_back(&session.user, room, wanted, keep).await?
+    } else {
+        app.rooms.messages(&session.user, room, wanted, keep).await?
+    };
     let mut answer = paper.object();
     let chunk = answer.out.open_array("chunk");
     write_with_relations((&app, &session), room, &page.events, &mut answer).await?;
