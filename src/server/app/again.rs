@@ -27,11 +27,9 @@ impl App {
             rooms.retain(|room| part_of(room.as_bytes()) == part);
             for room in rooms.iter().collect::<BTreeSet<_>>() {
                 self.tie_room(room, members.ties_across(room, self.server_name()));
-                for user in
-                    members.joined(room).iter().filter(|user| user.server_name() == self.server_name())
-                {
-                    let (position, status) = self.presence.status(user);
-                    federation.presence.handle_status(user, position, &status);
+                for user in members.ours(room) {
+                    let (position, status) = self.presence.status(&user);
+                    federation.presence.handle_status(&user, position, &status);
                 }
             }
         }

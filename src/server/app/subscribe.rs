@@ -288,12 +288,7 @@ impl App {
 
     /// Names everybody of this server who is in `room`.
     fn each_in(&self, room: &RoomId, name: &mut dyn FnMut(&UserId)) {
-        let ours = self.server_name();
-        self.rooms.members.each_joined(room, |user| {
-            if user.server_name() == ours {
-                name(user);
-            }
-        });
+        self.rooms.members.each_of_ours(room, |user| name(user));
     }
 
     /// Wakes everybody who shares a room with `user`, and the user.

@@ -89,10 +89,10 @@ impl Push {
         {
             due.push(user.clone());
         }
-        if users.len() < members.counts(&event.room_id).0 {
+        if users.len() < members.count_ours(&event.room_id) {
             due.extend(users.keys().filter(|user| members.is_joined(user, &event.room_id)).cloned());
         } else {
-            members.each_joined(&event.room_id, |user| {
+            members.each_of_ours(&event.room_id, |user| {
                 if users.contains_key(user) {
                     due.push(user.clone());
                 }

@@ -10,8 +10,10 @@ use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId
 use crate::server::{change::position::LogPosition, event::stored::Membership};
 
 /// Bounded by the number of members that are joined, invited or knocking.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
+    /// The name of this server.
+    own: OwnedServerName,
     pub(super) users: HashMap<OwnedUserId, OfUser>,
     pub(super) rooms: HashMap<OwnedRoomId, Present>,
     /// How many are joined to each room, by its number.
@@ -46,6 +48,8 @@ pub(super) struct Present {
     /// Stands for the room as long as it is here.
     pub(super) number: u32,
     pub(super) joined: BTreeSet<OwnedUserId>,
+    /// Those of them who are of this server: each event is told to them, and most of a large room may be of others.
+    pub(super) ours: BTreeSet<OwnedUserId>,
     /// The servers of those who are joined, and of how many each is. Replaced as a whole where somebody holds it.
     pub(super) servers: Arc<BTreeMap<OwnedServerName, usize>>,
     pub(super) invited: usize,
@@ -55,6 +59,11 @@ pub(super) struct Present {
 }
 
 impl Index {
+    pub(super) fn new(own: &ServerName) -> Self {
+        let (users, rooms) = (HashMap::new(), HashMap::new());
+        Self { own: own.to_owned(), users, rooms, sizes: Vec::new(), free: Vec::new() }
+    }
+
     pub(super) fn size(&self, room: &RoomId) -> usize {
         self.rooms.get(room).map_or(0, |p| p.joined.len())
     }
@@ -91,7 +100,7 @@ impl Index {
         (membership, said_at): (Membership, LogPosition),
         by: &UserId,
     ) {
-        let Self { users, rooms, sizes, free } = self;
+        let Self { own, users, rooms, sizes, free } = self;
         let present = rooms.entry(room.to_owned()).or_insert_with(|| Present::new(sizes, free));
         let of_user = users.entry(user.to_owned()).or_default();
         let before = match membership {
@@ -117,11 +126,15 @@ impl Index {
             (Err(at), true) => {
                 of_user.joined.insert(at, present.number);
                 present.joined.insert(user.to_owned());
+                if user.server_name() == own {
+                    present.ours.insert(user.to_owned());
+                }
                 present.count_server(user.server_name(), |count| count + 1);
             }
             (Ok(at), false) => {
                 of_user.joined.remove(at);
                 present.joined.remove(user);
+                present.ours.remove(user);
                 present.count_server(user.server_name(), |count| count.saturating_sub(1));
             }
             (Ok(_), true) | (Err(_), false) => {}
@@ -144,8 +157,8 @@ impl Present {
             sizes.push(0);
             u32::try_from(sizes.len() - 1).expect("fewer than 2^32 rooms")
         });
-        let (joined, servers) = (BTreeSet::new(), Arc::default());
-        Self { number, joined, servers, invited: 0, crossed: [LogPosition::START; 2] }
+        let (joined, ours, servers) = (BTreeSet::new(), BTreeSet::new(), Arc::default());
+        Self { number, joined, ours, servers, invited: 0, crossed: [LogPosition::START; 2] }
     }
 
     fn count_server(&mut self, server: &ServerName, change: impl FnOnce(usize) -> usize) {

@@ -23,7 +23,7 @@ use crate::{
 
 /// The current members of every room: exact after each commit, before its position can be seen.
 /// Bounded by the number of members that are joined, invited or knocking.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Members {
     index: RwLock<Index>,
     /// Up to which size a room makes its members visible to each other (L6).
@@ -33,8 +33,9 @@ pub struct Members {
 }
 
 impl Members {
-    pub(super) async fn load(store: &Store, limit: RoomLimit) -> Result<Self, StoreError> {
-        let mut index = Index::default();
+    /// Of the server `own`.
+    pub(super) async fn load(store: &Store, own: &ServerName, limit: RoomLimit) -> Result<Self, StoreError> {
+        let mut index = Index::new(own);
         let each =
             |user: OwnedUserId, room: OwnedRoomId, is, by: OwnedUserId| index.set(&user, &room, is, &by);
         store.present_members(each).await?;
@@ -43,8 +44,8 @@ impl Members {
 
     /// Nobody is anywhere.
     #[cfg(test)]
-    pub fn nowhere(limit: RoomLimit) -> Self {
-        Self { limit, ..Self::default() }
+    pub fn nowhere(own: &ServerName, limit: RoomLimit) -> Self {
+        Self { index: RwLock::new(Index::new(own)), limit, latest: AtomicU64::new(0) }
     }
 
     /// Up to which size a room makes its members visible to each other.
@@ -153,6 +154,11 @@ impl Members {
         self.read().rooms.get(room).map_or_else(Vec::new, |p| p.joined.iter().cloned().collect())
     }
 
+    /// Those of them who are of this server.
+    pub fn ours(&self, room: &RoomId) -> Vec<OwnedUserId> {
+        self.read().rooms.get(room).map_or_else(Vec::new, |p| p.ours.iter().cloned().collect())
+    }
+
     /// Whether somebody of `server` is joined to `room`.
     pub fn has_server(&self, room: &RoomId, server: &ServerName) -> bool {
         let index = self.read();
@@ -209,6 +215,18 @@ impl Members {
         if let Some(present) = self.read().rooms.get(room) {
             present.joined.iter().for_each(each);
         }
+    }
+
+    /// The same for those of this server alone.
+    pub fn each_of_ours(&self, room: &RoomId, each: impl FnMut(&OwnedUserId)) {
+        if let Some(present) = self.read().rooms.get(room) {
+            present.ours.iter().for_each(each);
+        }
+    }
+
+    /// Of how many this runs.
+    pub fn count_ours(&self, room: &RoomId) -> usize {
+        self.read().rooms.get(room).map_or(0, |p| p.ours.len())
     }
 
     /// Runs `each` for everybody who is joined to any room, under a lock: it must be quick.
@@ -300,7 +318,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use ruma::{room_id, user_id};
+    use ruma::{room_id, server_name, user_id};
 
     use super::*;
 
@@ -308,7 +326,7 @@ mod tests {
     fn l6_a_room_beyond_the_limit_ties_nobody() {
         let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
         let (small, large) = (room_id!("!small:x"), room_id!("!large:x"));
-        let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
+        let members = Members::nowhere(server_name!("x"), RoomLimit::Members(2));
         let set = |user: &UserId, room: &RoomId, m| {
             members.index.write().set(user, room, (m, LogPosition::START), user)
         };
@@ -337,7 +355,7 @@ mod tests {
     fn the_index_follows_every_change_and_forgets_what_is_over() {
         let (alice, bob) = (user_id!("@alice:x"), user_id!("@bob:x"));
         let (one, two) = (room_id!("!one:x"), room_id!("!two:x"));
-        let members = Members::default();
+        let members = Members::nowhere(server_name!("x"), RoomLimit::default());
         let set = |user: &UserId, room: &RoomId, m| {
             members.index.write().set(user, room, (m, LogPosition::START), user)
         };
@@ -371,13 +389,13 @@ mod tests {
         fn shared_rooms_are_those_that_both_are_joined_to(
             steps in prop::collection::vec((0..3_usize, 0..6_usize, 0..5_usize), 0..60),
         ) {
-            let users = ["@a:x", "@b:x", "@c:x"].map(|u| <&UserId>::try_from(u).expect("a user"));
+            let users = ["@a:x", "@b:x", "@c:y"].map(|u| <&UserId>::try_from(u).expect("a user"));
             let rooms: Vec<_> =
                 (0..6).map(|n| RoomId::parse(format!("!r{n}:x")).expect("a room")).collect();
             let all = [
                 Membership::Join, Membership::Invite, Membership::Knock, Membership::Leave, Membership::Ban,
             ];
-            let members = Members { limit: RoomLimit::Members(2), ..Members::default() };
+            let members = Members::nowhere(server_name!("x"), RoomLimit::Members(2));
             let mut expected: BTreeMap<(usize, usize), Membership> = BTreeMap::new();
             for (user, room, membership) in steps {
                 let membership = all[membership];
@@ -394,6 +412,9 @@ mod tests {
                 }
                 for (n, room) in rooms.iter().enumerate() {
                     prop_assert_eq!(members.counts(room).0, size(n));
+                    let ours: Vec<_> = (0..2).filter(|user| joined(*user, n)).map(|user| users[user]).collect();
+                    prop_assert_eq!(members.ours(room), ours.clone());
+                    prop_assert_eq!(members.count_ours(room), ours.len());
                 }
             }
         }

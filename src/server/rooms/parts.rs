@@ -66,7 +66,7 @@ impl Rooms {
         limit: RoomLimit,
         may_begin: MayBegin,
     ) -> Result<Self, StoreError> {
-        let members = Arc::new(Members::load(&store, limit).await?);
+        let members = Arc::new(Members::load(&store, server_name, limit).await?);
         let (server_name, turns) = (server_name.to_owned(), Arc::default());
         let (judged, passing) = (Counter::default(), tokio::sync::RwLock::default());
         Ok(Self {

@@ -101,7 +101,7 @@ impl World {
         let store = Store::open(&folder, &own, Access::Sole, Arc::default()).expect("opens");
         let clock = Clock::driven(UnixMillis(1));
         let contacts = Contacts::load(Arc::new(store), clock, own.clone()).await.expect("can be read");
-        let (contacts, members) = (Arc::new(contacts), Arc::new(Members::nowhere(limit)));
+        let (contacts, members) = (Arc::new(contacts), Arc::new(Members::nowhere(&own, limit)));
         let live = Arc::new(Live::new(100));
         let sight = Sight::new(Arc::clone(&contacts), Arc::clone(&members), own, Arc::clone(&live));
         Self { folder, members, contacts, live, sight, rows: Mutex::default() }

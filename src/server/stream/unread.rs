@@ -98,7 +98,7 @@ impl Unread {
             }
             Change::Rewritten(event) => {
                 let mut counters = self.lock();
-                self.members.each_joined(&event.room_id, |user| {
+                self.members.each_of_ours(&event.room_id, |user| {
                     if let Some(of_user) = counters.get_mut(user) {
                         of_user.renew(&event.room_id);
                     }

@@ -30,8 +30,8 @@ impl Rooms {
     /// What is to be written so that the room, which nobody acts in, has fewer ends; `None`: there is nobody here to do it.
     pub(super) async fn draw_together(&self, turn: &Turn) -> Result<Option<RoomCommit>, Refusal> {
         let mut own: Vec<OwnedUserId> = Vec::new();
-        self.members.each_joined(turn.room_id(), |user| {
-            if own.len() < MAX_TRIED && user.server_name() == self.server_name {
+        self.members.each_of_ours(turn.room_id(), |user| {
+            if own.len() < MAX_TRIED {
                 own.push(user.clone());
             }
         });

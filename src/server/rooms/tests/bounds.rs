@@ -103,7 +103,8 @@ async fn one_user_fills_only_a_share_of_the_invitations_of_another_also_after_a_
     house.rooms.leave(&ann, &first, None).await.expect("declines");
     house.rooms.invite(&eve, &last, &ann.user, None).await.expect("there is room again");
 
-    let again = Members::load(&house.store, RoomLimit::default()).await.expect("loads");
+    let again =
+        Members::load(&house.store, &house.rooms.server_name, RoomLimit::default()).await.expect("loads");
     let invites = |by: &Session| again.invites_by(&by.user, &ann.user);
     assert_eq!((invites(&eve), invites(&ben)), (1, 1));
 }

@@ -42,7 +42,7 @@ pub(super) fn add(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<
     for room in happened.rooms() {
         if !rooms.contains_key(room) {
             let mut there = Vec::new();
-            parts.members.each_joined(room, |user| there.extend_from_slice(of_user(lines, user)));
+            parts.members.each_of_ours(room, |user| there.extend_from_slice(of_user(lines, user)));
             rooms.insert(room.clone(), there);
         }
     }
