@@ -50,18 +50,18 @@ impl Rooms {
             let place = Place { room: room.to_owned(), becomes: Membership::Join, by: user.to_owned() };
             self.coming.keep(&mut coming, user, place)
         };
-        let looked_for = tokio::task::spawn_blocking(move || {
-            let mut join = None;
-            let whole = read(&mut |piece, event| {
-                if piece.is_none() {
-                    join = Some(event);
-                }
-                Ok(())
+        // The answer may be long: it is not read for what this server sent itself.
+        let join = if ready.json.contains("\"join_authorised_via_users_server\"") {
+            let looked_for = tokio::task::spawn_blocking(move || {
+                let join = join_in(&mut read);
+                (read, join)
             });
-            (read, whole.map(|()| join))
-        });
-        let (mut read, join) = looked_for.await.map_err(|e| Refusal::Internal(e.to_string()))?;
-        let join = self.taken_join(&**elsewhere, room, &ready, join.map_err(|e| unsound(&e))?).await?;
+            let (again, join) = looked_for.await.map_err(|e| Refusal::Internal(e.to_string()))?;
+            read = again;
+            self.taken_join(&**elsewhere, room, &ready, join.map_err(|e| unsound(&e))?).await?
+        } else {
+            ready.checked()?
+        };
         let state = self
             .check_join_answer(&**elsewhere, (room, &ready.version), &join, move |each| {
                 read(&mut |piece, event| piece.map_or(Ok(()), |piece| each(piece, event)))
@@ -143,12 +143,23 @@ impl Rooms {
         ready: &Ready,
         answer: Option<Box<RawValue>>,
     ) -> Result<Checked, Refusal> {
-        if !ready.json.contains("\"join_authorised_via_users_server\"") {
-            return ready.checked();
-        }
         let answer = answer.ok_or_else(|| {
             Refusal::Unreachable("the server that let the user in did not sign for it".into())
         })?;
         self.co_signed(elsewhere, room, ready, answer.get()).await
     }
+}
+
+/// The join, of an answer.
+fn join_in(
+    read: &mut impl FnMut(&mut Each<'_>) -> Result<(), String>,
+) -> Result<Option<Box<RawValue>>, String> {
+    let mut join = None;
+    read(&mut |piece, event| {
+        if piece.is_none() {
+            join = Some(event);
+        }
+        Ok(())
+    })?;
+    Ok(join)
 }
