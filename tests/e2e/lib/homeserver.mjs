@@ -85,7 +85,8 @@ export class Homeserver {
 
   /** Ends the server as an operator would, and removes its data. */
   async stop() {
-    const how = await this.end("SIGTERM");
+    // What failed before it was started is said by who failed.
+    const how = this.process && (await this.end("SIGTERM"));
     await this.relay?.stop();
     rmSync(this.dir, { recursive: true, force: true });
     return how;
