@@ -441,6 +441,8 @@ export class Client {
   timeline(roomId: string): TimelineItem[];
   /** As far as they are known; the first call asks for the rest, which `members` events bring. */
   members(roomId: string): Member[];
+  /** One of them as far as is known; nothing is asked for. The stream tells of those who speak. */
+  member(roomId: string, userId: string): Member | undefined;
 
   /**
    * The action's ID; the echo is in the timeline before this returns. Throws `ENCRYPTED_ROOM` for plain text into an

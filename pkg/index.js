@@ -156,7 +156,7 @@ Client.prototype.react = function (roomId, eventId, key) {
 
 /** The arguments that the wasm takes as texts, by name. */
 const TEXTS = {
-  on: ["event"], presenceOf: ["userId"], timeline: ["roomId"], members: ["roomId"], send: ["roomId", "type"],
+  on: ["event"], presenceOf: ["userId"], timeline: ["roomId"], members: ["roomId"], member: ["roomId", "userId"], send: ["roomId", "type"],
   sendText: ["roomId"], reply: ["roomId"], edit: ["roomId"], react: ["roomId"], setTyping: ["roomId"], markRead: ["roomId"],
 };
 

@@ -144,6 +144,12 @@ impl JsClient {
         self.shell.read(|role| to_js(&role.timeline(room_id)))
     }
 
+    /// One of them, as far as is known.
+    pub fn member(&self, room_id: &str, user_id: &str) -> JsValue {
+        self.shell
+            .read(|role| role.member(room_id, user_id).map_or(JsValue::UNDEFINED, |known| to_js(&known)))
+    }
+
     /// One room's members.
     pub fn members(&self, room_id: &str) -> JsValue {
         let mut members = JsValue::UNDEFINED;

@@ -11,7 +11,7 @@ import { until } from "./lib/matrix.mjs";
 import { root } from "./lib/paths.mjs";
 
 // A guard against growth, just above what it is.
-const MAX_INSTALLED_BYTES = 614_000;
+const MAX_INSTALLED_BYTES = 615_000;
 let dir, pilotlight, server;
 const clients = [];
 

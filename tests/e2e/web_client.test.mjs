@@ -215,18 +215,29 @@ test("what peers send is shown as text, edits in their place, and deletions as s
   await person.context.close();
 });
 
-test("the list of rooms calls who spoke last by their name as soon as it is known", async () => {
+test("the list of rooms calls who spoke last by their name in the room, where presence says none and nobody has opened it", async () => {
   const person = await Person.arrive(browser, server.baseUrl, "listener");
   await person.register();
   const speaker = await Device.register(server.baseUrl, "speaker");
   const quiet = await speaker.createRoom({ name: "Quiet", preset: "public_chat", room_alias_name: "quiet" });
   await person.joinRoom("#quiet:localhost", "Quiet");
-  await speaker.ok("PUT", path("/_matrix/client/v3/profile/{}/displayname", speaker.userId), { displayname: "Emmy Noether" });
+  const rename = (displayname) => speaker.ok("PUT", path("/_matrix/client/v3/profile/{}/displayname", speaker.userId), { displayname });
+  await rename("Emmy Noether");
   await speaker.send(quiet, "psst");
   const item = person.by("room-item").filter({ hasText: "Quiet" });
-  await item.getByText("psst").waitFor();
-  await speaker.sync();
-  await item.getByText("Emmy Noether: psst").waitFor();
+  await item.getByText("Emmy Noether: psst", { exact: true }).waitFor();
+  await person.createRoom("Elsewhere", "elsewhere");
+  // As a stock server's presence is: without names.
+  await person.page.route("**/sync?*", async (route) => {
+    const response = await route.fetch({ timeout: 0 }).catch(() => undefined);
+    const body = await response?.json().catch(() => undefined);
+    for (const { content } of body?.presence?.events ?? []) delete content.displayname;
+    await (body ? route.fulfill({ response, json: body }) : route.abort()).catch(() => {});
+  });
+  await person.page.reload();
+  await item.getByText("Emmy Noether: psst", { exact: true }).waitFor();
+  await rename("Emmy N.");
+  await item.getByText("Emmy N.: psst", { exact: true }).waitFor();
   assert.deepEqual(person.problems, []);
   await person.context.close();
 });

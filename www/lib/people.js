@@ -102,9 +102,9 @@ export class People {
     return room.avatarUrl || (other === undefined ? undefined : this.picture(other, this.member(room.roomId, other)));
   }
 
-  /** Somebody in a room whose people were asked for; of others nobody asks. @param {string} roomId @param {string} userId */
+  /** Somebody in a room as far as is known; nobody is asked. @param {string} roomId @param {string} userId */
   knownMember(roomId, userId) {
-    return this.#members.get(roomId)?.get(userId);
+    return this.#members.get(roomId)?.get(userId) ?? this.client.member(roomId, userId);
   }
 
   /** Somebody in a room. @param {string} roomId @param {string} userId */

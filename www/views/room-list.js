@@ -79,8 +79,7 @@ export function createRoomList(context) {
 
   /** @param {Room} room */
   function inviteLine({ roomId, inviter }) {
-    // What comes with the invitation says who that is; the rest of the room is nothing to ask for yet.
-    return inviter ? `Invited by ${people.name(inviter, client.members(roomId).find(({ userId }) => userId === inviter))}` : "You are invited";
+    return inviter ? `Invited by ${people.name(inviter, people.knownMember(roomId, inviter))}` : "You are invited";
   }
 
   /** @param {Room[]} changed @param {string[]} removed */
@@ -126,6 +125,11 @@ export function createRoomList(context) {
       const room = list.get(roomId);
       const speaker = previews.of(roomId)?.sender;
       if (room && (room.isDirect || changed.some(({ userId }) => userId === speaker))) list.upsert(roomId, room);
+    }),
+    client.on("timeline", (roomId, ops) => {
+      // Nobody may have asked for the room's people, and then a name that changes is told of here alone.
+      const room = list.get(roomId);
+      if (room && ops.some((op) => op.op === "append" && op.item.type === "m.room.member")) list.upsert(roomId, room);
     }),
     client.on("connection", () => apply([], [])),
     people.onSightChange(() => apply(list.entries.map(({ value }) => value), [])),

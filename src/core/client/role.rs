@@ -203,6 +203,11 @@ impl Client {
         self.rooms.get(room).map(|room| room.timeline.items().cloned().collect()).unwrap_or_default()
     }
 
+    /// Somebody in a room, if the stream or a list has told of them; nobody is asked.
+    pub fn member(&self, room: &str, user: &str) -> Option<Member> {
+        self.rooms.get(room).and_then(|room| room.known_member(user))
+    }
+
     /// One room's members as far as they are known. The first call asks for the rest, and from then on
     /// changes are told.
     pub fn members(&mut self, room_id: &str, now: Instant) -> Vec<Member> {

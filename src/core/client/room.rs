@@ -158,6 +158,11 @@ impl Room {
         known.map(|(user, _)| self.member(user)).collect()
     }
 
+    /// Somebody who is known to have a membership.
+    pub(super) fn known_member(&self, user: &str) -> Option<Member> {
+        self.members.get(user).filter(|member| !member.membership.is_empty()).map(|_| self.member(user))
+    }
+
     /// Whether the whole list is at hand, by the server's own count.
     pub(super) fn knows_all_members(&self) -> bool {
         let joined = self.members.values().filter(|member| member.membership == "join").count();

@@ -276,6 +276,25 @@ fn members_are_loaded_once_and_never_put_back_in_time() {
 }
 
 #[test]
+fn who_speaks_is_known_by_name_without_a_list() {
+    let mut f = Fixture::online();
+    let presence = json!({"type": "m.presence", "sender": "@b:hs", "content": {"presence": "online"}});
+    let events = json!([member("@b:hs", "join", "Ben"), message("$m", "@b:hs", "x", None)]);
+    let mut body = joined(json!({"timeline": {"events": events}, "summary": {"m.joined_member_count": 9}}));
+    body["presence"] = json!({"events": [presence]});
+    f.sync(body);
+    let name = |f: &Fixture, user| f.client.member(ROOM, user).and_then(|member| member.display_name);
+    assert_eq!(name(&f, "@b:hs").as_deref(), Some("Ben"), "whatever their presence leaves out");
+    assert!(f.client.member(ROOM, "@c:hs").is_none() && f.client.member("!no:hs", "@b:hs").is_none());
+    let typing = json!({"type": "m.typing", "content": {"user_ids": ["@c:hs"]}});
+    f.sync(joined(json!({"ephemeral": {"events": [typing]}})));
+    assert!(f.client.member(ROOM, "@c:hs").is_none(), "who types has not been told of");
+    f.events(json!([member("@b:hs", "join", "Benjamin")]));
+    assert_eq!(name(&f, "@b:hs").as_deref(), Some("Benjamin"));
+    assert_eq!(f.count("/members"), 0, "nobody was asked");
+}
+
+#[test]
 fn typing_and_receipts_reach_the_members() {
     let mut f = Fixture::online();
     f.sync(joined(json!({"state": {"events": [member("@b:hs", "join", "Bob")]}})));
