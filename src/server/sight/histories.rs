@@ -149,7 +149,7 @@ impl History {
         }
         let events: Vec<_> = within(self.shown.log).cloned().collect();
         let mut newcomers = Newcomers::new();
-        sight.stayed(id, &events, since, &mut newcomers, encounters);
+        sight.stayed((&reader, id), &events, since, &mut newcomers, encounters);
         sight.crossed(id, since, &newcomers, encounters);
     }
 
@@ -218,6 +218,18 @@ impl History {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn l2_who_left_and_came_back_between_two_looks_sees_again_whom_a_look_in_between_took_away() {
+    let cases: [&[(usize, usize, usize)]; 2] =
+        [&[(12, 0, 0), (18, 1, 0), (9, 0, 2)], &[(12, 0, 0), (18, 1, 0), (9, 0, 2), (0, 0, 0)]];
+    for steps in cases {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut history = History::new(runtime.block_on(World::new("came-back", RoomLimit::None)));
+        steps.iter().for_each(|step| history.step(*step));
+        history.look();
     }
 }
 

@@ -39,10 +39,11 @@ impl Sight {
     /// The reader was in `room` at the position `since` of the log and is there still. These events happened since then:
     /// all by which somebody came or went are among them, or will be among those of further calls; whoever looks at
     /// the last of each member only takes who came and changed their name for one who was there, and who was put out
-    /// and asked back in for one who never was. [`Self::crossed`] comes after them, with the newcomers of them all.
+    /// and asked back in for one who never was. A reader who was away in between came into the room: that they would not see
+    /// somebody any longer may have been told them then. [`Self::crossed`] comes after them, with the newcomers of them all.
     pub fn stayed(
         &self,
-        room: &RoomId,
+        (reader, room): (&UserId, &RoomId),
         events: &[Arc<StoredEvent>],
         since: LogPosition,
         newcomers: &mut Newcomers,
@@ -54,6 +55,7 @@ impl Sight {
             let Ok(user) = UserId::parse(user) else { continue };
             match membership {
                 Membership::Join if event.membership_before() == Some(Membership::Join) => {}
+                Membership::Join if user == *reader => self.entered(room, encounters),
                 Membership::Join => {
                     newcomers.insert(user.clone());
                     encounters.met.insert(user);

@@ -144,7 +144,7 @@ impl World {
         let mut encounters = Encounters::default();
         let (room, since) = (room_id!("!r:x"), LogPosition::new(since));
         let mut newcomers = Newcomers::new();
-        self.sight.stayed(room, events, since, &mut newcomers, &mut encounters);
+        self.sight.stayed((&user("reader"), room), events, since, &mut newcomers, &mut encounters);
         self.sight.crossed(room, since, &newcomers, &mut encounters);
         said(&encounters)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::RoomId;
+use ruma::{RoomId, UserId};
 
 use crate::server::{
     change::position::LogPosition,
@@ -53,7 +53,7 @@ impl Passage {
 pub(super) async fn note(
     encounters: &mut Encounters,
     (sight, store): (&Sight, &Store),
-    room: &RoomId,
+    (reader, room): (&UserId, &RoomId),
     events: Option<&[Arc<StoredEvent>]>,
     passage: Passage,
     (since, upto): (LogPosition, LogPosition),
@@ -80,13 +80,13 @@ pub(super) async fn note(
     match events {
         Some(events) => {
             let later = events.partition_point(|event| event.position <= there_since);
-            sight.stayed(room, &events[later..], there_since, &mut newcomers, encounters);
+            sight.stayed((reader, room), &events[later..], there_since, &mut newcomers, encounters);
         }
         None => {
             let mut list = store.membership_changes(room, (there_since, upto)).await?;
             while !list.is_empty() {
                 let page = store.next_page(&mut list).await?;
-                sight.stayed(room, &page, there_since, &mut newcomers, encounters);
+                sight.stayed((reader, room), &page, there_since, &mut newcomers, encounters);
             }
         }
     }

@@ -147,7 +147,8 @@ impl Reader<'_> {
         for (room, window) in window::windows(look, store, members).await? {
             let passage = window::passage(look, store, members, &room).await?;
             let events = window.events.as_deref();
-            encounters::note(encounters, (sight, store), &room, events, passage, range, counted).await?;
+            let of = (&*look.session.user, &*room);
+            encounters::note(encounters, (sight, store), of, events, passage, range, counted).await?;
         }
         Ok(())
     }

@@ -88,8 +88,8 @@ impl<'a> Telling<'a> {
             // at once, each would hold a thousand names.
             if look.goes_on {
                 let (events, by) = (window.events.as_deref(), (&*parts.sight, &*parts.store));
-                encounters::note(&mut encounters, by, &room, events, passage, range, Counted::Lasting)
-                    .await?;
+                let of = (&*look.session.user, &*room);
+                encounters::note(&mut encounters, by, of, events, passage, range, Counted::Lasting).await?;
             }
             let list = match passage.is.filter(|is| reader.tells(*is, passage)) {
                 Some(Membership::Join) => 0,

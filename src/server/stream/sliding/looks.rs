@@ -283,7 +283,8 @@ impl Looks<'_> {
         for (room, window) in windows {
             let passage = window::passage(look, &parts.store, &parts.members, room).await?;
             let events = window.events.as_deref();
-            encounters::note(&mut encounters, by, room, events, passage, range, Counted::Lasting).await?;
+            let of = (&*look.session.user, &**room);
+            encounters::note(&mut encounters, by, of, events, passage, range, Counted::Lasting).await?;
         }
         Ok(encounters)
     }
