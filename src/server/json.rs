@@ -210,6 +210,20 @@ pub fn append_string(out: &mut Vec<u8>, value: &str) {
     }
 }
 
+/// Whether a JSON text is a list: what is read into the fields of a structure takes one for an object.
+pub fn is_list(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'[')
+}
+
+/// Objects and lists within each other in the content of anything that others say and clients are told. Some clients read no
+/// answer that is more than 127 deep, whichever part of it is.
+pub const MAX_CONTENT_DEPTH: usize = 100;
+
+/// Whether content is deeper than that.
+pub fn is_too_deep(content: &str) -> bool {
+    content.len() > 2 * MAX_CONTENT_DEPTH && json_depth(content.as_bytes()) > MAX_CONTENT_DEPTH
+}
+
 /// How many objects and lists are within each other in a JSON text. Parsers that keep raw pieces do not
 /// count, and whoever reads those pieces later must not be the one to overflow.
 pub fn json_depth(json: &[u8]) -> usize {
@@ -303,6 +317,15 @@ mod tests {
         w.hand_over(|_| Ok::<_, ()>(())).expect("takes everything");
         w.end(open);
         assert_eq!(w.finish(), b"{}}", "what was handed over is not taken back");
+    }
+
+    #[test]
+    fn a_list_is_told_from_anything_else_and_too_deep_from_deep() {
+        for (json, is) in [("[]", true), (" \n[1", true), ("{\"a\":[]}", false), ("", false), ("1", false)] {
+            assert_eq!(is_list(json.as_bytes()), is, "{json}");
+        }
+        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(!is_too_deep(&deep(MAX_CONTENT_DEPTH)) && is_too_deep(&deep(MAX_CONTENT_DEPTH + 1)));
     }
 
     #[test]

@@ -151,6 +151,7 @@ fn a_user_logs_in_by_any_name_and_not_with_a_wrong_password() {
         (json!({ "password": PASSWORD }), 400, "M_MISSING_PARAM"),
         (json!({ "type": "m.login.password", "user": "dora" }), 400, "M_MISSING_PARAM"),
         (json!([]), 400, "M_BAD_JSON"),
+        (json!(["m.login.password"]), 400, "M_BAD_JSON"),
     ];
     for (request, status, errcode) in table {
         client.post(LOGIN, request).refused(status, errcode);

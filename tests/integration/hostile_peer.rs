@@ -181,6 +181,7 @@ fn not_allowed(scene: &Scene) -> Vec<(&'static str, Request, Refusal)> {
         ("an ID of 256 bytes", scene.transaction(&long, &[]), (400, "M_INVALID_PARAM")),
         ("no origin", put(&json!({ "edus": [] })), BAD_JSON),
         ("an origin that is no name", put(&json!({ "origin": "no name!", "edus": [] })), BAD_JSON),
+        ("a list in place of an object", put(&json!([mallory.name, [], []])), BAD_JSON),
         ("EDUs that are no list", put(&json!({ "origin": mallory.name, "edus": {} })), BAD_JSON),
         (
             "100 lists in each other",

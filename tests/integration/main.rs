@@ -103,6 +103,7 @@ mod sync;
 mod sync_filters;
 mod sync_gaps;
 mod thumbnails;
+mod too_deep;
 mod turn;
 mod unasked_invites;
 mod unread_threads;

@@ -20,8 +20,14 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::ApiError;
 use crate::server::{
-    accounts::login::Whose, app::App, http::bodies, json::json_depth, limits::Origin,
-    registration::Registration, rooms::Actor, session::Session,
+    accounts::login::Whose,
+    app::App,
+    http::bodies,
+    json::{is_list, json_depth},
+    limits::Origin,
+    registration::Registration,
+    rooms::Actor,
+    session::Session,
 };
 
 /// What became of the access token; in the extensions of every request to the API.
@@ -154,7 +160,7 @@ impl<T: IncomingRequest + Send> FromRequest<Arc<App>> for Ruma<T> {
         let body: &[u8] =
             if body.is_empty() && parts.method != axum::http::Method::GET { b"{}" } else { body };
         let request = axum::http::Request::from_parts(parts.clone(), body);
-        check_depth(request.body())?;
+        check_form(request.body())?;
         T::try_from_http_request(request, &path_args).map(Ruma).map_err(|e| request_error(body, e))
     }
 }
@@ -179,7 +185,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         let received = read_body(request, app).await?;
         let body = &received.bytes;
         let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-        check_depth(body)?;
+        check_form(body)?;
         serde_json::from_slice(body).map(Json).map_err(|e| json_error(body, e))
     }
 }
@@ -310,7 +316,11 @@ fn ended_token() -> ApiError {
 /// Objects and lists within each other in a body, at most.
 pub const MAX_DEPTH: usize = 64;
 
-fn check_depth(body: &[u8]) -> Result<(), ApiError> {
+/// No body of the API is a list.
+fn check_form(body: &[u8]) -> Result<(), ApiError> {
+    if is_list(body) {
+        return Err(ApiError::bad_json("the body is a list, and is to be an object"));
+    }
     if json_depth(body) > MAX_DEPTH {
         return Err(ApiError::bad_json(format!("the body is more than {MAX_DEPTH} objects or lists deep")));
     }

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::signed::cross_signing_key;
-use crate::server::store::{ReceivedMessage, Recipients, RemoteChange, Snapshot};
+use crate::server::{
+    json::{is_too_deep, json_depth},
+    store::{ReceivedMessage, Recipients, RemoteChange, Snapshot},
+};
 
 /// The types of EDUs about devices.
 pub const DEVICE_LIST: &str = "m.device_list_update";
@@ -22,6 +25,9 @@ pub const DIRECT: &str = "m.direct_to_device";
 
 /// Bytes of one key, or of one device's keys, at most.
 const MAX_KEY: usize = 16 << 10;
+
+/// Objects and lists within each other in them, at most.
+const MAX_KEY_DEPTH: usize = 32;
 
 /// Devices of one user that are taken, at most.
 pub const MAX_DEVICES: usize = 1_000;
@@ -186,6 +192,9 @@ fn messages(
             if !content.get().starts_with('{') || content.get().len() > MAX_MESSAGE {
                 return Err("a message is no object, or too long");
             }
+            if is_too_deep(content.get()) {
+                return Err("a message is too deep");
+            }
             let event = MessageEvent { r#type: &r#type, sender: sender.as_str(), content };
             let event = serde_json::to_string(&event).map_err(|_| FORM)?;
             let recipients = match device.as_str() {
@@ -296,7 +305,12 @@ fn device_keys(
     let name = unsigned.as_ref().and_then(|unsigned| unsigned.get("device_display_name")?.as_str());
     let name = name.filter(|name| name.len() <= MAX_NAME).map(ToOwned::to_owned);
     let keys = Value::Object(keys).to_string();
-    (keys.len() <= MAX_KEY).then_some((keys, name))
+    is_in_bounds(&keys).then_some((keys, name))
+}
+
+/// Whether a key, or the keys of a device, are as short and as flat as they may be.
+fn is_in_bounds(keys: &str) -> bool {
+    keys.len() <= MAX_KEY && json_depth(keys.as_bytes()) <= MAX_KEY_DEPTH
 }
 
 /// The cross-signing keys of `user` that are as they are to be, by usage.
@@ -310,7 +324,7 @@ fn cross_signing(
         let Some(key) = key else { continue };
         // Who signed it, clients look at: it may be signed by a master key that was not sent along.
         let text = key.to_string();
-        if cross_signing_key(user, usage, &key, None).is_ok() && text.len() <= MAX_KEY {
+        if cross_signing_key(user, usage, &key, None).is_ok() && is_in_bounds(&text) {
             keys.insert(usage.to_owned(), text);
         }
     }
@@ -338,7 +352,8 @@ pub fn claimed(
         devices.retain(|device, keys| {
             let Some(algorithm) = wanted.get(device) else { return false };
             let is_wanted = |name: &str| name.split_once(':').is_some_and(|(of, _)| of == algorithm);
-            keys.retain(|name, key| is_wanted(name) && (key.is_object() || key.is_string()));
+            let is_key = |key: &Value| (key.is_object() || key.is_string()) && is_in_bounds(&key.to_string());
+            keys.retain(|name, key| is_wanted(name) && is_key(key));
             // One key was claimed.
             keys.len() == 1
         });

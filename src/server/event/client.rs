@@ -6,7 +6,10 @@ use ruma::EventId;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::stored::{Membership, StoredEvent};
+use super::{
+    prefix::shown,
+    stored::{Membership, StoredEvent},
+};
 use crate::server::{json::append_string, session::Session};
 
 /// Which keys the place where the event stands makes superfluous.
@@ -111,7 +114,7 @@ pub fn append_with(
     let unsigned = Unsigned {
         age: now_ms.saturating_sub(event.origin_server_ts),
         membership: membership.map(Membership::as_str),
-        prev_content: replaced.map(|r| &*r.content),
+        prev_content: replaced.map(|r| shown(&r.content)),
         prev_sender: replaced.map(|r| r.sender.as_str()),
         replaces_state: replaced.map(|r| &*r.event_id),
         redacted_because: redacted.map(|redacted| &*redacted.because),
@@ -157,7 +160,7 @@ pub fn stripped(content: &RawValue, sender: &str, state_key: &str, kind: &str) -
         #[serde(rename = "type")]
         kind: &'a str,
     }
-    to_raw_value(&Stripped { content, sender, state_key, kind })
+    to_raw_value(&Stripped { content: shown(content), sender, state_key, kind })
         .expect("strings and JSON can be written as JSON")
 }
 

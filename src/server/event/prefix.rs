@@ -6,13 +6,16 @@ use ruma::EventId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::server::json::is_too_deep;
+
 #[derive(Deserialize)]
 struct PduParts<'a> {
     #[serde(borrow)]
     content: &'a RawValue,
     origin_server_ts: u64,
+    /// An event ID, or anything: the event is taken all the same.
     #[serde(borrow)]
-    redacts: Option<Cow<'a, str>>,
+    redacts: Option<&'a RawValue>,
     #[serde(borrow)]
     sender: Cow<'a, str>,
     #[serde(borrow)]
@@ -46,10 +49,12 @@ pub fn redacted_because(event_id: &EventId, pdu: &str) -> Box<RawValue> {
 /// closing brace.
 pub fn prefix(event_id: &EventId, pdu: &str) -> String {
     let parts: PduParts<'_> = serde_json::from_str(pdu).expect("a stored PDU has the keys of a PDU");
+    let content = shown(parts.content);
     let (content, redacts) = if parts.kind == "m.room.redaction" {
-        redaction_for_old_and_new(parts.content, parts.redacts.as_deref())
+        let beside = parts.redacts.and_then(|said| serde_json::from_str::<String>(said.get()).ok());
+        redaction_for_old_and_new(content, beside.as_deref())
     } else {
-        (Cow::Borrowed(parts.content), None)
+        (Cow::Borrowed(content), None)
     };
     let shared = Shared {
         content,
@@ -63,6 +68,16 @@ pub fn prefix(event_id: &EventId, pdu: &str) -> String {
     let mut json = serde_json::to_string(&shared).expect("strings, numbers and JSON can be written as JSON");
     json.pop();
     json
+}
+
+/// Content as clients are shown it: nothing of it when it is so deep that some of them could read nothing of the answer that it
+/// is in. It is part of the event all the same, for servers and for the rules of the room.
+pub fn shown(content: &RawValue) -> &RawValue {
+    if is_too_deep(content.get()) { nothing() } else { content }
+}
+
+fn nothing() -> &'static RawValue {
+    serde_json::from_str("{}").expect("is JSON")
 }
 
 /// `redacts` lies beside the content up to room version 10 and inside it from 11 on; clients of

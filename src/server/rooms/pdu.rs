@@ -6,7 +6,7 @@ use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
     events::TimelineEventType, state_res,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
@@ -43,7 +43,15 @@ struct Fields {
     state_key: Option<String>,
     prev_events: Vec<OwnedEventId>,
     auth_events: Vec<OwnedEventId>,
+    #[serde(default, deserialize_with = "an_event_id_or_nothing")]
     redacts: Option<OwnedEventId>,
+}
+
+/// An event ID; what is none is nothing. No rule of the versions that are here looks at it, and from version 11 on it is as good as
+/// any other key that somebody puts into an event.
+fn an_event_id_or_nothing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<OwnedEventId>, D::Error> {
+    let said = Box::<RawValue>::deserialize(from)?;
+    Ok(serde_json::from_str(said.get()).ok())
 }
 
 impl Pdu {

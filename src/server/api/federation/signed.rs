@@ -14,7 +14,7 @@ use ruma::{
     api::federation::authentication::XMatrix,
     signatures::{PublicKeyMap, verify_canonical_json_bytes},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::server::{
@@ -22,6 +22,7 @@ use crate::server::{
     app::App,
     federation::key_error::KeyError,
     http::bodies::Share,
+    json::is_list,
     limits::Origin,
 };
 
@@ -44,7 +45,20 @@ impl Signed {
     /// # Errors
     /// `M_NOT_JSON` or `M_BAD_JSON`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|e| json_error(&self.body, e))
+        json_object(&self.body)
+    }
+}
+
+/// A body as JSON of the type `T`, which is an object.
+///
+/// # Errors
+/// `M_NOT_JSON` or `M_BAD_JSON`.
+pub(super) fn json_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let said = serde_json::from_slice(body).map_err(|e| json_error(body, e))?;
+    if is_list(body) {
+        Err(ApiError::bad_json("the body is a list, and is to be an object"))
+    } else {
+        Ok(said)
     }
 }
 

@@ -17,11 +17,11 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::signed::Signed;
+use super::signed::{Signed, json_object};
 use crate::server::{
     api::{
         error::{ApiError, ApiResult},
-        extract::{Path, json_error},
+        extract::Path,
     },
     app::{
         App,
@@ -34,6 +34,7 @@ use crate::server::{
         presence::PRESENCE,
         room_edus::{RECEIPT, TYPING},
     },
+    json::is_list,
 };
 
 /// The PDUs and EDUs in one transaction at most, by the specification.
@@ -76,8 +77,7 @@ pub(super) async fn put(
     if transaction_id.len() > MAX_ID {
         return Err(ApiError::invalid_param(format!("the transaction's ID has more than {MAX_ID} bytes")));
     }
-    let transaction: Transaction<'_> =
-        serde_json::from_slice(&signed.body).map_err(|e| json_error(&signed.body, e))?;
+    let transaction: Transaction<'_> = json_object(&signed.body)?;
     if transaction.origin != signed.origin {
         return Err(ApiError::forbidden("the transaction is of another server than the request"));
     }
@@ -134,8 +134,11 @@ async fn handle_edus(
 ) -> ApiResult<()> {
     let (mut lists, mut devices, mut presence) = (Vec::new(), Vec::new(), Vec::new());
     let (mut typing, mut receipts) = (Vec::new(), Vec::new());
-    for edu in edus {
+    for edu in edus.iter().filter(|edu| !is_list(edu.get().as_bytes())) {
         match serde_json::from_str(edu.get()) {
+            Ok(Edu { edu_type, content }) if is_list(content.get().as_bytes()) => {
+                tracing::debug!(%origin, edu_type, "the content of an EDU is no object");
+            }
             Ok(Edu { edu_type, content }) if edu_type == PRESENCE => presence.push(content),
             Ok(Edu { edu_type, content }) if edu_type == TYPING => typing.push(content),
             Ok(Edu { edu_type, content }) if edu_type == RECEIPT => receipts.push(content),

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::draft::Ready;
 use crate::server::{
     event::stored::Membership,
+    json::is_too_deep,
     rooms::{
         append::{Built, rules},
         parts::Rooms,
@@ -156,7 +157,7 @@ fn stripped(shown: &[Box<RawValue>]) -> Result<String, Refusal> {
     }
     let (mut bytes, mut events) = (0, Vec::new());
     for event in shown {
-        if bytes + event.get().len() > MAX_SHOWN {
+        if bytes + event.get().len() > MAX_SHOWN || is_too_deep(event.get()) {
             continue;
         }
         bytes += event.get().len();
@@ -180,7 +181,13 @@ mod tests {
             r#"{{"type":"m.room.topic","state_key":"","sender":"@a:x","content":{{"topic":"{}"}}}}"#,
             "x".repeat(MAX_SHOWN)
         );
-        let bad = [r#"{"type":1}"#, "null", r#"{"type":"m","state_key":"","sender":"nobody","content":{}}"#];
+        let deep = format!(
+            r#"{{"type":"m","state_key":"","sender":"@a:x","content":{{"a":{}{}}}}}"#,
+            "[".repeat(100),
+            "]".repeat(100)
+        );
+        let bad =
+            [&deep, r#"{"type":1}"#, "null", r#"{"type":"m","state_key":"","sender":"nobody","content":{}}"#];
         let mut shown: Vec<_> = bad.into_iter().map(raw).collect();
         shown.push(raw(&large));
         shown.push(raw(name));
