@@ -23,6 +23,8 @@ pub fn start(settings: Log) {
     // Libraries are heard from warnings on: their lines may contain what ours must not.
     let levels = Targets::new()
         .with_default(LevelFilter::WARN.min(settings.level.into()))
+        // This one warns whenever it has to ask for an event, and of whatever somebody says that is not allowed.
+        .with_target("ruma_state_res", LevelFilter::ERROR)
         .with_target("pilotlight", settings.level);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         LogFormat::Human => fmt::layer()
