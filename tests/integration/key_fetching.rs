@@ -3,6 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use ruma::OwnedServerName;
+use serde_json::json;
 
 use super::{
     authority::Authority,
@@ -58,6 +59,35 @@ fn who_names_a_server_and_goes_away_during_the_fetch_does_not_cut_it_off() {
     victim.send(&name, &request).refused(401, "M_UNAUTHORIZED");
     assert!(is_let_in(&victim.send(&name, &query(&victim, &name))));
     assert_eq!(asked(&victim), 1);
+}
+
+#[test]
+fn a_server_that_was_away_is_asked_again_when_it_speaks_but_not_over_and_over() {
+    let ca = Authority::new();
+    let (name, _server) = ca.trusting_server();
+    let mut keys = String::new();
+    let back = Peer::start_with_keys(&ca, Duration::ZERO, |said| {
+        keys.clone_from(&said);
+        said
+    });
+    let away = Peer::start(&ca, Duration::ZERO);
+    for peer in [&back, &away] {
+        peer.says("/_matrix/key/v2/server", 503, json!({}));
+        for _ in 0..3 {
+            peer.send(&name, &query(peer, &name)).refused(401, "M_UNAUTHORIZED");
+        }
+        assert_eq!(asked(peer), 1);
+    }
+    back.says("/_matrix/key/v2/server", 200, serde_json::from_str(&keys).expect("is JSON"));
+    until("it is let in", || is_let_in(&back.send(&name, &query(&back, &name))));
+    assert_eq!(asked(&back), 2);
+    until("the other one is asked once more", || {
+        away.send(&name, &query(&away, &name)).refused(401, "M_UNAUTHORIZED");
+        asked(&away) == 2
+    });
+    std::thread::sleep(Duration::from_secs(6));
+    away.send(&name, &query(&away, &name)).refused(401, "M_UNAUTHORIZED");
+    assert_eq!(asked(&away), 2, "whoever sends these may not be that server");
 }
 
 #[test]

@@ -34,6 +34,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The same after a failure.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
+/// The same once after a failure, when a request comes from there: who sends one has come back, it seems. That can be a lie, so
+/// another failure makes the whole pause.
+const TRY_EARLY: Duration = Duration::from_secs(5);
+
 /// Servers that are asked for their keys at the same time, at most: each is a connection.
 const ASKED_AT_ONCE: usize = 64;
 
@@ -83,8 +87,28 @@ pub(super) struct Server {
 struct Known {
     keys: Arc<PublicKeySet>,
     valid_until: UnixMillis,
-    /// When asking it came to an end, with which error if it failed.
-    asked: Option<(Instant, Option<Arc<KeyError>>)>,
+    /// How asking it ended.
+    asked: Option<Asked>,
+}
+
+/// How asking a server for its keys ended.
+#[derive(Clone, Debug)]
+struct Asked {
+    at: Instant,
+    failure: Option<Arc<KeyError>>,
+    /// It was asked before the pause after another failure was over.
+    early: bool,
+}
+
+impl Asked {
+    /// How long it is asked no more, when it is asked because of a request.
+    fn pause(&self, is_for_request: bool) -> Duration {
+        match &self.failure {
+            None => ASK_AGAIN,
+            Some(_) if is_for_request && !self.early => TRY_EARLY,
+            Some(_) => TRY_AGAIN,
+        }
+    }
 }
 
 /// Why a server is asked.
@@ -170,11 +194,13 @@ impl Inner {
     ) -> Result<(), Arc<KeyError>> {
         // Else somebody else has it asked.
         if let Ok(turn) = Arc::clone(&entry.asking).try_lock_owned() {
-            if let Some((at, failure)) = entry.asked() {
-                let pause = if failure.is_some() { TRY_AGAIN } else { ASK_AGAIN };
-                if self.clock.now().since(at) < pause {
-                    return failure.map_or(Ok(()), Err);
+            let mut early = false;
+            if let Some(asked) = entry.asked() {
+                let passed = self.clock.now().since(asked.at);
+                if passed < asked.pause(matches!(asker, Asker::Request(_))) {
+                    return asked.failure.map_or(Ok(()), Err);
                 }
+                early = asked.failure.is_some() && passed < TRY_AGAIN;
             }
             let place = match asker {
                 Asker::Request(origin) => self.place(entry, origin)?,
@@ -183,12 +209,12 @@ impl Inner {
             let (inner, entry, server) = (Arc::clone(self), Arc::clone(entry), server.to_owned());
             tokio::spawn(async move {
                 let outcome = tokio::time::timeout(ASKING, inner.ask(&server)).await;
-                entry.learn(inner.clock.now(), outcome.unwrap_or(Err(KeyError::TooSlow)));
+                entry.learn((inner.clock.now(), early), outcome.unwrap_or(Err(KeyError::TooSlow)));
                 drop((turn, place));
             });
         }
         drop(entry.asking.lock().await);
-        entry.asked().and_then(|(_, failure)| failure).map_or(Ok(()), Err)
+        entry.asked().and_then(|asked| asked.failure).map_or(Ok(()), Err)
     }
 
     /// A place to ask a server from that signed events, as soon as there is one.
@@ -260,19 +286,20 @@ impl Server {
         self.asking.try_lock().is_err()
     }
 
-    /// When asking it came to an end last, with which error if it failed.
-    fn asked(&self) -> Option<(Instant, Option<Arc<KeyError>>)> {
+    /// How asking it ended the last time.
+    fn asked(&self) -> Option<Asked> {
         self.known.lock().asked.clone()
     }
 
     /// Takes what came of asking. What is known holds on when that failed.
-    fn learn(&self, now: Instant, outcome: Result<(PublicKeySet, UnixMillis), KeyError>) {
+    fn learn(&self, (at, early): (Instant, bool), outcome: Result<(PublicKeySet, UnixMillis), KeyError>) {
         let mut known = self.known.lock();
         match outcome {
             Ok((keys, valid_until)) => {
-                *known = Known { keys: Arc::new(keys), valid_until, asked: Some((now, None)) };
+                let asked = Some(Asked { at, failure: None, early: false });
+                *known = Known { keys: Arc::new(keys), valid_until, asked };
             }
-            Err(e) => known.asked = Some((now, Some(Arc::new(e)))),
+            Err(e) => known.asked = Some(Asked { at, failure: Some(Arc::new(e)), early }),
         }
     }
 }
