@@ -96,3 +96,33 @@ fn l7_no_event_of_a_shared_room_invites_somebody_whose_server_was_not_asked() {
         is_told_everywhere(&server.log_in("bob"), &room, false);
     }
 }
+
+#[test]
+fn who_is_invited_and_put_out_over_and_over_can_be_invited_there_no_more() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let bob = scene.server.register("bob");
+    let invite = |room: &str, n: usize| {
+        let event = json!({ "type": "m.room.member", "room_id": room, "sender": scene.rita, "state_key": bob.user,
+            "content": { "membership": "invite", "n": n }, "origin_server_ts": 1, "depth": 5,
+            "prev_events": ["$a"], "auth_events": ["$b"] });
+        let (id, event) = scene.peer.event(&scene.rules, event);
+        ask(&scene, room, (id.as_str(), &event))
+    };
+    let take_back = |room: &str, n: usize| {
+        let event = json!({ "type": "m.room.member", "room_id": room, "sender": scene.rita, "state_key": bob.user,
+            "content": { "membership": "leave", "n": n }, "origin_server_ts": 1, "depth": 6,
+            "prev_events": ["$a"], "auth_events": ["$b"] });
+        let (id, event) = scene.peer.event(&scene.rules, event);
+        assert_eq!(scene.send(&[event]), json!({ id.as_str(): {} }));
+    };
+    let elsewhere = |name: &str| format!("!{name}:{}", scene.peer.name);
+    let (often, other) = (elsewhere("often"), elsewhere("other"));
+    for n in 0..50 {
+        invite(&often, n).ok();
+        take_back(&often, n);
+    }
+    invite(&often, 50).refused(403, "M_FORBIDDEN");
+    is_told_everywhere(&bob, &often, false);
+    invite(&other, 0).ok();
+    is_told_everywhere(&bob, &other, true);
+}

@@ -45,6 +45,7 @@ mod media;
 mod members;
 mod open;
 mod openid;
+mod outside;
 mod presence;
 mod profile_fields;
 mod proof;

@@ -21,6 +21,11 @@ use crate::server::{
     },
 };
 
+/// How often a user's membership of a room that is not here becomes another before they can be invited there no more; and how many
+/// such rooms users of one server may have put one user out of. What was said of each stays on the disk.
+const MAX_SAID: usize = 100;
+const MAX_PUT_OUT: usize = 1_000;
+
 /// An invite as its server brings it.
 #[derive(Debug)]
 pub struct Brought<'a> {
@@ -86,6 +91,10 @@ impl Rooms {
         let signed = canonical(&object)?;
         // Where this server takes part the event comes as every other does; by the signature it is known as asked for.
         if !self.takes_part(room) {
+            let said = self.store.count_memberships_said(room, &target).await?;
+            if said >= MAX_SAID || self.store.count_put_out_by(server, &target).await? >= MAX_PUT_OUT {
+                return Err(Refusal::Forbidden("too many invites of this user were taken back".into()));
+            }
             let event = Ready { version: version.clone(), event_id: id.to_owned(), json: signed.clone() }
                 .checked()?;
             self.note_outside(&turn, (room, &version), &event, &shown).await?;
