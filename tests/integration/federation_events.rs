@@ -108,6 +108,29 @@ fn who_was_banned_meanwhile_is_not_heard_though_they_forked_the_room_before() {
 }
 
 #[test]
+fn what_an_event_leads_back_to_through_events_that_nobody_is_shown_ends_the_room_no_longer() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let (first, event) = scene.message(&scene.ends(), "first");
+    scene.taken(&[event], std::slice::from_ref(&first));
+    let (mut prev, mut ids) = (first.clone(), Vec::new());
+    for name in ["mine", "mine too"] {
+        let (id, event) = scene.peer.event(
+            &scene.rules,
+            json!({ "type": "m.room.name", "state_key": "", "room_id": scene.room, "sender": scene.rita,
+                "content": { "name": name }, "origin_server_ts": 1_700_000_000_000_u64, "depth": 60,
+                "prev_events": [prev], "auth_events": [scene.state("m.room.create", ""),
+                    scene.state("m.room.member", &scene.rita), scene.state("m.room.power_levels", "")] }),
+        );
+        scene.taken(&[event], std::slice::from_ref(&id));
+        (prev, ids) = (id.clone(), [ids, vec![id]].concat());
+    }
+    assert_eq!(scene.ends(), [first]);
+    let (last, event) = scene.message(&ids[1..], "last");
+    scene.taken(&[event], std::slice::from_ref(&last));
+    assert_eq!(scene.ends(), [last]);
+}
+
+#[test]
 fn a_server_that_the_room_keeps_out_is_told_so() {
     let scene = Scene::new(RoomVersionId::V11);
     let path = format!("{V3}/rooms/{}/state/m.room.server_acl", scene.room);
@@ -244,22 +267,40 @@ fn a_redaction_empties_what_it_may_whichever_of_the_two_comes_first() {
             let path = format!("{V3}/rooms/{}/event/{id}", scene.room);
             scene.alice.get(&path).ok()["content"]["body"].clone()
         };
+        let is_shown = |id: &OwnedEventId| scene.seen().contains(&id.to_string());
         let (by, redacting) = redaction(&said, std::slice::from_ref(&said));
         scene.taken(&[event, redacting], &[said.clone(), by.clone()]);
+        assert!(is_shown(&by), "{version}");
         assert_eq!(body_of(&said), Value::Null, "{version}");
         // The redaction forks the room, and comes first.
         let (said, event) = scene.message(&scene.ends(), "regretted in advance");
         let (by, redacting) = redaction(&said, &scene.ends());
-        scene.taken(&[redacting], &[by]);
+        scene.taken(&[redacting], std::slice::from_ref(&by));
+        assert!(!is_shown(&by), "{version}: nobody knows whose message it empties");
         scene.taken(&[event], std::slice::from_ref(&said));
         assert_eq!(body_of(&said), Value::Null, "{version}");
+        assert!(is_shown(&by), "{version}");
         // Nobody's server takes back what another's user said, without the power to.
         let path = format!("{V3}/rooms/{}/send/m.room.message/1", scene.room);
         let hers =
             scene.alice.put(&path, json!({ "msgtype": "m.text", "body": "mine" })).ok()["event_id"].clone();
         let hers: OwnedEventId = serde_json::from_value(hers).expect("an ID");
+        let since = scene.alice.get(&format!("{V3}/sync")).ok()["next_batch"].clone();
         let (by, redacting) = redaction(&hers, std::slice::from_ref(&hers));
-        scene.taken(&[redacting], &[by]);
+        scene.taken(&[redacting], std::slice::from_ref(&by));
         assert_eq!(body_of(&hers), "mine", "{version}");
+        // Nor is it shown: clients would empty what it names.
+        let news = scene.alice.get(&format!("{V3}/sync?since={}", since.as_str().expect("a token"))).ok();
+        assert!(!is_shown(&by) && !news.to_string().contains(by.as_str()), "{version}");
+        let path = format!("{V3}/rooms/{}/event/{by}", scene.room);
+        scene.alice.get(&path).refused(404, "M_NOT_FOUND");
+        // What follows it goes on.
+        let (next, event) = scene.message(std::slice::from_ref(&by), "next");
+        scene.taken(&[event], std::slice::from_ref(&next));
+        assert_eq!(
+            (scene.seen()[0].as_str(), scene.ends()),
+            (next.as_str(), vec![next.clone()]),
+            "{version}"
+        );
     }
 }

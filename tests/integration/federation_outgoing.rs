@@ -43,6 +43,7 @@ pub fn bring(server: &TestServer, room: &str, user: &str, is: Membership) -> Str
         transaction: None,
         membership: Some((is, None)),
         unasked: false,
+        hidden: false,
         on_behalf: false,
     };
     let commit = RoomCommit { changes: vec![RoomChange::Append(Box::new(event))], ..RoomCommit::default() };

@@ -36,6 +36,7 @@ fn insert(server: &TestServer, room: &str, sender: &Client, body: &str, after: O
         transaction: None,
         membership: None,
         unasked: false,
+        hidden: false,
         on_behalf: false,
     };
     let after = after.map(|id| id.try_into().expect("an event ID"));

@@ -48,14 +48,17 @@ fn merge(
         transaction: None,
         membership: None,
         unasked: false,
+        hidden: false,
         on_behalf: false,
     };
+    let takes = event.prev_events.iter().cloned().collect();
     let received = Received {
         event,
         standing: EventStanding::Accepted,
         before: StateBefore::After(before),
         current: CurrentAfter::Whole(state),
         place: Place::End,
+        takes,
     };
     let commit =
         RoomCommit { changes: vec![RoomChange::Receive(Box::new(received))], ..RoomCommit::default() };

@@ -1,7 +1,14 @@
 //! What was said in a room of another server before a user here came into it: looked for by its ID, by its time, and around
 //! an event.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use ruma::{OwnedEventId, RoomVersionId};
 use serde_json::{Value, json};
@@ -15,6 +22,8 @@ const FIRST: u64 = 1_700_000_000_000;
 struct Past {
     scene: Scene,
     said: Vec<OwnedEventId>,
+    /// Whether the other server cannot tell what was said just now.
+    fails: Arc<AtomicBool>,
 }
 
 impl Past {
@@ -46,7 +55,8 @@ impl Past {
         scene.join().ok();
         let state_ids = json!({ "pdu_ids": before, "auth_chain_ids": before });
         scene.peer.says(&format!("{V1}/state_ids/"), 200, state_ids);
-        let history = all.clone();
+        let (history, fails) = (all.clone(), Arc::new(AtomicBool::new(false)));
+        let fails_now = Arc::clone(&fails);
         scene.peer.answers_with_path(&format!("{V1}/event/"), move |path, _| {
             match history.iter().find(|(id, _)| is_named(path, id)) {
                 Some((_, event)) => (200, json!({ "pdus": [event] })),
@@ -55,11 +65,14 @@ impl Past {
         });
         scene.peer.answers_with_path(&format!("{V1}/backfill/"), move |path, _| {
             thread::sleep(delay);
+            if fails_now.load(Ordering::Relaxed) {
+                return (503, json!({ "errcode": "M_UNKNOWN", "error": "not just now" }));
+            }
             let last = all.iter().rposition(|(id, _)| is_named(path, id)).expect("an event that there is");
             let pdus: Vec<_> = all[..=last].iter().rev().map(|(_, event)| event).collect();
             (200, json!({ "pdus": pdus }))
         });
-        Self { scene, said }
+        Self { scene, said, fails }
     }
 
     /// How often the other server was asked for this.
@@ -140,20 +153,43 @@ fn what_was_said_at_a_time_before_ones_own_is_asked_of_the_others() {
     assert_eq!(forward["event_id"], past.said[1].as_str());
 }
 
+impl Past {
+    /// What is told to who scrolls back, page by page, the last first; how many pages it took.
+    fn scrolled_back(&self, mut look_at: impl FnMut(usize)) -> (Vec<Value>, usize) {
+        let (mut said, mut from, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let path = format!("{}/messages?dir=b&limit=20{from}", self.room());
+            let page = self.scene.alice.get(&path).ok().clone();
+            said.extend(page["chunk"].as_array().expect("a list").iter().map(|e| e["event_id"].clone()));
+            pages += 1;
+            look_at(pages);
+            let Some(end) = page["end"].as_str() else { return (said, pages) };
+            assert!(pages < 5, "it ends");
+            from = format!("&from={end}");
+        }
+    }
+
+    fn check_scrolled_back(&self, (said, pages): (Vec<Value>, usize)) {
+        let expected: Vec<&str> = self.said.iter().rev().map(|id| id.as_str()).collect();
+        assert_eq!(said[1..4], expected, "her coming, and what was said before it");
+        assert_eq!((said.len(), pages), (9, 2));
+    }
+}
+
 #[test]
 fn a_page_ends_where_what_is_missing_comes_later_than_one_waits() {
     let past = Past::told_after(Duration::from_secs(11));
-    let (mut said, mut from, mut pages) = (Vec::new(), String::new(), 0);
-    loop {
-        let page =
-            past.scene.alice.get(&format!("{}/messages?dir=b&limit=20{from}", past.room())).ok().clone();
-        said.extend(page["chunk"].as_array().expect("a list").iter().map(|e| e["event_id"].clone()));
-        pages += 1;
-        let Some(end) = page["end"].as_str() else { break };
-        assert!(pages < 5, "it ends");
-        from = format!("&from={end}");
-    }
-    let expected: Vec<&str> = past.said.iter().rev().map(|id| id.as_str()).collect();
-    assert_eq!(said[1..4], expected, "her coming, and what was said before it");
-    assert_eq!((said.len(), pages), (9, 2));
+    past.check_scrolled_back(past.scrolled_back(|_| {}));
+}
+
+#[test]
+fn a_room_does_not_begin_where_others_cannot_tell_just_now_what_was_before() {
+    let past = Past::new();
+    past.fails.store(true, Ordering::Relaxed);
+    past.check_scrolled_back(past.scrolled_back(|_| past.fails.store(false, Ordering::Relaxed)));
+    // Where they never can, it ends all the same.
+    let past = Past::new();
+    past.fails.store(true, Ordering::Relaxed);
+    let (said, pages) = past.scrolled_back(|_| {});
+    assert_eq!((said.len(), pages), (1, 2));
 }

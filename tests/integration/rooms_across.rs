@@ -148,9 +148,14 @@ fn l7_who_does_not_want_a_chat_is_not_invited_from_another_server_and_who_declin
     bob.put(&settings, json!({ "invites": { "offline": "everybody", "online": "everybody" } })).ok();
     for who in [&bob, &carol] {
         invite(who).ok();
-        assert_eq!(rooms(who, "invite"), [room]);
+        let sync = who.get(&format!("{V3}/sync?timeout=0")).ok();
+        assert!(sync["rooms"]["invite"][room].is_object(), "{sync}");
         who.post(&format!("{V3}/rooms/{room}/leave"), json!({})).ok();
         three.time.settle();
+        let since = sync["next_batch"].as_str().expect("a token");
+        let sync = who.get(&format!("{V3}/sync?timeout=0&since={since}")).ok();
+        let left = &sync["rooms"]["leave"][room]["timeline"]["events"][0];
+        assert_eq!((&left["content"]["membership"], &left["sender"]), (&json!("leave"), &json!(who.user)));
         assert!(rooms(who, "invite").is_empty());
         assert_eq!(membership(&alice, room, who), "leave");
         three.join(who, room).refused(403, "M_FORBIDDEN");
@@ -181,6 +186,21 @@ fn a_room_that_lets_in_members_of_another_and_whom_somebody_answers_does_so_acro
         three.join(&bob, &room).ok();
         assert_eq!(membership(&alice, &room, &bob), "join", "{version}");
         three.join(&carol, &room).refused(403, "M_FORBIDDEN");
+        // What he is called afterwards nobody has to vouch for, whichever way he says it.
+        let name = |name: &str| json!({ "displayname": name });
+        bob.put(&format!("{V3}/profile/{}/displayname", bob.user), name("Bob B.")).ok();
+        three.time.settle();
+        let own = bob.get(&format!("{V3}/rooms/{room}/state/m.room.member/{}", bob.user)).ok().clone();
+        assert_eq!(own, json!({ "membership": "join", "displayname": "Bob B." }), "{version}");
+        let mut again = own;
+        again["displayname"] = "Bobby".into();
+        again["join_authorised_via_users_server"] = alice.user.clone().into();
+        bob.put(&format!("{V3}/rooms/{room}/state/m.room.member/{}", bob.user), again).ok();
+        say(&bob, &room, "here").ok();
+        three.time.settle();
+        assert_eq!(said(&alice, &room), ["here"], "{version}");
+        let shown = alice.get(&format!("{V3}/rooms/{room}/state/m.room.member/{}", bob.user));
+        assert_eq!(shown.ok()["displayname"], "Bobby", "{version}");
         // She knocks, and is answered.
         let knock = format!("{V3}/knock/{room}?via={}", three.names[0]);
         carol.post(&knock, json!({ "reason": "please" })).ok();
@@ -196,8 +216,51 @@ fn a_room_that_lets_in_members_of_another_and_whom_somebody_answers_does_so_acro
         three.join(&carol, &room).ok();
         say(&carol, &room, "thanks").ok();
         three.time.settle();
-        assert_eq!(said(&bob, &room), ["thanks"], "{version}");
+        assert_eq!(said(&bob, &room), ["here", "thanks"], "{version}");
     }
+}
+
+#[test]
+fn what_was_said_while_somebody_was_away_stands_before_their_coming_back() {
+    let three = Three::new();
+    let (alice, bob) = (three.user(0, "alice"), three.user(1, "bob"));
+    for syncs_between in [true, false] {
+        let made = alice.post(&format!("{V3}/createRoom"), json!({ "preset": "public_chat" })).ok();
+        let room = made["room_id"].as_str().expect("a room").to_owned();
+        let mut since = String::new();
+        let mut sync = || {
+            let news = bob.get(&format!("{V3}/sync?timeout=0{since}")).ok().clone();
+            since = format!("&since={}", news["next_batch"].as_str().expect("a token"));
+            news["rooms"]["join"][&room]["timeline"].clone()
+        };
+        three.join(&bob, &room).ok();
+        say(&bob, &room, "here").ok();
+        three.time.settle();
+        sync();
+        bob.post(&format!("{V3}/rooms/{room}/leave"), json!({})).ok();
+        three.time.settle();
+        if syncs_between {
+            sync();
+        }
+        for text in ["one", "two", "three"] {
+            say(&alice, &room, text).ok();
+        }
+        three.time.settle();
+        three.join(&bob, &room).ok();
+        let timeline = sync();
+        assert_eq!(
+            (&timeline["limited"], bodies_of(&timeline["events"]).len()),
+            (&json!(true), 0),
+            "{timeline}"
+        );
+        let from = timeline["prev_batch"].as_str().expect("a token");
+        let before = bob.get(&format!("{V3}/rooms/{room}/messages?dir=b&limit=50&from={from}")).ok().clone();
+        assert_eq!(bodies_of(&before["chunk"]), ["three", "two", "one", "here"], "{syncs_between}");
+    }
+}
+
+fn bodies_of(events: &Value) -> Vec<&str> {
+    events.as_array().expect("a list").iter().filter_map(|event| event["content"]["body"].as_str()).collect()
 }
 
 #[test]

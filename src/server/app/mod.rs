@@ -4,6 +4,7 @@ pub mod across;
 mod acts;
 mod again;
 mod devices_across;
+mod early_receipts;
 pub mod error;
 mod files;
 mod guests;

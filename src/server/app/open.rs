@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use super::{
     across::{entering::Entering, heard::Heard, unfilled::Unfilled},
+    early_receipts::EarlyReceipts,
     error::ServeError,
     parts::{App, ClientBodies},
     subscribe::Subscribers,
@@ -178,6 +179,7 @@ impl App {
             entering: Entering::default(),
             heard: Heard::default(),
             unfilled: Unfilled::default(),
+            early_receipts: EarlyReceipts::default(),
             sight: Arc::clone(&stream.sight),
             board,
             presence,

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 use tokio::runtime::Handle;
 
-use super::across::{entering::Entering, heard::Heard, unfilled::Unfilled};
+use super::{
+    across::{entering::Entering, heard::Heard, unfilled::Unfilled},
+    early_receipts::EarlyReceipts,
+};
 use crate::{
     core::time::Instant,
     server::{
@@ -103,6 +106,7 @@ pub struct App {
     pub(super) entering: Entering,
     /// Gaps in rooms that nobody could fill a moment ago.
     pub(super) unfilled: Unfilled,
+    pub(super) early_receipts: EarlyReceipts,
     /// What other servers said of rooms that are not here.
     pub(super) heard: Heard,
     /// Who sees whom.

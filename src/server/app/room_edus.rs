@@ -1,10 +1,13 @@
 //! What servers tell each other of rooms beside events: who types, and who has read how far.
 
-use ruma::{RoomId, ServerName, UserId};
+use std::{collections::BTreeSet, sync::Arc};
+
+use ruma::{OwnedEventId, RoomId, ServerName, UserId};
 use serde_json::value::RawValue;
 
 use super::parts::App;
 use crate::server::{
+    event::stored::StoredEvent,
     federation::room_edus::{TYPES_FOR, Typing, read_receipts},
     store::StoreError,
 };
@@ -56,7 +59,38 @@ impl App {
                 heard.push(receipt);
             }
         }
-        if heard.is_empty() { Ok(()) } else { self.store.put_receipts(heard).await }
+        if heard.is_empty() {
+            return Ok(());
+        }
+        let early = self.store.put_receipts(heard).await?;
+        let awaited: BTreeSet<OwnedEventId> =
+            early.iter().filter_map(|receipt| receipt.event.as_str().try_into().ok()).collect();
+        self.early_receipts.keep(early);
+        // What came while they were put away did not find them.
+        for event in awaited {
+            if self.store.event(&event).await?.is_some() {
+                self.put_early_receipts(event.as_str()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An event came: what was said of who has read it counts from here on.
+    pub(super) fn note_read(self: &Arc<Self>, event: &StoredEvent) {
+        if !self.early_receipts.has(event.event_id.as_str()) {
+            return;
+        }
+        let (app, event) = (Arc::clone(self), event.event_id.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = app.put_early_receipts(event.as_str()).await {
+                tracing::warn!(%error, "receipts are lost");
+            }
+        });
+    }
+
+    async fn put_early_receipts(&self, event: &str) -> Result<(), StoreError> {
+        let receipts = self.early_receipts.take(event);
+        if receipts.is_empty() { Ok(()) } else { self.store.put_receipts(receipts).await.map(drop) }
     }
 
     /// Whether `user`, of another server, is in `room`, and the room has not shut their server out.

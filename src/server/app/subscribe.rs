@@ -85,6 +85,7 @@ impl Subscriber for Subscribers {
                 Change::Pushers { user } => app.push.handle_pushers(user),
                 Change::Appended(event) => {
                     app.note_activity(event);
+                    app.note_read(event);
                     app.note_end(event);
                     app.note_parting(change);
                     app.note_ties(change);
@@ -94,7 +95,10 @@ impl Subscriber for Subscribers {
                         app.guests.handle_access(&event.room_id);
                     }
                 }
-                Change::Inserted(event) => app.wake_room(&event.room_id),
+                Change::Inserted(event) => {
+                    app.note_read(event);
+                    app.wake_room(&event.room_id);
+                }
                 Change::Resolved(resolved) => {
                     // Who is not in the room, and is invited to it or no longer, hears of it too.
                     app.wakers.wake_all(resolved.members.iter().map(|is| &*is.user));

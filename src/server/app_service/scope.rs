@@ -150,6 +150,8 @@ mod tests {
             transaction: None,
             ours: false,
             unasked: false,
+            hidden: false,
+            lacks: false,
         })
     }
 

@@ -200,7 +200,7 @@ const MAIN: &[Key] = &[
     },
     Key {
         name: "rooms.default_version",
-        help: "The version of rooms that are created without naming one.",
+        help: "The version of rooms that are created without naming one. Clients can ask for 3 to 12.",
         allowed: "10, 11 or 12",
         set: |c, v| {
             c.rooms.default_version = match v {

@@ -190,6 +190,8 @@ mod tests {
             transaction: None,
             ours: false,
             unasked: false,
+            hidden: false,
+            lacks: false,
         };
         change(&mut columns);
         columns.into()

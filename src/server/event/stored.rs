@@ -77,6 +77,8 @@ pub struct StoredEvent {
     pub ours: bool,
     /// It invites a user of this server that was not asked: it makes nobody anything here.
     unasked: bool,
+    hidden: bool,
+    lacks: bool,
     client: OnceLock<Box<str>>,
     plain: OnceLock<Option<Box<str>>>,
 }
@@ -119,6 +121,10 @@ pub(in crate::server) struct Columns {
     pub transaction: Option<(OwnedDeviceId, OwnedTransactionId)>,
     pub ours: bool,
     pub unasked: bool,
+    /// See [`StoredEvent::is_hidden`].
+    pub hidden: bool,
+    /// See [`StoredEvent::lacks_something`].
+    pub lacks: bool,
 }
 
 impl From<Columns> for StoredEvent {
@@ -139,6 +145,8 @@ impl From<Columns> for StoredEvent {
             transaction: c.transaction,
             ours: c.ours,
             unasked: c.unasked,
+            hidden: c.hidden,
+            lacks: c.lacks,
             client: OnceLock::new(),
             plain: OnceLock::new(),
         }
@@ -214,6 +222,17 @@ impl StoredEvent {
             return None;
         }
         Some((self.state_key.as_deref()?, membership_of(self.content())?))
+    }
+
+    /// Whether it is a redaction of which it is not known that its sender may empty what it names: clients are not shown it, as
+    /// they would empty that. Room version 3, "Handling redactions".
+    pub fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// Whether it followed something, when it was read, that is not here: there is a gap in the timeline before it.
+    pub fn lacks_something(&self) -> bool {
+        self.lacks
     }
 
     /// Whether it invites a user of this server, and this server was not asked: nobody is anything by it.

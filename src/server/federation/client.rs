@@ -97,6 +97,15 @@ impl RequestError {
         Some(complaint)
     }
 
+    /// Whether the same request may be answered later: the server was not reached, or could not answer just then.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Resolve(_) | Self::Network(_) => true,
+            Self::Status(status, _) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Refused | Self::Answer(_) => false,
+        }
+    }
+
     /// Whether the server has no such endpoint, as opposed to no such thing.
     pub fn is_unrecognized(&self) -> bool {
         match self {

@@ -73,6 +73,8 @@ fn shown(kind: &str, content: &CanonicalJsonObject) {
         transaction: None,
         ours: false,
         unasked: false,
+        hidden: false,
+        lacks: false,
     });
     let viewer = Session { user: sender.to_owned(), device: "D".into() };
     for format in [ClientFormat::Full, ClientFormat::InRoom] {

@@ -116,6 +116,9 @@ impl Rooms {
             who == Some(user.as_str()) && matches!(becomes, Some(Membership::Leave | Membership::Ban))
         };
         events.retain(|event| {
+            if event.is_hidden() {
+                return false;
+            }
             if event.comes_late() {
                 return seen_late.contains(&event.position) || is_own_end(event);
             }

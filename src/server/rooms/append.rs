@@ -221,6 +221,7 @@ impl Proposal<'_> {
             transaction: once.map(|once| (once.device.clone(), once.transaction.clone())),
             membership,
             unasked: false,
+            hidden: false,
             on_behalf: draft.told == Told::AtOnce,
         };
         self.add(event, pdu);

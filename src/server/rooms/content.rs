@@ -55,6 +55,9 @@ pub(super) async fn member(
     Ok(content)
 }
 
+/// What only the join says by which somebody came in because of another room: it is that server's word, and signed by it.
+pub(super) const AUTHORISED_BY: &str = "join_authorised_via_users_server";
+
 /// Puts name and picture of a user of this server into a member event that does not say them. A user
 /// without a chosen name goes by the local part of their ID.
 pub(super) async fn add_profile(

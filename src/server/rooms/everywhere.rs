@@ -76,7 +76,8 @@ impl Act for Rename {
         let Some(room) = proposal.room(&self.room).await? else { return Ok(()) };
         let user = proposal.author.sender.clone();
         let Some(event) = proposal.state(&room, "m.room.member", user.as_str()).await? else { return Ok(()) };
-        let before = content::parse(event.json())?;
+        let mut before = content::parse(event.json())?;
+        before.remove(content::AUTHORISED_BY);
         let mut content = before.clone();
         for key in ["displayname", "avatar_url", "reason"] {
             content.remove(key);

@@ -55,7 +55,7 @@ impl Act for Join {
 /// What a client may say of a join.
 pub(super) fn said_of_a_join(mut own: CanonicalJsonObject) -> Result<CanonicalJsonObject, Refusal> {
     // What the server says of a join is not for the client to say.
-    for key in ["membership", "join_authorised_via_users_server", "third_party_signed"] {
+    for key in ["membership", content::AUTHORISED_BY, "third_party_signed"] {
         own.remove(key);
     }
     for key in ["displayname", "avatar_url"] {
@@ -85,7 +85,7 @@ pub(super) async fn content_of_join(
         && let Admission::By(authoriser) = admission(proposal, room, &rules.authorization, user).await?
     {
         let id = CanonicalJsonValue::String(authoriser.to_string());
-        content.insert("join_authorised_via_users_server".to_owned(), id);
+        content.insert(content::AUTHORISED_BY.to_owned(), id);
     }
     Ok(content)
 }
@@ -127,6 +127,7 @@ pub(super) async fn admission(
     }
     #[derive(Deserialize)]
     struct Allow {
+        r#type: String,
         room_id: Option<OwnedRoomId>,
     }
     let join_rules = proposal.state(room, "m.room.join_rules", "").await?;
@@ -144,9 +145,14 @@ pub(super) async fn admission(
     }
     let is_ours = user.server_name() == proposal.rooms.server_name;
     let (mut admitted, mut unknown) = (false, false);
-    for other in allow.into_iter().filter_map(|allow| allow.room_id) {
-        admitted |= proposal.membership_elsewhere(&other, user).await? == Some(Membership::Join);
-        unknown |= !is_ours && !proposal.rooms.takes_part(&other);
+    let allow = allow.into_iter().filter(|allow| allow.r#type == "m.room_membership");
+    for other in allow.filter_map(|allow| allow.room_id) {
+        // What was so when this server left a room need not be so any longer.
+        if proposal.rooms.takes_part(&other) {
+            admitted |= proposal.membership_elsewhere(&other, user).await? == Some(Membership::Join);
+        } else {
+            unknown |= !is_ours;
+        }
     }
     if !admitted {
         return if unknown { Err(Refusal::UnableToAuthorise) } else { Ok(Admission::No) };

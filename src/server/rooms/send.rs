@@ -227,6 +227,7 @@ async fn prepare_member(
     draft: &mut Draft,
 ) -> Result<(), Refusal> {
     if proposal.is_joined(room).await? {
+        draft.content.remove(content::AUTHORISED_BY);
         return content::add_profile(proposal, user, &mut draft.content).await;
     }
     let joins = draft.content.get("membership").and_then(CanonicalJsonValue::as_str) == Some("join");
@@ -236,7 +237,7 @@ async fn prepare_member(
         draft.content = content_of_join(proposal, room, user, before, own).await?;
         return Ok(());
     }
-    draft.content.remove("join_authorised_via_users_server");
+    draft.content.remove(content::AUTHORISED_BY);
     content::add_profile(proposal, user, &mut draft.content).await
 }
 

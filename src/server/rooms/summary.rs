@@ -81,7 +81,8 @@ impl Rooms {
         let is_in = |room: &OwnedRoomId| match reader {
             Reader::Anybody => false,
             Reader::User(reader) => self.members.is_joined(reader, room),
-            Reader::Server(server) => self.members.has_server(room, server),
+            // What was so when this server left a room need not be so any longer.
+            Reader::Server(server) => self.takes_part(room) && self.members.has_server(room, server),
         };
         match rule {
             "public" | "knock" | "knock_restricted" => true,

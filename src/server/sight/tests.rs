@@ -79,6 +79,8 @@ pub(super) fn member_of(
         transaction: None,
         ours: false,
         unasked: false,
+        hidden: false,
+        lacks: false,
     };
     Arc::new(columns.into())
 }

@@ -90,19 +90,21 @@ impl Store {
         .await
     }
 
-    /// The first `limit` accepted events of all rooms after `from`, up to and including `to`, in the order of the log.
+    /// The first `limit` accepted events that are shown of all rooms after `from`, up to and including `to`, in the order of the log.
     pub async fn events_since(
         &self,
         from: LogPosition,
         to: LogPosition,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
-        if let Some(mut recent) = self.recent_events(from, |event| event.position <= to) {
+        if let Some(mut recent) = self.recent_events(from, |event| event.position <= to && !event.is_hidden())
+        {
             recent.truncate(limit);
             return Ok(recent);
         }
         let sql = format!(
-            "{} WHERE e.position > ?1 AND e.position <= ?2 AND e.standing = 0 ORDER BY e.position LIMIT ?3",
+            "{} WHERE e.position > ?1 AND e.position <= ?2 AND e.standing = 0 AND NOT e.hidden \
+             ORDER BY e.position LIMIT ?3",
             events::SELECT
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

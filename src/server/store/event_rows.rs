@@ -109,7 +109,8 @@ pub(super) fn insert(
     c.prepare_cached(
         "INSERT INTO events (event_id, position, timeline, room, standing, type, state_key, sender, \
          origin_server_ts, depth, pdu, state_before, replaces, relates_to, rel_type, device_id, transaction_id, ours, \
-         unasked) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+         unasked, hidden) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?
     .execute(rusqlite::params![
         new.event_id.as_str(),
@@ -131,6 +132,7 @@ pub(super) fn insert(
         new.transaction.as_ref().map(|(_, transaction)| transaction.as_str()),
         new.on_behalf,
         new.unasked,
+        new.hidden,
     ])?;
     let number = c.last_insert_rowid();
     let mut edges = c.prepare_cached("INSERT OR IGNORE INTO event_edges VALUES (?1, ?2)")?;
@@ -159,12 +161,13 @@ pub(super) fn promote(
 ) -> rusqlite::Result<i64> {
     let room: i64 = c
         .prepare_cached(
-            "UPDATE events SET standing = ?2, state_before = ?3, replaces = ?4, ours = ?5, unasked = ?6 \
-             WHERE event = ?1 RETURNING room",
+            "UPDATE events SET standing = ?2, state_before = ?3, replaces = ?4, ours = ?5, unasked = ?6, \
+             hidden = ?7 WHERE event = ?1 RETURNING room",
         )?
-        .query_row((number, standing.number(), before, replaces, new.on_behalf, new.unasked), |row| {
-            row.get(0)
-        })?;
+        .query_row(
+            (number, standing.number(), before, replaces, new.on_behalf, new.unasked, new.hidden),
+            |row| row.get(0),
+        )?;
     if standing == EventStanding::Accepted {
         let is_edit = new.relates_to.as_ref().is_some_and(|(_, how)| how.as_deref() == Some("m.replace"));
         search::index(c, (number, room), (&new.kind, new.state_key.as_deref()), is_edit, &new.pdu)?;

@@ -22,7 +22,8 @@ use crate::server::{
 pub(super) const SELECT: &str = "SELECT e.position, e.event_id, r.room_id, e.type, e.state_key, e.sender, \
     e.origin_server_ts, e.depth, e.pdu, e.device_id, e.transaction_id, \
     p.event_id, p.sender, p.pdu, b.event_id, b.pdu, coalesce(e.timeline, e.position << 20), \
-    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END, e.ours, e.unasked \
+    CASE WHEN e.redacted_by IS NOT NULL AND e.rel_type = 'm.replace' THEN e.relates_to END, e.ours, e.unasked, e.hidden, \
+    EXISTS (SELECT 1 FROM missing_edges m WHERE m.event = e.event) \
     FROM events e JOIN rooms r ON r.room = e.room \
     LEFT JOIN events p ON p.event = e.replaces LEFT JOIN events b ON b.event = e.redacted_by ";
 
@@ -92,6 +93,8 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Arc<StoredEvent>> {
         transaction,
         ours: row.get(18)?,
         unasked: row.get(19)?,
+        hidden: row.get(20)?,
+        lacks: row.get(21)?,
     })))
 }
 

@@ -4,7 +4,7 @@ use ruma::{EventId, OwnedEventId, RoomId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{database::Store, error::StoreError, events};
-use crate::server::change::position::TimelinePosition;
+use crate::server::change::position::{LogPosition, TimelinePosition};
 
 /// Gaps that are one: those before events of which so many stand next to each other. Where a fork begins, there is a gap
 /// for each of its lines.
@@ -25,6 +25,15 @@ pub struct Gap {
     pub timeline: TimelinePosition,
     /// What it, and events near before it, follow and is not here.
     pub missing: Vec<OwnedEventId>,
+}
+
+/// Where an event stands by its depth.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DeepPlace {
+    /// Before all that is here.
+    First,
+    /// After this one.
+    After(OwnedEventId),
 }
 
 impl Store {
@@ -67,6 +76,21 @@ impl Store {
         .await
     }
 
+    /// How deep the event is that a room's timeline begins with.
+    pub async fn first_depth(&self, room: &RoomId) -> Result<u64, StoreError> {
+        self.read(|c| {
+            let depth: Option<i64> = c
+                .prepare_cached(
+                    "SELECT depth FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                     AND standing = 0 AND timeline IS NOT NULL ORDER BY timeline LIMIT 1",
+                )?
+                .query_row([room.as_str()], |row| row.get(0))
+                .optional()?;
+            Ok(depth.and_then(|depth| u64::try_from(depth).ok()).unwrap_or(0))
+        })
+        .await
+    }
+
     /// Before which event of a room's timeline these stand, none of which is in the timeline: the first that follows one of
     /// them, or one before it where there is no room for so many. `None`: nothing that is here follows them.
     pub async fn follower_of(
@@ -94,7 +118,7 @@ impl Store {
 
     /// Before which events of a room's timeline these stand, each with its depth, that come to fill the gap before `last`: each
     /// before the first that follows it, or lacks something and is deeper, and so may follow it; with how many stand there
-    /// from each on.
+    /// from each on. `None`: nothing that is here can follow it, so it is not past.
     pub async fn places_before(
         &self,
         room: &RoomId,
@@ -125,7 +149,7 @@ impl Store {
                     .iter()
                     .filter(|(_, of, prev)| *of > events::clamp(*depth) || *prev == id.as_str())
                     .map(|(timeline, ..)| *timeline);
-                may_follow.chain(last).min()
+                may_follow.min().map(|first| last.map_or(first, |last| first.min(last)))
             };
             let places: Vec<Option<i64>> = events.iter().map(place).collect();
             let mut found = Vec::with_capacity(places.len());
@@ -141,12 +165,9 @@ impl Store {
         .await
     }
 
-    /// After which event of a room's timeline one stands that nothing here follows and that is so deep; `None`: before all.
-    pub async fn place_by_depth(
-        &self,
-        room: &RoomId,
-        depth: u64,
-    ) -> Result<Option<OwnedEventId>, StoreError> {
+    /// Where one stands in a room's timeline that nothing here follows and that is so deep; `None`: nothing that is here can
+    /// follow it, so it is not past.
+    pub async fn place_by_depth(&self, room: &RoomId, depth: u64) -> Result<Option<DeepPlace>, StoreError> {
         self.read(|c| {
             // Something is missing before the event after it.
             let after = c
@@ -158,12 +179,35 @@ impl Store {
                 .query_row((room.as_str(), events::clamp(depth)), |row| row.get::<_, i64>(0))
                 .optional()?;
             let Some(after) = after else { return Ok(None) };
-            c.prepare_cached(
-                "SELECT event_id FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
-                 AND standing = 0 AND timeline < ?2 ORDER BY timeline DESC LIMIT 1",
-            )?
-            .query_row((room.as_str(), after), |row| events::parse(0, row.get_ref(0)?.as_str()?))
-            .optional()
+            let before = c
+                .prepare_cached(
+                    "SELECT event_id FROM events WHERE room = (SELECT room FROM rooms WHERE room_id = ?1) \
+                     AND standing = 0 AND timeline < ?2 ORDER BY timeline DESC LIMIT 1",
+                )?
+                .query_row((room.as_str(), after), |row| events::parse(0, row.get_ref(0)?.as_str()?))
+                .optional()?;
+            Ok(Some(before.map_or(DeepPlace::First, DeepPlace::After)))
+        })
+        .await
+    }
+
+    /// Whether an event that is not in the timeline is followed by one that became an end of the room when it came: then what
+    /// ends the room now leads back to both.
+    pub async fn leads_to_an_end(&self, room: &RoomId, event: &EventId) -> Result<bool, StoreError> {
+        self.read(|c| {
+            let mut followers = c.prepare_cached(
+                "SELECT e.position, e.timeline FROM missing_edges m JOIN events e ON e.event = m.event \
+                 WHERE m.room = (SELECT room FROM rooms WHERE room_id = ?1) AND m.prev_event_id = ?2 \
+                 AND e.standing = 0",
+            )?;
+            let mut rows = followers.query((room.as_str(), event.as_str()))?;
+            while let Some(row) = rows.next()? {
+                let (position, timeline): (LogPosition, TimelinePosition) = (row.get(0)?, row.get(1)?);
+                if timeline == TimelinePosition::live(position) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
         .await
     }

@@ -44,6 +44,9 @@ pub struct GraphEvent {
 /// State by type and key.
 pub type StateIds = BTreeMap<(String, String), OwnedEventId>;
 
+/// Events that are looked at for those which one leads back to through events that nobody is shown.
+const MAX_UNSHOWN: usize = 1_000;
+
 /// What every query here selects; [`graph_event`] reads it.
 const SELECT: &str = "SELECT e.event_id, r.room_id, e.standing, e.pdu, e.redacted_by IS NOT NULL, e.depth, \
     e.origin_server_ts, e.state_after IS NOT NULL, e.event FROM events e JOIN rooms r ON r.room = e.room ";
@@ -220,6 +223,39 @@ impl Store {
             found.retain(|event| !latest.contains(&event.event_id));
             found.truncate(limit);
             found.reverse();
+            Ok(found)
+        })
+        .await
+    }
+
+    /// The accepted events that these are or, through events that nobody is shown, lead back to.
+    pub async fn accepted_before(
+        &self,
+        room: &RoomId,
+        events: &[OwnedEventId],
+    ) -> Result<BTreeSet<OwnedEventId>, StoreError> {
+        self.read(|c| {
+            let mut one = c.prepare_cached(
+                "SELECT event, standing FROM events WHERE event_id = ?1 \
+                 AND room = (SELECT room FROM rooms WHERE room_id = ?2)",
+            )?;
+            let mut follows = c.prepare_cached("SELECT prev_event_id FROM event_edges WHERE event = ?1")?;
+            let (mut open, mut seen, mut found) = (events.to_vec(), BTreeSet::new(), BTreeSet::new());
+            while let Some(id) = open.pop() {
+                if seen.len() >= MAX_UNSHOWN || !seen.insert(id.clone()) {
+                    continue;
+                }
+                let known = one.query_row((id.as_str(), room.as_str()), |row| Ok((row.get(0)?, row.get(1)?)));
+                let Some((number, standing)): Option<(i64, i64)> = known.optional()? else { continue };
+                if standing == EventStanding::Accepted.number() {
+                    found.insert(id);
+                } else if standing != EventStanding::Outlier.number() {
+                    let mut rows = follows.query([number])?;
+                    while let Some(row) = rows.next()? {
+                        open.push(events::parse(0, row.get_ref(0)?.as_str()?)?);
+                    }
+                }
+            }
             Ok(found)
         })
         .await

@@ -1,6 +1,6 @@
 //! Rooms whose events come in any order: what their state is at each, and what readers make of it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedRoomId, RoomVersionId, room_id, server_name, user_id};
 use serde_json::{Value, json};
@@ -80,6 +80,7 @@ fn event(name: &str, depth: u64, prev: &[&str], key: Option<(&str, &str)>, conte
         transaction: None,
         membership: word.map(|word| (word, None)),
         unasked: false,
+        hidden: false,
         on_behalf: false,
     }
 }
@@ -105,8 +106,9 @@ fn state(entries: &[(&str, &str, &str)]) -> StateIds {
 }
 
 fn received(event: NewEvent, before: StateBefore, current: CurrentAfter) -> RoomChange {
-    let standing = EventStanding::Accepted;
-    RoomChange::Receive(Box::new(Received { event, standing, before, current, place: Place::End }))
+    let (standing, place) = (EventStanding::Accepted, Place::End);
+    let takes = event.prev_events.iter().cloned().collect();
+    RoomChange::Receive(Box::new(Received { event, standing, before, current, place, takes }))
 }
 
 impl World {
@@ -264,8 +266,8 @@ async fn what_is_soft_failed_or_rejected_is_known_and_shown_to_nobody() {
         [("soft", EventStanding::SoftFailed, "soft"), ("bad", EventStanding::Rejected, "one")]
     {
         let (event, before) = (named(name, 4, &["one"]), StateBefore::Current);
-        let (current, place) = (CurrentAfter::Unchanged, Place::End);
-        let change = Received { event, standing, before, current, place };
+        let (current, place, takes) = (CurrentAfter::Unchanged, Place::End, BTreeSet::new());
+        let change = Received { event, standing, before, current, place, takes };
         world.write(vec![RoomChange::Receive(Box::new(change))]).await;
         let found = world.store.state_ids(&id(name), Side::After).await.expect("is read").expect("is known");
         assert_eq!(found[&("m.room.name".to_owned(), String::new())], id(after));
@@ -315,8 +317,8 @@ async fn a_room_that_is_entered_has_the_state_that_it_is_said_to_have_and_a_gap_
     // What it follows comes later, and stands before it; one of them was known by its state.
     let late = |event, before, after: Option<&str>| {
         let place = Place::Late { after: after.map(id) };
-        let (standing, current) = (EventStanding::Accepted, CurrentAfter::Unchanged);
-        RoomChange::Receive(Box::new(Received { event, standing, before, current, place }))
+        let (standing, current, takes) = (EventStanding::Accepted, CurrentAfter::Unchanged, BTreeSet::new());
+        RoomChange::Receive(Box::new(Received { event, standing, before, current, place, takes }))
     };
     let whole = || StateBefore::Whole(base.clone());
     world.write(vec![late(message("far", 8, &["alice"]), whole(), None)]).await;

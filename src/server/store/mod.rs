@@ -98,7 +98,7 @@ pub use self::{
     events::{Order, Wanted},
     filters::{AddFilterError, MAX_FILTERS},
     folder::has_database,
-    gaps::Gap,
+    gaps::{DeepPlace, Gap},
     graph::{EventStanding, GraphEvent, StateIds},
     inbound::InboundEvent,
     key_backup::{BackedUpKey, Backup, BackupRefusal, Extent, KeyScope},

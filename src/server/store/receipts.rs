@@ -22,13 +22,17 @@ impl Store {
     /// Keeps a receipt, if its event is in its room, and after that of the one before it: one that was overtaken on its way
     /// changes nothing.
     pub async fn put_receipt(&self, receipt: Receipt) -> Result<(), StoreError> {
-        self.put_receipts(vec![receipt]).await
+        self.put_receipts(vec![receipt]).await.map(drop)
     }
 
-    /// The same for some, in one step.
-    pub async fn put_receipts(&self, receipts: Vec<Receipt>) -> Result<(), StoreError> {
+    /// The same for some, in one step. Answers those of events that are not there.
+    pub async fn put_receipts(&self, receipts: Vec<Receipt>) -> Result<Vec<Receipt>, StoreError> {
         self.write(move |tx| {
-            receipts.into_iter().try_for_each(|receipt| put(tx, receipt)).map_err(StoreError::from)
+            let mut early = Vec::new();
+            for receipt in receipts {
+                early.extend(put(tx, receipt)?);
+            }
+            Ok::<_, StoreError>(early)
         })
         .await
     }
@@ -130,8 +134,9 @@ impl Store {
     }
 }
 
-/// Keeps a receipt, if it stands after the one before it.
-fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<()> {
+/// Keeps a receipt, if it stands after the one before it. Answers one of an event that is not there.
+fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<Option<Receipt>> {
+    let Some(timeline) = timeline_in(tx, &receipt.room, &receipt.event)? else { return Ok(Some(receipt)) };
     let before: Option<String> = tx
         .prepare_cached(
             "SELECT event_id FROM receipts \
@@ -146,8 +151,8 @@ fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<()> {
         Some(event) => timeline_in(tx, &receipt.room, &event)?,
         None => None,
     };
-    if timeline_in(tx, &receipt.room, &receipt.event)? <= before {
-        return Ok(());
+    if Some(timeline) <= before {
+        return Ok(None);
     }
     let position = advance(tx)?;
     tx.prepare_cached(
@@ -179,7 +184,7 @@ fn put(tx: &Tx<'_>, receipt: Receipt) -> rusqlite::Result<()> {
         ])?;
     }
     tx.tell(Change::Receipt { receipt: Arc::new(receipt), position });
-    Ok(())
+    Ok(None)
 }
 
 /// Where an event stands in the timeline of `room`; `None`: nowhere.

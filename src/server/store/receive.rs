@@ -61,7 +61,7 @@ impl Write<'_> {
     }
 
     pub(super) fn receive(&mut self, received: &Received) -> Result<(), NotCommitted> {
-        let Received { event, standing, before, current, place } = received;
+        let Received { event, standing, before, current, place, takes } = received;
         let (c, room) = (self.tx, self.number(&event.room)?);
         let known = find(c, &event.event_id)?;
         if known.as_ref().is_some_and(|known| known.standing != EventStanding::Outlier) {
@@ -90,7 +90,7 @@ impl Write<'_> {
         let mut resolved = self.change_state(room, &current.changes)?;
         note_edges(c, room, number, (event, *standing))?;
         if *standing == EventStanding::Accepted {
-            follow(c, room, &event.prev_events)?;
+            follow(c, room, takes)?;
             let position = log::advance(c)?;
             let timeline = match place {
                 Place::End => {
@@ -467,13 +467,13 @@ fn note_edges(
     Ok(())
 }
 
-/// What an event follows ends the room no longer.
-fn follow(c: &Connection, room: i64, prev_events: &[OwnedEventId]) -> rusqlite::Result<()> {
+/// These end the room no longer.
+fn follow(c: &Connection, room: i64, ends: &BTreeSet<OwnedEventId>) -> rusqlite::Result<()> {
     let mut followed = c.prepare_cached(
         "DELETE FROM forward_extremities WHERE room = ?1 \
          AND event = (SELECT event FROM events WHERE event_id = ?2)",
     )?;
-    for id in prev_events {
+    for id in ends {
         followed.execute((room, id.as_str()))?;
     }
     Ok(())

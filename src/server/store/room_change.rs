@@ -138,6 +138,8 @@ pub struct NewEvent {
     pub membership: Option<(Membership, Option<String>)>,
     /// It invites a user of this server, and this server was not asked: it is state of the room, and nobody's membership.
     pub unasked: bool,
+    /// A redaction that clients are not shown.
+    pub hidden: bool,
     /// This server tells the others of it: its users sent it, or it came in through this server.
     pub on_behalf: bool,
 }
@@ -189,6 +191,8 @@ pub struct Received {
     pub current: CurrentAfter,
     /// Where an accepted one stands in the timeline.
     pub place: Place,
+    /// What ends the room no longer with an accepted one.
+    pub takes: BTreeSet<OwnedEventId>,
 }
 
 /// The state before an event.

@@ -35,7 +35,7 @@ pub struct Sought {
 /// In which order, and from where on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// What came last first; before the event of this number.
+    /// What was said last first; before the event of this number.
     Recent(i64),
     /// What fits best first; after so many.
     Ranked(i64),
@@ -61,7 +61,9 @@ const WHERE: &str = "FROM search s JOIN events e ON e.event = s.rowid WHERE sear
     AND e.sender NOT IN (SELECT value FROM json_each(?5)) ";
 
 /// How a page is put into order: from `?6` on, `?7` of them.
-const RECENT: &str = "AND s.rowid < ?6 ORDER BY s.rowid DESC LIMIT ?7";
+const RECENT: &str = "AND (e.origin_server_ts, s.rowid) \
+    < (coalesce((SELECT b.origin_server_ts FROM events b WHERE b.event = ?6), 9223372036854775807), ?6) \
+    ORDER BY e.origin_server_ts DESC, s.rowid DESC LIMIT ?7";
 const RANKED: &str = "ORDER BY s.rank, s.rowid DESC LIMIT ?7 OFFSET ?6";
 
 fn page(order: &str) -> String {

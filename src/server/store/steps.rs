@@ -167,6 +167,7 @@ impl<'c> Write<'c> {
             )?
             .query_row((target.as_str(), pdu, by.as_str()), |row| row.get(0))?;
         search::forget(c, target)?;
+        c.prepare_cached("UPDATE events SET hidden = 0 WHERE event_id = ?1")?.execute([by.as_str()])?;
         let next: Option<i64> = c
             .prepare_cached(
                 "SELECT n.event FROM events t JOIN events n ON n.room = t.room AND n.type = t.type \

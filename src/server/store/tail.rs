@@ -124,6 +124,8 @@ mod tests {
             transaction: None,
             ours: false,
             unasked: false,
+            hidden: false,
+            lacks: false,
         }))
     }
 

@@ -82,6 +82,5 @@ pub(super) async fn placed(
 
 /// Whether a reader who sees an event is told it.
 fn tells(look: &Look<'_>, room: &RoomId, event: &StoredEvent) -> bool {
-    let is_heard = event.state_key.is_some() || !look.ignores(&event.sender);
-    is_heard && look.filter.timeline(room, seen(event))
+    look.hears(event) && look.filter.timeline(room, seen(event))
 }

@@ -9,6 +9,7 @@ use crate::{
     core::time::Instant,
     server::{
         change::position::{LivePosition, LogPosition},
+        event::stored::StoredEvent,
         session::Session,
     },
 };
@@ -66,5 +67,10 @@ impl Look<'_> {
     /// Whether the reader is not to be told what `sender` says.
     pub(super) fn ignores(&self, sender: &UserId) -> bool {
         self.ignored.contains(sender)
+    }
+
+    /// Whether the reader is told of an event that they may see, as far as its sender goes.
+    pub(super) fn hears(&self, event: &StoredEvent) -> bool {
+        !event.is_hidden() && (event.state_key.is_some() || !self.ignores(&event.sender))
     }
 }

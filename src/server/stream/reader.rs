@@ -280,6 +280,13 @@ impl Reader<'_> {
             timeline::timeline(look, &parts.store, &room, None, Stretch { since, upto: passage.position })
                 .await?;
         self.cut_to_visible(&room, &mut timeline).await?;
+        if timeline.events.is_empty() && !was_there {
+            // Of a room elsewhere that is all that there is.
+            let own =
+                parts.store.state_event_at(&room, "m.room.member", look.session.user.as_str(), until).await?;
+            let own = own.filter(|own| own.position == passage.position && !own.comes_late());
+            timeline.events.extend(own.filter(|own| look.filter.timeline(&room, timeline::seen(own))));
+        }
         let extent = match (was_there, passage.joined_at.is_some()) {
             (true, _) => Some(Extent::Since { since, is_quiet: false }),
             (false, true) => Some(Extent::Whole { known: self.known(&room, passage).await? }),

@@ -85,10 +85,6 @@ pub(super) async fn timeline(
             }
         }
     }
-    // What is elsewhere of a room that one came into by another server can be asked for.
-    if log.since == LogPosition::START && !timeline.limited {
-        timeline.limited = store.last_gap(room, TimelinePosition::live(log.upto)).await?.is_some();
-    }
     timeline.events.reverse();
     timeline.kept_out.reverse();
     Ok(timeline)
@@ -100,7 +96,14 @@ impl Timeline {
         if self.limited {
             return;
         }
-        if event.state_key.is_none() && look.ignores(&event.sender) {
+        // What is missing before it others have: who goes back from there is told it.
+        let is_after_gap = event.lacks_something();
+        self.take_one(look, room, event, limit);
+        self.limited |= is_after_gap;
+    }
+
+    fn take_one(&mut self, look: &Look<'_>, room: &RoomId, event: Arc<StoredEvent>, limit: usize) {
+        if !look.hears(&event) {
             return;
         }
         if !look.filter.timeline(room, seen(&event)) {

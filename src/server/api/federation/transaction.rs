@@ -92,9 +92,11 @@ pub(super) async fn put(
             let edus = transaction.edus.len();
             let events = app.take_events(&signed.origin, &transaction.pdus, event_id).await;
             let events = events.map_err(not_taken)?;
-            handle_edus(&app, federation, &signed.origin, &transaction.edus).await?;
+            let receipts = handle_edus(&app, federation, &signed.origin, &transaction.edus).await?;
             app.metrics.received.count(edus, signed.body.len());
             let answers = app.answers(events, ANSWER_WITHIN).await.map_err(not_taken)?;
+            // After the events that they may name.
+            app.handle_receipt_edus(&signed.origin, &receipts).await.map_err(ApiError::internal)?;
             let answer = said(&answers);
             let remembered = (answer.len() <= LONGEST_REMEMBERED).then(|| Arc::clone(&answer));
             answered.remember(transaction_id, remembered);
@@ -121,17 +123,17 @@ pub(super) async fn remind(
 }
 
 /// Takes the EDUs of a transaction: first what they say of lists, all of it in one step, then of devices, then the presence
-/// that the lists let through. That one cannot be read, says what it may not, or is of an unknown type is the
+/// that the lists let through; answers what they say of who has read what, for after the events. That one cannot be read, says what it may not, or is of an unknown type is the
 /// end of it alone.
 ///
 /// # Errors
 /// Only for what is not the sender's fault, so that it sends the transaction again.
-async fn handle_edus(
+async fn handle_edus<'a>(
     app: &Arc<App>,
     federation: &Federation,
     origin: &ServerName,
-    edus: &[&RawValue],
-) -> ApiResult<()> {
+    edus: &[&'a RawValue],
+) -> ApiResult<Vec<&'a RawValue>> {
     let (mut lists, mut devices, mut presence) = (Vec::new(), Vec::new(), Vec::new());
     let (mut typing, mut receipts) = (Vec::new(), Vec::new());
     for edu in edus.iter().filter(|edu| !is_list(edu.get().as_bytes())) {
@@ -158,12 +160,11 @@ async fn handle_edus(
     if !devices.is_empty() {
         app.handle_device_edus(origin, &devices).await?;
     }
-    app.handle_receipt_edus(origin, &receipts).await.map_err(ApiError::internal)?;
     for content in typing {
         app.handle_typing_edu(origin, content).await;
     }
     presence.into_iter().for_each(|content| federation.presence.handle_edu(origin, content));
-    Ok(())
+    Ok(receipts)
 }
 
 /// The transaction is to be sent again.

@@ -50,11 +50,12 @@ impl App {
             // What was asked for is taken in, also if nobody waits for it any longer.
             let filled = finish(async move { app.fill(&federation, &peers, &of_room, &of_gap).await });
             match timeout_at(patience, filled).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => {
+                Ok(Ok(Filled::Some)) => {}
+                Ok(Ok(Filled::Nothing)) => {
                     self.unfilled.note(&gap.event);
                     return Ok(None);
                 }
+                Ok(Ok(Filled::Unanswered)) => return Ok(Some(gap.timeline)),
                 Ok(Err(e)) => return Err(e),
                 Err(_) => return Ok(Some(gap.timeline)),
             }
@@ -119,32 +120,46 @@ impl App {
         Ok((between.len() <= limit).then_some(gap))
     }
 
-    /// Asks others for what is missing before an event; whether something came of it.
+    /// Asks others for what is missing before an event.
     async fn fill(
         &self,
         federation: &Federation,
         peers: &Arc<Peers>,
         room: &RoomId,
         gap: &Gap,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Filled, Refusal> {
         let _turn = self.entering.turn(room).await;
         let here = self.store.graph_events(&gap.missing).await?;
         if gap.missing.iter().all(|id| here.get(id).is_some_and(|event| event.has_state)) {
             // Somebody else asked meanwhile.
-            return Ok(true);
+            return Ok(Filled::Some);
         }
+        let mut filled = Filled::Nothing;
         for server in &self.others_of(room) {
             let events = match federation.backfill(server, room, &gap.missing, AT_ONCE).await {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::debug!(%room, %server, %error, "a server does not tell the past of a room");
+                    if error.may_pass() {
+                        filled = Filled::Unanswered;
+                    }
                     continue;
                 }
             };
             if self.rooms.receive_past(peers, server, (room, Some(&gap.event)), &events).await? > 0 {
-                return Ok(true);
+                return Ok(Filled::Some);
             }
         }
-        Ok(false)
+        Ok(filled)
     }
+}
+
+/// What came of asking for what is missing before an event.
+enum Filled {
+    /// Some of it is here.
+    Some,
+    /// Nobody has it.
+    Nothing,
+    /// Nobody who was reached has it, and not all were.
+    Unanswered,
 }

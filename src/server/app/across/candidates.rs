@@ -110,7 +110,17 @@ pub(super) fn is_final(refusal: &Refusal) -> bool {
 
 /// What a server's answer means for the user.
 pub(super) fn refusal(server: &ServerName, error: &RequestError) -> Refusal {
-    let unreachable = || Refusal::Unreachable(format!("{server}: {}", said(&error.to_string())).into());
+    let words = said(&error.to_string());
+    match error {
+        RequestError::Refused => {
+            return Refusal::Forbidden(format!("this server does not federate with {server}").into());
+        }
+        RequestError::Resolve(_) | RequestError::Network(_) => {
+            return Refusal::Unreachable(format!("{server} cannot be reached: {words}").into());
+        }
+        RequestError::Status(..) | RequestError::Answer(_) => {}
+    }
+    let unreachable = || Refusal::Unreachable(format!("{server}: {words}").into());
     let Some(Complaint { errcode, error, room_version, .. }) = error.complaint() else {
         return unreachable();
     };

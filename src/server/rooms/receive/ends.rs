@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::{
     append::MAX_PREV_EVENTS,
+    content::AUTHORISED_BY,
     draft::{Draft, Told},
     parts::Rooms,
     proposal::{Author, Proposal},
@@ -48,7 +49,7 @@ impl Rooms {
         let again = |member: &RawValue| {
             let mut content: CanonicalJsonObject =
                 serde_json::from_str(member.get()).map_err(|e| Refusal::Internal(e.to_string()))?;
-            content.remove("join_authorised_via_users_server");
+            content.remove(AUTHORISED_BY);
             let state = Draft::state("m.room.member", user.as_str(), content);
             Ok(Draft { told: Told::WhenFollowed, ..state })
         };

@@ -59,6 +59,7 @@ impl Checked {
             transaction: None,
             membership,
             unasked: self.unasked,
+            hidden: false,
             on_behalf,
         }
     }

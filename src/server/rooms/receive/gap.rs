@@ -132,15 +132,18 @@ impl Rooms {
     ) -> Result<Vec<Checked>, Refusal> {
         let latest = waiting.iter().filter(|event| event.prev_events().any(|id| prev.contains(id)));
         let latest: Vec<OwnedEventId> = latest.map(|event| event.event_id().to_owned()).collect();
-        let mut new = self.find_between(batch, latest, coming).await?;
+        // What is not as deep was before the first of what is here: past, for who scrolls back.
+        let min_depth = self.store.first_depth(&batch.room.room_id).await?;
+        let mut new = self.find_between(batch, latest, (coming, min_depth)).await?;
         // What came in a round before and was of no use is of none again.
-        new.retain(|event| asked.seen.insert(event.event_id().to_owned()));
+        new.retain(|event| event.depth >= min_depth && asked.seen.insert(event.event_id().to_owned()));
         if !new.is_empty() {
             return Ok(new);
         }
         // Who does not have what came may have what it follows.
         let singly = prev.into_iter().filter(|id| asked.singly.insert(id.clone())).take(AT_A_TIME).collect();
-        let found = self.ask_singly(batch, singly).await;
+        let mut found = self.ask_singly(batch, singly).await;
+        found.retain(|event| event.depth >= min_depth);
         self.without_known(found, coming).await
     }
 
@@ -149,12 +152,12 @@ impl Rooms {
         &self,
         batch: &Batch<'_, E>,
         latest: Vec<OwnedEventId>,
-        coming: &BTreeMap<OwnedEventId, Missing>,
+        (coming, min_depth): (&BTreeMap<OwnedEventId, Missing>, u64),
     ) -> Result<Vec<Checked>, Refusal> {
         let (room, elsewhere) = (&batch.room.room_id, &*batch.servers.elsewhere);
         let earliest =
             self.store.extremities(room).await?.into_iter().map(|end| end.event_id).take(AT_A_TIME);
-        let between = &Between { earliest: earliest.collect(), latest, limit: AT_A_TIME, min_depth: 0 };
+        let between = &Between { earliest: earliest.collect(), latest, limit: AT_A_TIME, min_depth };
         let found = batch.servers.ask(|server| async move {
             let texts = elsewhere.missing_events(&server, room, between.clone()).await?;
             let texts = &texts[..texts.len().min(AT_A_TIME)];

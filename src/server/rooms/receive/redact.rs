@@ -19,8 +19,12 @@ const CREATORS_POWER: i32 = 100;
 
 /// Whether the redaction `by` empties `target`; `state`: that before the redaction.
 pub(super) fn may_redact(rules: &AuthorizationRules, by: &Pdu, target: &Pdu, state: &State) -> bool {
-    by.sent_by().server_name() == target.sent_by().server_name()
-        || has_power(rules, by, state).unwrap_or(false)
+    by.sent_by().server_name() == target.sent_by().server_name() || may_redact_all(rules, by, state)
+}
+
+/// Whether the sender of a redaction may empty what anybody said.
+pub(super) fn may_redact_all(rules: &AuthorizationRules, by: &Pdu, state: &State) -> bool {
+    has_power(rules, by, state).unwrap_or(false)
 }
 
 fn has_power(rules: &AuthorizationRules, by: &Pdu, state: &State) -> Result<bool, String> {

@@ -43,6 +43,8 @@ fn in_one_of_many(user: &Session, n: usize, membership: &str, by: &UserId) -> Ch
         transaction: None,
         ours: false,
         unasked: false,
+        hidden: false,
+        lacks: false,
     })))
 }
 

@@ -279,3 +279,47 @@ async fn an_event_of_another_room_is_none_that_one_can_follow() {
         assert!(host.event(&id).await.is_none());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_the_end_is_not_past_whoever_says_so_and_comes_live_later() {
+    let mut world = World::with_talker(5).await;
+    world.comes_late().await;
+    let (room, late) = (world.room.room_id.clone(), &world.sites[LATE]);
+    let ends = late.ends(&room).await;
+    let mut prev = world.sites[HOST].ends(&room).await;
+    let mut said = Vec::new();
+    for n in 0..4 {
+        prev = vec![world.say_to(HOST, &prev, 40 + n, Says::TheirName(n)).await];
+        said.extend(prev.clone());
+    }
+    let texts: Vec<Box<RawValue>> = {
+        let mut texts = Vec::new();
+        for id in &said {
+            texts.push(raw(&world.sites[HOST].event(id).await.expect("is there")));
+        }
+        texts
+    };
+    let (elsewhere, origin) = (world.seen_from(LATE), world.sites[HOST].name.clone());
+    let gap = late.store.last_gap(&room, TimelinePosition::END).await.expect("reads").expect("a gap");
+    // As the past before a gap, or by itself; from the first on, or one that follows what is not here.
+    for before in [Some(&*gap.event), None] {
+        for some in [&texts[..], &texts[..1], &texts[2..3]] {
+            let past = late.rooms.receive_past(&elsewhere, &origin, (&room, before), some).await;
+            assert_eq!(past.expect("the room is here"), 0);
+            assert_eq!(late.ends(&room).await, ends);
+        }
+    }
+    // One that says that it is not as deep has a place, and ends nothing.
+    let (_, text) = world.said(&ends, 1, Says::TheirName(9)).await;
+    let text = RawValue::from_string(text).expect("JSON");
+    let past = late.rooms.receive_past(&elsewhere, &origin, (&room, Some(&gap.event)), &[text]).await;
+    assert_eq!(past.expect("the room is here"), 1);
+    assert_eq!(late.ends(&room).await, ends);
+    let state = late.store.current_state_ids(&room).await.expect("reads");
+    assert!(state.contains_key(&("m.room.create".to_owned(), String::new())));
+    world.deliver(LATE, HOST, &said).await;
+    for id in &said {
+        assert!(world.is_shown(LATE, id).await, "{id}");
+    }
+    assert_eq!(world.sites[LATE].ends(&room).await, said[3..]);
+}

@@ -15,6 +15,7 @@ use super::sites::{Net, Seen, Site, raw};
 use crate::{
     core::rng::Rng,
     server::{
+        change::position::TimelinePosition,
         rooms::{
             receive::{
                 Each, Outcome, Piece,
@@ -22,7 +23,9 @@ use crate::{
             },
             refusal::Refusal,
         },
-        store::{Entered, EventStanding, RoomChange, RoomCommit, RoomRow, Side, StateAtEntry, StateIds},
+        store::{
+            Entered, EventStanding, Order, RoomChange, RoomCommit, RoomRow, Side, StateAtEntry, StateIds,
+        },
     },
 };
 
@@ -371,6 +374,35 @@ impl World {
     }
 }
 
+impl World {
+    /// Whoever has what was before fetched comes to the room's first event, which is there once.
+    async fn check_beginning(&self) {
+        let room = &self.room.room_id;
+        let (start, end) = (TimelinePosition::START, TimelinePosition::END);
+        for (n, site) in self.sites.iter().enumerate().skip(1) {
+            let elsewhere = self.seen_from(n);
+            for _ in 0..100 {
+                let Some(gap) = site.store.last_gap(room, end).await.expect("reads") else { break };
+                let mut placed = 0;
+                for other in self.sites.iter().filter(|other| other.name != site.name) {
+                    let events = other.store.backwards(room, &gap.missing, 100).await.expect("reads");
+                    let texts: Vec<_> = events.iter().map(raw).collect();
+                    let before = (room.as_ref(), Some(&*gap.event));
+                    let past = site.rooms.receive_past(&elsewhere, &other.name, before, &texts).await;
+                    placed += past.expect("is taken");
+                }
+                if placed == 0 {
+                    break;
+                }
+            }
+            let all = site.store.room_events(room, start, end, Order::OldestFirst, 1_000).await;
+            let kinds: Vec<String> = all.expect("reads").iter().map(|event| event.kind.clone()).collect();
+            assert_eq!(kinds[0], "m.room.create", "{}: the room begins with something else", site.name);
+            assert_eq!(kinds.iter().filter(|kind| *kind == "m.room.create").count(), 1, "{}", site.name);
+        }
+    }
+}
+
 /// How much longer chances are taken than usual.
 pub(super) fn times() -> u64 {
     std::env::var("TEST_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
@@ -383,6 +415,7 @@ async fn run(seed: u64, version: RoomVersionId, sites: usize) {
     }
     world.settle().await;
     world.check().await;
+    world.check_beginning().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

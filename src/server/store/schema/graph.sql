@@ -24,6 +24,7 @@ CREATE TABLE missing_edges (
     event         INTEGER NOT NULL REFERENCES events,
     PRIMARY KEY (room, prev_event_id, event)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX missing_edges_event ON missing_edges (event);
 
 -- Where in the log a membership came to be what it is.
 ALTER TABLE memberships ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
@@ -35,6 +36,9 @@ CREATE INDEX events_ours ON events (position) WHERE ours = 1;
 
 -- 1: an invite of a user of this server that it was not asked for: state of the room, and nobody's membership.
 ALTER TABLE events ADD COLUMN unasked INTEGER NOT NULL DEFAULT 0;
+
+-- 1: a redaction that clients are not shown, as it is not known that its sender may empty what it names.
+ALTER TABLE events ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
 
 -- What users are in rooms that are not here, by where in the log that came to be.
 CREATE INDEX events_outside ON events (position)

@@ -138,8 +138,7 @@ fn is_own(event: &StoredEvent, user: &UserId) -> bool {
 fn is_wanted(reader: &Reader<'_>, event: &StoredEvent) -> bool {
     let look = &reader.look;
     let is_invite = event.membership().is_some_and(|(_, membership)| membership == Membership::Invite);
-    let is_silent = event.state_key.is_none() || is_invite && is_own(event, &look.session.user);
-    if is_silent && look.ignores(&event.sender) {
+    if !look.hears(event) || is_invite && is_own(event, &look.session.user) && look.ignores(&event.sender) {
         return false;
     }
     let is_asked_for = !event.comes_late() || look.filter.out_of_order();

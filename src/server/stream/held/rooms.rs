@@ -68,7 +68,7 @@ pub(super) fn add(pass: &mut Pass, parts: &Parts, lines: &Lines, told: &mut Vec<
 /// `None`: more than is in memory.
 fn happened(pass: &Pass, parts: &Parts) -> Option<Happened> {
     let Pass { since, upto, .. } = pass;
-    let is_told = |e: &StoredEvent| e.state_key.is_none() && e.position <= upto.log;
+    let is_told = |e: &StoredEvent| e.state_key.is_none() && e.position <= upto.log && !e.is_hidden();
     Some(Happened {
         events: parts.store.recent_events(since.log, is_told)?,
         typing: parts.typing.changed(since.live, upto.live),
@@ -96,7 +96,7 @@ fn add_event(
     told: &mut Vec<Arc<Line>>,
 ) {
     let Some(there) = rooms.get(&event.room_id) else { return };
-    if event.timeline != TimelinePosition::live(event.position) {
+    if event.timeline != TimelinePosition::live(event.position) || event.lacks_something() {
         return there.iter().for_each(|line| line.send_away(pass));
     }
     let nobody = Session { user: event.sender.clone(), device: "".into() };

@@ -151,6 +151,8 @@ mod tests {
             transaction: state_key.is_none().then(|| ("D".into(), "t1".into())),
             ours: false,
             unasked: false,
+            hidden: false,
+            lacks: false,
         }))
     }
 

@@ -198,6 +198,8 @@ mod tests {
             transaction: None,
             ours: false,
             unasked: false,
+            hidden: false,
+            lacks: false,
         })
     }
 

@@ -3,6 +3,8 @@
 //! Most events follow all that the room ends with: many of those become one write. Everything else is judged upon the
 //! states around it, one after the other. Server-server API, "Checks performed on receipt of a PDU", steps 4 to 6.
 
+mod aside;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,7 +16,7 @@ use super::{
     check::Checked,
     ends::MAX_ENDS,
     form::named_create,
-    redact::{may_redact, redacted},
+    redact::{may_redact, may_redact_all, redacted},
     resolve::auth_keys,
 };
 use crate::server::{
@@ -29,8 +31,8 @@ use crate::server::{
         write::ATTEMPTS,
     },
     store::{
-        Assumption, CurrentAfter, EventStanding, GraphEvent, NotCommitted, Place, Received, RoomChange,
-        RoomCommit, RoomRow, Side, StateBefore, StateIds,
+        Assumption, CurrentAfter, DeepPlace, EventStanding, GraphEvent, NotCommitted, Place, Received,
+        RoomChange, RoomCommit, RoomRow, Side, StateBefore, StateIds,
     },
 };
 
@@ -39,9 +41,6 @@ type Pdus = BTreeMap<OwnedEventId, Arc<Pdu>>;
 
 /// States before events that follow what is not here, as other servers say them; all of their events are here.
 pub(super) type Given = BTreeMap<OwnedEventId, Arc<StateIds>>;
-
-/// How far before all that is here an event stands that nothing here follows, in steps: what is between them has room.
-const APART: usize = 1 << 20;
 
 /// How events came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,8 +90,8 @@ struct Run<'a> {
     given: &'a Given,
     /// Of what is past: before which events of the timeline each of it stands, and how many do from it on.
     places: BTreeMap<OwnedEventId, (OwnedEventId, usize)>,
-    /// Of what is past and nothing follows: after which it stands.
-    after: Option<OwnedEventId>,
+    /// Where an event of the past stands that comes by itself and nothing here follows; `None`: it is not past.
+    alone: Option<DeepPlace>,
     /// What the room ends with on the disk.
     on_disk: BTreeSet<OwnedEventId>,
     /// What it ends with when the changes are written.
@@ -102,15 +101,6 @@ struct Run<'a> {
     /// The state that they set.
     state: State,
     changes: Vec<RoomChange>,
-}
-
-/// The state before an event.
-enum Before {
-    /// What it is after this one, of this group.
-    After(OwnedEventId, i64),
-    Whole(Arc<StateIds>),
-    /// The event is the room's first.
-    Nothing,
 }
 
 /// Why an event is not allowed that comes again.
@@ -130,7 +120,8 @@ impl<T: Into<Refusal>> From<T> for Stopped {
 
 impl Rooms {
     /// Gives events their place, in this order; what became of each. What is past stands before what follows it, or else
-    /// before the event `before`, or else where it is as deep. `None`: the room is not here.
+    /// before the event `before`, or else where it is as deep; what nothing here can follow is not past, and refused.
+    /// `None`: the room is not here.
     pub(super) async fn place(
         &self,
         room_id: &RoomId,
@@ -172,7 +163,7 @@ impl Rooms {
             way,
             given,
             places: BTreeMap::new(),
-            after: None,
+            alone: None,
             on_disk,
             ends,
             appended,
@@ -196,26 +187,6 @@ impl Rooms {
 }
 
 impl Run<'_> {
-    /// Where what is past stands that fills the gap before an event; or one by itself, which nothing here may follow.
-    async fn find_places(&mut self, events: &[Checked], gap: Option<&EventId>) -> Result<(), Refusal> {
-        let (store, room) = (&self.rooms.store, &self.room.room_id);
-        let ids: Vec<_> = events.iter().map(|event| (event.event_id().to_owned(), event.depth)).collect();
-        let Some((first, depth)) = ids.first() else { return Ok(()) };
-        let gap = match gap {
-            Some(gap) => Some(gap.to_owned()),
-            None => store.follower_of(room, std::slice::from_ref(first)).await?,
-        };
-        match gap {
-            Some(gap) => {
-                let places = store.places_before(room, &ids, &gap).await?;
-                let places = ids.into_iter().zip(places).filter_map(|((id, _), place)| Some((id, place?)));
-                self.places = places.collect();
-            }
-            None => self.after = store.place_by_depth(room, *depth).await?,
-        }
-        Ok(())
-    }
-
     async fn begin(&mut self) -> Result<(), Stopped> {
         let ends = self.rooms.store.extremities(&self.room.room_id).await?;
         self.on_disk = ends.into_iter().map(|end| end.event_id).collect();
@@ -283,6 +254,9 @@ impl Run<'_> {
         if here.values().any(|other| other.room_id != self.room.room_id) {
             return Ok(Outcome::Refused("the event names events of another room".into()));
         }
+        if self.way == Way::Past && self.alone.is_none() && !self.places.contains_key(event.event_id()) {
+            return Ok(Outcome::Refused("nothing that is here lacks an event that is so deep".into()));
+        }
         let prev: BTreeSet<OwnedEventId> = event.prev_events().cloned().collect();
         if prev.is_empty() {
             return self.place_first(event, left).await;
@@ -298,23 +272,6 @@ impl Run<'_> {
             return Ok(Outcome::Missing(Missing { prev, auth }));
         };
         self.receive(event, &auth_events, before, left).await
-    }
-
-    /// An event that follows nothing: the one that the room is known to begin with gets its place before what follows it,
-    /// if something does.
-    async fn place_first(&mut self, event: &Checked, left: usize) -> Result<Outcome, Stopped> {
-        let (store, room) = (&self.rooms.store, &self.room.room_id);
-        let create = store.state_event(room, "m.room.create", "").await?;
-        if create.is_none_or(|create| create.event_id != *event.event_id()) {
-            return Ok(Outcome::Refused("the event follows nothing".into()));
-        }
-        let is_followed =
-            self.way == Way::Past || store.follower_of(room, &[event.event_id().to_owned()]).await?.is_some();
-        if !is_followed {
-            return Ok(Outcome::Known);
-        }
-        self.write().await?;
-        self.receive(event, &Pdus::new(), Before::Nothing, left).await
     }
 
     /// The events that allow an event; and those of them that are not here.
@@ -352,15 +309,17 @@ impl Run<'_> {
                 let new = event.row(&self.room.room_id, false, None);
                 let (standing, before) = (EventStanding::Rejected, StateBefore::Current);
                 let (current, place) = (CurrentAfter::Unchanged, Place::End);
-                let received = Received { event: new, standing, before, current, place };
+                let received =
+                    Received { event: new, standing, before, current, place, takes: BTreeSet::new() };
                 self.changes.push(RoomChange::Receive(Box::new(received)));
                 return Ok(Outcome::Rejected(why));
             }
             Verdict::Missing(ids) => return Err(Refusal::Internal(format!("missing: {ids:?}")).into()),
         }
-        let redactions = self.redactions(event, &state).await?;
+        let (redactions, is_void) = self.redactions(event, &state).await?;
         let invite_state = self.invite_state(event).await?;
-        let new = event.row(&self.room.room_id, self.way == Way::OnBehalf, invite_state);
+        let mut new = event.row(&self.room.room_id, self.way == Way::OnBehalf, invite_state);
+        new.hidden = is_void;
         self.changes.push(RoomChange::Append(Box::new(new)));
         self.changes.extend(redactions);
         self.ends = BTreeSet::from([event.event_id().to_owned()]);
@@ -371,167 +330,29 @@ impl Run<'_> {
         Ok(Outcome::Accepted)
     }
 
-    /// The state before an event; and what it follows of which the state is not known.
-    async fn before(&self, event: &Checked) -> Result<(Option<Before>, Vec<OwnedEventId>), Refusal> {
-        let prev: Vec<OwnedEventId> = event.prev_events().cloned().collect();
-        let found = self.rooms.store.state_groups(&prev, Side::After).await?;
-        let (mut groups, mut missing) = (BTreeSet::new(), Vec::new());
-        for (id, group) in prev.iter().zip(&found) {
-            match group {
-                Some(group) => drop(groups.insert(*group)),
-                None => missing.push(id.clone()),
-            }
-        }
-        // What is known of the states around it counts, whatever others say of them.
-        let others: Vec<_> = match self.given.get(event.event_id()) {
-            Some(given) if !missing.is_empty() => vec![Arc::clone(given)],
-            _ if !missing.is_empty() => return Ok((None, missing)),
-            _ => Vec::new(),
-        };
-        if let (1, true, Some(group), Some(id)) =
-            (groups.len(), others.is_empty(), groups.first(), prev.first())
-        {
-            return Ok((Some(Before::After(id.clone(), *group)), Vec::new()));
-        }
-        let state = self.rooms.state_of(&self.room, &self.rules, (&groups, others), None).await?;
-        Ok((Some(Before::Whole(state)), Vec::new()))
-    }
-
-    /// An event that comes from the side, from the past, or was known already as somebody's auth event.
-    async fn receive(
+    /// What an accepted event empties, and whether it is emptied itself by a redaction that came before it; and whether it is
+    /// a redaction of which it is not known that it may empty what it names. `state`: that before the event.
+    async fn redactions(
         &mut self,
         event: &Checked,
-        auth_events: &Pdus,
-        before: Before,
-        left: usize,
-    ) -> Result<Outcome, Stopped> {
-        let keys = self.keys(event);
-        let state = match &before {
-            Before::After(prev, _) => self.rooms.state_after(prev, &keys).await?,
-            Before::Whole(ids) => {
-                let ids = keys.iter().filter_map(|key| Some((key.clone(), ids.get(key)?.clone())));
-                self.rooms.pdus_of(&ids.collect()).await?
-            }
-            Before::Nothing => State::new(),
-        };
-        let room = self.room.room_id.clone();
-        let left = self.places.get(event.event_id()).map_or(left, |(_, left)| *left);
-        let follower = match self.way {
-            Way::Past => self.places.get(event.event_id()).map(|(follower, _)| follower.clone()),
-            Way::Live | Way::OnBehalf => {
-                self.rooms.store.follower_of(&room, &[event.event_id().to_owned()]).await?
-            }
-        };
-        let current = self.rooms.current_state(&self.room, &keys, &self.state).await?;
-        // What something accepted follows already was allowed by that; what is past cannot evade what came after it.
-        let is_past = follower.is_some() || self.way == Way::Past;
-        let evidence =
-            Evidence { auth_events, before: Some(&state), current: if is_past { &state } else { &current } };
-        self.rooms.judged.add(1);
-        let (standing, outcome) = match judge(&self.rules.authorization, &event.pdu, evidence) {
-            Verdict::Accepted => (EventStanding::Accepted, Outcome::Accepted),
-            Verdict::SoftFailed(why) => (EventStanding::SoftFailed, Outcome::SoftFailed(why)),
-            Verdict::Rejected(why) => (EventStanding::Rejected, Outcome::Rejected(why)),
-            Verdict::Missing(ids) => return Err(Refusal::Internal(format!("missing: {ids:?}")).into()),
-        };
-        let place = match (follower, self.way) {
-            (Some(follower), _) => Place::Before { follower: Some(follower), steps: left },
-            (None, Way::Past) if self.after.is_some() => Place::Late { after: self.after.clone() },
-            (None, Way::Past) => Place::Before { follower: None, steps: APART },
-            (None, Way::Live | Way::OnBehalf) => Place::End,
-        };
-        let current = match standing {
-            EventStanding::Accepted => self.current_after(event, &before, place == Place::End).await?,
-            _ => CurrentAfter::Unchanged,
-        };
-        let before = match before {
-            Before::After(prev, _) => StateBefore::After(prev),
-            Before::Whole(ids) => StateBefore::Whole((*ids).clone()),
-            Before::Nothing => StateBefore::Nothing,
-        };
-        let (invite_state, redactions) = match standing {
-            EventStanding::Accepted => {
-                (self.invite_state(event).await?, self.redactions(event, &state).await?)
-            }
-            _ => (None, Vec::new()),
-        };
-        let new = event.row(&room, self.way == Way::OnBehalf, invite_state);
-        self.changes.push(RoomChange::Receive(Box::new(Received {
-            event: new,
-            standing,
-            before,
-            current,
-            place,
-        })));
-        self.changes.extend(redactions);
-        self.write().await?;
-        self.draw_together().await?;
-        if outcome == Outcome::Accepted && self.way == Way::Past {
-            self.after = Some(event.event_id().to_owned());
-        }
-        Ok(outcome)
-    }
-
-    /// What the room's current state is with an accepted event; `ends`: nothing that is here follows it.
-    async fn current_after(
-        &self,
-        event: &Checked,
-        before: &Before,
-        ends: bool,
-    ) -> Result<CurrentAfter, Refusal> {
-        let store = &self.rooms.store;
-        let mut others: BTreeSet<OwnedEventId> = self.on_disk.clone();
-        others.retain(|id| !event.prev_events().any(|prev| prev == id));
-        if !ends && others.len() == self.on_disk.len() {
-            return Ok(CurrentAfter::Unchanged);
-        }
-        let old: Vec<OwnedEventId> = self.on_disk.iter().cloned().collect();
-        let old: BTreeSet<Option<i64>> = store.state_groups(&old, Side::After).await?.into_iter().collect();
-        let rest: Vec<OwnedEventId> = others.into_iter().collect();
-        let rest = store.state_groups(&rest, Side::After).await?;
-        let mut groups: BTreeSet<i64> = rest.into_iter().flatten().collect();
-        let mut states = Vec::new();
-        let key = event.pdu.state_key_pair();
-        match (ends, before, &key) {
-            (false, ..) | (true, Before::Nothing, None) => {}
-            (true, Before::After(_, group), None) => drop(groups.insert(*group)),
-            (true, ..) if groups.is_empty() => return Ok(CurrentAfter::After),
-            (true, Before::Whole(ids), None) => states.push(Arc::clone(ids)),
-            (true, before, Some(key)) => {
-                let mut ids = match before {
-                    Before::After(_, group) => store.state_ids_in(*group).await?,
-                    Before::Whole(ids) => (**ids).clone(),
-                    Before::Nothing => StateIds::new(),
-                };
-                ids.insert(key.clone(), event.event_id().to_owned());
-                states.push(Arc::new(ids));
-            }
-        }
-        if states.is_empty() && groups.iter().map(|group| Some(*group)).collect::<BTreeSet<_>>() == old {
-            return Ok(CurrentAfter::Unchanged);
-        }
-        let state = self.rooms.state_of(&self.room, &self.rules, (&groups, states), Some(&event.pdu)).await?;
-        if *state == store.current_state_ids(&self.room.room_id).await? {
-            return Ok(CurrentAfter::Unchanged);
-        }
-        Ok(CurrentAfter::Whole((*state).clone()))
-    }
-
-    /// What an accepted event empties, and whether it is emptied itself by a redaction that came before it; `state`: that
-    /// before the event.
-    async fn redactions(&mut self, event: &Checked, state: &State) -> Result<Vec<RoomChange>, Stopped> {
-        let mut changes = Vec::new();
+        state: &State,
+    ) -> Result<(Vec<RoomChange>, bool), Stopped> {
+        let (mut changes, mut is_void) = (Vec::new(), false);
         if let Some(target) = event.redacts(&self.rules) {
             if self.appended.contains_key(&target) {
                 self.write().await?;
             }
             let found = self.rooms.store.graph_events(std::slice::from_ref(&target)).await?;
             match found.get(&target) {
-                None => changes.push(RoomChange::AwaitRedacted { target, by: event.event_id().to_owned() }),
-                Some(here) if here.room_id != self.room.room_id || here.redacted => {}
+                None => {
+                    is_void = !may_redact_all(&self.rules.authorization, &event.pdu, state);
+                    changes.push(RoomChange::AwaitRedacted { target, by: event.event_id().to_owned() });
+                }
+                Some(here) if here.room_id != self.room.room_id => is_void = true,
                 Some(here) => {
                     let pdu = Pdu::of_graph(here)?;
-                    if may_redact(&self.rules.authorization, &event.pdu, &pdu, state) {
+                    is_void = !may_redact(&self.rules.authorization, &event.pdu, &pdu, state);
+                    if !is_void && !here.redacted {
                         changes.push(redacted(&self.rules, &target, &here.pdu, event.event_id())?);
                     }
                 }
@@ -547,7 +368,7 @@ impl Run<'_> {
                 break;
             }
         }
-        Ok(changes)
+        Ok((changes, is_void))
     }
 
     /// What a user of this server who is invited or knocks is shown of the room.
