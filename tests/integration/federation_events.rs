@@ -304,3 +304,32 @@ fn a_redaction_empties_what_it_may_whichever_of_the_two_comes_first() {
         );
     }
 }
+
+#[test]
+fn a_receipt_that_comes_with_the_event_that_it_names_or_before_it_counts() {
+    let scene = Scene::new(RoomVersionId::V11);
+    let shown = || {
+        let sync = scene.alice.get(&format!("{V3}/sync?timeout=0")).ok();
+        let events = sync["rooms"]["join"][scene.room.as_str()]["ephemeral"]["events"].clone();
+        let of = |event: &Value| event["type"] == "m.receipt";
+        events.as_array().and_then(|events| events.iter().find(|e| of(e))).map(|e| e["content"].clone())
+    };
+    let receipt = |id: &OwnedEventId| {
+        let read = json!({ &scene.rita: { "data": { "ts": 7 }, "event_ids": [id] } });
+        json!({ "edu_type": "m.receipt", "content": { scene.room.as_str(): { "m.read": read } } })
+    };
+    let of = |id: &OwnedEventId| Some(json!({ id.as_str(): { "m.read": { &scene.rita: { "ts": 7 } } } }));
+    let (with, event) = scene.message(&scene.ends(), "with");
+    let body = json!({ "origin": scene.peer.name, "origin_server_ts": 1, "pdus": [event],
+        "edus": [receipt(&with)] });
+    let path = "/_matrix/federation/v1/send/with";
+    let request = scene.peer.signed(&scene.name, "PUT", path, body.to_string().as_bytes());
+    scene.peer.send(&scene.name, &request).ok();
+    assert_eq!(shown(), of(&with));
+    let (after, event) = scene.message(&scene.ends(), "after");
+    let request = scene.peer.transaction(&scene.name, "before", &[receipt(&after)]);
+    scene.peer.send(&scene.name, &request).ok();
+    assert_eq!(shown(), of(&with));
+    scene.taken(&[event], std::slice::from_ref(&after));
+    until("the receipt is shown", || shown() == of(&after));
+}

@@ -59,7 +59,7 @@ async fn a_transaction_of_another_origin_or_with_too_much_in_it_is_refused() {
     put(&a, &b_name, "2", &most).await.expect("as much as is allowed");
     for (pdus, edus) in [(0, 101), (51, 0)] {
         let more = transaction(&a_name, vec![json!({}); pdus], vec![unknown_edu(); edus]);
-        assert_eq!(put(&a, &b_name, "3", &more).await, Err((413, "M_TOO_LARGE".to_owned())));
+        assert_eq!(put(&a, &b_name, "3", &more).await, Err((400, "M_BAD_JSON".to_owned())));
     }
     let broken = json!({ "origin": a_name, "edus": {} });
     assert_eq!(put(&a, &b_name, "4", &broken).await, Err((400, "M_BAD_JSON".to_owned())));

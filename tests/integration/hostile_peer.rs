@@ -175,8 +175,8 @@ fn not_allowed(scene: &Scene) -> Vec<(&'static str, Request, Refusal)> {
     let long = "t".repeat(256);
     vec![
         ("another origin inside", put(&json!({ "origin": honest.name, "edus": [] })), (403, "M_FORBIDDEN")),
-        ("101 EDUs", many(0, 101), TOO_LARGE),
-        ("51 PDUs", many(51, 0), TOO_LARGE),
+        ("101 EDUs", many(0, 101), BAD_JSON),
+        ("51 PDUs", many(51, 0), BAD_JSON),
         ("10 MiB and one byte", put(&json!({ "origin": mallory.name, "x": padding })), TOO_LARGE),
         ("an ID of 256 bytes", scene.transaction(&long, &[]), (400, "M_INVALID_PARAM")),
         ("no origin", put(&json!({ "edus": [] })), BAD_JSON),

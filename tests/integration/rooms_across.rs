@@ -221,6 +221,32 @@ fn a_room_that_lets_in_members_of_another_and_whom_somebody_answers_does_so_acro
 }
 
 #[test]
+fn a_server_that_has_left_a_room_lets_nobody_in_by_what_it_knew_of_that_room() {
+    let three = Three::new();
+    let (alice, bob, carol) = (three.user(0, "alice"), three.user(1, "bob"), three.user(2, "carol"));
+    let create = |request: Value| {
+        let made = alice.post(&format!("{V3}/createRoom"), request).ok();
+        made["room_id"].as_str().expect("a room").to_owned()
+    };
+    let club = create(json!({ "preset": "public_chat" }));
+    let rule =
+        json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club }] });
+    let rules = json!([{ "type": "m.room.join_rules", "state_key": "", "content": rule }]);
+    let room = create(json!({ "preset": "private_chat", "initial_state": rules }));
+    for who in [&bob, &carol] {
+        three.join(who, &club).ok();
+    }
+    three.join(&bob, &room).ok();
+    bob.post(&format!("{V3}/rooms/{club}/leave"), json!({})).ok();
+    three.time.settle();
+    alice.post(&format!("{V3}/rooms/{club}/ban"), json!({ "user_id": carol.user })).ok();
+    three.time.settle();
+    let by_bobs = format!("{V3}/join/{room}?via={}", three.names[1]);
+    carol.post(&by_bobs, json!({})).refused(400, "M_UNABLE_TO_AUTHORISE_JOIN");
+    assert_eq!(membership(&alice, &room, &carol), Value::Null);
+}
+
+#[test]
 fn what_was_said_while_somebody_was_away_stands_before_their_coming_back() {
     let three = Three::new();
     let (alice, bob) = (three.user(0, "alice"), three.user(1, "bob"));

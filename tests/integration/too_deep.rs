@@ -23,12 +23,12 @@ fn depth(value: &Value) -> usize {
 fn an_event_that_is_too_deep_is_taken_and_shown_without_its_content() {
     let scene = Scene::new(RoomVersionId::V11);
     let (id, message) = scene.next("m.room.message", None, json!({ "body": "x", "a": deep(115) }));
-    scene.taken(&[message], &[id.clone()]);
+    scene.taken(&[message], std::slice::from_ref(&id));
     let member = json!({ "membership": "join", "a": deep(115) });
     let (member_id, member) = scene.next("m.room.member", Some(&scene.rita), member);
-    scene.taken(&[member], &[member_id.clone()]);
+    scene.taken(&[member], std::slice::from_ref(&member_id));
     let (good, message) = scene.next("m.room.message", None, json!({ "body": "x", "a": deep(90) }));
-    scene.taken(&[message], &[good.clone()]);
+    scene.taken(&[message], std::slice::from_ref(&good));
     assert_eq!(
         scene.state("m.room.member", &scene.rita),
         Some(member_id.clone()),
@@ -44,7 +44,7 @@ fn an_event_that_is_too_deep_is_taken_and_shown_without_its_content() {
     assert_eq!((shown(id.as_str()), shown(member_id.as_str())), (json!({}), json!({})));
     assert_eq!(depth(&shown(good.as_str())), 92);
     let (name, after) = scene.next("m.room.member", Some(&scene.rita), json!({ "membership": "join" }));
-    scene.taken(&[after], &[name.clone()]);
+    scene.taken(&[after], std::slice::from_ref(&name));
     let event = scene.alice.get(&format!("{V3}/rooms/{}/event/{name}", scene.room)).ok();
     assert_eq!(event["unsigned"]["prev_content"], json!({}));
     assert_eq!(scene.seen()[0], name.as_str());
@@ -90,7 +90,7 @@ fn what_stands_in_an_event_as_redacts_and_names_no_event_is_as_good_as_any_other
                 event.as_object_mut().expect("an object").remove(key);
             }
             let (id, event) = scene.peer.event(&scene.rules, event);
-            scene.taken(&[event], &[id.clone()]);
+            scene.taken(&[event], std::slice::from_ref(&id));
             assert_eq!(scene.seen()[0], id.as_str());
         }
     }

@@ -307,7 +307,7 @@ fn tell_refused(destination: &ServerName, pdus: &[Pdu], answer: &RawValue) {
     let Ok(answer) = serde_json::from_str::<Answer>(answer.get()) else { return };
     for Pdu { event_id, .. } in pdus {
         if let Some(Verdict { error: Some(error) }) = answer.pdus.get(event_id) {
-            tracing::debug!(%destination, %event_id, error, "an event was not taken");
+            tracing::info!(%destination, %event_id, ?error, "an event of ours was not taken");
         }
     }
 }

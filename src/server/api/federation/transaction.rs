@@ -82,7 +82,7 @@ pub(super) async fn put(
         return Err(ApiError::forbidden("the transaction is of another server than the request"));
     }
     if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {
-        return Err(ApiError::too_large(format!("more than {MAX_PDUS} PDUs or {MAX_EDUS} EDUs")));
+        return Err(ApiError::bad_json(format!("more than {MAX_PDUS} PDUs or {MAX_EDUS} EDUs")));
     }
     let turn = federation.answered.of(&signed.origin);
     let mut answered = turn.lock().await;

@@ -150,7 +150,9 @@ async fn backfill(
 /// Which events are missing.
 #[derive(Deserialize)]
 struct Missing {
+    #[serde(default)]
     earliest_events: Vec<OwnedEventId>,
+    #[serde(default)]
     latest_events: Vec<OwnedEventId>,
     #[serde(default)]
     min_depth: u64,

@@ -190,10 +190,8 @@ impl Run<'_> {
         let mut takes = store.accepted_before(room, &prev).await?;
         takes.retain(|id| self.on_disk.contains(id));
         let leaves_some = takes.len() < self.on_disk.len();
-        if !ends && !(leaves_some && store.leads_to_an_end(room, event.event_id()).await?) {
-            takes.clear();
-        }
-        Ok(takes)
+        let may_take = ends || leaves_some && store.leads_to_an_end(room, event.event_id()).await?;
+        Ok(if may_take { takes } else { BTreeSet::new() })
     }
 
     /// What the room's current state is with an accepted event that takes ends, or is one.
