@@ -23,6 +23,8 @@ const WORDS = {
   BAD_ROOM: "That is no room’s address; they look like #name:server.",
 };
 
+/** How this server says that another one did not answer. */
+const NO_ANSWER = /^([^\s:]+|\[[\d:a-f.]+\])(:\d+)?: no answer: (.*)/is;
 const NO_POWER = "You do not have the right to do that in this room.";
 /** How servers speak of power levels. */
 const OF_POWER = /\bpower\b|user_level|send_level/i;
@@ -39,6 +41,8 @@ export function errorText(error, words = {}) {
     const wait = retryAfterMs ? ` in ${Math.ceil(retryAfterMs / 1000)} s` : " in a moment";
     return `Too many attempts. Try again${wait}.`;
   }
+  const [silent, host, port = "", why] = NO_ANSWER.exec(error.message) ?? [];
+  if (silent) return /timed out/.test(why) ? `The server ${host}${port} did not answer in time.` : `The server ${host}${port} cannot be reached.`;
   if (code === "M_FORBIDDEN" && !Object.hasOwn(words, code) && OF_POWER.test(error.message)) return NO_POWER;
   const isExplained = code === "M_FORBIDDEN" || code === "M_WEAK_PASSWORD";
   if (isExplained && !Object.hasOwn(words, code) && error.message) return `${WORDS[code]} (${error.message})`;
@@ -49,4 +53,10 @@ export function errorText(error, words = {}) {
 export function failureText(error) {
   const [, code, words] = /^([A-Z_]+): (.*)$/s.exec(error ?? "") ?? [];
   return code === undefined ? error || "Not sent." : errorText(Object.assign(new Error(words), { code }));
+}
+
+/** What went wrong with one of several people, who is named. @param {string} userId @param {unknown} error */
+export function aboutUser(userId, error) {
+  const isNobody = error instanceof Error && "code" in error && error.code === "M_NOT_FOUND";
+  return new Error(isNobody ? `There is nobody called ${userId}.` : `${userId}: ${errorText(error)}`);
 }

@@ -69,14 +69,19 @@ export class People {
   }
 
   /**
-   * Somebody's state. A server need not tell of those who are not there: who was never heard of is offline, unless they were
-   * asked whether they may be seen and have not said yes.
+   * Somebody's state. A server need not tell of its own people who are not there: who of them was never heard of is offline,
+   * unless they were asked whether they may be seen and have not said yes. Of those of other servers it may know nothing.
    * @param {string} userId
    */
   state(userId) {
     const listed = this.contacts.entry(userId)?.listed;
-    const isUnseen = this.me.shown === "unknown" || listed === "pending" || listed === "denied";
+    const isUnseen = this.me.shown === "unknown" || listed === "pending" || listed === "denied" || !this.isNeighbour(userId);
     return this.presence(userId)?.state ?? (isUnseen ? "unknown" : "offline");
+  }
+
+  /** Whether somebody is of my server. @param {string} userId */
+  isNeighbour(userId) {
+    return serverOf(userId) === serverOf(this.myId);
   }
 
   /**
@@ -85,7 +90,7 @@ export class People {
    */
   name(userId, member) {
     const own = userId === this.myId ? this.me.displayName : undefined;
-    const address = serverOf(userId) === serverOf(this.myId) ? localpart(userId) : userId;
+    const address = this.isNeighbour(userId) ? localpart(userId) : userId;
     const said = [member?.displayName, own, this.client.presenceOf(userId)?.displayName].map((name) => plainName(name ?? ""));
     return said.find((name) => name !== "") ?? address;
   }

@@ -1,7 +1,7 @@
 // Dialogs of my list: add a person, a person's groups, a room with a group.
 
 import { el } from "../lib/dom.js";
-import { errorText } from "../lib/errors.js";
+import { aboutUser } from "../lib/errors.js";
 import { nameList, serverOf } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
 import { toast } from "../lib/toast.js";
@@ -32,7 +32,7 @@ export function openAddContact({ client, people }) {
           await client.addContact(userId);
           if (group) await client.setGroup(userId, group, true);
         } catch (error) {
-          throw new Error(`${userId}: ${errorText(error, { M_NOT_FOUND: "there is nobody of that name." })}`);
+          throw aboutUser(userId, error);
         }
       }
       toast(`Asked ${nameList(asked.map((userId) => people.name(userId)))}.`);

@@ -85,7 +85,7 @@ export function createRoomPeople(context, roomId) {
         {},
         back,
         el("h2", {}, "People"),
-        iconButton("person-add", "Invite people", { onclick: () => openInvite(context, roomId) }),
+        iconButton("person-add", "Invite people", { testid: "people-invite", onclick: () => openInvite(context, roomId) }),
       ),
       body,
     ),
