@@ -21,7 +21,7 @@ const DROPPED = new Set([
   "applet", "audio", "embed", "frame", "frameset", "iframe", "link", "math", "meta", "mx-reply", "noembed", "noframes", "noscript", "object",
   "option", "script", "select", "style", "svg", "template", "textarea", "title", "video", "xmp",
 ]);
-const SCHEMES = new Set(["https:", "http:", "mailto:", "ftp:", "magnet:"]);
+const SCHEMES = new Set(["https:", "http:", "mailto:", "ftp:", "magnet:", "matrix:"]);
 
 /**
  * The message as nodes; nothing where it is none, or says nothing.

@@ -1,10 +1,15 @@
 // A message's text as DOM: links, `code`, code blocks. Text stays text: no markup of a peer's is ever parsed.
 
 import { el } from "./dom.js";
+import { addressOf } from "./links.js";
 
-const PARTS = /```(?:[\w+-]*\n)?([\s\S]+?)```|`([^`\n]+)`|\*\*([^\s*](?:[^*\n]*[^\s*])?)\*\*|(https?:\/\/[^\s<>"“”\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+)/g;
-/** What would show an address in another order than it has ends it. */
-const LINK = /https?:\/\/[^\s<>"“”\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]+/g;
+/** What ends an address; of these, also what would show it in another order than it has. */
+const END = String.raw`\s<>"“”\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069`;
+const HOST = String.raw`(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?![\w-])`;
+/** Of pages, of what is in Matrix, and of rooms by name: `#room:server`. */
+const ADDRESS = String.raw`(?:https?:\/\/|matrix:(?:u|r|roomid)\/)[^${END}]+|(?<![^\s(\[{,;–—-])#[^:#${END}]+:${HOST}`;
+const PARTS = new RegExp("```(?:[\\w+-]*\\n)?([\\s\\S]+?)```|`([^`\\n]+)`|\\*\\*([^\\s*](?:[^*\\n]*[^\\s*])?)\\*\\*|" + `(${ADDRESS})`, "g");
+const LINK = new RegExp(ADDRESS, "g");
 const LINK_TAIL = /[.,;:!?'’)\]]+$/;
 const ONLY_EMOJI = /^(?:\p{RGI_Emoji}\s*){1,6}$/v;
 
@@ -47,7 +52,8 @@ export function linked(text) {
 
 /** @param {string} address */
 function linkTo(address) {
-  return el("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address);
+  const href = address.startsWith("#") ? addressOf({ id: address, via: [] }) : address;
+  return el("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, address);
 }
 
 /** Leaves punctuation that ends the sentence out of the link. @param {string} url */

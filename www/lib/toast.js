@@ -5,6 +5,9 @@ import { errorText } from "./errors.js";
 
 const SHOWN_MS = 6000;
 
+/** @typedef {{ label: string, testid: string, act: () => Promise<unknown> }} Offer what to do about something */
+/** @typedef {{ offer?: Offer }} Offering an error that knows what can be done instead */
+
 /**
  * Shows one, and gives back what takes it away before its time.
  * @param {string} text
@@ -35,7 +38,8 @@ export async function orToast(attempt, words) {
     await attempt();
     return true;
   } catch (error) {
-    toast(errorText(error, words), "error");
+    const { offer } = /** @type {Offering} */ (error);
+    toast(errorText(error, words), "error", offer && { ...offer, act: () => orToast(offer.act, words) });
     return false;
   }
 }

@@ -1,6 +1,6 @@
 // Modal dialogs: the browser's own `<dialog>`, so Escape, focus and the backdrop behave as people expect.
 
-import { el, icon, iconButton, uniqueId } from "../lib/dom.js";
+import { el, fill, icon, iconButton, uniqueId } from "../lib/dom.js";
 import { errorText } from "../lib/errors.js";
 
 /**
@@ -42,13 +42,13 @@ function isOutside(node, event) {
 
 /**
  * A dialog around one form: `submit` runs with the values; while it runs the form is locked, when it
- * fails its words are shown and nothing typed is lost.
+ * fails its words are shown, with what the error offers instead, and nothing typed is lost.
  * @param {{
- *   title: string, testid: string, submitLabel: string, danger?: boolean,
+ *   title: string, testid: string, submitLabel: string, busyLabel?: string, danger?: boolean,
  *   fields: (Node | null)[], submit: (values: FormData) => Promise<unknown>, words?: Record<string, string>,
  * }} options
  */
-export function openForm({ title, testid, submitLabel, danger = false, fields, submit, words }) {
+export function openForm({ title, testid, submitLabel, busyLabel = submitLabel, danger = false, fields, submit, words }) {
   const problem = el("p.problem", { role: "alert", testid: `${testid}-error`, hidden: true });
   const button = el(
     "button.primary",
@@ -69,20 +69,30 @@ export function openForm({ title, testid, submitLabel, danger = false, fields, s
   );
   // What was wrong is being mended; the browser's own refusals do not come as far as a submit.
   form.addEventListener("input", () => (problem.hidden = true));
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (!button.disabled) void attempt(() => submit(new FormData(form)));
+  });
+  /** @param {() => Promise<unknown>} act */
+  const attempt = async (act) => {
     problem.hidden = true;
     button.disabled = true;
+    button.replaceChildren(busyLabel);
     try {
-      await submit(new FormData(form));
+      await act();
       dialog.close();
     } catch (error) {
-      problem.replaceChildren(icon("alert"), errorText(error, words));
+      const { offer } = /** @type {import("../lib/toast.js").Offering} */ (error);
+      fill(
+        problem, icon("alert"), errorText(error, words), " ",
+        offer && el("button.quiet.small", { type: "button", testid: offer.testid, onclick: () => attempt(offer.act) }, offer.label),
+      );
       problem.hidden = false;
     } finally {
       button.disabled = false;
+      button.replaceChildren(submitLabel);
     }
-  });
+  };
   const dialog = openDialog({ title, testid: `${testid}-dialog` }, form);
   const first = /** @type {HTMLElement | null} */ (form.querySelector("input, .dialog-foot button"));
   first?.focus();

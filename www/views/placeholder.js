@@ -1,8 +1,8 @@
 // What the room's place shows while there is no room to show.
 
 import { el, icon } from "../lib/dom.js";
+import { ENTER_WORDS, enterRoom } from "../lib/enter.js";
 import { nameList } from "../lib/format.js";
-import { navigate } from "../lib/router.js";
 import { orToast } from "../lib/toast.js";
 import { openAddContact } from "./contact-dialogs.js";
 import { myAddress } from "./my-address.js";
@@ -17,7 +17,7 @@ export function createPlaceholder(context, wanted) {
   const waiting = client.connection === "connecting" || client.connection === "stopped";
   if (waiting && rooms.joined().length === 0) return placeholder("Lighting up…", "");
   if (wanted !== undefined) {
-    const join = () => orToast(async () => navigate({ pane: "room", roomId: await client.joinRoom(wanted) }, "replace"));
+    const join = () => orToast(() => enterRoom(client, { id: wanted, via: [] }, "replace"), ENTER_WORDS);
     const button = el("button.primary", { type: "button", testid: "join-wanted", onclick: join }, "Join this room");
     return placeholder("You are not in this room", wanted, button);
   }

@@ -2,8 +2,10 @@
 
 import { avatar } from "../lib/avatar.js";
 import { el, fill, icon } from "../lib/dom.js";
-import { errorText } from "../lib/errors.js";
+import { ENTER_WORDS, enterRoom } from "../lib/enter.js";
+import { aboutUser, errorText } from "../lib/errors.js";
 import { counted } from "../lib/format.js";
+import { addressOf, matrixLink, typedRoom } from "../lib/links.js";
 import { plainName } from "../lib/names.js";
 import { OUT_OF_REACH } from "../lib/reach.js";
 import { roving } from "../lib/roving.js";
@@ -11,6 +13,7 @@ import { navigate } from "../lib/router.js";
 import { field, openForm, toggle } from "./dialog.js";
 
 /** @typedef {import("./shell.js").Context} Context */
+/** @typedef {import("../lib/links.js").MatrixLink} MatrixLink */
 
 const SEARCH_DELAY_MS = 250;
 
@@ -34,6 +37,7 @@ export function openCreateRoom({ client, people }) {
         autocapitalize: "none", hint: `Optional: others join it as #lunch:${server}.`,
       }),
     ],
+    words: { M_NOT_FOUND: "Somebody whom you invite could not be found." },
     submit: async (values) => {
       const roomId = await client.createRoom({
         name: text(values, "name"),
@@ -47,27 +51,32 @@ export function openCreateRoom({ client, people }) {
   });
 }
 
-/** @param {Context} context */
-export function openJoinRoom({ client, people }) {
+/**
+ * @param {Context} context
+ * @param {MatrixLink} [given] the room of a link that was followed
+ */
+export function openJoinRoom({ client, people, open }, given) {
   const server = people.myId.slice(people.myId.indexOf(":") + 1);
   const results = el("ul.directory", { testid: "directory", "aria-label": "Public rooms", "aria-busy": "true" });
   const refreshRoving = roving(results, "button");
-  /** @param {string} target */
-  const join = async (target) => navigate({ pane: "room", roomId: await client.joinRoom(target) });
+  const address = given && (given.id.startsWith("#") && !given.eventId && given.via.length === 0 ? given.id : addressOf(given));
+  /** @param {MatrixLink} link */
+  const follow = async (link) => (link.id.startsWith("@") ? open(link) : enterRoom(client, link));
 
   const dialog = openForm({
     title: "Join a room",
     testid: "join-room",
     submitLabel: "Join",
+    busyLabel: "Joining…",
     fields: [
-      field("Address, or words to search for", {
-        name: "address", testid: "join-room-address", required: true, placeholder: `#lunch:${server}`, spellcheck: "false",
+      field("Address or link, or words to search for", {
+        name: "address", testid: "join-room-address", required: true, value: address ?? "", placeholder: `#lunch:${server}`, spellcheck: "false",
         autocapitalize: "none",
       }),
       results,
     ],
-    submit: (values) => join(parseRoom(text(values, "address") ?? "", server)),
-    words: { M_FORBIDDEN: "You need an invitation to that room.", M_NOT_FOUND: "There is no room at that address." },
+    submit: async (values) => follow(typedRoom(text(values, "address") ?? "", server)),
+    words: ENTER_WORDS,
   });
 
   const input = /** @type {HTMLInputElement} */ (dialog.querySelector("input"));
@@ -75,7 +84,8 @@ export function openJoinRoom({ client, people }) {
   const search = async () => {
     asked += 1;
     const mine = asked;
-    const term = /^[#!]/.test(input.value.trim()) ? "" : input.value.trim();
+    const typed = input.value.trim();
+    const term = /^[#!@]/.test(typed) || matrixLink(typed) ? "" : typed;
     try {
       const rooms = await client.publicRooms(term);
       if (mine !== asked) return;
@@ -129,10 +139,15 @@ export function openNewChat(context) {
     fields: [
       field("Who", {
         name: "user", testid: "new-chat-user", required: true, placeholder: `@ada:${server}`, spellcheck: "false", autocapitalize: "none",
-        hint: "A user ID, or a name on this server.",
+        hint: "A user ID, a name on this server, or a link.",
       }),
     ],
-    submit: (values) => openChatWith(context, parseUserIds(text(values, "user") ?? "", server)[0]),
+    submit: async (values) => {
+      const typed = text(values, "user") ?? "";
+      const link = /^[#!]/.test(typed) ? typedRoom(typed, server) : matrixLink(typed);
+      if (link && !link.id.startsWith("@")) context.open(link);
+      else await openChatWith(context, parseUserIds(typed, server)[0]);
+    },
   });
 }
 
@@ -140,7 +155,8 @@ export function openNewChat(context) {
 export async function openChatWith({ client, people, rooms, reach }, userId) {
   const known = rooms.joined().find((room) => people.counterpart(room) === userId);
   if (!known && !reach.has(userId)) throw new Error(OUT_OF_REACH);
-  navigate({ pane: "room", roomId: known?.roomId ?? (await client.createRoom({ direct: true, invite: [userId] })) });
+  const made = known ?? { roomId: await client.createRoom({ direct: true, invite: [userId] }).catch((error) => Promise.reject(aboutUser(userId, error))) };
+  navigate({ pane: "room", roomId: made.roomId });
 }
 
 /** @param {Context} context @param {string} roomId */
@@ -157,7 +173,9 @@ export function openInvite({ client, people }, roomId) {
       }),
     ],
     submit: async (values) => {
-      for (const userId of parseUserIds(text(values, "users") ?? "", server)) await client.invite(roomId, userId);
+      for (const userId of parseUserIds(text(values, "users") ?? "", server)) {
+        await client.invite(roomId, userId).catch((error) => Promise.reject(aboutUser(userId, error)));
+      }
     },
   });
 }
@@ -186,16 +204,10 @@ function text(values, name) {
  */
 export function parseUserIds(typed, server) {
   return typed.split(/[\s,;]+/).filter(Boolean).map((word) => {
-    const id = word.startsWith("@") ? word : `@${word}`;
+    const named = matrixLink(word)?.id ?? word;
+    const id = named.startsWith("@") ? named : `@${named}`;
     const full = id.includes(":") ? id : `${id}:${server}`;
-    if (!/^@[^\s:@]+:[^\s@]+$/.test(full)) throw new Error(`“${word}” is not a user ID; they look like @ada:${server}.`);
+    if (!/^@[^\s:@#!]+:[^\s@]+$/.test(full)) throw new Error(`“${word}” is not a user ID; they look like @ada:${server}.`);
     return full;
   });
-}
-
-/** @param {string} typed @param {string} server */
-function parseRoom(typed, server) {
-  if (typed.startsWith("!")) return typed;
-  const alias = typed.startsWith("#") ? typed : `#${typed}`;
-  return alias.includes(":") ? alias : `${alias}:${server}`;
 }

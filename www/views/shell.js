@@ -4,6 +4,7 @@ import { el, fill } from "../lib/dom.js";
 import { ContactList } from "../lib/contact-list.js";
 import { startNotifications } from "../lib/notify.js";
 import { failureText } from "../lib/errors.js";
+import { matrixLink } from "../lib/links.js";
 import { Media, setMedia } from "../lib/media.js";
 import { shortFileName } from "../lib/names.js";
 import { Outbox } from "../lib/outbox.js";
@@ -15,14 +16,16 @@ import { navigate, parseRoute, routeHref, watchRoute } from "../lib/router.js";
 import { forgetPlace, keepPlace, lastRoom } from "../lib/settings.js";
 import { toast } from "../lib/toast.js";
 import { createBanner } from "./banner.js";
+import { openPerson } from "./person-dialog.js";
 import { createPlaceholder } from "./placeholder.js";
+import { openJoinRoom } from "./room-dialogs.js";
 import { createRoomView } from "./room-view.js";
 import { openSearch } from "./search.js";
 import { createSidebar } from "./sidebar.js";
 
 /** @typedef {import("/pkg/index.js").Client} Client */
 /** @typedef {import("../lib/router.js").Route} Route */
-/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, reach: Reach, outbox: Outbox, phone: Phone, onSignOut: () => void, onRestart: () => void }} Context what the views share */
+/** @typedef {{ client: Client, people: People, rooms: Rooms, contacts: ContactList, reach: Reach, outbox: Outbox, phone: Phone, open: (link: import("../lib/links.js").MatrixLink) => void, onSignOut: () => void, onRestart: () => void }} Context what the views share */
 
 const wide = matchMedia("(min-width: 760px)");
 
@@ -36,6 +39,7 @@ export function createShell(client, { onSignOut, onRestart }) {
   const context = /** @type {Context} */ ({ client, people: new People(client, contacts), rooms: new Rooms(client), contacts, reach: new Reach(client), outbox: new Outbox(client), onSignOut, onRestart });
   const callPlace = el("div.calls", { testid: "calls" });
   context.phone = new Phone(context, callPlace);
+  context.open = openLink;
   const { rooms } = context;
   const sidebar = createSidebar(context);
   const banner = createBanner(client);
@@ -114,6 +118,25 @@ export function createShell(client, { onSignOut, onRestart }) {
     navigate({ pane: "room", roomId: last }, "replace");
   }
 
+  /** What is in Matrix is looked at here: a person, a room that I am in, or one to join. @param {import("../lib/links.js").MatrixLink} link */
+  function openLink(link) {
+    const { id, eventId } = link;
+    const known = rooms.joined().find(({ roomId, alias }) => roomId === id || alias === id);
+    if (id.startsWith("@")) openPerson(context, id, room && context.people.knownMember(room.roomId, id) ? room.roomId : undefined);
+    else if (known) navigate({ pane: "room", roomId: known.roomId, eventId });
+    else openJoinRoom(context, link);
+  }
+
+  /** Links, wherever they stand, lead there, unless another tab is wished for. @param {MouseEvent} event */
+  function onClick(event) {
+    const anchor = event.target instanceof Element ? event.target.closest("a[href]") : null;
+    const link = anchor && matrixLink(anchor.getAttribute("href") ?? "");
+    if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    anchor.closest("dialog")?.close();
+    openLink(link);
+  }
+
   /** Search is a key away, wherever one is. @param {KeyboardEvent} event */
   function onKey(event) {
     if (event.key.toLowerCase() !== "f" || !event.shiftKey || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
@@ -124,8 +147,10 @@ export function createShell(client, { onSignOut, onRestart }) {
   /** @type {Route} */
   let route = { pane: "rooms" };
   addEventListener("keydown", onKey);
+  addEventListener("click", onClick);
   const stops = [
     () => removeEventListener("keydown", onKey),
+    () => removeEventListener("click", onClick),
     startNotifications(context),
     context.outbox.subscribe(tellFailedFiles),
     watchRoute((next) => {

@@ -1,6 +1,6 @@
 // What the parts of one conversation share: who speaks, what is quoted, and what a message can be asked to do.
 
-import { eventLink } from "../lib/links.js";
+import { addressOf } from "../lib/links.js";
 import { serverOf } from "../lib/format.js";
 import { orToast, toast } from "../lib/toast.js";
 import { bodyOf } from "../lib/rich-text.js";
@@ -119,7 +119,7 @@ export class Talk {
 
   /** @param {TimelineItem} item */
   async copyLink({ eventId = "" }) {
-    const link = eventLink(this.roomId, eventId, serverOf(this.me));
+    const link = addressOf({ id: this.roomId, eventId, via: [serverOf(this.me)] });
     if (await orToast(() => navigator.clipboard.writeText(link))) toast("Link copied.");
   }
 }
