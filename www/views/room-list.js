@@ -4,11 +4,13 @@ import { avatar, pictureAvatar, recolourAvatar, renameAvatar, reshapeAvatar } fr
 import { liveTime, setLiveTime } from "../lib/clock.js";
 import { oneLine } from "../lib/describe.js";
 import { el, icon, setText } from "../lib/dom.js";
+import { ENTER_WORDS, enterRoom } from "../lib/enter.js";
+import { serverOf } from "../lib/format.js";
 import { presenceMark, setPresenceMark } from "../lib/presence.js";
 import { Previews } from "../lib/previews.js";
 import { asShown } from "../lib/rooms.js";
 import { roving } from "../lib/roving.js";
-import { navigate, routeHref } from "../lib/router.js";
+import { routeHref } from "../lib/router.js";
 import { SortedList } from "../lib/sorted-list.js";
 import { orToast } from "../lib/toast.js";
 
@@ -79,7 +81,10 @@ export function createRoomList(context) {
 
   /** @param {Room} room */
   function inviteLine({ roomId, inviter }) {
-    return inviter ? `Invited by ${people.name(inviter, people.knownMember(roomId, inviter))}` : "You are invited";
+    if (!inviter) return "You are invited";
+    const name = people.name(inviter, people.knownMember(roomId, inviter));
+    // Elsewhere somebody else may be called so.
+    return `Invited by ${name}${people.isNeighbour(inviter) || name === inviter ? "" : ` of ${serverOf(inviter)}`}`;
   }
 
   /** @param {Room[]} changed @param {string[]} removed */
@@ -173,19 +178,25 @@ function createRoomItem(room) {
 /** @param {import("./shell.js").Context} context @param {Room} room */
 function createInvite({ client }, room) {
   const { roomId } = room;
-  const accept = () => orToast(async () => navigate({ pane: "room", roomId: await client.joinRoom(roomId) }));
-  const decline = () => orToast(() => client.leaveRoom(roomId));
+  const accept = el("button.primary.small", { type: "button", testid: "invite-accept" }, icon("check"), "Accept");
+  const decline = el("button.quiet.small", { type: "button", testid: "invite-decline" }, "Decline");
+  /** One answer at a time; a server elsewhere may take long. @param {HTMLButtonElement} button @param {string} busy @param {() => Promise<unknown>} act */
+  const answer = (button, busy, act) => async () => {
+    const words = [...button.childNodes];
+    accept.disabled = decline.disabled = true;
+    button.replaceChildren(busy);
+    await orToast(act, ENTER_WORDS);
+    button.replaceChildren(...words);
+    accept.disabled = decline.disabled = false;
+  };
+  accept.addEventListener("click", answer(accept, "Joining…", () => enterRoom(client, { id: roomId, via: [] })));
+  decline.addEventListener("click", answer(decline, "Declining…", () => client.leaveRoom(roomId)));
   return el(
     "li.invite",
     { testid: "invite-item", "data-room-id": roomId },
     avatar(room.isDirect && room.inviter ? room.inviter : roomId, room.name, room.isDirect ? "round" : "square"),
     el("span.invite-text", {}, el("strong", { dir: "auto" }, room.name), el("span.muted.invite-from", { dir: "auto", title: room.inviter })),
-    el(
-      "span.invite-actions",
-      {},
-      el("button.primary.small", { type: "button", testid: "invite-accept", onclick: accept }, icon("check"), "Accept"),
-      el("button.quiet.small", { type: "button", testid: "invite-decline", onclick: decline }, "Decline"),
-    ),
+    el("span.invite-actions", {}, accept, decline),
   );
 }
 
