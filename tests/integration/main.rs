@@ -74,6 +74,7 @@ mod presence_behind;
 mod presence_lasting;
 mod profile_fields;
 mod push;
+mod push_across;
 mod push_gateway;
 mod push_rules;
 mod refreshing;

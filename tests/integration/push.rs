@@ -11,10 +11,10 @@ use super::{
 };
 use pilotlight::server::Config;
 
-const SET: &str = "/_matrix/client/v3/pushers/set";
+pub const SET: &str = "/_matrix/client/v3/pushers/set";
 const PUSHERS: &str = "/_matrix/client/v3/pushers";
 
-fn with_gateways(config: &mut Config) {
+pub fn with_gateways(config: &mut Config) {
     config.push.allow_addresses = vec!["127.0.0.0/8".parse().expect("a network")];
 }
 
@@ -22,7 +22,7 @@ fn server() -> TestServer {
     TestServer::start_with(with_gateways)
 }
 
-fn pusher(gateway: &Gateway, key: &str) -> Value {
+pub fn pusher(gateway: &Gateway, key: &str) -> Value {
     json!({
         "kind": "http", "app_id": "org.example.app", "pushkey": key, "app_display_name": "App",
         "device_display_name": "Phone", "lang": "en", "profile_tag": "x",

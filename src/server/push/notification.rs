@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::server::{
+    event::stored::Membership,
     store::{Pusher, StoreError},
     stream::{Parts, notices::Notice},
 };
@@ -125,9 +126,16 @@ impl Device {
         let whole = match self.form {
             Form::IdOnly => None,
             Form::Whole => {
+                // Of a room that is not here there is what the invite shows of it.
+                let row = match event.membership() {
+                    Some((_, Membership::Invite)) => parts.store.membership(user, &event.room_id).await?,
+                    _ => None,
+                };
+                let shown = row.and_then(|row| row.invite_state).unwrap_or_default();
                 let state = async |kind: &str, key: &str, name: &str| {
                     let event = parts.store.state_event(&event.room_id, kind, key).await?;
                     let content = event.and_then(|event| event.content_as::<Map<String, Value>>());
+                    let content = content.or_else(|| content_shown(&shown, kind, key));
                     let value = content.and_then(|content| content.get(name)?.as_str().map(str::to_owned));
                     Ok::<_, StoreError>(value.filter(|value| !value.is_empty()))
                 };
@@ -159,6 +167,18 @@ impl Device {
         let body = Body { notification: Notification { devices: vec![device], ..notification } };
         serde_json::to_string(&body).expect("strings, numbers and JSON can be written as JSON")
     }
+}
+
+/// The content of an event in the stripped state that came with an invite.
+fn content_shown(shown: &str, kind: &str, key: &str) -> Option<Map<String, Value>> {
+    #[derive(Deserialize)]
+    struct Stripped {
+        r#type: String,
+        state_key: String,
+        content: Map<String, Value>,
+    }
+    let shown: Vec<Stripped> = serde_json::from_str(shown).ok()?;
+    shown.into_iter().find(|event| event.r#type == kind && event.state_key == key).map(|event| event.content)
 }
 
 /// How the notification is to be presented.

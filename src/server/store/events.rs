@@ -265,12 +265,14 @@ impl Store {
         .await
     }
 
-    /// The events at some positions of the log, in their order; an invite to a room that is not here has one, too.
+    /// The events at some positions of the log, in their order; an invite to a room that is not here has one, too. At a
+    /// position at which only state became another there is none.
     pub async fn events_at(&self, positions: &[LogPosition]) -> Result<Vec<Arc<StoredEvent>>, StoreError> {
         let sql = format!("{SELECT} WHERE e.position = ?1");
         self.read(|c| {
             let mut query = c.prepare_cached(&sql)?;
-            positions.iter().map(|position| query.query_row([position], event)).collect()
+            let found = positions.iter().map(|position| query.query_row([position], event).optional());
+            found.filter_map(Result::transpose).collect()
         })
         .await
     }

@@ -88,9 +88,10 @@ pub async fn page(
                 return Ok(NoticePage { notices, next: Some(to) });
             }
         }
-        if positions.len() < PAGE {
+        let Some(last) = positions.last().filter(|_| positions.len() == PAGE) else {
             return Ok(NoticePage { notices, next: None });
-        }
+        };
+        to = last.before();
         if looked_at >= MAX_LOOKED_AT {
             return Ok(NoticePage { notices, next: Some(to) });
         }
@@ -135,9 +136,11 @@ pub async fn between(
 /// # Errors
 /// [`Refusal::Store`] when the store fails.
 pub async fn is_settled(parts: &Parts, user: &UserId, event: &StoredEvent) -> Result<bool, Refusal> {
-    // It may have been redacted, and whoever sent it ignored.
-    let Some(event) = parts.store.event(&event.event_id).await? else { return Ok(true) };
-    let notice = Judge::new(parts, user).notice(&event).await?;
+    // It may have been redacted, and whoever sent it ignored. By its position, as an invite to a room that is not here is no
+    // event of a timeline.
+    let events = parts.store.events_at(&[event.position]).await?;
+    let Some(event) = events.first() else { return Ok(true) };
+    let notice = Judge::new(parts, user).notice(event).await?;
     Ok(notice.is_none_or(|notice| notice.is_read))
 }
 
