@@ -10,7 +10,11 @@ use pilotlight::server::federation::{
 use ruma::{OwnedServerName, OwnedUserId};
 use serde_json::{Value, json, value::to_raw_value};
 
-use super::{authority::Authority, peer::Peer, support::TestServer};
+use super::{
+    authority::Authority,
+    peer::{Peer, Request},
+    support::TestServer,
+};
 
 /// Sends `body` as a transaction that `from` signs; the answer, or the status and error code.
 async fn put(
@@ -105,17 +109,35 @@ fn what_cannot_be_read_in_one_event_or_edu_keeps_nothing_else_away() {
         };
         let pdu = format!(r#"{{"content":{{"a":{in_event}}},"event_id":"$x","room_id":"!r:x","type":"m"}}"#);
         // The canonical form, as servers of Python write it.
-        let body = format!(
-            r#"{{"edus":[{},{}],"origin":"{}","origin_server_ts":1,"pdus":[{pdu}]}}"#,
-            to_device(2 * n, content),
-            to_device(2 * n + 1, "\"plain\""),
+        let canonical = |edus: &[String], origin: &str| {
+            let edus = edus.join(",");
+            format!(r#"{{"edus":[{edus}],"origin":"{origin}","origin_server_ts":1,"pdus":[{pdu}]}}"#)
+        };
+        let path = format!("/_matrix/federation/v1/send/{n}");
+        let is_taken = |request: &Request, said: &str| {
+            peer.send(&name, request).ok();
+            let got = alice.get("/_matrix/client/v3/sync").ok()["to_device"]["events"].clone();
+            let last = got.as_array().and_then(|events| events.last()).expect("a message");
+            assert_eq!(last["content"]["body"], said, "{content}: {got}");
+        };
+        let edus = [to_device(3 * n, content), to_device(3 * n + 1, "\"plain\"")];
+        let body = canonical(&edus, peer.name.as_str());
+        is_taken(&peer.signed_as_it_is(&name, "PUT", &path, body.as_bytes()), "plain");
+        // Another form of it, as servers of Go write what they sign.
+        let edu = to_device(3 * n + 2, "\"é\"");
+        let go = format!("{path}-go");
+        let body_of_go = canonical(std::slice::from_ref(&edu), peer.name.as_str());
+        let mut request = peer.signed_as_it_is(&name, "PUT", &go, body_of_go.as_bytes());
+        let edu = edu.replace('é', "\\u00e9").replace(r#","edu_type":"m.direct_to_device"}"#, "}");
+        let edu = edu.replacen('{', r#"{ "edu_type": "m.direct_to_device", "#, 1);
+        let as_sent = format!(
+            r#"{{ "origin": "{}", "origin_server_ts": 1, "pdus": [{pdu}], "edus": [{edu}] }}"#,
             peer.name
         );
-        let path = format!("/_matrix/federation/v1/send/{n}");
-        peer.send(&name, &peer.signed_as_it_is(&name, "PUT", &path, body.as_bytes())).ok();
-        let got = alice.get("/_matrix/client/v3/sync").ok()["to_device"]["events"].clone();
-        let last = got.as_array().and_then(|events| events.last()).expect("a message");
-        assert_eq!(last["content"]["body"], "plain", "{content}: {got}");
+        request.body = as_sent.clone().into_bytes();
+        is_taken(&request, "é");
+        request.body = as_sent.replace("u00e9", "u00e8").into_bytes();
+        peer.send(&name, &request).refused(401, "M_UNAUTHORIZED");
         // Who changes what was signed is not believed.
         let mut forged = peer.signed_as_it_is(&name, "PUT", &path, body.as_bytes());
         forged.body = body.replace("plain", "other").into_bytes();

@@ -1,6 +1,7 @@
 //! What other servers may ask of this one: its keys, its version, the profiles of its users; and where
 //! they send their transactions.
 
+mod canonical;
 mod media;
 mod rooms;
 mod server_keys;

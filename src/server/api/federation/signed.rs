@@ -17,6 +17,7 @@ use ruma::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
+use super::canonical::canonical_form;
 use crate::server::{
     api::{error::ApiError, extract::json_error},
     app::App,
@@ -92,10 +93,12 @@ impl FromRequest<Arc<App>> for Signed {
         )?;
         let (body, share) = federation.bodies.read(body, origin).await?;
         let request = axum::http::Request::from_parts(parts, &body[..]);
-        if !is_signed_as_it_came(&signature, &request, app.server_name(), &keys) {
+        if body.is_empty() {
             signature
                 .verify_http_request(&request, app.server_name(), &keys)
                 .map_err(|e| unauthorized(format!("the signature is wrong: {e}")))?;
+        } else if !is_body_signed(&signature, &request, app.server_name(), &keys) {
+            return Err(unauthorized("the signature is wrong"));
         }
         federation.handle_life_sign(&signature.origin);
         app.limits.server(&signature.origin, origin, app.now().as_millis())?;
@@ -103,13 +106,13 @@ impl FromRequest<Arc<App>> for Signed {
     }
 }
 
-/// Whether the signature is right for the body as it came, without a look into it: most servers send the canonical form that
-/// they sign. What is in it that this server would not read, as numbers with a fraction in rooms of old versions, is then
-/// the matter of the event or EDU that it is in, and no reason to refuse all that came with it.
+/// Whether the signature is right for a request with a body: for the body as it came, as most servers send the canonical form
+/// that they sign, or for its canonical form. What is in it that this server would not read, as numbers with a fraction in rooms
+/// of old versions, is then the matter of the event or EDU that it is in, and no reason to refuse all that came with it.
 ///
 /// Of all that is signed only the body can hold a quotation mark that is not escaped: no other request is signed by
 /// the same bytes.
-fn is_signed_as_it_came(
+fn is_body_signed(
     signature: &XMatrix,
     request: &axum::http::Request<&[u8]>,
     destination: &ServerName,
@@ -117,16 +120,17 @@ fn is_signed_as_it_came(
 ) -> bool {
     let key = keys.get(signature.origin.as_str()).and_then(|keys| keys.get(signature.key.as_str()));
     let (Some(key), Some(uri)) = (key, request.uri().path_and_query()) else { return false };
-    if request.body().is_empty() {
-        return false;
-    }
     let rest = json!({
         "destination": destination, "method": request.method().as_str(), "origin": signature.origin, "uri": uri.as_str(),
     });
     let rest = rest.to_string();
-    let signed = [br#"{"content":"#, *request.body(), b",", &rest.as_bytes()[1..]].concat();
     let algorithm = signature.key.algorithm();
-    verify_canonical_json_bytes(&algorithm, key.as_bytes(), signature.sig.as_bytes(), &signed).is_ok()
+    let is_signed = |body: &[u8]| {
+        let signed = [br#"{"content":"#, body, b",", &rest.as_bytes()[1..]].concat();
+        verify_canonical_json_bytes(&algorithm, key.as_bytes(), signature.sig.as_bytes(), &signed).is_ok()
+    };
+    let body = *request.body();
+    is_signed(body) || canonical_form(body).is_some_and(|form| form != body && is_signed(&form))
 }
 
 fn unauthorized(error: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
