@@ -106,8 +106,13 @@ fn a_notary_is_asked_by_anybody_and_tells_what_servers_say_themselves() {
             assert!(own.ok()["verify_keys"][&id].is_object(), "{path}");
         }
     }
-    let own = read(&get(&peer, &name, &format!("/_matrix/key/v2/query/{name}")).ok());
-    assert_eq!(own[0].server_name, name);
+    // Old servers name one of those they ask for, too.
+    for rest in ["", "/", "/ed25519:any"] {
+        let own = read(&get(&peer, &name, &format!("/_matrix/key/v2/query/{name}{rest}")).ok());
+        assert_eq!(own[0].server_name, name, "{rest}");
+        let found = read(&get(&peer, &name, &format!("/_matrix/key/v2/query/{}{rest}", other.name)).ok());
+        assert_eq!(found[0].server_name, other.name, "{rest}");
+    }
     let found = read(&get(&peer, &name, &format!("/_matrix/key/v2/query/{}", other.name)).ok());
     assert_eq!(found[0].server_name, other.name);
     assert_eq!(found[0].signatures.iter().count(), 2);

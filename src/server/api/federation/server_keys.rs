@@ -46,6 +46,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/_matrix/key/v2/server/{key}", get(own))
         .route("/_matrix/key/v2/query", post(query))
         .route("/_matrix/key/v2/query/{server}", get(query_one))
+        .route("/_matrix/key/v2/query/{server}/", get(query_one))
+        .route("/_matrix/key/v2/query/{server}/{key}", get(query_one))
 }
 
 /// `GET /_matrix/key/v2/server`, and with a key's ID behind it
@@ -96,10 +98,16 @@ async fn query(State(app): State<Arc<App>>, request: Request) -> ApiResult<Json<
     Ok(Json(json!({ "server_keys": found })))
 }
 
-/// `GET /_matrix/key/v2/query/{serverName}`
+/// Whose keys are asked for.
+#[derive(Deserialize)]
+struct Whose {
+    server: OwnedServerName,
+}
+
+/// `GET /_matrix/key/v2/query/{serverName}`, and with a key's ID behind it
 async fn query_one(
     State(app): State<Arc<App>>,
-    Path(server): Path<OwnedServerName>,
+    Path(Whose { server }): Path<Whose>,
     Query(criteria): Query<Criteria>,
     request: Request,
 ) -> ApiResult<Json<Value>> {
