@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     shared_room::{Scene, V3},
-    support::{runtime, until},
+    support::{Client, runtime, until},
 };
 
 #[test]
@@ -332,4 +332,32 @@ fn a_receipt_that_comes_with_the_event_that_it_names_or_before_it_counts() {
     assert_eq!(shown(), of(&with));
     scene.taken(&[event], std::slice::from_ref(&after));
     until("the receipt is shown", || shown() == of(&after));
+}
+
+#[test]
+fn what_is_not_here_yet_is_redacted_by_who_may_and_empty_when_it_comes() {
+    for version in [RoomVersionId::V10, RoomVersionId::V11] {
+        let scene = Scene::new(version.clone());
+        let bob = scene.server.register("bob");
+        bob.post(&format!("{V3}/join/{}", scene.room), json!({})).ok();
+        let (said, event) = scene.message(&scene.ends(), "regretted");
+        let redact = |who: &Client, room: &str, target: &str| {
+            who.put(&format!("{V3}/rooms/{room}/redact/{target}/1"), json!({ "reason": "no" }))
+        };
+        redact(&bob, scene.room.as_str(), said.as_str()).refused(404, "M_NOT_FOUND");
+        let by = redact(&scene.alice, scene.room.as_str(), said.as_str()).ok()["event_id"].clone();
+        until("the other server is told", || {
+            let told = scene.peer.events();
+            told.iter().any(|e| e["redacts"] == said.as_str() || e["content"]["redacts"] == said.as_str())
+        });
+        scene.taken(&[event], std::slice::from_ref(&said));
+        let path = format!("{V3}/rooms/{}/event/{said}", scene.room);
+        let seen = bob.get(&path).ok().clone();
+        assert_eq!(seen["content"], json!({}), "{version}");
+        assert_eq!(seen["unsigned"]["redacted_because"]["event_id"], by, "{version}");
+        // Nobody else can have what is not in a room of this server alone.
+        let alone = scene.alice.post(&format!("{V3}/createRoom"), json!({ "room_version": version })).ok();
+        redact(&scene.alice, alone["room_id"].as_str().expect("an ID"), "$nothing")
+            .refused(404, "M_NOT_FOUND");
+    }
 }

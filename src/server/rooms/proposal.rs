@@ -356,6 +356,11 @@ impl<'a> Proposal<'a> {
         Ok(())
     }
 
+    /// An event that is not here is emptied when it comes, because of `by`.
+    pub(super) fn await_redacted(&mut self, target: &EventId, by: &EventId) {
+        self.changes.push(RoomChange::AwaitRedacted { target: target.to_owned(), by: by.to_owned() });
+    }
+
     fn assume(&mut self, assumption: Assumption) {
         if !self.assumptions.contains(&assumption) {
             self.assumptions.push(assumption);

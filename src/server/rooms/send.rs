@@ -49,8 +49,8 @@ impl Rooms {
     /// Redacts an event and answers with the ID and place of the redaction.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] when there is no such event, [`Refusal::Invalid`] when it is of another room, else as for
-    /// [`send_message`].
+    /// [`Refusal::NotFound`] when there is no such event, and nobody else can have it or the user could not redact it,
+    /// [`Refusal::Invalid`] when it is of another room, else as for [`send_message`].
     pub async fn redact(
         self: &Arc<Self>,
         session: &Session,
@@ -181,14 +181,21 @@ pub(super) async fn place(
     if !proposal.is_joined(room).await? {
         return Err(Refusal::Forbidden("you are not in this room".into()));
     }
-    let target = proposal.event(&target).await?;
-    let target = target.ok_or_else(|| Refusal::NotFound("there is no such event in this room".into()))?;
+    let powers = PowerLevels::current(proposal, room, &rules.authorization).await?;
+    let may_redact_all = powers.of(&proposal.author.sender) >= powers.to_redact();
+    let Some(target) = proposal.event(&target).await? else {
+        // Others in the room can have it all the same.
+        if !may_redact_all || proposal.rooms.members.servers_in(&room.room_id).len() < 2 {
+            return Err(Refusal::NotFound("there is no such event in this room".into()));
+        }
+        let redaction = proposal.append(room, &draft).await?;
+        proposal.await_redacted(&target, redaction.id());
+        return Ok(redaction.id().to_owned());
+    };
     if target.room_id != room.room_id {
         return Err(Refusal::Invalid("the event is of another room".into()));
     }
-    let powers = PowerLevels::current(proposal, room, &rules.authorization).await?;
-    let sender = &proposal.author.sender;
-    if target.sender != *sender && powers.of(sender) < powers.to_redact() {
+    if target.sender != proposal.author.sender && !may_redact_all {
         return Err(Refusal::Forbidden("you may not redact the events of others here".into()));
     }
     let redaction = proposal.append(room, &draft).await?;
