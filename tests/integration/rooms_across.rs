@@ -311,3 +311,30 @@ fn m9_what_a_device_says_in_a_room_elsewhere_waits_until_it_has_come_in_however_
         (&id, &json!(scene.alice.user))
     );
 }
+
+#[test]
+fn people_of_other_servers_are_found_by_their_names_in_rooms_that_one_shares_with_them() {
+    let three = Three::new();
+    let (alice, bob, carol) = (three.user(0, "alice"), three.user(1, "bob"), three.user(0, "carol"));
+    for (field, value) in [("displayname", "Christopher"), ("avatar_url", "mxc://x/y")] {
+        bob.put(&format!("{V3}/profile/{}/{field}", bob.user), json!({ field: value })).ok();
+    }
+    let found = |by: &Client, term: &str| {
+        let answer = by.post(&format!("{V3}/user_directory/search"), json!({ "search_term": term })).ok();
+        answer["results"].clone()
+    };
+    assert_eq!(found(&alice, "christ"), json!([]));
+    let made = alice.post(&format!("{V3}/createRoom"), json!({ "preset": "public_chat" })).ok();
+    let room = made["room_id"].as_str().expect("a room").to_owned();
+    three.join(&bob, &room).ok();
+    let his = |name: &str| json!([{ "user_id": bob.user, "display_name": name, "avatar_url": "mxc://x/y" }]);
+    assert_eq!(found(&alice, "christ"), his("Christopher"));
+    assert_eq!(found(&alice, &bob.user), his("Christopher"));
+    assert_eq!(found(&carol, "christ"), json!([]), "who shares no room");
+    bob.put(&format!("{V3}/profile/{}/displayname", bob.user), json!({ "displayname": "Kit" })).ok();
+    three.time.settle();
+    assert_eq!((found(&alice, "christ"), found(&alice, "kit")), (json!([]), his("Kit")));
+    bob.post(&format!("{V3}/rooms/{room}/leave"), json!({})).ok();
+    three.time.settle();
+    assert_eq!(found(&alice, "kit"), json!([]));
+}

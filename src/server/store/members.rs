@@ -12,6 +12,7 @@ use crate::server::{
         position::{LogPosition, TimelinePosition},
     },
     event::stored::Membership,
+    profile::Profile,
 };
 
 /// What the user `?2` was in the room `?1` up to the position `?3`, and from where on: `own (position, membership)`.
@@ -103,6 +104,28 @@ impl Store {
                 events::parse(0, row.get_ref(0)?.as_str()?)
             })?
             .collect()
+        })
+        .await
+    }
+
+    /// What `user` is called and looks like in the room that they joined last of those that they share with `reader`.
+    pub async fn profile_in_rooms(
+        &self,
+        reader: &UserId,
+        user: &UserId,
+    ) -> Result<Option<Profile>, StoreError> {
+        self.read(|c| {
+            c.prepare_cached(
+                "SELECT json_extract(e.pdu, '$.content.displayname'), json_extract(e.pdu, '$.content.avatar_url') \
+                 FROM memberships m JOIN events e ON e.event = m.event WHERE m.user_id = ?1 AND m.membership = 'join' \
+                 AND EXISTS (SELECT 1 FROM memberships o WHERE o.user_id = ?2 AND o.room = m.room AND o.membership = 'join') \
+                 ORDER BY m.position DESC LIMIT 1",
+            )?
+            .query_row((user.as_str(), reader.as_str()), |row| {
+                let text = |at| row.get_ref(at).map(|value| value.as_str().ok().map(str::to_owned));
+                Ok(Profile { displayname: text(0)?, avatar_url: text(1)? })
+            })
+            .optional()
         })
         .await
     }

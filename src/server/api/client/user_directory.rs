@@ -58,7 +58,10 @@ async fn search(
     let limit = request.limit.unwrap_or(10).clamp(1, MAX_RESULTS);
     let mut found = Vec::new();
     for user in candidates(&app, &session, &term) {
-        let profile = app.store.profile(&user).await?;
+        let profile = match user.server_name() == app.server_name() {
+            true => app.store.profile(&user).await?,
+            false => app.store.profile_in_rooms(&session.user, &user).await?,
+        };
         if !matches(&term, &user, profile.as_ref()) {
             continue;
         }
