@@ -169,3 +169,24 @@ fn who_takes_no_invites_is_invited_in_no_way_until_they_say_otherwise() {
     // What came before stays.
     alice.post(&format!("{}/join", rooms_path(&before)), json!({})).ok();
 }
+
+#[test]
+fn who_cannot_be_invited_is_said_in_words() {
+    let server = TestServer::start();
+    let alice = server.register("alice");
+    let path = format!("{}/invite", rooms_path(&create_room(&alice, json!({}))));
+    let mail = json!({ "id_server": "x", "id_access_token": "x", "medium": "email", "address": "bob@x" });
+    for (body, status, errcode, said) in [
+        (json!({ "user_id": "bob" }), 400, "M_INVALID_PARAM", "user_id is not a user ID"),
+        (json!({}), 400, "M_MISSING_PARAM", "user_id"),
+        (json!({ "user_id": 7 }), 400, "M_BAD_JSON", "wrong kind of value"),
+        (mail, 403, "M_FORBIDDEN", "by e-mail"),
+    ] {
+        let answer = alice.post(&path, body.clone()).refused(status, errcode);
+        let error = answer["error"].as_str().expect("words");
+        assert!(error.contains(said), "{body}: {error}");
+    }
+    // Nor does any other body with several forms show how it is read.
+    let error = alice.post(&list_path(&alice), json!({ "invite": ["bob"] })).refused(400, "M_BAD_JSON");
+    assert_eq!(error["error"], "the body has none of the forms that are allowed here");
+}

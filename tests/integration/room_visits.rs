@@ -464,6 +464,9 @@ fn who_is_invited_elsewhere_is_shown_whole_events_with_the_first_of_the_room_bef
         let mut others = shown.iter().skip(1).map(|event| (&event["room_id"], event["hashes"].is_object()));
         assert!(others.all(|shows| shows == (&room, true)), "{shown:?}");
         assert!(shown.iter().any(|event| event["state_key"] == scene.alice.user.as_str()), "who invites");
+        let answer = json!({ "event": { "content": { "fraction": 1.5 } } });
+        scene.peer.says("/_matrix/federation/v2/invite/", 200, answer);
+        scene.alice.post(&path, json!({ "user_id": scene.rita })).refused(400, "M_BAD_JSON");
     }
 }
 

@@ -346,6 +346,9 @@ fn is_json(body: &[u8]) -> bool {
 /// nothing about a body that a program wrote.
 fn in_words(said: &str) -> String {
     let said = said.rfind(" at line ").map_or(said, |end| &said[..end]);
+    if said.contains("did not match any variant of untagged enum") {
+        return "the body has none of the forms that are allowed here".to_owned();
+    }
     said.replace("unknown variant", "unknown value")
         .replace("invalid type: ", "wrong kind of value: ")
         .replace(

@@ -55,8 +55,8 @@ impl Rooms {
     /// Gives an invite its place that the server of who is invited has `signed`.
     ///
     /// # Errors
-    /// [`Refusal::Unreachable`]: it is not that event, or the signature is wrong. [`Refusal::Forbidden`]: the room does not
-    /// allow it any longer.
+    /// [`Refusal::BadJson`]: it is no canonical JSON. [`Refusal::Unreachable`]: it is not that event, or the signature is wrong.
+    /// [`Refusal::Forbidden`]: the room does not allow it any longer.
     pub async fn place_invite<E: Elsewhere>(
         self: &Arc<Self>,
         elsewhere: &Arc<E>,
@@ -64,6 +64,9 @@ impl Rooms {
         ready: &Ready,
         signed: &str,
     ) -> Result<(), Refusal> {
+        if let Err(e) = serde_json::from_str::<CanonicalJsonObject>(signed) {
+            return Err(Refusal::BadJson(format!("the other server's answer to the invite: {e}").into()));
+        }
         let event = self.co_signed(&**elsewhere, room, ready, signed).await?;
         match self.receive_one(room, event).await? {
             Outcome::Known | Outcome::Accepted => Ok(()),

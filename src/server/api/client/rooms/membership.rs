@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response};
 use ruma::{
-    OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId, RoomOrAliasId,
+    OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId, RoomOrAliasId, UserId,
     api::client::{
         knock::knock_room,
         membership::{
@@ -13,7 +13,7 @@ use ruma::{
         },
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{action::Asked, directory::room_of_alias, entry::EntryForm, via::Via};
@@ -101,6 +101,15 @@ async fn knock(
     Ok(Ruma(knock_room::v3::Response::new(room_id)))
 }
 
+/// Who is to be invited.
+#[derive(Deserialize)]
+struct Invitation {
+    user_id: Option<String>,
+    reason: Option<String>,
+    /// Of somebody without a user ID, by another way than Matrix.
+    address: Option<IgnoredAny>,
+}
+
 /// Whom one has invited, as far as they say (M12); empty if that was not asked for.
 #[derive(Default, Serialize)]
 struct Invited {
@@ -116,18 +125,23 @@ async fn invite(
     session: Session,
     form: AnswerForm,
     asked: Asked,
-    Ruma(request): Ruma<invite_user::v3::Request>,
+    Path(room_id): Path<OwnedRoomId>,
+    Json(Invitation { user_id, reason, address }): Json<Invitation>,
 ) -> ApiResult<Json<Invited>> {
-    let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
-        return Err(ApiError::forbidden("this server cannot invite by e-mail or phone number"));
+    let Some(user_id) = user_id else {
+        return Err(match address {
+            Some(_) => ApiError::forbidden("this server cannot invite by e-mail or phone number"),
+            None => ApiError::missing_param("user_id: who is to be invited"),
+        });
     };
-    if app.rooms.members.is_joined(&session.user, &request.room_id) {
-        app.make_if_bridged(&session.user, &recipient.user_id).await?;
+    let user_id = UserId::parse(user_id).map_err(|_| ApiError::invalid_param("user_id is not a user ID"))?;
+    if app.rooms.members.is_joined(&session.user, &room_id) {
+        app.make_if_bridged(&session.user, &user_id).await?;
     }
     let (actor, order) = asked.of(&session)?;
-    let (inviting, room) = (Arc::clone(&app), request.room_id.clone());
-    let act = async move { inviting.invite(actor, &room, &recipient.user_id, recipient.reason).await };
-    let profile = app.rooms.in_order(&session, request.room_id.as_str(), order, act).await?;
+    let (inviting, room) = (Arc::clone(&app), room_id.clone());
+    let act = async move { inviting.invite(actor, &room, &user_id, reason).await };
+    let profile = app.rooms.in_order(&session, room_id.as_str(), order, act).await?;
     Ok(Json(match form {
         AnswerForm::Matrix => Invited::default(),
         AnswerForm::Full => Invited { displayname: profile.displayname, avatar_url: profile.avatar_url },
