@@ -35,10 +35,15 @@ impl Pair {
     fn meet(&self) -> String {
         let room = self.alice.post("/_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).ok();
         let room = room["room_id"].as_str().expect("a room").to_owned();
+        self.come_in(&room);
+        room
+    }
+
+    /// Bob joins by Alice's server.
+    fn come_in(&self, room: &str) {
         let path = format!("/_matrix/client/v3/join/{room}?server_name={}", self.names[0]);
         self.bob.post(&path, json!({})).ok();
         self.time.settle();
-        room
     }
 }
 
@@ -191,4 +196,24 @@ fn a_user_of_another_server_is_verified_and_only_who_did_it_sees_that() {
     let found = query(bob, &alice.user);
     assert_eq!(found["master_keys"][&alice.user]["keys"], again["master_key"]["keys"]);
     assert!(signatures(bob).get(&bob.user).is_none());
+}
+
+#[test]
+fn who_leaves_and_comes_back_between_two_looks_is_told_of_the_devices_of_everybody_there() {
+    let pair = Pair::new();
+    let (alice, bob) = (&pair.alice, &pair.bob);
+    upload(alice);
+    let room = pair.meet();
+    let mut since = now(bob);
+    let begin = since.clone();
+    assert_eq!(devices(bob, &alice.user).len(), 1);
+    bob.post(&format!("/_matrix/client/v3/rooms/{room}/leave"), json!({})).ok();
+    pair.time.settle();
+    upload(&pair.a.log_in("alice"));
+    pair.time.settle();
+    pair.come_in(&room);
+    assert!(changed(bob, &mut since).contains(&alice.user), "nobody told of it while they shared no room");
+    let path = format!("/_matrix/client/v3/keys/changes?from={begin}&to={since}");
+    assert!(bob.get(&path).ok()["changed"].as_array().expect("users").contains(&json!(alice.user)));
+    assert_eq!(devices(bob, &alice.user).len(), 2);
 }

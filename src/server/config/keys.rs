@@ -193,7 +193,7 @@ const MAIN: &[Key] = &[
     },
     Key {
         name: "guests",
-        help: "Whether anybody may come in without an account of their own, as a guest: into rooms that let guests in.\nWho is not seen for 30 days is gone.",
+        help: "Whether anybody may come in without an account of their own, as a guest: into rooms that let guests in,\nand of rooms on other servers into those that somebody else of this server is in. Who is not seen for 30 days is gone.",
         allowed: "true or false",
         set: |c, v| v.parse().ok().map(|guests| c.guests = guests),
         show: |c| Shown::Bare(c.guests.to_string()),
