@@ -49,9 +49,11 @@ fn an_invite_to_a_room_that_is_not_here_is_pushed_with_what_it_shows_of_the_room
     let (again, answer) = scene.invite(|_| {});
     answer.ok();
     until("the gateway is asked", || gateway.asked() > asked);
-    let stopped = scene.server.stop();
+    let _server = scene.server.restart_with(|config| {
+        config.server_name = scene.name.clone();
+        with_gateways(config);
+    });
     gateway.set(Mood::Takes);
-    let _server = stopped.start();
     gateway.until_told(2);
     assert_eq!(gateway.events(), [id.as_str(), again.as_str()]);
 }
