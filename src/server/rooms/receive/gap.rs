@@ -17,7 +17,7 @@ use super::{
     cut::{Waits, cut},
     elsewhere::{Between, Elsewhere, Unanswered},
     order::in_order,
-    place::{Given, Missing, Outcome, Way},
+    run::{Given, Missing, Outcome, Way},
     servers::Servers,
 };
 use crate::server::{

@@ -12,7 +12,7 @@ use super::{
     elsewhere::Elsewhere,
     gap::Batch,
     inbound::{Answer, Crowded, Job, Key, Pending},
-    place::{Given, Outcome, Way},
+    run::{Given, Outcome, Way},
     servers::Servers,
 };
 use crate::server::{

@@ -2,9 +2,11 @@
 //!
 //! `check` says whether an event may be looked at at all, `order` what comes first, `resolve` what states that differ come
 //! to, `cut` how much of a wide fork is taken at once: all of
-//! these are pure. `lane` takes what comes, `gap` asks others for what is missing ([`Elsewhere`]), `place` judges and writes. Server-server API, "PDUs".
+//! these are pure. `lane` takes what comes, `gap` asks others for what is missing ([`Elsewhere`]), `place` judges and writes, `aside` what
+//! does not simply follow the room's end. Server-server API, "PDUs".
 
 mod acl;
+mod aside;
 pub mod check;
 mod cut;
 pub mod elsewhere;
@@ -23,6 +25,7 @@ mod prove;
 mod redact;
 mod resolve;
 pub(super) mod resolved;
+mod run;
 mod servers;
 mod state_before;
 mod states;
@@ -31,5 +34,5 @@ pub use self::{
     elsewhere::Elsewhere,
     inbound::{Answer, Crowded, Pending},
     join::{Each, Piece, Unsound},
-    place::{Missing, Outcome, Way},
+    run::{Missing, Outcome, Way},
 };

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     elsewhere::Elsewhere,
     gap::Batch,
-    place::{Outcome, Way},
+    run::{Outcome, Way},
     servers::Servers,
 };
 use crate::server::rooms::{append::rules, parts::Rooms, refusal::Refusal};

@@ -3,14 +3,12 @@
 //! Most events follow all that the room ends with: many of those become one write. Everything else is judged upon the
 //! states around it, one after the other. Server-server API, "Checks performed on receipt of a PDU", steps 4 to 6.
 
-mod aside;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use ruma::{EventId, OwnedEventId, RoomId, room_version_rules::RoomVersionRules};
+use ruma::{EventId, OwnedEventId, RoomId};
 
 use super::{
     check::Checked,
@@ -18,6 +16,7 @@ use super::{
     form::named_create,
     redact::{may_redact, may_redact_all, redacted},
     resolve::auth_keys,
+    run::{Given, Missing, Outcome, Pdus, Run, Stopped, Way},
 };
 use crate::server::{
     event::stored::Membership,
@@ -31,92 +30,13 @@ use crate::server::{
         write::ATTEMPTS,
     },
     store::{
-        Assumption, CurrentAfter, DeepPlace, EventStanding, GraphEvent, NotCommitted, Place, Received,
-        RoomChange, RoomCommit, RoomRow, Side, StateBefore, StateIds,
+        Assumption, CurrentAfter, EventStanding, GraphEvent, NotCommitted, Place, Received, RoomChange,
+        RoomCommit, Side, StateBefore,
     },
 };
 
-/// PDUs by their IDs.
-type Pdus = BTreeMap<OwnedEventId, Arc<Pdu>>;
-
-/// States before events that follow what is not here, as other servers say them; all of their events are here.
-pub(super) type Given = BTreeMap<OwnedEventId, Arc<StateIds>>;
-
-/// How events came.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Way {
-    /// Their server sent them, or they were asked for to understand such.
-    Live,
-    /// Their server handed them in here, to be told to everybody.
-    OnBehalf,
-    /// They were asked for to show what was before.
-    Past,
-}
-
-/// What became of an event.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// It was here already, and has its place.
-    Known,
-    /// It has its place.
-    Accepted,
-    /// Nobody is shown it.
-    SoftFailed(String),
-    /// It was not allowed.
-    Rejected(String),
-    /// It cannot be an event of this room; it is not kept.
-    Refused(String),
-    /// These have to be known first.
-    Missing(Missing),
-}
-
-/// What an event names and is not here.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Missing {
-    /// Of what it follows: events after which the state is not known.
-    pub prev: Vec<OwnedEventId>,
-    /// Of what allows it.
-    pub auth: Vec<OwnedEventId>,
-}
-
-/// The events of one batch, as they get their place.
-struct Run<'a> {
-    rooms: &'a Rooms,
-    turn: &'a Turn,
-    room: RoomRow,
-    rules: RoomVersionRules,
-    create: Option<OwnedEventId>,
-    way: Way,
-    given: &'a Given,
-    /// Of what is past: before which events of the timeline each of it stands, and how many do from it on.
-    places: BTreeMap<OwnedEventId, (OwnedEventId, usize)>,
-    /// Where an event of the past stands that comes by itself and nothing here follows; `None`: it is not past.
-    alone: Option<DeepPlace>,
-    /// What the room ends with on the disk.
-    on_disk: BTreeSet<OwnedEventId>,
-    /// What it ends with when the changes are written.
-    ends: BTreeSet<OwnedEventId>,
-    /// Events that the changes append.
-    appended: Pdus,
-    /// The state that they set.
-    state: State,
-    changes: Vec<RoomChange>,
-}
-
 /// Why an event is not allowed that comes again.
 const BEFORE: &str = "the event was not allowed when it came before";
-
-/// Why a run ended.
-enum Stopped {
-    Overtaken,
-    Refused(Refusal),
-}
-
-impl<T: Into<Refusal>> From<T> for Stopped {
-    fn from(refusal: T) -> Self {
-        Self::Refused(refusal.into())
-    }
-}
 
 impl Rooms {
     /// Gives events their place, in this order; what became of each. What is past stands before what follows it, or else
@@ -197,7 +117,7 @@ impl Run<'_> {
     }
 
     /// Writes what there is, and goes on from there.
-    async fn write(&mut self) -> Result<(), Stopped> {
+    pub(super) async fn write(&mut self) -> Result<(), Stopped> {
         if self.changes.is_empty() {
             return Ok(());
         }
@@ -213,7 +133,7 @@ impl Run<'_> {
     }
 
     /// Lets the room have no more ends than the next event can follow.
-    async fn draw_together(&mut self) -> Result<(), Stopped> {
+    pub(super) async fn draw_together(&mut self) -> Result<(), Stopped> {
         while self.on_disk.len() > MAX_ENDS {
             let ends = self.on_disk.len();
             let Some(commit) = self.rooms.draw_together(self.turn).await? else { return Ok(()) };
@@ -292,7 +212,7 @@ impl Run<'_> {
     }
 
     /// The state that the rules look at for an event.
-    fn keys(&self, event: &Checked) -> Vec<StateKey> {
+    pub(super) fn keys(&self, event: &Checked) -> Vec<StateKey> {
         let mut keys = auth_keys(&self.rules, &event.pdu);
         keys.push(("m.room.create".to_owned(), String::new()));
         keys
@@ -332,7 +252,7 @@ impl Run<'_> {
 
     /// What an accepted event empties, and whether it is emptied itself by a redaction that came before it; and whether it is
     /// a redaction of which it is not known that it may empty what it names. `state`: that before the event.
-    async fn redactions(
+    pub(super) async fn redactions(
         &mut self,
         event: &Checked,
         state: &State,
@@ -372,7 +292,7 @@ impl Run<'_> {
     }
 
     /// What a user of this server who is invited or knocks is shown of the room.
-    async fn invite_state(&self, event: &Checked) -> Result<Option<String>, Refusal> {
+    pub(super) async fn invite_state(&self, event: &Checked) -> Result<Option<String>, Refusal> {
         let membership = event.membership();
         if !matches!(membership, Some(Membership::Invite | Membership::Knock)) {
             return Ok(None);

@@ -4,11 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
 
-use super::{Outcome, Pdus, Run, Stopped, Way};
+use super::{
+    check::Checked,
+    run::{Before, Outcome, Pdus, Run, Stopped, Way},
+};
 use crate::server::{
     rooms::{
         judge::{Evidence, State, Verdict, judge},
-        receive::check::Checked,
         refusal::Refusal,
     },
     store::{
@@ -18,15 +20,6 @@ use crate::server::{
 
 /// How far before all that is here an event stands that nothing here follows, in steps: what is between them has room.
 const APART: usize = 1 << 20;
-
-/// The state before an event.
-pub(super) enum Before {
-    /// What it is after this one, of this group.
-    After(OwnedEventId, i64),
-    Whole(Arc<StateIds>),
-    /// The event is the room's first.
-    Nothing,
-}
 
 impl Run<'_> {
     /// Where what is past stands that fills the gap before an event; or one by itself, which nothing here may follow.
