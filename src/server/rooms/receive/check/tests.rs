@@ -198,7 +198,6 @@ fn what_has_not_the_form_of_an_event_is_dropped() {
         ("earlier events that are none", "prev_events", json!([1])),
         ("earlier events as in version 1", "prev_events", json!([["$a:b", { "sha256": "x" }]])),
         ("too many that allow it", "auth_events", many(11).into()),
-        ("no signatures", "signatures", Value::Null),
         ("signatures that are text", "signatures", "x".into()),
         ("no hash", "hashes", Value::Null),
         ("too much in it", "content", json!({ "body": "x".repeat(66_000) })),
@@ -219,6 +218,11 @@ fn what_has_not_the_form_of_an_event_is_dropped() {
                 "{version} {what}: {result:?}"
             );
         }
+        // What nobody signed is not signed by whom it should be.
+        let mut unsigned = signed;
+        unsigned.as_object_mut().expect("an object").remove("signatures");
+        let result = checked(&rules, room, &unsigned, &server.keys(5_000));
+        assert!(matches!(result, Err(Flaw::Signature(_))), "{version}: {result:?}");
     }
     let rules = RoomVersionId::V11.rules().expect("a known version");
     let deep = format!(r#"{{"content":{}{}}}"#, r#"{"a":"#.repeat(200), "}".repeat(200));
