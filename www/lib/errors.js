@@ -24,7 +24,7 @@ const WORDS = {
 };
 
 /** How this server says that another one did not answer. */
-const NO_ANSWER = /^([^\s:]+|\[[\d:a-f.]+\])(:\d+)?: no answer: (.*)/is;
+const NO_ANSWER = /^([^\s:]+|\[[\d:a-f.]+\])(:\d+)?(?: cannot be reached|: no answer): (.*)/is;
 const NO_POWER = "You do not have the right to do that in this room.";
 /** How servers speak of power levels. */
 const OF_POWER = /\bpower\b|user_level|send_level/i;
