@@ -144,7 +144,7 @@ impl App {
                     let federation = app.federation.as_ref().ok_or(AskError::Refused)?;
                     let _place = app.asking.place_for(&asker).await;
                     let answer = federation.claim_keys(&server, &wanted, patience).await?;
-                    claimed(&wanted, &answer).map_err(AskError::Answer)
+                    claimed(&wanted, answer.json()).map_err(AskError::Answer)
                 };
                 let outcome = tokio::time::timeout(patience, claim).await;
                 let outcome = outcome.map_err(|_| FetchError::TooSlow);
@@ -243,8 +243,8 @@ impl App {
             for (user, turn) in held {
                 match federation.user_devices(&user, patience).await {
                     Ok(answer) => {
-                        let list =
-                            snapshot(&user, &answer).map_err(|why| FetchError::Ask(AskError::Answer(why)))?;
+                        let list = snapshot(&user, answer.json())
+                            .map_err(|why| FetchError::Ask(AskError::Answer(why)))?;
                         self.keep(vec![(user, turn, list)]).await?;
                     }
                     // Of others it may say more.
@@ -317,5 +317,5 @@ async fn ask_for_all(
     patience: Duration,
 ) -> Result<BTreeMap<OwnedUserId, Snapshot>, FetchError> {
     let answer = federation.users_keys(server, users, patience).await.map_err(FetchError::Ask)?;
-    queried(users.iter(), &answer).map_err(|why| FetchError::Ask(AskError::Answer(why)))
+    queried(users.iter(), answer.json()).map_err(|why| FetchError::Ask(AskError::Answer(why)))
 }

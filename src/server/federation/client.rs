@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use ruma::ServerName;
 use rustls::ClientConfig;
 use serde_json::value::RawValue;
@@ -23,12 +23,18 @@ use crate::server::{
         connect::{USER_AGENT, connect},
         lines::Lines,
         pool::{Pool, Wire, innermost, pool},
+        shares::{Held, Shares},
     },
 };
 
 /// The largest answer that is read, in bytes: keys, a profile, or what became of a transaction without PDUs.
 /// Anybody can have us ask a server of theirs for its keys, so it is small.
 const MAX_ANSWER: usize = 64 << 10;
+
+/// Bytes that all answers beyond that have in memory together, and those of one server. They are counted twice: what is read is
+/// copied.
+const LARGE: usize = 96 << 20;
+const LARGE_OF_ONE: usize = 48 << 20;
 
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,6 +68,31 @@ pub struct Client {
     resolver: Arc<Resolver>,
     signer: Arc<Signer>,
     lines: Lines,
+    large: Shares,
+}
+
+/// The JSON of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    text: Box<RawValue>,
+    held: Option<Held>,
+}
+
+impl Answer {
+    /// The JSON.
+    pub fn get(&self) -> &str {
+        self.text.get()
+    }
+
+    /// The same, not looked at.
+    pub fn json(&self) -> &RawValue {
+        &self.text
+    }
+
+    /// What a large one takes of what all large answers may take: for who keeps what stands in it.
+    pub fn held(self) -> Option<Held> {
+        self.held
+    }
 }
 
 /// Why a request to another server has no (good) answer.
@@ -138,7 +169,8 @@ impl Client {
     /// A client whose requests `signer` signs, over some of `lines`.
     pub fn new(resolver: Arc<Resolver>, tls: Arc<ClientConfig>, signer: Arc<Signer>, lines: Lines) -> Self {
         let dialer = Dialer { resolver: Arc::clone(&resolver), tls, lines: lines.clone() };
-        Self { pool: pool(dialer, IDLE_CONNECTIONS, IDLE_TIMEOUT), resolver, signer, lines }
+        let pool = pool(dialer, IDLE_CONNECTIONS, IDLE_TIMEOUT);
+        Self { pool, resolver, signer, lines, large: Shares::new(LARGE, LARGE_OF_ONE) }
     }
 
     /// Sends a signed request with an optional JSON body, and returns the JSON of the answer.
@@ -151,11 +183,11 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Bytes>,
-    ) -> Result<Box<RawValue>, RequestError> {
+    ) -> Result<Answer, RequestError> {
         self.ask(destination, (method, path), body, Bounds::SMALL).await
     }
 
-    /// The same for an answer that may be larger, or take longer.
+    /// The same for an answer that may be larger, or take longer. Of large ones so many are read at once; others wait.
     ///
     /// # Errors
     /// Like [`Self::request`].
@@ -165,7 +197,7 @@ impl Client {
         (method, path): (Method, &str),
         body: Option<Bytes>,
         bounds: Bounds,
-    ) -> Result<Box<RawValue>, RequestError> {
+    ) -> Result<Answer, RequestError> {
         let request = Request::builder().method(method).header(header::USER_AGENT, USER_AGENT);
         self.send(destination, (request, path), body, bounds).await
     }
@@ -223,11 +255,11 @@ impl Client {
         (request, path): (http::request::Builder, &str),
         body: Option<Bytes>,
         bounds: Bounds,
-    ) -> Result<Box<RawValue>, RequestError> {
+    ) -> Result<Answer, RequestError> {
         let exchange = async {
             let request = self.signed(destination, request, path, body).await?;
             let _turn = self.lines.turn(destination.as_str()).await;
-            self.exchange(request, bounds.bytes).await
+            self.exchange(destination, request, bounds.bytes).await
         };
         tokio::time::timeout(bounds.time, exchange).await.unwrap_or_else(|_| Err(RequestError::timed_out()))
     }
@@ -261,19 +293,49 @@ impl Client {
 
     async fn exchange(
         &self,
+        destination: &ServerName,
         request: Request<Full<Bytes>>,
         most: usize,
-    ) -> Result<Box<RawValue>, RequestError> {
+    ) -> Result<Answer, RequestError> {
         let response = self.pool.request(request).await.map_err(|e| RequestError::Network(innermost(&e)))?;
         let status = response.status();
         if !status.is_success() {
             return Err(complaint(status, response).await);
         }
-        let body = read(response, most).await?;
+        let (body, held) = self.read(destination, response, most).await?;
         if status == StatusCode::NO_CONTENT {
-            return Ok(RawValue::NULL.to_owned());
+            return Ok(Answer { text: RawValue::NULL.to_owned(), held: None });
         }
-        serde_json::from_slice(&body).map_err(|e| RequestError::Answer(e.to_string()))
+        let text = serde_json::from_slice(&body).map_err(|e| RequestError::Answer(e.to_string()))?;
+        Ok(Answer { text, held })
+    }
+
+    /// Reads an answer; what is beyond a small one, in its turn.
+    async fn read(
+        &self,
+        destination: &ServerName,
+        answer: Response<Incoming>,
+        most: usize,
+    ) -> Result<(Vec<u8>, Option<Held>), RequestError> {
+        let announced = answer.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let most_of_it = announced.map_or(most, |length| length.min(most));
+        let (mut body, mut bytes, mut held) = (answer.into_body(), Vec::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| RequestError::Network(innermost(&e)))?;
+            let Ok(piece) = frame.into_data() else { continue };
+            let length = bytes.len() + piece.len();
+            if length > most {
+                return Err(RequestError::Answer(format!("it has more than {most} bytes")));
+            }
+            if length > MAX_ANSWER && held.is_none() {
+                held = Some(self.large.take(destination.as_str(), 2 * most_of_it).await);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        if let Some(held) = &mut held {
+            held.shrink(2 * bytes.len());
+        }
+        Ok((bytes, held))
     }
 }
 

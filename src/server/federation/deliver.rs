@@ -284,7 +284,7 @@ impl Delivery {
         let bytes = body.len();
         let path = format!("/_matrix/federation/v1/send/{}", self.ids.next());
         let answer = self.client.request(destination, Method::PUT, &path, Some(body)).await;
-        tell_refused(destination, &pdus, &answer?);
+        tell_refused(destination, &pdus, answer?.get());
         Ok(bytes)
     }
 }
@@ -302,9 +302,9 @@ struct Verdict {
 }
 
 /// Which events it did not take. They are not sent again: it has judged them, and would again.
-fn tell_refused(destination: &ServerName, pdus: &[Pdu], answer: &RawValue) {
+fn tell_refused(destination: &ServerName, pdus: &[Pdu], answer: &str) {
     // Answers in another form say nothing.
-    let Ok(answer) = serde_json::from_str::<Answer>(answer.get()) else { return };
+    let Ok(answer) = serde_json::from_str::<Answer>(answer) else { return };
     for Pdu { event_id, .. } in pdus {
         if let Some(Verdict { error: Some(error) }) = answer.pdus.get(event_id) {
             tracing::info!(%destination, %event_id, ?error, "an event of ours was not taken");

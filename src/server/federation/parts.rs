@@ -34,6 +34,7 @@ use crate::{
         outgoing::{
             addresses::Allowed,
             lines::Lines,
+            shares::Shares,
             tls::{TlsError, Trust},
         },
         store::Store,
@@ -49,6 +50,10 @@ const BODIES: BodyLimits = BodyLimits {
     for_one: 24 << 20,
     timeout: Duration::from_secs(30),
 };
+
+/// Bytes that all answers with states and auth chains have on the disk together, and those of one server: the largest of them.
+const ON_DISK: usize = 1 << 30;
+const ON_DISK_OF_ONE: usize = 256 << 20;
 
 /// The parts with which this server speaks to others.
 #[derive(Debug)]
@@ -79,6 +84,8 @@ pub struct Federation {
     pub answered: Answered,
     /// What bodies of requests may take.
     pub bodies: Bodies<Origin>,
+    /// What answers may take that are too large for memory.
+    pub(super) on_disk: Shares,
     delivery: Arc<Delivery>,
     clock: Clock,
 }
@@ -163,6 +170,7 @@ impl Federation {
             away: Away::default(),
             answered: Answered::default(),
             bodies: Bodies::new(BODIES),
+            on_disk: Shares::new(ON_DISK, ON_DISK_OF_ONE),
             delivery: Arc::new(delivery),
             clock,
         })

@@ -6,8 +6,9 @@
 use std::{fs::File, io::Write, time::Duration};
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Response};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, RoomVersionId, ServerName,
     UserId,
@@ -17,11 +18,12 @@ use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
 
 use super::{
-    client::{Bounds, RequestError},
-    join_answer::JoinAnswer,
+    client::{Answer, Bounds, RequestError},
     parts::Federation,
     path::path,
+    room_answer::RoomAnswer,
 };
+use crate::server::outgoing::shares::Held;
 
 /// The template of an event, an alias, a signed event.
 const SMALL: Bounds = Bounds { bytes: 512 << 10, time: Duration::from_secs(20) };
@@ -31,13 +33,22 @@ const PAGE: Bounds = Bounds { bytes: 16 << 20, time: Duration::from_secs(30) };
 
 /// How long a server may take to look at a join before its answer begins, and then from one piece of it to the next.
 const JOIN_BEGINS: Duration = Duration::from_secs(120);
-const JOIN_GOES_ON: Duration = Duration::from_secs(30);
+const GOES_ON: Duration = Duration::from_secs(30);
 
 /// Bytes of such an answer that come in a second at least, on the whole.
-const JOIN_BYTES_A_SECOND: u64 = 128 << 10;
+const BYTES_A_SECOND: u64 = 128 << 10;
 
 /// Bytes of the answer to a join, at most. A room of a hundred thousand members has some 150 MB.
 const MAX_JOIN_ANSWER: u64 = 1 << 30;
+
+/// The same of a state, or of what allows an event: when it is to have begun to come, and to be there, the wait for its turn
+/// included.
+const STATE_BEGINS: Duration = Duration::from_secs(30);
+const STATE_TIME: Duration = Duration::from_secs(120);
+
+/// Bytes of a state with its events, and of an auth chain, at most.
+const MAX_STATE: u64 = 256 << 20;
+const MAX_AUTH_CHAIN: u64 = 64 << 20;
 
 /// What somebody becomes by an event that another server takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -119,7 +130,7 @@ impl Federation {
         (room, id): (&RoomId, &EventId),
         event: &Bytes,
         file: File,
-    ) -> Result<JoinAnswer, RequestError> {
+    ) -> Result<RoomAnswer, RequestError> {
         self.check(server)?;
         let parts = [room.as_str(), id.as_str()];
         let [v2, v1] = ["v2", "v1"]
@@ -131,24 +142,55 @@ impl Federation {
             Err(e) if e.is_unrecognized() => ask(v1).await?,
             answer => answer?,
         };
-        let (mut body, mut file, mut len) = (answer.into_body(), file, 0_u64);
-        let began = Instant::now();
-        let failed = |e: &dyn std::fmt::Display| RequestError::Network(e.to_string());
-        loop {
-            if began.elapsed() > JOIN_BEGINS + Duration::from_secs(len / JOIN_BYTES_A_SECOND) {
-                return Err(failed(&"the answer comes too slowly"));
-            }
-            let frame = tokio::time::timeout(JOIN_GOES_ON, body.frame());
-            let Some(frame) = frame.await.map_err(|_| failed(&"the answer stopped"))? else { break };
-            let Ok(piece) = frame.map_err(|e| failed(&e))?.into_data() else { continue };
-            len += piece.len() as u64;
-            if len > MAX_JOIN_ANSWER {
-                return Err(RequestError::Answer(format!("it has more than {MAX_JOIN_ANSWER} bytes")));
-            }
-            // A piece is some KiB, which the system takes into its cache.
-            file.write_all(&piece).map_err(|e| failed(&e))?;
-        }
-        Ok(JoinAnswer::new(file, len))
+        spooled(answer, file, (JOIN_BEGINS, MAX_JOIN_ANSWER), None).await
+    }
+
+    /// `GET /state`: the state of a room before an event, and all that allows it. The answer goes into `file`, when there is room for
+    /// it beside others.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn state_before(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        before: &EventId,
+        file: File,
+    ) -> Result<RoomAnswer, RequestError> {
+        let path = path("/_matrix/federation/v1/state/{}?event_id={}", &[room.as_str(), before.as_str()]);
+        self.get_spooled(server, &path, MAX_STATE, file).await
+    }
+
+    /// `GET /event_auth`: all that allows an event, in the same way.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn event_auth(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        event: &EventId,
+        file: File,
+    ) -> Result<RoomAnswer, RequestError> {
+        let path = path("/_matrix/federation/v1/event_auth/{}/{}", &[room.as_str(), event.as_str()]);
+        self.get_spooled(server, &path, MAX_AUTH_CHAIN, file).await
+    }
+
+    async fn get_spooled(
+        &self,
+        server: &ServerName,
+        path: &str,
+        most: u64,
+        file: File,
+    ) -> Result<RoomAnswer, RequestError> {
+        self.check(server)?;
+        let reading = async {
+            let held = self.on_disk.take(server.as_str(), most as usize).await;
+            let answer = self.client.open(server, path).await?;
+            spooled(answer, file, (STATE_BEGINS, most), Some(held)).await
+        };
+        let in_time = tokio::time::timeout(STATE_TIME, reading).await;
+        in_time.unwrap_or_else(|_| Err(RequestError::Network("timed out".to_owned())))
     }
 
     /// `PUT /send_leave`: brings a signed leave.
@@ -231,11 +273,7 @@ impl Federation {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn public_rooms(
-        &self,
-        server: &ServerName,
-        wanted: &Value,
-    ) -> Result<Box<RawValue>, RequestError> {
+    pub async fn public_rooms(&self, server: &ServerName, wanted: &Value) -> Result<Answer, RequestError> {
         self.check(server)?;
         let body = serde_json::to_vec(wanted).map_err(|e| RequestError::Answer(e.to_string()))?;
         let path = "/_matrix/federation/v1/publicRooms";
@@ -321,6 +359,35 @@ impl Federation {
     fn check(&self, server: &ServerName) -> Result<(), RequestError> {
         if self.policy.speaks_with(server) { Ok(()) } else { Err(RequestError::Refused) }
     }
+}
+
+/// Writes an answer into a file as it comes: `begins` and some more for each piece are for it, up to `most` bytes.
+async fn spooled(
+    answer: Response<Incoming>,
+    mut file: File,
+    (begins, most): (Duration, u64),
+    mut held: Option<Held>,
+) -> Result<RoomAnswer, RequestError> {
+    let (mut body, mut len, began) = (answer.into_body(), 0_u64, Instant::now());
+    let failed = |e: &dyn std::fmt::Display| RequestError::Network(e.to_string());
+    loop {
+        if began.elapsed() > begins + Duration::from_secs(len / BYTES_A_SECOND) {
+            return Err(failed(&"the answer comes too slowly"));
+        }
+        let frame = tokio::time::timeout(GOES_ON, body.frame());
+        let Some(frame) = frame.await.map_err(|_| failed(&"the answer stopped"))? else { break };
+        let Ok(piece) = frame.map_err(|e| failed(&e))?.into_data() else { continue };
+        len += piece.len() as u64;
+        if len > most {
+            return Err(RequestError::Answer(format!("it has more than {most} bytes")));
+        }
+        // A piece is some KiB, which the system takes into its cache.
+        file.write_all(&piece).map_err(|e| failed(&e))?;
+    }
+    if let Some(held) = &mut held {
+        held.shrink(len as usize);
+    }
+    Ok(RoomAnswer::new(file, len, held))
 }
 
 fn query(pairs: &[(&str, &str)]) -> Result<String, RequestError> {

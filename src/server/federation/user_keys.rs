@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::Method;
 use ruma::{OwnedUserId, ServerName, UserId};
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::{
-    client::{Bounds, RequestError},
+    client::{Answer, Bounds, RequestError},
     parts::Federation,
     path::path,
 };
@@ -47,7 +47,7 @@ impl Federation {
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn user_devices(&self, user: &UserId, patience: Duration) -> Result<Box<RawValue>, AskError> {
+    pub async fn user_devices(&self, user: &UserId, patience: Duration) -> Result<Answer, AskError> {
         let path = path("/_matrix/federation/v1/user/devices/{}", &[user.as_str()]);
         let bounds = Bounds { bytes: MAX_DEVICES_OF_ONE, time: patience };
         self.ask_kindly(user.server_name(), (Method::GET, &path), None, bounds).await
@@ -62,7 +62,7 @@ impl Federation {
         server: &ServerName,
         users: &[OwnedUserId],
         patience: Duration,
-    ) -> Result<Box<RawValue>, AskError> {
+    ) -> Result<Answer, AskError> {
         let device_keys: BTreeMap<_, [&str; 0]> = users.iter().map(|user| (user, [])).collect();
         self.post(server, "query", &json!({ "device_keys": device_keys }), patience).await
     }
@@ -76,7 +76,7 @@ impl Federation {
         server: &ServerName,
         wanted: &BTreeMap<OwnedUserId, BTreeMap<String, String>>,
         patience: Duration,
-    ) -> Result<Box<RawValue>, AskError> {
+    ) -> Result<Answer, AskError> {
         self.post(server, "claim", &json!({ "one_time_keys": wanted }), patience).await
     }
 
@@ -86,7 +86,7 @@ impl Federation {
         what: &str,
         body: &impl Serialize,
         time: Duration,
-    ) -> Result<Box<RawValue>, AskError> {
+    ) -> Result<Answer, AskError> {
         let path = format!("/_matrix/federation/v1/user/keys/{what}");
         let body = serde_json::to_vec(body).map_err(|_| AskError::Answer("the question is no JSON"))?;
         let bounds = Bounds { bytes: MAX_KEYS, time };
@@ -100,7 +100,7 @@ impl Federation {
         what: (Method, &str),
         body: Option<Bytes>,
         bounds: Bounds,
-    ) -> Result<Box<RawValue>, AskError> {
+    ) -> Result<Answer, AskError> {
         if !self.policy.speaks_with(server) {
             return Err(AskError::Refused);
         }

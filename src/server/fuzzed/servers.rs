@@ -16,10 +16,10 @@ use crate::{
         config::{self, Federation, servers::Policy},
         federation::{
             fetch::{max_age, redirect},
-            join_answer::{Part, walk},
             key_document::KeyDocument,
             multipart::{Multipart, Piece, file_name},
             resolve::{delegated, direct},
+            room_answer::{Part, walk},
         },
         http::proxies::Proxies,
         outgoing::addresses::Allowed,

@@ -7,4 +7,5 @@ pub mod connect;
 pub mod lines;
 pub mod look_ups;
 pub mod pool;
+pub mod shares;
 pub mod tls;

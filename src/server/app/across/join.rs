@@ -10,7 +10,7 @@ use crate::server::{
     app::parts::App,
     federation::{
         Federation,
-        join_answer::{JoinAnswer, Part},
+        room_answer::{Part, RoomAnswer},
         rooms::Step,
     },
     rooms::{
@@ -108,7 +108,7 @@ impl App {
         let made = made.map_err(|e| refusal(server, &e))?;
         let drawn = (made.room_version, made.event.get());
         let ready = self.rooms.ready((room, user), Entrance::Join, drawn, own).await?;
-        let file = JoinAnswer::blank(&self.config.data_dir)
+        let file = RoomAnswer::blank(&self.config.data_dir)
             .map_err(|e| Refusal::Internal(format!("no file for the answer to a join: {e}")))?;
         let Ready { event_id, json, .. } = &ready;
         let event = json.clone().into();

@@ -1,6 +1,6 @@
 //! Other servers, as rooms ask them while they receive.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
 use http::Method;
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
@@ -9,33 +9,39 @@ use serde_json::{json, value::RawValue};
 
 use crate::server::{
     app::parts::App,
-    federation::{Federation, client::Bounds, path::path},
+    federation::{
+        Federation,
+        client::Bounds,
+        path::path,
+        room_answer::{Part, RoomAnswer},
+    },
     keys::{EventKeys, NeededKeys},
+    outgoing::shares::Held,
     rooms::receive::{
         Elsewhere,
-        elsewhere::{Between, StateBefore, Unanswered},
+        elsewhere::{Between, StateBefore, Texts, Unanswered},
     },
 };
 
 /// One event, or some.
 const SOME: Bounds = Bounds { bytes: 4 << 20, time: Duration::from_secs(30) };
 
-/// IDs of a whole state, or an auth chain: half a million of either.
-const IDS: Bounds = Bounds { bytes: 64 << 20, time: Duration::from_secs(60) };
-
-/// A whole state with its events.
-const WHOLE: Bounds = Bounds { bytes: 256 << 20, time: Duration::from_secs(120) };
+/// IDs of a whole state with its auth chain: half a million.
+const IDS: Bounds = Bounds { bytes: 24 << 20, time: Duration::from_secs(60) };
 
 /// Asks other servers.
 #[derive(Debug)]
 pub struct Peers {
     federation: Arc<Federation>,
+    /// Where answers go that are too large for memory.
+    folder: PathBuf,
 }
 
 impl App {
     /// Other servers, for rooms to ask; `None`: this server is on its own.
     pub fn peers(&self) -> Option<Arc<Peers>> {
-        Some(Arc::new(Peers { federation: Arc::clone(self.federation.as_ref()?) }))
+        let federation = Arc::clone(self.federation.as_ref()?);
+        Some(Arc::new(Peers { federation, folder: self.config.data_dir.clone() }))
     }
 }
 
@@ -46,14 +52,16 @@ impl Peers {
         (method, path): (Method, &str),
         body: Option<serde_json::Value>,
         bounds: Bounds,
-    ) -> Result<T, Unanswered> {
+    ) -> Result<(T, Option<Held>), Unanswered> {
         if !self.federation.policy.speaks_with(server) {
             return Err(Unanswered(format!("this server does not federate with {server}")));
         }
         let body = body.map(|body| body.to_string().into());
         let answer = self.federation.client.ask(server, (method, path), body, bounds).await;
         let answer = answer.map_err(|e| Unanswered(e.to_string()))?;
-        serde_json::from_str(answer.get()).map_err(|e| Unanswered(format!("not as it has to be: {e}")))
+        let said = serde_json::from_str(answer.get());
+        let said = said.map_err(|e| Unanswered(format!("not as it has to be: {e}")))?;
+        Ok((said, answer.held()))
     }
 
     async fn get<T: DeserializeOwned>(
@@ -61,8 +69,12 @@ impl Peers {
         server: &ServerName,
         path: &str,
         bounds: Bounds,
-    ) -> Result<T, Unanswered> {
+    ) -> Result<(T, Option<Held>), Unanswered> {
         self.ask(server, (Method::GET, path), None, bounds).await
+    }
+
+    fn blank(&self) -> Result<File, Unanswered> {
+        RoomAnswer::blank(&self.folder).map_err(|e| Unanswered(format!("no file for the answer: {e}")))
     }
 }
 
@@ -93,7 +105,7 @@ impl Elsewhere for Peers {
         let body = json!({
             "earliest_events": earliest, "latest_events": latest, "limit": limit, "min_depth": min_depth,
         });
-        let answer = self.ask::<Answer>(server, (Method::POST, &path), Some(body), SOME).await?;
+        let (answer, _) = self.ask::<Answer>(server, (Method::POST, &path), Some(body), SOME).await?;
         Ok(answer.events)
     }
 
@@ -109,25 +121,13 @@ impl Elsewhere for Peers {
             auth_chain_ids: Vec<OwnedEventId>,
         }
         let path = path("/_matrix/federation/v1/state_ids/{}?event_id={}", &[room.as_str(), before.as_str()]);
-        let answer = self.get::<Answer>(server, &path, IDS).await?;
-        Ok(StateBefore { state: answer.pdu_ids, auth_chain: answer.auth_chain_ids })
+        let (answer, held) = self.get::<Answer>(server, &path, IDS).await?;
+        Ok(StateBefore { state: answer.pdu_ids, auth_chain: answer.auth_chain_ids, held })
     }
 
-    async fn state(
-        &self,
-        server: &ServerName,
-        room: &RoomId,
-        before: &EventId,
-    ) -> Result<Vec<Box<RawValue>>, Unanswered> {
-        #[derive(Deserialize)]
-        struct Answer {
-            pdus: Vec<Box<RawValue>>,
-            auth_chain: Vec<Box<RawValue>>,
-        }
-        let path = path("/_matrix/federation/v1/state/{}?event_id={}", &[room.as_str(), before.as_str()]);
-        let mut answer = self.get::<Answer>(server, &path, WHOLE).await?;
-        answer.pdus.append(&mut answer.auth_chain);
-        Ok(answer.pdus)
+    async fn state(&self, server: &ServerName, room: &RoomId, before: &EventId) -> Result<Texts, Unanswered> {
+        let answer = self.federation.state_before(server, room, before, self.blank()?).await;
+        answer.map(texts).map_err(|e| Unanswered(e.to_string()))
     }
 
     async fn event(&self, server: &ServerName, event: &EventId) -> Result<Box<RawValue>, Unanswered> {
@@ -136,7 +136,7 @@ impl Elsewhere for Peers {
             pdus: Vec<Box<RawValue>>,
         }
         let path = path("/_matrix/federation/v1/event/{}", &[event.as_str()]);
-        let mut answer = self.get::<Answer>(server, &path, SOME).await?;
+        let (mut answer, _) = self.get::<Answer>(server, &path, SOME).await?;
         answer.pdus.pop().ok_or_else(|| Unanswered("no event in the answer".into()))
     }
 
@@ -145,12 +145,18 @@ impl Elsewhere for Peers {
         server: &ServerName,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Vec<Box<RawValue>>, Unanswered> {
-        #[derive(Deserialize)]
-        struct Answer {
-            auth_chain: Vec<Box<RawValue>>,
-        }
-        let path = path("/_matrix/federation/v1/event_auth/{}/{}", &[room.as_str(), event.as_str()]);
-        Ok(self.get::<Answer>(server, &path, WHOLE).await?.auth_chain)
+    ) -> Result<Texts, Unanswered> {
+        let answer = self.federation.event_auth(server, room, event, self.blank()?).await;
+        answer.map(texts).map_err(|e| Unanswered(e.to_string()))
     }
+}
+
+/// The events of an answer.
+fn texts(mut answer: RoomAnswer) -> Texts {
+    Box::new(move |each| {
+        answer.walk(|part, text| match part {
+            Part::State | Part::AuthChain => each(text),
+            Part::Event => Ok(()),
+        })
+    })
 }

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, ServerName, directory::PublicRoomsChunk};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::candidates::refusal;
 use crate::server::{
     app::parts::App,
-    federation::Federation,
+    federation::{Federation, client::Answer},
     rooms::{InSpace, Refusal, Space, Spaces, Summary},
 };
 
@@ -37,7 +37,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Unreachable`] when it cannot be asked.
-    pub async fn directory_of(&self, server: &ServerName, wanted: &Value) -> Result<Box<RawValue>, Refusal> {
+    pub async fn directory_of(&self, server: &ServerName, wanted: &Value) -> Result<Answer, Refusal> {
         let Some(federation) = &self.federation else {
             return Err(Refusal::NotFound(
                 "the directories of other servers cannot be reached from here".into(),

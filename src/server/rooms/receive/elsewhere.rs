@@ -3,7 +3,10 @@
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
-use crate::server::keys::{EventKeys, NeededKeys};
+use crate::server::{
+    keys::{EventKeys, NeededKeys},
+    outgoing::shares::Held,
+};
 
 /// Other servers, as rooms see them: what was asked for, or why there is no (good) answer. Whoever implements it bounds
 /// how long an answer may take and how large it may be; what is in one is believed nowhere before it is checked.
@@ -33,7 +36,7 @@ pub trait Elsewhere: Send + Sync + 'static {
         server: &ServerName,
         room: &RoomId,
         before: &EventId,
-    ) -> impl Future<Output = Result<Vec<Box<RawValue>>, Unanswered>> + Send;
+    ) -> impl Future<Output = Result<Texts, Unanswered>> + Send;
 
     /// `GET /event`: one event.
     fn event(
@@ -48,8 +51,15 @@ pub trait Elsewhere: Send + Sync + 'static {
         server: &ServerName,
         room: &RoomId,
         event: &EventId,
-    ) -> impl Future<Output = Result<Vec<Box<RawValue>>, Unanswered>> + Send;
+    ) -> impl Future<Output = Result<Texts, Unanswered>> + Send;
 }
+
+/// Takes the text of an event; an error ends the reading.
+pub type EachText<'a> = dyn FnMut(Box<RawValue>) -> Result<(), String> + 'a;
+
+/// Hands over the events of an answer, the same ones each time it is called, and says what is wrong with the answer. Reads the
+/// disk: not for the asynchronous workers.
+pub type Texts = Box<dyn FnMut(&mut EachText<'_>) -> Result<(), String> + Send>;
 
 /// What is asked for by `get_missing_events`.
 #[derive(Clone, Debug)]
@@ -65,12 +75,14 @@ pub struct Between {
 }
 
 /// The state before an event, as another server says it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct StateBefore {
     /// The state.
     pub state: Vec<OwnedEventId>,
     /// What allows it.
     pub auth_chain: Vec<OwnedEventId>,
+    /// What a large one takes of what all may take, until it is dropped.
+    pub held: Option<Held>,
 }
 
 /// There is no good answer; says why.

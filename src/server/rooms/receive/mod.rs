@@ -6,6 +6,7 @@
 //! does not simply follow the room's end. Server-server API, "PDUs".
 
 mod acl;
+mod answer;
 mod aside;
 pub mod check;
 mod cut;
@@ -29,10 +30,12 @@ mod run;
 mod servers;
 mod state_before;
 mod states;
+mod texts;
 
 pub use self::{
+    answer::{Each, Piece},
     elsewhere::Elsewhere,
     inbound::{Answer, Crowded, Pending},
-    join::{Each, Piece, Unsound},
+    join::Unsound,
     run::{Missing, Outcome, Way},
 };

@@ -53,22 +53,46 @@ impl Rooms {
         room: &RoomId,
         texts: &[Box<RawValue>],
     ) -> Vec<Checked> {
-        let mut pdus = Vec::with_capacity(texts.len());
+        let mut needs = NeededKeys::new();
         for text in texts {
-            match read(rules, room, text.get()) {
-                Ok(pdu) => pdus.push(pdu),
-                Err(flaw) => tracing::debug!(%room, %flaw, "an event that was asked for is dropped"),
+            if let Ok(pdu) = read(rules, room, text.get()) {
+                pdu.need(rules, &mut needs);
             }
         }
-        let proven = self.prove(elsewhere, rules, pdus).await.into_iter();
-        let right = proven.filter_map(|(id, result)| match result {
-            Ok(checked) => Some(checked),
-            Err(flaw) => {
-                tracing::debug!(%room, %id, %flaw, "an event that was asked for is dropped");
-                None
+        let keys = Arc::new(self.keys(elsewhere, needs).await);
+        self.prove_with(&keys, rules, room, texts.to_vec()).await
+    }
+
+    /// The same with keys that are known. Of few of them more than the text is in memory at once.
+    pub(super) async fn prove_with(
+        &self,
+        keys: &Arc<EventKeys>,
+        rules: &RoomVersionRules,
+        room: &RoomId,
+        texts: Vec<Box<RawValue>>,
+    ) -> Vec<Checked> {
+        let mut right = Vec::with_capacity(texts.len());
+        let mut texts = texts.into_iter().peekable();
+        while texts.peek().is_some() {
+            let some: Vec<Box<RawValue>> = texts.by_ref().take(AT_ONCE).collect();
+            let (rules, keys, room) = (rules.clone(), Arc::clone(keys), room.to_owned());
+            let verify = move || {
+                let verified = some.iter().filter_map(|text| {
+                    let checked = read(&rules, &room, text.get()).and_then(|pdu| pdu.prove(&rules, &keys));
+                    checked
+                        .inspect_err(
+                            |flaw| tracing::debug!(%room, %flaw, "an event that was asked for is dropped"),
+                        )
+                        .ok()
+                });
+                verified.collect::<Vec<_>>()
+            };
+            match tokio::task::spawn_blocking(verify).await {
+                Ok(some) => right.extend(some),
+                Err(error) => tracing::debug!(%error, "verifying was interrupted"),
             }
-        });
-        right.collect()
+        }
+        right
     }
 
     /// These keys, as far as they can be found out; this server's are known here.

@@ -11,6 +11,7 @@ use super::{
     elsewhere::{Elsewhere, Unanswered},
     form::named_create,
     gap::Batch,
+    texts::Wanted,
 };
 use crate::server::{
     rooms::{parts::Rooms, pdu::Pdu, refusal::Refusal},
@@ -40,9 +41,11 @@ impl Rooms {
             .ask(|server| async move { elsewhere.event_auth(&server, &room.room_id, event).await });
         match asking.await {
             Ok(texts) => {
-                let texts = &texts[..texts.len().min(MAX_STATE)];
-                let events = self.prove_texts(elsewhere, rules, &room.room_id, texts).await;
-                self.keep_outliers(room, rules, events).await?;
+                if let Err(error) =
+                    self.keep_texts(elsewhere, (room, rules), Wanted::AuthChain, texts).await?
+                {
+                    tracing::debug!(%event, %error, "no auth chain");
+                }
             }
             Err(error) => tracing::debug!(%event, %error, "no auth chain"),
         }
@@ -133,8 +136,7 @@ impl Rooms {
         let missing = self.not_here(needed.clone()).await?;
         if missing.len() > MAX_SINGLY {
             let texts = elsewhere.state(&server, &room.room_id, event).await?;
-            let events = self.prove_texts(elsewhere, rules, &room.room_id, &texts).await;
-            self.keep_outliers(room, rules, events).await?;
+            self.keep_texts(elsewhere, (room, rules), Wanted::Only(&missing), texts).await??;
         }
         let missing = self.not_here(needed).await?;
         self.find_singly(batch, missing).await?;

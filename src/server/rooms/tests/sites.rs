@@ -26,7 +26,7 @@ use crate::{
             parts::Rooms,
             receive::{
                 Elsewhere,
-                elsewhere::{Between, StateBefore, Unanswered},
+                elsewhere::{Between, StateBefore, Texts, Unanswered},
             },
         },
         session::Session,
@@ -212,10 +212,10 @@ impl Elsewhere for Seen {
         let state = state.ok_or_else(|| Unanswered("not known".into()))?;
         let state: Vec<OwnedEventId> = state.into_values().collect();
         let auth_chain = store.auth_chain(&state, 10_000).await.expect("reads").into_iter().collect();
-        Ok(StateBefore { state, auth_chain })
+        Ok(StateBefore { state, auth_chain, held: None })
     }
 
-    async fn state(&self, _: &ServerName, _: &RoomId, _: &EventId) -> Result<Vec<Box<RawValue>>, Unanswered> {
+    async fn state(&self, _: &ServerName, _: &RoomId, _: &EventId) -> Result<Texts, Unanswered> {
         Err(Unanswered("not asked for".into()))
     }
 
@@ -230,10 +230,11 @@ impl Elsewhere for Seen {
         server: &ServerName,
         _: &RoomId,
         event: &EventId,
-    ) -> Result<Vec<Box<RawValue>>, Unanswered> {
+    ) -> Result<Texts, Unanswered> {
         let store = self.store(server)?;
         let chain = store.auth_chain(&[event.to_owned()], 10_000).await.expect("reads");
         let chain: Vec<OwnedEventId> = chain.into_iter().collect();
-        Ok(store.graph_events(&chain).await.expect("reads").values().map(raw).collect())
+        let chain: Vec<_> = store.graph_events(&chain).await.expect("reads").values().map(raw).collect();
+        Ok(Box::new(move |each| chain.iter().cloned().try_for_each(&mut *each)))
     }
 }

@@ -218,7 +218,7 @@ async fn list(
         }
         let said = app.directory_of(server, &wanted).await?;
         let unusable = |_| rooms::Refusal::Unreachable(format!("{server}: this is no directory").into());
-        return Ok(Json(Directory::of_other(&said).map_err(unusable)?));
+        return Ok(Json(Directory::of_other(said.json()).map_err(unusable)?));
     }
     directory_page(app, filter, limit, since).await
 }

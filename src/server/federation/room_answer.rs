@@ -1,7 +1,8 @@
-//! The answer to a join: the state of a room and all that allows it, which can be far more than fits in memory.
+//! The answer to a join, or the state of a room, or what allows an event: which can be far more than fits in memory.
 //!
 //! It goes into a file without a name as it comes, and is read from there event by event: memory holds one event of
-//! it. Server-server API, `PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}`.
+//! it. Server-server API, `PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}`, `GET …/v1/state/{roomId}`,
+//! `GET …/v1/event_auth/{roomId}/{eventId}`.
 
 use std::{
     cell::Cell,
@@ -16,6 +17,8 @@ use std::{
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::server::outgoing::shares::Held;
+
 /// Bytes of one event in an answer, at most: what is longer is no event.
 const LONGEST: u64 = 256 << 10;
 
@@ -27,7 +30,7 @@ const BESIDE: u64 = 4 << 20;
 pub enum Part {
     /// The join, as the server that took it signed it.
     Event,
-    /// State of the room before the join.
+    /// State of the room before the event that was asked about.
     State,
     /// What allows the state.
     AuthChain,
@@ -35,26 +38,28 @@ pub enum Part {
 
 /// An answer, whole, on the disk.
 #[derive(Debug)]
-pub struct JoinAnswer {
+pub struct RoomAnswer {
     file: File,
     len: u64,
+    _held: Option<Held>,
 }
 
-impl JoinAnswer {
+impl RoomAnswer {
     /// A file for one, in `folder`, that is gone with whoever holds it.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn blank(folder: &Path) -> io::Result<File> {
-        let path = folder.join(format!("join-{:016x}.spool", rand::random::<u64>()));
+        let path = folder.join(format!("room-{:016x}.spool", rand::random::<u64>()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         // Without a name it is gone with the process, however that ends.
         std::fs::remove_file(&path)?;
         Ok(file)
     }
 
-    pub(super) fn new(file: File, len: u64) -> Self {
-        Self { file, len }
+    /// What `file` has; `held` is what it takes of what all may take of the disk.
+    pub(super) fn new(file: File, len: u64, held: Option<Held>) -> Self {
+        Self { file, len, _held: held }
     }
 
     /// Bytes of the answer.
@@ -129,7 +134,7 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for 
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer to a join")
+        f.write_str("the state of a room")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -143,7 +148,7 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for 
         while let Some(key) = object.next_key::<String>()? {
             self.left.set(BESIDE);
             let part = match key.as_str() {
-                "state" => Part::State,
+                "state" | "pdus" => Part::State,
                 "auth_chain" => Part::AuthChain,
                 "event" => {
                     if let Some(event) = object.next_value::<Option<Box<RawValue>>>()? {
