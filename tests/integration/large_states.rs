@@ -22,10 +22,10 @@ const V1: &str = "/_matrix/federation/v1";
 
 /// Rooms in which a state is told at once, and the bytes of each.
 const ROOMS: usize = 4;
-const JUNK: usize = 20_000_000;
+const JUNK: usize = 6_000_000;
 
 /// What the program may take for that, in MiB.
-const MORE: u64 = 64;
+const MORE: u64 = 40;
 
 /// A room that a user of a peer is in.
 struct Room<'a> {
