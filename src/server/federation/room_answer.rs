@@ -225,6 +225,9 @@ mod tests {
         let expected: Vec<_> = expected.map(|(part, json)| (part, json.to_owned())).into();
         assert_eq!(parts(body).unwrap(), expected);
         assert_eq!(parts(&format!("[200, {body}]")).unwrap(), expected);
+        let state = r#"{"pdus":[{"a":1}],"auth_chain":[{"b":2}]}"#;
+        let expected = [(Part::State, r#"{"a":1}"#.to_owned()), (Part::AuthChain, r#"{"b":2}"#.to_owned())];
+        assert_eq!(parts(state).unwrap(), expected);
         assert_eq!(parts(r#"{"event":null,"state":[],"auth_chain":[]}"#).unwrap(), []);
     }
 

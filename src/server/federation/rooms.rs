@@ -43,7 +43,7 @@ const MAX_JOIN_ANSWER: u64 = 1 << 30;
 
 /// The same of a state, or of what allows an event: when it is to have begun to come, and to be there, the wait for its turn
 /// included.
-const STATE_BEGINS: Duration = Duration::from_secs(30);
+const STATE_BEGINS: Duration = Duration::from_secs(60);
 const STATE_TIME: Duration = Duration::from_secs(120);
 
 /// Bytes of a state with its events, and of an auth chain, at most.
@@ -186,7 +186,7 @@ impl Federation {
         self.check(server)?;
         let reading = async {
             let held = self.on_disk.take(server.as_str(), most as usize).await;
-            let answer = self.client.open(server, path).await?;
+            let answer = self.client.open_with(server, (Method::GET, path), None, STATE_BEGINS).await?;
             spooled(answer, file, (STATE_BEGINS, most), Some(held)).await
         };
         let in_time = tokio::time::timeout(STATE_TIME, reading).await;

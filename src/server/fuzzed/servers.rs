@@ -47,8 +47,8 @@ pub(super) fn join_answer(data: &[u8]) {
     });
     let Ok(whole) = serde_json::from_slice::<Value>(data) else { return };
     let body = if whole.is_array() { &whole[1] } else { &whole };
-    // Of two lists of one name the last stands in the whole; all are handed over.
-    if read.is_ok() {
+    // Of two lists of one name the last stands in the whole; all are handed over. State has one name for joins and another.
+    if read.is_ok() && body.get("pdus").is_none() {
         for (part, key) in [(Part::State, "state"), (Part::AuthChain, "auth_chain")] {
             let of_part: Vec<&Value> =
                 parts.iter().filter(|(of, _)| *of == part).map(|(_, event)| event).collect();
