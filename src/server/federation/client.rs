@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use ruma::ServerName;
 use rustls::ClientConfig;
 use serde_json::value::RawValue;
@@ -91,7 +91,11 @@ impl Answer {
 
     /// What a large one takes of what all large answers may take: for who keeps what stands in it.
     pub fn held(self) -> Option<Held> {
-        self.held
+        let Self { text, mut held } = self;
+        if let Some(held) = &mut held {
+            held.shrink(text.get().len());
+        }
+        held
     }
 }
 
@@ -317,8 +321,6 @@ impl Client {
         answer: Response<Incoming>,
         most: usize,
     ) -> Result<(Vec<u8>, Option<Held>), RequestError> {
-        let announced = answer.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
-        let most_of_it = announced.map_or(most, |length| length.min(most));
         let (mut body, mut bytes, mut held) = (answer.into_body(), Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| RequestError::Network(innermost(&e)))?;
@@ -327,8 +329,9 @@ impl Client {
             if length > most {
                 return Err(RequestError::Answer(format!("it has more than {most} bytes")));
             }
-            if length > MAX_ANSWER && held.is_none() {
-                held = Some(self.large.take(destination.as_str(), 2 * most_of_it).await);
+            if length > MAX_ANSWER {
+                let held = held.get_or_insert_with(|| self.large.open(destination.as_str()));
+                held.grow(2 * length).await;
             }
             bytes.extend_from_slice(&piece);
         }

@@ -185,7 +185,7 @@ impl Federation {
     ) -> Result<RoomAnswer, RequestError> {
         self.check(server)?;
         let reading = async {
-            let held = self.on_disk.take(server.as_str(), most as usize).await;
+            let held = self.on_disk.open(server.as_str());
             let answer = self.client.open_with(server, (Method::GET, path), None, STATE_BEGINS).await?;
             spooled(answer, file, (STATE_BEGINS, most), Some(held)).await
         };
@@ -380,6 +380,9 @@ async fn spooled(
         len += piece.len() as u64;
         if len > most {
             return Err(RequestError::Answer(format!("it has more than {most} bytes")));
+        }
+        if let Some(held) = &mut held {
+            held.grow(len as usize).await;
         }
         // A piece is some KiB, which the system takes into its cache.
         file.write_all(&piece).map_err(|e| failed(&e))?;
