@@ -1,9 +1,18 @@
 //! M18: files of other servers: asked of them, kept for a while, and refused when they are too large.
 
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
 use super::{
     authority::Authority,
     media::{MEDIA, ask, download, files, upload},
+    peer::Peer,
+    support::{Client, until},
 };
+
+/// Where a server is asked for its files.
+const FILES: &str = "/_matrix/federation/v1/media/download/";
 
 #[test]
 fn a_file_of_another_server_is_fetched_once_and_read_like_one_of_this() {
@@ -56,6 +65,35 @@ fn what_another_server_does_not_have_is_not_found_and_what_is_too_large_is_not_t
     for (n, of) in all.iter().enumerate() {
         assert_eq!(download(&bob, of).bytes[0], n as u8, "what was let go is fetched again");
     }
+}
+
+#[test]
+fn who_asks_for_a_file_that_another_asked_for_waits_as_they_say_themselves() {
+    let ca = Authority::new();
+    let peer = Peer::start(&ca, Duration::ZERO);
+    let (_, b) = ca.trusting_server();
+    let (bob, carol) = (b.register("bob"), b.register("carol"));
+    peer.says(FILES, 0, Value::Null);
+    let waits = |client: &Client, ms: u64| {
+        let (path, begun) =
+            (format!("{MEDIA}/download/{}/silent?timeout_ms={ms}", peer.name), Instant::now());
+        ask(client, "GET", &path, &[], None).refused(504, "M_NOT_YET_UPLOADED");
+        begun.elapsed()
+    };
+    let asked = || peer.heard().iter().filter(|heard| heard.path.starts_with(FILES)).count();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| waits(&bob, 3_000));
+        until("the server of the file is asked", || asked() == 1);
+        let second = waits(&carol, 500);
+        assert!(second >= Duration::from_millis(500) && !first.is_finished(), "{second:?}");
+        let longer = scope.spawn(|| waits(&carol, 5_000));
+        let first = first.join().expect("no panic");
+        assert!((3..10).contains(&first.as_secs()), "{first:?}");
+        assert!(!longer.is_finished(), "that the first goes ends it for nobody else");
+        let longer = longer.join().expect("no panic");
+        assert!((5..12).contains(&longer.as_secs()), "{longer:?}");
+    });
+    assert_eq!(asked(), 1, "one request for all");
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! A file by its address, wherever it is.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use ruma::{OwnedServerName, UserId};
 
 use super::parts::App;
 use crate::server::{
     federation::{Federation, media::FileError},
+    finish::finish,
     media::{Described, Fetch, Found, Refusal},
 };
 
 impl App {
     /// The file at `mxc://server/id`; of another server it is fetched for `who`, unless it was lately. One that is not uploaded
-    /// yet is waited for, for `patience` at most.
+    /// yet, or of which nothing has come yet, is waited for, for `patience` at most.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::NotYetUploaded`], [`Refusal::RemoteTooLarge`], [`Refusal::Remote`], and that of a step.
@@ -32,29 +33,40 @@ impl App {
         let Some(fetch) = self.media.fetch(who, &origin, id)? else {
             return self.media.find(server, id, patience).await;
         };
-        self.fetch(federation, fetch, &origin, id).await.map_err(|e| match e {
+        // The fetching is everybody's who waits for the file: it goes on when the patience of the first ends.
+        let mut fetching = pin!(finish(fetched(Arc::clone(federation), fetch, origin, id.to_owned())));
+        let waiting = tokio::select! {
+            biased;
+            fetched = &mut fetching => fetched,
+            found = self.media.find(server, id, patience) => match found {
+                // It has just ended in vain.
+                Err(Refusal::NotFound) => fetching.await,
+                found => return found,
+            }
+        };
+        waiting.map_err(|e| match e {
             Refusal::Unreadable(why) => Refusal::Remote(why),
             Refusal::TooSlow => Refusal::Remote("it did not come in time".to_owned()),
             e => e,
         })?;
         self.media.find(server, id, patience).await
     }
+}
 
-    async fn fetch(
-        &self,
-        federation: &Federation,
-        fetch: Fetch,
-        origin: &OwnedServerName,
-        id: &str,
-    ) -> Result<(), Refusal> {
-        let asking = async {
-            federation.file(origin, id).await.map_err(|e| match e {
-                FileError::Unknown => Refusal::NotFound,
-                e => Refusal::Remote(e.to_string()),
-            })
-        };
-        let coming = fetch.ask(asking).await?;
-        let described = Described::by_other(coming.content_type, coming.file_name);
-        fetch.keep(coming.body, described).await
-    }
+/// Asks a server for a file, and keeps it.
+async fn fetched(
+    federation: Arc<Federation>,
+    fetch: Fetch,
+    origin: OwnedServerName,
+    id: String,
+) -> Result<(), Refusal> {
+    let asking = async {
+        federation.file(&origin, &id).await.map_err(|e| match e {
+            FileError::Unknown => Refusal::NotFound,
+            e => Refusal::Remote(e.to_string()),
+        })
+    };
+    let coming = fetch.ask(asking).await?;
+    let described = Described::by_other(coming.content_type, coming.file_name);
+    fetch.keep(coming.body, described).await
 }

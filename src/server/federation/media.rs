@@ -27,6 +27,9 @@ const MAX_BEFORE: usize = 64 << 10;
 /// What may come after it: with more the connection is of no use any longer.
 const MAX_AFTER: usize = 64 << 10;
 
+/// How long its server may take to answer, asked once or twice.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(30);
+
 /// How long what comes before the file may take.
 const TIME_BEFORE: Duration = Duration::from_secs(30);
 
@@ -65,11 +68,15 @@ impl Federation {
             return Err(FileError::Unknown);
         }
         let path = format!("/_matrix/federation/v1/media/download/{id}");
-        let mut answer = self.client.open(server, &path).await;
-        // A connection that was kept can have ended meanwhile; to ask twice for a file changes nothing.
-        if let Err(RequestError::Network(_)) = answer {
-            answer = self.client.open(server, &path).await;
-        }
+        let asking = async {
+            match self.client.open(server, &path).await {
+                // A connection that was kept can have ended meanwhile; to ask twice for a file changes nothing.
+                Err(RequestError::Network(_)) => self.client.open(server, &path).await,
+                answer => answer,
+            }
+        };
+        let answer = tokio::time::timeout(TIME_TO_ANSWER, asking).await;
+        let answer = answer.unwrap_or_else(|_| Err(RequestError::Network("timed out".to_owned())));
         let answer = answer.map_err(|e| match e {
             RequestError::Status(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, _) => FileError::Unknown,
             e => FileError::Request(e),

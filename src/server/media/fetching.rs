@@ -64,6 +64,19 @@ impl Fetching {
 
     /// Whether a file is being fetched.
     pub(super) fn has(&self, server: &str, id: &str) -> bool {
-        self.0.lock().addresses.keys().any(|(of, file)| of == server && file == id)
+        self.0.lock().place(server, id).is_some()
+    }
+
+    /// Whether some of a file has come.
+    pub(super) fn has_begun(&self, server: &str, id: &str) -> bool {
+        let held = self.0.lock();
+        held.place(server, id).is_some_and(|place| held.coming.has_begun(place))
+    }
+}
+
+impl Held {
+    fn place(&self, server: &str, id: &str) -> Option<&Place> {
+        let mut all = self.addresses.iter();
+        all.find(|((of, file), _)| of == server && file == id).map(|(_, place)| place)
     }
 }

@@ -192,7 +192,8 @@ impl Media {
         .await
     }
 
-    /// The file at `mxc://origin/id`; if it is not uploaded yet, it is waited for, for `patience` at most.
+    /// The file at `mxc://origin/id`; if it is not uploaded yet, or nothing of it has come yet, it is waited for, for
+    /// `patience` at most.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::NotYetUploaded`], [`Refusal::Store`].
@@ -213,6 +214,11 @@ impl Media {
                     self.store.note_media_use(stored.file.clone(), self.clock.unix_ms());
                 }
                 return self.found(stored).await;
+            }
+            if self.fetching.has_begun(origin, id) {
+                // It comes within bounds of its own.
+                uploaded.await;
+                continue;
             }
             if self.clock.now() >= until {
                 return Err(Refusal::NotYetUploaded);

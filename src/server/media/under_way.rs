@@ -86,6 +86,11 @@ impl UnderWay {
         })
     }
 
+    /// Whether some of it has come.
+    pub(super) fn has_begun(&self, place: &Place) -> bool {
+        self.coming.get(&place.number).is_some_and(|one| one.came > 0)
+    }
+
     /// It counts for so many bytes, of which it has not less; `false`: it had to make room.
     pub(super) fn count_as(&mut self, place: &Place, bytes: u64) -> bool {
         let coming = self.coming.get_mut(&place.number);
