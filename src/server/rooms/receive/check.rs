@@ -23,7 +23,10 @@ use crate::{
     server::{
         event::stored::Membership,
         keys::{EventKeys, NeededKeys},
-        rooms::pdu::Pdu,
+        rooms::{
+            bounds::{MAX_ID_BYTES, MAX_PDU_BYTES},
+            pdu::Pdu,
+        },
     },
 };
 
@@ -101,7 +104,7 @@ pub fn read(rules: &RoomVersionRules, room: &RoomId, text: &str) -> Result<Unpro
     object.remove("unsigned");
     // Signed by nobody: the wrong signatures, and not a wrong form.
     object.entry("signatures".to_owned()).or_insert_with(|| CanonicalJsonValue::Object(BTreeMap::new()));
-    check_pdu_format(&object, &rules.event_format).map_err(Flaw::Form)?;
+    check_form(rules, &object)?;
     let form = |what: &str| Flaw::Form(what.to_owned());
     for key in ["content", "hashes", "signatures"] {
         if !matches!(object.get(key), Some(CanonicalJsonValue::Object(_))) {
@@ -117,6 +120,9 @@ pub fn read(rules: &RoomVersionRules, room: &RoomId, text: &str) -> Result<Unpro
     check_room(rules, room, &event_id, &object)?;
     // The types of everything that the rules look at, before anything is asked of anybody.
     let json = serde_json::to_string(&object).map_err(|e| Flaw::Json(e.to_string()))?;
+    if json.len() > MAX_PDU_BYTES {
+        return Err(Flaw::TooLarge);
+    }
     let pdu = Pdu::parse(event_id, &json).map_err(|e| Flaw::Form(format!("{e:?}")))?;
     let servers =
         required_server_signatures_to_verify_event(&object, &signature_rules(rules, &object).signatures)
@@ -124,6 +130,27 @@ pub fn read(rules: &RoomVersionRules, room: &RoomId, text: &str) -> Result<Unpro
             .into_iter()
             .collect();
     Ok(Unproven { pdu, json, object, servers, sent: UnixMillis(sent_ms) })
+}
+
+/// What every event is made of. Before version 11 others take a type and a state key of so many characters, and no
+/// server may take less than the rest of the room.
+fn check_form(rules: &RoomVersionRules, object: &CanonicalJsonObject) -> Result<(), Flaw> {
+    let check =
+        |object: &CanonicalJsonObject| check_pdu_format(object, &rules.event_format).map_err(Flaw::Form);
+    let counts_bytes = rules.authorization.use_room_create_sender;
+    let is_long_in_bytes = |key: &&str| {
+        let text = object.get(*key).and_then(CanonicalJsonValue::as_str).unwrap_or_default();
+        text.len() > MAX_ID_BYTES && text.chars().count() <= MAX_ID_BYTES
+    };
+    let long: Vec<&str> = ["type", "state_key"].into_iter().filter(is_long_in_bytes).collect();
+    if counts_bytes || long.is_empty() {
+        return check(object);
+    }
+    let mut shorter = object.clone();
+    for key in long {
+        shorter.insert(key.to_owned(), CanonicalJsonValue::String(String::new()));
+    }
+    check(&shorter)
 }
 
 /// The ID of an event: the hash of it. In versions 1 and 2 it is part of the event, and this server takes part in no

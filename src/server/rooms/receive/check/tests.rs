@@ -232,6 +232,24 @@ fn what_has_not_the_form_of_an_event_is_dropped() {
 }
 
 #[test]
+fn a_type_and_a_state_key_have_so_many_bytes_from_version_11_on_and_so_many_characters_before() {
+    let server = Server::new("a.example");
+    for (version, rules) in versions() {
+        for key in ["type", "state_key"] {
+            // Of two bytes each.
+            let before = !rules.authorization.use_room_create_sender;
+            for (characters, is_taken) in [(127, true), (128, before), (255, before), (256, false)] {
+                let mut event = message(&version);
+                event[key] = "é".repeat(characters).into();
+                let event = server.sign(&rules, &event);
+                let result = checked(&rules, room_of(&version), &event, &server.keys(5_000));
+                assert_eq!(result.is_ok(), is_taken, "{version} {key} {characters}: {result:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_first_event_names_its_room_by_its_hash_from_version_12_on() {
     let server = Server::new("a.example");
     let create = json!({ "type": "m.room.create", "state_key": "", "sender": "@a:a.example",
