@@ -76,6 +76,9 @@ fn a_room_begins_with_the_events_of_the_specification_in_their_order() {
     let event = alice.get(&format!("{room}/state/m.room.name/?format=event")).ok();
     assert_eq!((&event["type"], &event["state_key"]), (&json!("m.room.name"), &json!("")));
     alice.get(&format!("{room}/state/m.room.avatar")).refused(404, "M_NOT_FOUND");
+    // What is so without a word is not said.
+    let public = create(&alice, json!({ "preset": "public_chat" }));
+    alice.get(&format!("{public}/state/m.room.guest_access")).refused(404, "M_NOT_FOUND");
 }
 
 #[test]

@@ -391,7 +391,7 @@ fn input_that_no_event_can_have_is_refused_and_changes_nothing() {
         (413, "M_TOO_LARGE", "PUT", format!("{room}/send/m.room.message/{long}"), "{}"),
         (413, "M_TOO_LARGE", "PUT", format!("{room}/state/a/{long}"), "{}"),
         (400, "M_BAD_JSON", "PUT", format!("{room}/state/m.room.member/nobody"), r#"{"membership":"join"}"#),
-        (403, "M_FORBIDDEN", "PUT", format!("{room}/state/m.room.create"), "{}"),
+        (400, "M_UNKNOWN", "PUT", format!("{room}/state/m.room.create"), "{}"),
         (403, "M_FORBIDDEN", "PUT", format!("{room}/state/x/@bob:localhost"), "{}"),
         (
             403,
@@ -452,6 +452,28 @@ fn input_that_no_event_can_have_is_refused_and_changes_nothing() {
     );
     let after = alice.get(&format!("{room}/messages?dir=f&limit=100")).ok()["chunk"].clone();
     assert_eq!(before.as_array().map(Vec::len), after.as_array().map(Vec::len));
+}
+
+#[test]
+fn a_room_is_made_once_and_who_made_it_has_no_level_from_version_12_on() {
+    let server = TestServer::start();
+    let (alice, bob) = (server.register("alice"), server.register("bob"));
+    for (version, status) in [("11", 200), ("12", 400)] {
+        let request = json!({ "preset": "public_chat", "room_version": version });
+        let made = alice.post("/_matrix/client/v3/createRoom", request).ok();
+        let state = |kind: &str| {
+            let room = made["room_id"].as_str().expect("a room");
+            format!("/_matrix/client/v3/rooms/{room}/state/{kind}/")
+        };
+        alice.put(&state("m.room.create"), json!({ "room_version": version })).refused(400, "M_UNKNOWN");
+        bob.put(&state("m.room.create"), json!({ "room_version": version })).refused(403, "M_FORBIDDEN");
+        let mut levels = alice.get(&state("m.room.power_levels")).ok();
+        levels["users"][&alice.user] = 100.into();
+        levels["users"][&bob.user] = 50.into();
+        let answer = alice.put(&state("m.room.power_levels"), levels);
+        assert_eq!(answer.status, status, "{version}: {}", answer.text);
+        assert!(status == 200 || answer.body["errcode"] == "M_INVALID_PARAM", "{}", answer.text);
+    }
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn more_of_a_timeline_is_told_when_more_is_asked_for() {
     let next = reader.now();
     assert_eq!(
         (next["rooms"][&room]["timeline"].as_array().map(Vec::len), &next["rooms"][&room]["limited"]),
-        (Some(15), &json!(false)),
+        (Some(14), &json!(false)),
         "{next}"
     );
     limit(&mut reader, 1);

@@ -296,17 +296,19 @@ impl Act for Plan {
 }
 
 impl Preset {
-    /// The state that the preset stands for (client-server API, table of `preset`).
-    fn state(self) -> [(&'static str, CanonicalJsonObject); 3] {
+    /// The state that the preset stands for (client-server API, table of `preset`). That guests are forbidden is so
+    /// without a word.
+    fn state(self) -> impl Iterator<Item = (&'static str, CanonicalJsonObject)> {
         let (join_rule, guests) = match self {
-            Self::Private | Self::TrustedPrivate => ("invite", "can_join"),
-            Self::Public => ("public", "forbidden"),
+            Self::Private | Self::TrustedPrivate => ("invite", Some("can_join")),
+            Self::Public => ("public", None),
         };
-        [
+        let rules = [
             ("m.room.join_rules", one("join_rule", join_rule)),
             ("m.room.history_visibility", one("history_visibility", "shared")),
-            ("m.room.guest_access", one("guest_access", guests)),
-        ]
+        ];
+        let guests = guests.map(|guests| ("m.room.guest_access", one("guest_access", guests)));
+        rules.into_iter().chain(guests)
     }
 }
 

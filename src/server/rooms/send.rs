@@ -135,7 +135,29 @@ impl Act for Send {
 
     async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<OwnedEventId, Refusal> {
         let room = proposal.known_room(&self.room).await?;
+        if self.draft.state_key.is_some() && proposal.is_joined(&room).await? {
+            check_request(proposal, &room, &self.draft).await?;
+        }
         place(proposal, &room, self.draft.clone()).await
+    }
+}
+
+/// What no room takes, whoever asks for it.
+async fn check_request(proposal: &Proposal<'_>, room: &RoomRow, draft: &Draft) -> Result<(), Refusal> {
+    match draft.kind.as_str() {
+        "m.room.create" => Err(Refusal::Invalid("a room is made once".into())),
+        "m.room.power_levels" => {
+            let powers = PowerLevels::current(proposal, room, &rules(&room.version)?.authorization).await?;
+            let users = draft.content.get("users").and_then(CanonicalJsonValue::as_object);
+            match powers.above_all().find(|user| users.is_some_and(|users| users.contains_key(user.as_str())))
+            {
+                Some(user) => Err(Refusal::InvalidParam(
+                    format!("users: {user} made the room, and is above every level").into(),
+                )),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
     }
 }
 
