@@ -285,6 +285,23 @@ fn what_was_said_while_somebody_was_away_stands_before_their_coming_back() {
     }
 }
 
+#[test]
+fn an_upgrade_that_was_made_elsewhere_is_followed_by_the_directory_when_the_first_comes_in() {
+    let three = Three::new();
+    let (alice, bob) = (three.user(0, "alice"), three.user(1, "bob"));
+    let made = alice.post(&format!("{V3}/createRoom"), json!({ "preset": "public_chat" })).ok();
+    let old = made["room_id"].as_str().expect("a room").to_owned();
+    three.join(&bob, &old).ok();
+    let alias = format!("{V3}/directory/room/%23garden:{}", three.names[1]);
+    bob.put(&alias, json!({ "room_id": old })).ok();
+    let upgrade = alice.post(&format!("{V3}/rooms/{old}/upgrade"), json!({ "new_version": "12" })).ok();
+    let new = upgrade["replacement_room"].as_str().expect("a room").to_owned();
+    three.time.settle();
+    assert_eq!(bob.get(&alias).ok()["room_id"], old, "nobody here is in the new one");
+    three.join(&bob, &new).ok();
+    assert_eq!(bob.get(&alias).ok()["room_id"], new);
+}
+
 fn bodies_of(events: &Value) -> Vec<&str> {
     events.as_array().expect("a list").iter().filter_map(|event| event["content"]["body"].as_str()).collect()
 }

@@ -111,6 +111,9 @@ impl App {
         let answer = act.await?;
         if !was_there && self.rooms.members.is_joined(user, room) {
             self.take_own_data_over(user, room).await?;
+            if self.rooms.members.count_ours(room) == 1 {
+                self.rooms.follow_upgrade(user, room).await?;
+            }
         }
         Ok(answer)
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId,
-    room_version_rules::AuthorizationRules,
+    UserId, room_version_rules::AuthorizationRules,
 };
 use serde::Deserialize;
 
@@ -86,6 +86,43 @@ impl Rooms {
         let tombstone: Option<Tombstone> = tombstone.and_then(|event| event.content_as());
         let is_it = tombstone.is_some_and(|tombstone| tombstone.replacement_room == room);
         Ok(is_it.then_some(predecessor.room_id))
+    }
+}
+
+impl Rooms {
+    /// What this server's directory has of the room that `room` replaced leads to `room`: the first of this server came
+    /// in, and the upgrade was made elsewhere.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] when the store fails.
+    pub async fn follow_upgrade(self: &Arc<Self>, user: &UserId, room: &RoomId) -> Result<(), Refusal> {
+        let Some(old) = self.replaced_by(room).await? else { return Ok(()) };
+        let act = FollowUpgrade { old, new: room.to_owned() };
+        self.perform_once(user.to_owned(), None, act).await.map(drop)
+    }
+}
+
+struct FollowUpgrade {
+    old: OwnedRoomId,
+    new: OwnedRoomId,
+}
+
+impl Act for FollowUpgrade {
+    type Answer = ();
+
+    fn room(&self) -> Option<OwnedRoomId> {
+        Some(self.old.clone())
+    }
+
+    async fn carry_out(&self, proposal: &mut Proposal<'_>) -> Result<(), Refusal> {
+        let old = proposal.known_room(&self.old).await?;
+        let Some(new) = proposal.rooms.store.room(&self.new).await? else { return Ok(()) };
+        proposal.move_aliases(&old, &new).await?;
+        if old.listed {
+            proposal.set_listed(&old, false);
+            proposal.set_listed(&new, true);
+        }
+        Ok(())
     }
 }
 
