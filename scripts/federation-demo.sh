@@ -69,7 +69,8 @@ Two homeservers are running. Open each in a window of its own:
   http://127.0.0.1:$((port + 1))    log in as bob, password bob-bob
 
 In Alice's window add @bob:localhost:$((port + 3)) to the list; in Bob's, accept, and add @alice:localhost:$((port + 2)). Then
-change a state, switch one window off, or go idle, and look at the other one.
+change a state, switch one window off, or go idle, and look at the other one. Or make a room in Alice's window, invite
+@bob:localhost:$((port + 3)) to it, and talk.
 
 What the servers do meanwhile (in another terminal):
 

@@ -86,7 +86,8 @@ impl Server {
 
     /// Answers requests until `shutdown` completes, finishes those in flight, and closes the store.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        tracing::info!(address = %self.address, server_name = %self.app.server_name(), "serving");
+        let federation = self.federation_address().map(tracing::field::display);
+        tracing::info!(address = %self.address, federation, server_name = %self.app.server_name(), "serving");
         let (stop, stopped) = watch::channel(false);
         let until_stopped = || {
             let mut stopped = stopped.clone();

@@ -16,7 +16,24 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The cursor to the top left, and nothing on the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
+/// What the columns mean.
+const AFTER_HELP: &str = "\
+Columns:
+  SERVER  another server
+  SPEAKS  what it understands of presence: `pilotlight`, `stock` (as Matrix has it), or `unknown` yet
+  GIVEN   users of this server whose status it was promised
+  KNOWN   users of it whose status is known here, of those who are wanted
+  FOR     how long they stay known without a further sign of life
+  SHORT   until it is reminded, if nothing else is said
+  LONG    until all is said and asked for anew
+  BATCH   users in the next message, and when that is due
+  QUEUE   events and messages that wait, all of them
+  SENT    transactions that it took
+  ALIVE   how long ago it gave the last sign of life
+  STATE   whether something is on its way; how often in a row it could not be reached, and why";
+
 #[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct PeersCommand {
     /// Look again every second, until Ctrl-C or the server's end.
     #[arg(long)]

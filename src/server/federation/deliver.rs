@@ -193,7 +193,9 @@ impl Delivery {
                 }
                 self.lists.handle_delivered(destination, &transaction.edus).await;
                 self.devices.handle_delivered(destination, page).await;
-                self.queue.handle_delivered(&transaction, bytes);
+                if self.queue.handle_delivered(&transaction, bytes) {
+                    tracing::info!(%destination, "a server is reached again");
+                }
                 self.metrics.sent.count(transaction.edus.len(), bytes);
             }
             Err(NotTaken { is_refused: true, why }) => self.handle_refused(&transaction, page, why).await,
@@ -219,7 +221,10 @@ impl Delivery {
     fn handle_failed(&self, transaction: &Transaction, error: String) {
         tracing::debug!(destination = %transaction.destination, %error, "transaction failed");
         self.tell_presence(transaction, Outcome::Failed);
-        self.queue.handle_failed(self.clock.now(), transaction, error);
+        // Once, and not at each try.
+        if self.queue.handle_failed(self.clock.now(), transaction, error.clone()) {
+            tracing::info!(destination = %transaction.destination, ?error, "a server cannot be reached");
+        }
         self.metrics.failed.add(1);
     }
 

@@ -284,18 +284,25 @@ impl Queue {
     }
 
     /// A transaction was acknowledged; its body had `bytes`.
-    pub(super) fn handle_delivered(&self, transaction: &Transaction, bytes: usize) {
+    pub(super) fn handle_delivered(&self, transaction: &Transaction, bytes: usize) -> bool {
         let Transaction { destination, events, edus, .. } = transaction;
+        let mut was_away = false;
         self.handle_end(destination, |entry, _, _| {
+            was_away = std::mem::take(&mut entry.is_away);
             entry.handle_delivered((events.len(), edus.len(), bytes));
         });
+        was_away
     }
 
-    /// A transaction failed: what is to be kept waits again, unless something later is there already.
-    pub(super) fn handle_failed(&self, now: Instant, transaction: &Transaction, error: String) {
+    /// A transaction failed: what is to be kept waits again, unless something later is there already. Whether the
+    /// destination could be reached until then.
+    pub(super) fn handle_failed(&self, now: Instant, transaction: &Transaction, error: String) -> bool {
+        let mut was_away = true;
         self.handle_end(&transaction.destination, |entry, pauses, rng| {
+            was_away = std::mem::replace(&mut entry.is_away, true);
             entry.handle_failed(now, &transaction.edus, (pauses, rng), error);
         });
+        !was_away
     }
 
     /// A transaction of so many things was refused as a whole by a destination that answers: what it does not take is

@@ -61,6 +61,8 @@ pub(super) struct Destination {
     refused: Refused,
     /// When the first of the failures in a row was.
     failing_since: Option<Instant>,
+    /// It was said that it cannot be reached.
+    pub(super) is_away: bool,
     /// What waits is counted elsewhere.
     pub(super) peer: Peer,
 }

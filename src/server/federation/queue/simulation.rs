@@ -192,8 +192,8 @@ impl World {
                 assert!(self.in_flight.remove(&transaction.destination));
                 let things = transaction.events.len();
                 match end {
-                    End::Acknowledged => self.queue.handle_delivered(&transaction, 100),
-                    End::Lost => self.queue.handle_failed(self.now, &transaction, "lost".to_owned()),
+                    End::Acknowledged => drop(self.queue.handle_delivered(&transaction, 100)),
+                    End::Lost => drop(self.queue.handle_failed(self.now, &transaction, "lost".to_owned())),
                     End::Refused => {
                         let error = "no good".to_owned();
                         self.given_up +=

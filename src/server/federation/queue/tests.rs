@@ -65,12 +65,30 @@ fn what_failed_is_tried_again_after_a_pause_unless_replaced_and_presence_is_left
     queue.push(b, list(2, 1)).expect("room");
     let lost = queue.next_transaction(at(0)).expect("is due");
     queue.push(b, list(2, 2)).expect("room");
-    queue.handle_failed(at(1), &lost, "no answer".to_owned());
+    assert!(queue.handle_failed(at(1), &lost, "no answer".to_owned()));
     let pause = queue.next_transaction(at(1)).expect_err("a pause").expect("that ends").since(at(1));
     assert!((4_000..=6_000).contains(&pause.as_millis()), "{pause:?}");
     assert_eq!(seqs(&queue.next_transaction(at(8)).expect("is due")), [1, 2]);
     let peer = queue.peers().remove(b).expect("is known");
     assert_eq!((peer.failures, peer.failed, peer.last_error.as_deref()), (1, 1, Some("no answer")));
+}
+
+#[test]
+fn that_a_destination_cannot_be_reached_and_that_it_is_again_is_told_once_each() {
+    let (queue, b) = (queue(), server_name!("b"));
+    queue.push(b, list(1, 1)).expect("room");
+    for round in 0..2 {
+        for attempt in 0..3 {
+            let lost = queue.next_transaction(at(10_000 * (3 * round + attempt))).expect("is due");
+            let now = at(10_000 * (3 * round + attempt));
+            assert_eq!(queue.handle_failed(now, &lost, "no answer".to_owned()), attempt == 0, "{attempt}");
+        }
+        for attempt in 0..2 {
+            let there = queue.next_transaction(at(10_000 * (3 * round + 3))).expect("is due");
+            assert_eq!(queue.handle_delivered(&there, 100), attempt == 0, "{attempt}");
+            queue.push(b, list(1, 1)).expect("room");
+        }
+    }
 }
 
 #[test]
