@@ -145,7 +145,7 @@ test("scrolling back goes to the room's beginning and keeps the place", async ()
   await person.joinRoom("#den:localhost", "The Den");
   await person.message(`line ${LINES}`).waitFor();
   await person.message(`line ${LINES - 3}`).first().waitFor();
-  const seen = await person.by("timeline-item").filter({ hasText: "line" }).first().innerText();
+  const seen = await person.by("timeline-item").filter({ hasText: "line" }).first().textContent();
   const before = await person.by("timeline-item").count();
 
   const moved = await person.page.evaluate(async () => {
