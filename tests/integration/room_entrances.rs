@@ -362,6 +362,9 @@ fn who_is_in_a_room_reads_its_graph_and_who_is_not_reads_nothing() {
         between["events"].as_array().expect("a list").iter().map(|e| e["content"]["body"].clone()).collect();
     assert_eq!(bodies, ["1", "2", "3"]);
     assert_eq!(missing(join.as_str(), &said[4]).ok(), json!({ "events": [] }));
+    // Who says nothing of what it wants is answered nothing.
+    let nothing = scene.ask("POST", &format!("{V1}/get_missing_events/{}", encoded(&room)), &json!({}));
+    assert_eq!(nothing.ok(), json!({ "events": [] }));
     scene.get(&format!("{V1}/event/$nothing")).refused(404, "M_NOT_FOUND");
     scene.get(&format!("{V1}/state/{}", encoded(&room))).refused(400, "M_MISSING_PARAM");
     scene.get(&format!("{V1}/state/{}?event_id=$nothing", encoded(&room))).refused(404, "M_NOT_FOUND");

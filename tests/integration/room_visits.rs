@@ -379,6 +379,12 @@ fn what_another_server_refuses_is_told_in_its_words() {
             400,
             "M_INCOMPATIBLE_ROOM_VERSION",
         ),
+        (400, json!({ "errcode": "ORG_EXAMPLE_FULL", "error": "?" }), 400, "ORG_EXAMPLE_FULL"),
+        // Clients would take these for words of their own server about their session.
+        (400, json!({ "errcode": "M_UNKNOWN_TOKEN", "error": "?" }), 502, "M_UNKNOWN"),
+        (400, json!({ "errcode": "x".repeat(65), "error": "?" }), 502, "M_UNKNOWN"),
+        (401, json!({ "errcode": "ORG_EXAMPLE_FULL", "error": "?" }), 502, "M_UNKNOWN"),
+        (500, json!({ "errcode": "ORG_EXAMPLE_FULL", "error": "?" }), 502, "M_UNKNOWN"),
         (500, json!({}), 502, "M_UNKNOWN"),
     ];
     for (status, said, told, errcode) in rows {
@@ -387,6 +393,26 @@ fn what_another_server_refuses_is_told_in_its_words() {
     }
     let unnamed = format!("{V3}/join/!nobody");
     scene.alice.post(&unnamed, json!({})).refused(404, "M_NOT_FOUND");
+}
+
+#[test]
+fn by_a_server_that_is_denied_nobody_comes_in_and_is_told_so() {
+    let deny = |config: &mut Config| {
+        config.federation.deny_servers = vec!["denied.example".try_into().expect("a name")];
+    };
+    let scene = Scene::configured(RoomVersionId::V11, json!({ "join_rule": "public" }), deny);
+    let post = |path: &str, body: Value| scene.alice.post(&format!("{V3}/{path}"), body);
+    for entrance in ["join", "knock"] {
+        let by = |server: &str| format!("{entrance}/!room:denied.example?via={server}");
+        post(&by("denied.example"), json!({})).refused(403, "M_FORBIDDEN");
+        // Nor into a room that it made: nobody else is troubled with it.
+        post(&by(scene.peer.name.as_str()), json!({})).refused(403, "M_FORBIDDEN");
+    }
+    post("join/%23room:denied.example", json!({})).refused(403, "M_FORBIDDEN");
+    let made = post("createRoom", json!({})).ok()["room_id"].as_str().expect("a room").to_owned();
+    let invite = json!({ "user_id": "@mallory:denied.example" });
+    post(&format!("rooms/{made}/invite"), invite).refused(403, "M_FORBIDDEN");
+    assert!(scene.peer.heard().is_empty());
 }
 
 #[test]
@@ -434,6 +460,10 @@ fn what_comes_with_an_invite_is_whole_events_or_stripped_ones_and_clients_see_no
         let create = &invite[0];
         assert_eq!(create["content"]["room_version"], version.as_str(), "{invite}");
         let keys: Vec<_> = create.as_object().expect("an object").keys().cloned().collect();
+        // The time of the first event says how old the room is; of the others nothing more is shown.
+        assert_eq!(keys, ["content", "origin_server_ts", "sender", "state_key", "type"], "{version}");
+        let name = invite.as_array().and_then(|all| all.iter().find(|event| event["type"] == "m.room.name"));
+        let keys: Vec<_> = name.and_then(Value::as_object).expect("a name").keys().cloned().collect();
         assert_eq!(keys, ["content", "sender", "state_key", "type"], "{version}");
     }
 }

@@ -33,7 +33,7 @@ pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
     /// The machine's word, such as `M_FORBIDDEN`.
-    pub errcode: &'static str,
+    pub errcode: Cow<'static, str>,
     /// The person's sentence. Says what was wrong, never whose secret it was.
     pub error: Cow<'static, str>,
     /// Further keys of the answer (`retry_after_ms`, `soft_logout`, user-interactive flows).
@@ -91,8 +91,12 @@ constructors! {
 
 impl ApiError {
     /// An error of the given kind; the named constructors are shorter.
-    pub fn new(status: StatusCode, errcode: &'static str, error: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, errcode, error: error.into(), extra: Map::new() }
+    pub fn new(
+        status: StatusCode,
+        errcode: impl Into<Cow<'static, str>>,
+        error: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, errcode: errcode.into(), error: error.into(), extra: Map::new() }
     }
 
     /// 404: no such endpoint.
@@ -240,6 +244,7 @@ impl From<rooms::Refusal> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, "M_INCOMPATIBLE_ROOM_VERSION", error)
                     .with("room_version", version.as_str())
             }
+            Refusal::Elsewhere { errcode, why } => Self::new(StatusCode::BAD_REQUEST, errcode, why),
             Refusal::Unreachable(why) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", why),
             Refusal::UnsupportedVersion => {
                 Self::unsupported_room_version("this server has rooms of versions 3 to 12")

@@ -147,20 +147,29 @@ pub fn append_with(
 /// The event as it shows among the stripped state of an invite.
 pub fn stripped_event(event: &StoredEvent) -> Box<RawValue> {
     let key = event.state_key.as_deref().unwrap_or_default();
-    stripped(event.content(), event.sender.as_str(), key, &event.kind)
+    stripped(event.content(), event.sender.as_str(), key, (&event.kind, event.origin_server_ts))
 }
 
-/// A state event as it shows among the stripped state of an invite: no IDs, no times.
-pub fn stripped(content: &RawValue, sender: &str, state_key: &str, kind: &str) -> Box<RawValue> {
+/// A state event as it shows among the stripped state of an invite: no ID, and a time only of the room's first event, so
+/// that clients know how old the room is (MSC4311).
+pub fn stripped(
+    content: &RawValue,
+    sender: &str,
+    state_key: &str,
+    (kind, origin_server_ts): (&str, u64),
+) -> Box<RawValue> {
     #[derive(Serialize)]
     struct Stripped<'a> {
         content: &'a RawValue,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        origin_server_ts: Option<u64>,
         sender: &'a str,
         state_key: &'a str,
         #[serde(rename = "type")]
         kind: &'a str,
     }
-    to_raw_value(&Stripped { content: shown(content), sender, state_key, kind })
+    let origin_server_ts = (kind == "m.room.create").then_some(origin_server_ts);
+    to_raw_value(&Stripped { content: shown(content), origin_server_ts, sender, state_key, kind })
         .expect("strings and JSON can be written as JSON")
 }
 

@@ -79,6 +79,10 @@ pub(super) async fn content_of_join(
 ) -> Result<CanonicalJsonObject, Refusal> {
     let join = CanonicalJsonValue::String(Membership::Join.as_str().to_owned());
     content.insert("membership".to_owned(), join);
+    if proposal.is_left_to_others(room).await? {
+        // The last of this server has left meanwhile: what the room is now, and whom it lets in, only others know.
+        return Err(Refusal::UnableToAuthorise);
+    }
     content::add_profile(proposal, user, &mut content).await?;
     let rules = rules(&room.version)?;
     if before != Some(Membership::Invite)

@@ -132,7 +132,13 @@ impl Pdu {
     /// As it shows among the stripped state of an invite.
     pub(super) fn stripped(&self) -> Box<RawValue> {
         let key = self.fields.state_key.as_deref().unwrap_or_default();
-        stripped(&self.fields.content, self.fields.sender.as_str(), key, &self.fields.kind.to_string())
+        let sent_ms = self.fields.origin_server_ts.get().into();
+        stripped(
+            &self.fields.content,
+            self.fields.sender.as_str(),
+            key,
+            (&self.fields.kind.to_string(), sent_ms),
+        )
     }
 }
 

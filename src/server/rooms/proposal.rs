@@ -206,6 +206,24 @@ impl<'a> Proposal<'a> {
         Ok(true)
     }
 
+    /// Whether others are in a room, and nobody of this server is any longer.
+    pub(super) async fn is_left_to_others(&self, room: &RoomRow) -> Result<bool, Refusal> {
+        let (members, own) = (&self.rooms.members, &self.rooms.server_name);
+        // What the act makes nobody else knows; another room can have its ID by chance, until that is found out.
+        let is_new = self.seen.get(&room.room_id).is_some_and(|seen| seen.is_new);
+        if is_new || members.servers_in(&room.room_id).keys().all(|server| server == own) {
+            return Ok(false);
+        }
+        let mut ours = members.ours(&room.room_id);
+        ours.extend(self.changing_members(room).filter(|user| user.server_name() == own));
+        for user in ours {
+            if self.membership(room, &user).await? == Some(Membership::Join) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Those of this server who are joined to a room, of these whom to `keep`, in order of their IDs.
     pub(super) async fn own_members(
         &self,
@@ -227,12 +245,17 @@ impl<'a> Proposal<'a> {
     /// the act makes nobody is but the author.
     fn perhaps_joined(&self, room: &RoomRow) -> Vec<OwnedUserId> {
         let mut users = self.rooms.members.joined(&room.room_id);
-        let turn = self.turn.filter(|turn| turn.room_id() == room.room_id);
-        let changing = turn.map_or_else(Vec::new, |turn| turn.state_of_type("m.room.member"));
-        users.extend(changing.iter().filter_map(|member| UserId::parse(member.state_key_pair()?.1).ok()));
+        users.extend(self.changing_members(room));
         users.sort();
         users.dedup();
         users
+    }
+
+    /// Whom acts in flight make something else in a room.
+    fn changing_members(&self, room: &RoomRow) -> impl Iterator<Item = OwnedUserId> {
+        let turn = self.turn.filter(|turn| turn.room_id() == room.room_id);
+        let changing = turn.map_or_else(Vec::new, |turn| turn.state_of_type("m.room.member"));
+        changing.into_iter().filter_map(|member| UserId::parse(member.state_key_pair()?.1).ok())
     }
 
     /// What `user` is in a room whose turn it is not.

@@ -41,6 +41,13 @@ pub enum Refusal {
     UnableToGrant,
     /// Who asks has no rooms of the version of this one.
     IncompatibleVersion(RoomVersionId),
+    /// Another server says that the request is wrong, for a reason that this one does not know.
+    Elsewhere {
+        /// Such as `M_BAD_JSON`.
+        errcode: String,
+        /// For people.
+        why: String,
+    },
     /// The room is of other servers, and none of them lets the user in, or answers; says what they said.
     Unreachable(Cow<'static, str>),
     /// Not a room version of [`super::bounds::VERSIONS`].

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::StatusCode;
 use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 
 use super::peers::Peers;
@@ -19,6 +20,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Characters of what another server says that users are told.
 const MAX_SAID: usize = 300;
+
+/// Bytes of what another server calls an error that users are told.
+const MAX_ERRCODE: usize = 64;
 
 impl App {
     /// Other servers, for rooms to ask.
@@ -81,7 +85,7 @@ const FINAL: u8 = 6;
 fn weight(refusal: &Refusal) -> u8 {
     match refusal {
         Refusal::Forbidden(_) => 5,
-        Refusal::IncompatibleVersion(_) | Refusal::UnsupportedVersion => 4,
+        Refusal::IncompatibleVersion(_) | Refusal::UnsupportedVersion | Refusal::Elsewhere { .. } => 4,
         Refusal::UnableToAuthorise | Refusal::UnableToGrant => 3,
         Refusal::NotFound(_) => 2,
         Refusal::Unreachable(_) => 1,
@@ -121,7 +125,7 @@ pub(super) fn refusal(server: &ServerName, error: &RequestError) -> Refusal {
         RequestError::Status(..) | RequestError::Answer(_) => {}
     }
     let unreachable = || Refusal::Unreachable(format!("{server}: {words}").into());
-    let Some(Complaint { errcode, error, room_version, .. }) = error.complaint() else {
+    let Some(Complaint { status, errcode, error, room_version }) = error.complaint() else {
         return unreachable();
     };
     let words = said(&error);
@@ -133,8 +137,28 @@ pub(super) fn refusal(server: &ServerName, error: &RequestError) -> Refusal {
         "M_INCOMPATIBLE_ROOM_VERSION" => room_version
             .and_then(|version| version.try_into().ok())
             .map_or(Refusal::UnsupportedVersion, Refusal::IncompatibleVersion),
+        _ if status == StatusCode::BAD_REQUEST && is_of_the_request(&errcode) => {
+            Refusal::Elsewhere { errcode, why: words }
+        }
         _ => unreachable(),
     }
+}
+
+/// Whether what another server calls an error can be told to a client: a word as Matrix has them, and none that a client
+/// takes for one of its own server about its session.
+fn is_of_the_request(errcode: &str) -> bool {
+    const OF_THE_SESSION: [&str; 8] = [
+        "M_UNKNOWN_TOKEN",
+        "M_MISSING_TOKEN",
+        "M_USER_DEACTIVATED",
+        "M_USER_LOCKED",
+        "M_USER_SUSPENDED",
+        "M_CONSENT_NOT_GIVEN",
+        "M_LIMIT_EXCEEDED",
+        "M_UNRECOGNIZED",
+    ];
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b"_.".contains(&b);
+    errcode.len() <= MAX_ERRCODE && errcode.bytes().all(is_word) && !OF_THE_SESSION.contains(&errcode)
 }
 
 /// What a stranger said, on one line.

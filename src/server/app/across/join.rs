@@ -10,6 +10,7 @@ use crate::server::{
     app::parts::App,
     federation::{
         Federation,
+        client::RequestError,
         room_answer::{Part, RoomAnswer},
         rooms::Step,
     },
@@ -41,11 +42,13 @@ impl App {
                 Entry::IsHere => {}
             }
         }
-        match self.rooms.join(actor, room, own).await {
+        match self.rooms.join(actor.clone(), room, own).await {
             // Others may be able to say what this server cannot.
             Err(Refusal::UnableToGrant | Refusal::UnableToAuthorise) if !candidates.is_empty() => {
-                self.join_by_others((room, &user), &candidates, &said).await?;
-                Ok(room.to_owned())
+                match self.join_by_others((room, &user), &candidates, &said).await? {
+                    Entry::Entered => Ok(room.to_owned()),
+                    Entry::IsHere => self.rooms.join(actor, room, own).await,
+                }
             }
             outcome => outcome,
         }
@@ -74,6 +77,7 @@ impl App {
         let Some(federation) = &self.federation else {
             return Err(Refusal::NotFound("this server knows no such room".into()));
         };
+        check_maker(federation, room)?;
         let had_part = self.rooms.takes_part(room);
         let _turn = self.entering.turn(room).await;
         if self.rooms.takes_part(room) && !had_part {
@@ -128,6 +132,15 @@ impl App {
             })
         };
         self.rooms.enter(&peers, server, (room, user), ready, read).await
+    }
+}
+
+/// Whether the server that a room was made on, where its ID says so, is spoken with: else nobody here could tell whether
+/// its first event is its own, which is found out only when others took the join already.
+pub(super) fn check_maker(federation: &Federation, room: &RoomId) -> Result<(), Refusal> {
+    match room.server_name().filter(|server| !federation.policy.speaks_with(server)) {
+        Some(server) => Err(refusal(server, &RequestError::Refused)),
+        None => Ok(()),
     }
 }
 

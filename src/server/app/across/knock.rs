@@ -5,7 +5,10 @@ use std::sync::Arc;
 use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 use tokio::time::Instant;
 
-use super::candidates::{PATIENCE, Refused, is_final, refusal};
+use super::{
+    candidates::{PATIENCE, Refused, is_final, refusal},
+    join::check_maker,
+};
 use crate::server::{
     app::parts::App,
     federation::{Federation, rooms::Step},
@@ -48,6 +51,7 @@ impl App {
         (room, user): (&RoomId, &UserId),
         reason: Option<&String>,
     ) -> Result<(), Refusal> {
+        check_maker(federation, room)?;
         let (mut refused, began) = (Refused::default(), Instant::now());
         for server in candidates {
             if began.elapsed() > PATIENCE {

@@ -11,6 +11,7 @@ use crate::server::{
     event::stored::Membership,
     rooms::{
         append::{canonical, rules},
+        content::AUTHORISED_BY,
         entrance::Entrance,
         join::{Admission, admission},
         parts::Rooms,
@@ -97,10 +98,10 @@ impl Rooms {
         object: &mut CanonicalJsonObject,
     ) -> Result<(), Refusal> {
         let content = object.get("content").and_then(CanonicalJsonValue::as_object);
-        let named = content.and_then(|content| content.get("join_authorised_via_users_server"));
+        let named = content.and_then(|content| content.get(AUTHORISED_BY));
         let Some(named) = named.and_then(CanonicalJsonValue::as_str) else { return Ok(()) };
         let named = UserId::parse(named)
-            .map_err(|_| Refusal::BadJson("join_authorised_via_users_server is no user ID".into()))?;
+            .map_err(|_| Refusal::BadJson(format!("{AUTHORISED_BY} is no user ID").into()))?;
         let rules = rules(&room.version)?;
         if !rules.signatures.check_join_authorised_via_users_server {
             return Ok(());

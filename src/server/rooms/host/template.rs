@@ -8,6 +8,7 @@ use crate::server::{
     event::stored::Membership,
     rooms::{
         append::rules,
+        content::AUTHORISED_BY,
         draft::Draft,
         entrance::Entrance,
         join::{Admission, admission},
@@ -82,7 +83,7 @@ impl Act for Draw {
         {
             let rules = rules(&room.version)?.authorization;
             if let Admission::By(authoriser) = admission(proposal, &room, &rules, &user).await? {
-                content.insert("join_authorised_via_users_server".to_owned(), text(authoriser.as_str()));
+                content.insert(AUTHORISED_BY.to_owned(), text(authoriser.as_str()));
             }
         }
         let draft = Draft::state("m.room.member", user.as_str(), content);

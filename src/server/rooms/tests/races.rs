@@ -8,15 +8,15 @@ use std::{
     },
 };
 
-use ruma::{OwnedRoomAliasId, OwnedRoomId};
+use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomVersionId, UserId};
 
-use super::House;
+use super::{House, simulation::World};
 use crate::server::{
     change::position::TimelinePosition,
     event::stored::StoredEvent,
     rooms::{Whose, parts::Rooms, proposal::Proposal, refusal::Refusal, write::Act},
     session::Session,
-    store::Kinds,
+    store::{Kinds, NewUser},
 };
 
 /// Lets everything that was spawned run until it waits for the writer.
@@ -235,4 +235,37 @@ async fn an_act_that_others_overtake_whenever_they_can_goes_alone_in_the_end() {
     });
     house.rooms.perform(&ann, Arc::clone(&overtaken)).await.expect("is done in the end");
     assert_eq!(overtaken.times.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn who_comes_in_while_the_last_of_this_server_goes_does_not_come_in_by_what_is_known_here() {
+    let world = World::new(1, RoomVersionId::V11, 2).await;
+    let (site, room) = (&world.sites[1], world.room.room_id.clone());
+    let id = UserId::parse(format!("@late:{}", site.name)).expect("an ID");
+    let late = Session { user: id.clone(), device: "D".into() };
+    site.store
+        .create_user(NewUser { id, password_hash: None, created_ms: 0, device: None })
+        .await
+        .expect("is made");
+    let release = site.store.hold().await;
+    let (rooms, last, there) = (Arc::clone(&site.rooms), site.user.clone(), room.clone());
+    let leave = tokio::spawn(async move { rooms.leave(&last, &there, None).await });
+    settle().await;
+    let (rooms, there) = (Arc::clone(&site.rooms), room.clone());
+    let by = late.clone();
+    let join = tokio::spawn(async move { rooms.join(&by, &there, "{}").await });
+    settle().await;
+    assert!(site.rooms.takes_part(&room), "it is not on the disk");
+    drop(release);
+    leave.await.expect("no panic").expect("leaves");
+    let joined = join.await.expect("no panic");
+    assert!(matches!(joined, Err(Refusal::UnableToAuthorise)), "{joined:?}");
+    let after = site.rooms.join(&late, &room, "{}").await;
+    assert!(matches!(after, Err(Refusal::UnableToAuthorise)), "{after:?}");
+    // Of a room that nobody else is in either, all that there is to know is here.
+    let house = House::open().await;
+    let alice = house.user("alice").await;
+    let alone = house.public_room(&alice, None).await.expect("is made");
+    house.rooms.leave(&alice, &alone, None).await.expect("leaves");
+    house.join(&alice, &alone).await.expect("no panic").expect("joins");
 }

@@ -9,7 +9,7 @@ use ruma::{
 use crate::server::rooms::{
     append::{Built, rules},
     bounds::VERSIONS,
-    content,
+    content::{self, AUTHORISED_BY},
     entrance::Entrance,
     join::said_of_a_join,
     parts::Rooms,
@@ -60,9 +60,9 @@ impl Rooms {
         if entrance != Entrance::Leave {
             self.add_stored_profile(user, &mut content).await?;
         }
-        content.remove("join_authorised_via_users_server");
+        content.remove(AUTHORISED_BY);
         if let Some(authoriser) = authoriser(&rules, entrance, &drawn) {
-            content.insert("join_authorised_via_users_server".to_owned(), text(authoriser));
+            content.insert(AUTHORISED_BY.to_owned(), text(authoriser));
         }
         let now = ruma::Int::try_from(self.clock.unix_ms()).unwrap_or(ruma::Int::MAX);
         let mut object = CanonicalJsonObject::from_iter([
@@ -105,7 +105,7 @@ fn authoriser<'a>(
     drawn: &'a CanonicalJsonObject,
 ) -> Option<&'a str> {
     let content = drawn.get("content").and_then(CanonicalJsonValue::as_object);
-    let named = content.and_then(|content| content.get("join_authorised_via_users_server")?.as_str());
+    let named = content.and_then(|content| content.get(AUTHORISED_BY)?.as_str());
     named.filter(|_| entrance == Entrance::Join && rules.authorization.restricted_join_rule)
 }
 

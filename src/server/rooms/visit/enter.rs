@@ -10,6 +10,7 @@ use crate::server::{
     event::stored::Membership,
     rooms::{
         coming::Place,
+        content::AUTHORISED_BY,
         parts::Rooms,
         receive::{Elsewhere, Piece, Unsound, check::Checked},
         refusal::Refusal,
@@ -51,7 +52,7 @@ impl Rooms {
             self.coming.keep(&mut coming, user, place)
         };
         // The answer may be long: it is not read for what this server sent itself.
-        let join = if ready.json.contains("\"join_authorised_via_users_server\"") {
+        let join = if ready.json.contains(AUTHORISED_BY) {
             let looked_for = tokio::task::spawn_blocking(move || {
                 let join = join_in(&mut read);
                 (read, join)

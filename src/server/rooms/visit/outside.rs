@@ -154,6 +154,8 @@ fn stripped(shown: &[Box<RawValue>]) -> Result<String, Refusal> {
         state_key: String,
         sender: OwnedUserId,
         content: serde_json::Map<String, serde_json::Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        origin_server_ts: Option<u64>,
     }
     let (mut bytes, mut events) = (0, Vec::new());
     for event in shown {
@@ -162,7 +164,8 @@ fn stripped(shown: &[Box<RawValue>]) -> Result<String, Refusal> {
         }
         bytes += event.get().len();
         // What is none of these is left out.
-        if let Ok(event) = serde_json::from_str::<Stripped>(event.get()) {
+        if let Ok(mut event) = serde_json::from_str::<Stripped>(event.get()) {
+            event.origin_server_ts = event.origin_server_ts.filter(|_| event.kind == "m.room.create");
             events.push(event);
         }
     }
@@ -176,7 +179,8 @@ mod tests {
     #[test]
     fn what_a_room_shows_of_itself_is_stripped_and_bounded() {
         let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
-        let name = r#"{"type":"m.room.name","state_key":"","sender":"@a:x","content":{"name":"n"},"unsigned":{},"depth":3}"#;
+        let name = r#"{"type":"m.room.name","state_key":"","sender":"@a:x","content":{"name":"n"},"unsigned":{},"origin_server_ts":2}"#;
+        let create = r#"{"type":"m.room.create","state_key":"","sender":"@a:x","content":{},"origin_server_ts":1,"depth":1}"#;
         let large = format!(
             r#"{{"type":"m.room.topic","state_key":"","sender":"@a:x","content":{{"topic":"{}"}}}}"#,
             "x".repeat(MAX_SHOWN)
@@ -190,10 +194,13 @@ mod tests {
             [&deep, r#"{"type":1}"#, "null", r#"{"type":"m","state_key":"","sender":"nobody","content":{}}"#];
         let mut shown: Vec<_> = bad.into_iter().map(raw).collect();
         shown.push(raw(&large));
-        shown.push(raw(name));
+        shown.extend([raw(name), raw(create)]);
         assert_eq!(
             stripped(&shown).unwrap(),
-            r#"[{"type":"m.room.name","state_key":"","sender":"@a:x","content":{"name":"n"}}]"#
+            concat!(
+                r#"[{"type":"m.room.name","state_key":"","sender":"@a:x","content":{"name":"n"}},"#,
+                r#"{"type":"m.room.create","state_key":"","sender":"@a:x","content":{},"origin_server_ts":1}]"#
+            )
         );
     }
 }
