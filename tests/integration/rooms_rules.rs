@@ -394,8 +394,8 @@ fn input_that_no_event_can_have_is_refused_and_changes_nothing() {
         (400, "M_UNKNOWN", "PUT", format!("{room}/state/m.room.create"), "{}"),
         (403, "M_FORBIDDEN", "PUT", format!("{room}/state/x/@bob:localhost"), "{}"),
         (
-            403,
-            "M_FORBIDDEN",
+            400,
+            "M_INVALID_PARAM",
             "PUT",
             format!("{room}/state/m.room.power_levels"),
             r#"{"users":{"@alice:localhost":1}}"#,
