@@ -23,7 +23,7 @@ use crate::server::{
         connect::{USER_AGENT, connect},
         lines::Lines,
         pool::{Pool, Wire, innermost, pool},
-        shares::{Held, Shares},
+        shares::{Held, Lost, Shares},
     },
 };
 
@@ -33,8 +33,11 @@ const MAX_ANSWER: usize = 64 << 10;
 
 /// Bytes that all answers beyond that have in memory together, and those of one server. They are counted twice: what is read is
 /// copied.
-const LARGE: usize = 96 << 20;
-const LARGE_OF_ONE: usize = 48 << 20;
+const LARGE: (usize, usize) = (64 << 20, 32 << 20);
+
+/// Bytes of an answer beyond which it is one of the largest, which are counted by themselves; and what these have.
+const LARGEST: usize = 16 << 20;
+const LARGEST_SHARES: (usize, usize) = (96 << 20, 48 << 20);
 
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,6 +72,7 @@ pub struct Client {
     signer: Arc<Signer>,
     lines: Lines,
     large: Shares,
+    largest: Shares,
 }
 
 /// The JSON of an answer.
@@ -89,13 +93,14 @@ impl Answer {
         &self.text
     }
 
+    /// Whether it takes something of what all large answers may take.
+    pub fn is_large(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// What a large one takes of what all large answers may take: for who keeps what stands in it.
     pub fn held(self) -> Option<Held> {
-        let Self { text, mut held } = self;
-        if let Some(held) = &mut held {
-            held.shrink(text.get().len());
-        }
-        held
+        self.held
     }
 }
 
@@ -117,6 +122,12 @@ pub enum RequestError {
     /// The answer is not what was asked for.
     #[error("unusable answer: {0}")]
     Answer(String),
+}
+
+impl From<Lost> for RequestError {
+    fn from(lost: Lost) -> Self {
+        Self::Answer(lost.to_string())
+    }
 }
 
 impl RequestError {
@@ -174,7 +185,8 @@ impl Client {
     pub fn new(resolver: Arc<Resolver>, tls: Arc<ClientConfig>, signer: Arc<Signer>, lines: Lines) -> Self {
         let dialer = Dialer { resolver: Arc::clone(&resolver), tls, lines: lines.clone() };
         let pool = pool(dialer, IDLE_CONNECTIONS, IDLE_TIMEOUT);
-        Self { pool, resolver, signer, lines, large: Shares::new(LARGE, LARGE_OF_ONE) }
+        let [large, largest] = [LARGE, LARGEST_SHARES].map(|(all, for_one)| Shares::new(all, for_one));
+        Self { pool, resolver, signer, lines, large, largest }
     }
 
     /// Sends a signed request with an optional JSON body, and returns the JSON of the answer.
@@ -191,7 +203,7 @@ impl Client {
         self.ask(destination, (method, path), body, Bounds::SMALL).await
     }
 
-    /// The same for an answer that may be larger, or take longer. Of large ones so many are read at once; others wait.
+    /// The same for an answer that may be larger, or take longer. A large one may have to end for others.
     ///
     /// # Errors
     /// Like [`Self::request`].
@@ -310,19 +322,32 @@ impl Client {
         if status == StatusCode::NO_CONTENT {
             return Ok(Answer { text: RawValue::NULL.to_owned(), held: None });
         }
-        let text = serde_json::from_slice(&body).map_err(|e| RequestError::Answer(e.to_string()))?;
+        let parse = move || serde_json::from_slice(&body).map_err(|e| RequestError::Answer(e.to_string()));
+        let text = match held {
+            // What is large takes a while.
+            Some(_) => tokio::task::spawn_blocking(parse)
+                .await
+                .map_err(|e| RequestError::Answer(e.to_string()))??,
+            None => parse()?,
+        };
         Ok(Answer { text, held })
     }
 
-    /// Reads an answer; what is beyond a small one, in its turn.
+    /// Reads an answer; what is beyond a small one, as long as there is room for it.
     async fn read(
         &self,
         destination: &ServerName,
         answer: Response<Incoming>,
         most: usize,
     ) -> Result<(Vec<u8>, Option<Held>), RequestError> {
-        let (mut body, mut bytes, mut held) = (answer.into_body(), Vec::new(), None);
-        while let Some(frame) = body.frame().await {
+        let shares = if most > LARGEST { &self.largest } else { &self.large };
+        let (mut body, mut bytes, mut held) = (answer.into_body(), Vec::new(), None::<Held>);
+        loop {
+            let frame = match &held {
+                Some(held) => held.or_lost(body.frame()).await?,
+                None => body.frame().await,
+            };
+            let Some(frame) = frame else { break };
             let frame = frame.map_err(|e| RequestError::Network(innermost(&e)))?;
             let Ok(piece) = frame.into_data() else { continue };
             let length = bytes.len() + piece.len();
@@ -330,8 +355,8 @@ impl Client {
                 return Err(RequestError::Answer(format!("it has more than {most} bytes")));
             }
             if length > MAX_ANSWER {
-                let held = held.get_or_insert_with(|| self.large.open(destination.as_str()));
-                held.grow(2 * length).await;
+                let held = held.get_or_insert_with(|| shares.open(destination.as_str()));
+                held.grow(2 * length).await?;
             }
             bytes.extend_from_slice(&piece);
         }

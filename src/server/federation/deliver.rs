@@ -211,11 +211,13 @@ impl Delivery {
         tracing::debug!(%destination, %error, things, "transaction refused");
         self.tell_presence(transaction, Outcome::Failed);
         self.metrics.failed.add(1);
-        if self.queue.handle_refused(self.clock.now(), transaction, things, error.clone()) {
+        // As of what was taken: it is on its way until it is written that it is not to be told again.
+        if self.queue.gives_up(transaction, things) {
             tracing::warn!(%destination, %error, "something that a server refuses again and again is given up");
             self.lists.handle_delivered(destination, edus).await;
             self.devices.handle_delivered(destination, page).await;
         }
+        self.queue.handle_refused(self.clock.now(), transaction, things, error);
     }
 
     fn handle_failed(&self, transaction: &Transaction, error: String) {

@@ -55,6 +55,11 @@ const BODIES: BodyLimits = BodyLimits {
 const ON_DISK: usize = 1 << 30;
 const ON_DISK_OF_ONE: usize = 256 << 20;
 
+/// The same of answers to joins; and how many large ones are looked at together.
+const JOINS: usize = 2 << 30;
+const JOINS_OF_ONE: usize = 1 << 30;
+const LARGE_JOINS: usize = 2;
+
 /// The parts with which this server speaks to others.
 #[derive(Debug)]
 pub struct Federation {
@@ -86,6 +91,10 @@ pub struct Federation {
     pub bodies: Bodies<Origin>,
     /// What answers may take that are too large for memory.
     pub(super) on_disk: Shares,
+    /// What answers to joins may take.
+    pub(super) joins: Shares,
+    /// Places for large ones.
+    pub large_joins: tokio::sync::Semaphore,
     delivery: Arc<Delivery>,
     clock: Clock,
 }
@@ -171,6 +180,8 @@ impl Federation {
             answered: Answered::default(),
             bodies: Bodies::new(BODIES),
             on_disk: Shares::new(ON_DISK, ON_DISK_OF_ONE),
+            joins: Shares::new(JOINS, JOINS_OF_ONE),
+            large_joins: tokio::sync::Semaphore::new(LARGE_JOINS),
             delivery: Arc::new(delivery),
             clock,
         })

@@ -305,20 +305,25 @@ impl Queue {
         !was_away
     }
 
+    /// Whether a transaction of so many things is given up if it is refused as a whole.
+    pub(super) fn gives_up(&self, transaction: &Transaction, things: usize) -> bool {
+        let inner = self.lock();
+        let entry = inner.destinations.get(&transaction.destination);
+        entry.is_some_and(|entry| entry.gives_up(transaction, things))
+    }
+
     /// A transaction of so many things was refused as a whole by a destination that answers: what it does not take is
-    /// looked for by halves. Whether the transaction, of one thing, is given up.
+    /// looked for by halves.
     pub(super) fn handle_refused(
         &self,
         now: Instant,
         transaction: &Transaction,
         things: usize,
         error: String,
-    ) -> bool {
-        let mut is_given_up = false;
+    ) {
         self.handle_end(&transaction.destination, |entry, pauses, rng| {
-            is_given_up = entry.handle_refused(now, (transaction, things), (pauses, rng), error);
+            entry.handle_refused(now, (transaction, things), (pauses, rng), error);
         });
-        is_given_up
     }
 
     /// What was found of what a destination is owed: the newest of each of its rooms, in the order of the log; or why nothing

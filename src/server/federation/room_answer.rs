@@ -9,7 +9,7 @@ use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, BufReader, Read, Seek},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     rc::Rc,
 };
@@ -41,7 +41,7 @@ pub enum Part {
 pub struct RoomAnswer {
     file: File,
     len: u64,
-    _held: Option<Held>,
+    held: Held,
 }
 
 impl RoomAnswer {
@@ -58,8 +58,8 @@ impl RoomAnswer {
     }
 
     /// What `file` has; `held` is what it takes of what all may take of the disk.
-    pub(super) fn new(file: File, len: u64, held: Option<Held>) -> Self {
-        Self { file, len, _held: held }
+    pub(super) fn new(file: File, len: u64, held: Held) -> Self {
+        Self { file, len, held }
     }
 
     /// Bytes of the answer.
@@ -72,57 +72,88 @@ impl RoomAnswer {
         self.len == 0
     }
 
-    /// Reads the answer from its beginning, and hands each event to `each` as it comes. Reads the disk: not for the
-    /// asynchronous workers.
+    /// Reads the answer from its beginning, and hands each event to `each` as it comes, with the bytes before it. Reads the
+    /// disk: not for the asynchronous workers.
     ///
     /// # Errors
-    /// Says what is wrong with the answer; or that of `each`, after which nothing more is read.
+    /// Says what is wrong with the answer, or that others needed its room; or that of `each`, after which nothing more is read.
     pub fn walk(
         &mut self,
-        each: impl FnMut(Part, Box<RawValue>) -> Result<(), String>,
+        mut each: impl FnMut(Part, u64, Box<RawValue>) -> Result<(), String>,
     ) -> Result<(), String> {
         self.file.rewind().map_err(|e| e.to_string())?;
-        walk(BufReader::new(&self.file), each)
+        let held = &self.held;
+        walk(BufReader::new(&self.file), |part, at, text| {
+            held.check().map_err(|lost| lost.to_string())?;
+            each(part, at, text)
+        })
+    }
+
+    /// The event of `len` bytes before which there are so many. Reads the disk.
+    ///
+    /// # Errors
+    /// Like that.
+    pub fn event_at(&self, at: u64, len: usize) -> Result<Box<RawValue>, String> {
+        self.held.check().map_err(|lost| lost.to_string())?;
+        let mut text = vec![0; len];
+        self.file.read_exact_at(&mut text, at).map_err(|e| e.to_string())?;
+        serde_json::from_slice(&text).map_err(|e| e.to_string())
     }
 }
 
 /// Reads an answer, and hands each event to `each`.
 pub(in crate::server) fn walk<R: Read>(
     answer: R,
-    each: impl FnMut(Part, Box<RawValue>) -> Result<(), String>,
+    each: impl FnMut(Part, u64, Box<RawValue>) -> Result<(), String>,
 ) -> Result<(), String> {
-    let left = Rc::new(Cell::new(BESIDE));
-    let mut json = serde_json::Deserializer::from_reader(Rationed { from: answer, left: Rc::clone(&left) });
-    let whole = Whole { left, each };
+    let ration = Rc::new(Ration { left: Cell::new(BESIDE), read: Cell::new(0) });
+    let mut json =
+        serde_json::Deserializer::from_reader(Rationed { from: answer, ration: Rc::clone(&ration) });
+    let whole = Whole { ration, each };
     whole.deserialize(&mut json).and_then(|()| json.end()).map_err(|e| e.to_string())
+}
+
+/// What may be read before somebody allows more, and what was, in bytes.
+struct Ration {
+    left: Cell<u64>,
+    read: Cell<u64>,
+}
+
+impl Ration {
+    /// The bytes before something of which the last one was read just now: an event, as it ends with its brace. Of what is none, any.
+    fn before(&self, event: &RawValue) -> u64 {
+        self.read.get().saturating_sub(event.get().len() as u64)
+    }
 }
 
 /// Reads no more than is allowed before somebody allows more.
 struct Rationed<R> {
     from: R,
-    left: Rc<Cell<u64>>,
+    ration: Rc<Ration>,
 }
 
 impl<R: Read> Read for Rationed<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.left.get();
+        let Ration { left: allowed, read: before } = &*self.ration;
+        let left = allowed.get();
         if left == 0 {
             return Err(io::Error::other("a part of the answer is too long"));
         }
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
         let read = self.from.read(&mut into[..most])?;
-        self.left.set(left - read as u64);
+        allowed.set(left - read as u64);
+        before.set(before.get() + read as u64);
         Ok(read)
     }
 }
 
 /// The outermost value: an object, or one with a status before it.
 struct Whole<F> {
-    left: Rc<Cell<u64>>,
+    ration: Rc<Ration>,
     each: F,
 }
 
-impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'de> for Whole<F> {
+impl<'de, F: FnMut(Part, u64, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'de> for Whole<F> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -130,7 +161,7 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'
     }
 }
 
-impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for Whole<F> {
+impl<'de, F: FnMut(Part, u64, Box<RawValue>) -> Result<(), String>> Visitor<'de> for Whole<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,13 +177,14 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for 
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
         while let Some(key) = object.next_key::<String>()? {
-            self.left.set(BESIDE);
+            self.ration.left.set(BESIDE);
             let part = match key.as_str() {
                 "state" | "pdus" => Part::State,
                 "auth_chain" => Part::AuthChain,
                 "event" => {
                     if let Some(event) = object.next_value::<Option<Box<RawValue>>>()? {
-                        (self.each)(Part::Event, event).map_err(serde::de::Error::custom)?;
+                        (self.each)(Part::Event, self.ration.before(&event), event)
+                            .map_err(serde::de::Error::custom)?;
                     }
                     continue;
                 }
@@ -161,8 +193,8 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for 
                     continue;
                 }
             };
-            object.next_value_seed(List { part, left: &self.left, each: &mut self.each })?;
-            self.left.set(BESIDE);
+            object.next_value_seed(List { part, ration: &self.ration, each: &mut self.each })?;
+            self.ration.left.set(BESIDE);
         }
         Ok(())
     }
@@ -171,11 +203,11 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for 
 /// Events of one part.
 struct List<'a, F> {
     part: Part,
-    left: &'a Cell<u64>,
+    ration: &'a Ration,
     each: &'a mut F,
 }
 
-impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'de> for List<'_, F> {
+impl<'de, F: FnMut(Part, u64, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'de> for List<'_, F> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -183,7 +215,7 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> DeserializeSeed<'
     }
 }
 
-impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for List<'_, F> {
+impl<'de, F: FnMut(Part, u64, Box<RawValue>) -> Result<(), String>> Visitor<'de> for List<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,9 +224,9 @@ impl<'de, F: FnMut(Part, Box<RawValue>) -> Result<(), String>> Visitor<'de> for 
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         loop {
-            self.left.set(LONGEST);
+            self.ration.left.set(LONGEST);
             let Some(event) = list.next_element::<Box<RawValue>>()? else { return Ok(()) };
-            (self.each)(self.part, event).map_err(serde::de::Error::custom)?;
+            (self.each)(self.part, self.ration.before(&event), event).map_err(serde::de::Error::custom)?;
         }
     }
 }
@@ -205,7 +237,9 @@ mod tests {
 
     fn parts(answer: &str) -> Result<Vec<(Part, String)>, String> {
         let mut found = Vec::new();
-        walk(answer.as_bytes(), |part, event| {
+        walk(answer.as_bytes(), |part, at, event| {
+            let rest = &answer[at as usize..];
+            assert!(!event.get().starts_with('{') || rest.starts_with(event.get()), "at {at}");
             found.push((part, event.get().to_owned()));
             Ok(())
         })?;
@@ -253,7 +287,7 @@ mod tests {
         for bad in bad {
             assert!(parts(bad).is_err(), "{}", &bad[..bad.len().min(40)]);
         }
-        let stopped = walk(&br#"{"state":[1,2,3]}"#[..], |_, _| Err("enough".to_owned()));
+        let stopped = walk(&br#"{"state":[1,2,3]}"#[..], |_, _, _| Err("enough".to_owned()));
         assert!(stopped.unwrap_err().starts_with("enough"));
     }
 

@@ -120,7 +120,8 @@ impl Federation {
         self.get(server, &path, SMALL).await
     }
 
-    /// `PUT /send_join`: the room as it is before `event`, the signed join. The answer goes into `file`.
+    /// `PUT /send_join`: the room as it is before `event`, the signed join. The answer goes into `file`, as long as there is room for it
+    /// beside others.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -142,10 +143,10 @@ impl Federation {
             Err(e) if e.is_unrecognized() => ask(v1).await?,
             answer => answer?,
         };
-        spooled(answer, file, (JOIN_BEGINS, MAX_JOIN_ANSWER), None).await
+        spooled(answer, file, (JOIN_BEGINS, MAX_JOIN_ANSWER), self.joins.open(server.as_str())).await
     }
 
-    /// `GET /state`: the state of a room before an event, and all that allows it. The answer goes into `file`, when there is room for
+    /// `GET /state`: the state of a room before an event, and all that allows it. The answer goes into `file`, as long as there is room for
     /// it beside others.
     ///
     /// # Errors
@@ -187,7 +188,7 @@ impl Federation {
         let reading = async {
             let held = self.on_disk.open(server.as_str());
             let answer = self.client.open_with(server, (Method::GET, path), None, STATE_BEGINS).await?;
-            spooled(answer, file, (STATE_BEGINS, most), Some(held)).await
+            spooled(answer, file, (STATE_BEGINS, most), held).await
         };
         let in_time = tokio::time::timeout(STATE_TIME, reading).await;
         in_time.unwrap_or_else(|_| Err(RequestError::Network("timed out".to_owned())))
@@ -366,7 +367,7 @@ async fn spooled(
     answer: Response<Incoming>,
     mut file: File,
     (begins, most): (Duration, u64),
-    mut held: Option<Held>,
+    mut held: Held,
 ) -> Result<RoomAnswer, RequestError> {
     let (mut body, mut len, began) = (answer.into_body(), 0_u64, Instant::now());
     let failed = |e: &dyn std::fmt::Display| RequestError::Network(e.to_string());
@@ -375,21 +376,18 @@ async fn spooled(
             return Err(failed(&"the answer comes too slowly"));
         }
         let frame = tokio::time::timeout(GOES_ON, body.frame());
-        let Some(frame) = frame.await.map_err(|_| failed(&"the answer stopped"))? else { break };
+        let frame = held.or_lost(frame).await?;
+        let Some(frame) = frame.map_err(|_| failed(&"the answer stopped"))? else { break };
         let Ok(piece) = frame.map_err(|e| failed(&e))?.into_data() else { continue };
         len += piece.len() as u64;
         if len > most {
             return Err(RequestError::Answer(format!("it has more than {most} bytes")));
         }
-        if let Some(held) = &mut held {
-            held.grow(len as usize).await;
-        }
+        held.grow(len as usize).await?;
         // A piece is some KiB, which the system takes into its cache.
         file.write_all(&piece).map_err(|e| failed(&e))?;
     }
-    if let Some(held) = &mut held {
-        held.shrink(len as usize);
-    }
+    held.shrink(len as usize);
     Ok(RoomAnswer::new(file, len, held))
 }
 

@@ -41,7 +41,9 @@ pub(super) fn key_document(data: &[u8]) {
 /// An answer to a join: what is handed over of it one by one is what stands in it as a whole.
 pub(super) fn join_answer(data: &[u8]) {
     let mut parts: Vec<(Part, Value)> = Vec::new();
-    let read = walk(data, |part, event| {
+    let read = walk(data, |part, at, event| {
+        let stands = data[at as usize..].starts_with(event.get().as_bytes());
+        assert!(stands || !event.get().starts_with('{'), "at {at}");
         parts.push((part, serde_json::from_str(event.get()).map_err(|e| e.to_string())?));
         Ok(())
     });

@@ -21,6 +21,9 @@ use crate::server::{
     },
 };
 
+/// Bytes of an answer beyond which it waits for its turn to be looked at.
+const LARGE_ANSWER: u64 = 16 << 20;
+
 impl App {
     /// Lets the session's user join a room, here or by other servers.
     pub(in crate::server::app) async fn join_anywhere(
@@ -120,9 +123,14 @@ impl App {
         let answer = answer.map_err(|e| refusal(server, &e))?;
         tracing::info!(%room, %server, bytes = answer.len(), "a room is brought here");
         let peers = self.peers_or_refuse()?;
+        // Nobody closes it.
+        let _place = match answer.len() > LARGE_ANSWER {
+            true => federation.large_joins.acquire().await.ok(),
+            false => None,
+        };
         let mut answer = answer;
         let read = move |each: &mut Each<'_>| {
-            answer.walk(|part, event| {
+            answer.walk(|part, _, event| {
                 let piece = match part {
                     Part::Event => None,
                     Part::State => Some(Piece::State),

@@ -19,7 +19,7 @@ use crate::server::{
     outgoing::shares::Held,
     rooms::receive::{
         Elsewhere,
-        elsewhere::{Between, StateBefore, Texts, Unanswered},
+        elsewhere::{Between, EachText, StateBefore, Texts, Unanswered},
     },
 };
 
@@ -46,7 +46,7 @@ impl App {
 }
 
 impl Peers {
-    async fn ask<T: DeserializeOwned>(
+    async fn ask<T: DeserializeOwned + Send + 'static>(
         &self,
         server: &ServerName,
         (method, path): (Method, &str),
@@ -59,12 +59,20 @@ impl Peers {
         let body = body.map(|body| body.to_string().into());
         let answer = self.federation.client.ask(server, (method, path), body, bounds).await;
         let answer = answer.map_err(|e| Unanswered(e.to_string()))?;
-        let said = serde_json::from_str(answer.get());
-        let said = said.map_err(|e| Unanswered(format!("not as it has to be: {e}")))?;
-        Ok((said, answer.held()))
+        let is_large = answer.is_large();
+        let parse = move || {
+            let said = serde_json::from_str(answer.get());
+            let said = said.map_err(|e| Unanswered(format!("not as it has to be: {e}")))?;
+            Ok((said, answer.held()))
+        };
+        // What is large takes a while.
+        match is_large {
+            true => tokio::task::spawn_blocking(parse).await.map_err(|e| Unanswered(e.to_string()))?,
+            false => parse(),
+        }
     }
 
-    async fn get<T: DeserializeOwned>(
+    async fn get<T: DeserializeOwned + Send + 'static>(
         &self,
         server: &ServerName,
         path: &str,
@@ -79,6 +87,8 @@ impl Peers {
 }
 
 impl Elsewhere for Peers {
+    type Texts = Events;
+
     async fn keys(&self, needed: NeededKeys) -> EventKeys {
         match self.federation.keyring.event_keys(&needed).await {
             Ok(keys) => keys,
@@ -125,9 +135,14 @@ impl Elsewhere for Peers {
         Ok(StateBefore { state: answer.pdu_ids, auth_chain: answer.auth_chain_ids, held })
     }
 
-    async fn state(&self, server: &ServerName, room: &RoomId, before: &EventId) -> Result<Texts, Unanswered> {
+    async fn state(
+        &self,
+        server: &ServerName,
+        room: &RoomId,
+        before: &EventId,
+    ) -> Result<Events, Unanswered> {
         let answer = self.federation.state_before(server, room, before, self.blank()?).await;
-        answer.map(texts).map_err(|e| Unanswered(e.to_string()))
+        answer.map(Events).map_err(|e| Unanswered(e.to_string()))
     }
 
     async fn event(&self, server: &ServerName, event: &EventId) -> Result<Box<RawValue>, Unanswered> {
@@ -145,18 +160,25 @@ impl Elsewhere for Peers {
         server: &ServerName,
         room: &RoomId,
         event: &EventId,
-    ) -> Result<Texts, Unanswered> {
+    ) -> Result<Events, Unanswered> {
         let answer = self.federation.event_auth(server, room, event, self.blank()?).await;
-        answer.map(texts).map_err(|e| Unanswered(e.to_string()))
+        answer.map(Events).map_err(|e| Unanswered(e.to_string()))
     }
 }
 
-/// The events of an answer.
-fn texts(mut answer: RoomAnswer) -> Texts {
-    Box::new(move |each| {
-        answer.walk(|part, text| match part {
-            Part::State | Part::AuthChain => each(text),
+/// The state or the auth chain that an answer has.
+#[derive(Debug)]
+pub struct Events(RoomAnswer);
+
+impl Texts for Events {
+    fn walk(&mut self, each: &mut EachText<'_>) -> Result<(), String> {
+        self.0.walk(|part, at, text| match part {
+            Part::State | Part::AuthChain => each(at, text),
             Part::Event => Ok(()),
         })
-    })
+    }
+
+    fn text_at(&mut self, at: u64, len: usize) -> Result<Box<RawValue>, String> {
+        self.0.event_at(at, len)
+    }
 }

@@ -138,32 +138,32 @@ impl Destination {
         }
     }
 
-    /// A transaction of so many things was refused as a whole; whether it is given up.
+    /// A transaction of so many things was refused as a whole.
     pub(super) fn handle_refused(
         &mut self,
         now: Instant,
         (transaction, things): (&Transaction, usize),
         pauses: ((Duration, Duration), &mut Rng),
         error: String,
-    ) -> bool {
+    ) {
         match self.refused.handle_refused(transaction, things) {
             Verdict::Halve => {
                 self.put_back(&transaction.edus);
                 self.owed.handle_failed();
                 self.peer.failed += 1;
                 self.peer.last_error = Some(error);
-                false
             }
-            Verdict::Again => {
-                self.handle_failed(now, &transaction.edus, pauses, error);
-                false
-            }
+            Verdict::Again => self.handle_failed(now, &transaction.edus, pauses, error),
             Verdict::GiveUp => {
                 self.owed.handle_delivered();
                 self.handle_failed(now, &[], pauses, error);
-                true
             }
         }
+    }
+
+    /// Whether a transaction of so many things is given up if it is refused as a whole.
+    pub(super) fn gives_up(&self, transaction: &Transaction, things: usize) -> bool {
+        self.refused.verdict(transaction, things) == Verdict::GiveUp
     }
 
     fn put_back(&mut self, edus: &[Edu]) {

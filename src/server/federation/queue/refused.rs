@@ -48,23 +48,40 @@ impl Refused {
         self.most = self.most.map(|most| most * 2).filter(|most| *most < MAX_PDUS + MAX_EDUS);
     }
 
-    /// A transaction of so many things was refused as a whole.
-    pub(super) fn handle_refused(&mut self, transaction: &Transaction, things: usize) -> Verdict {
+    /// What is done about a transaction of so many things if it is refused as a whole.
+    pub(super) fn verdict(&self, transaction: &Transaction, things: usize) -> Verdict {
         if things > 1 {
-            self.most = Some(things.div_ceil(2));
             return Verdict::Halve;
         }
-        let edu = transaction.edus.first().filter(|edu| edu.key.lasts() != Use::Once);
-        let event = transaction.events.first().map(|position| Thing::Event(*position));
-        // Of what is not kept anyway there is nothing to be given up.
-        let Some(thing) = event.or_else(|| edu.map(|edu| Thing::Edu(edu.key.clone()))) else {
-            return Verdict::Again;
-        };
-        let before = self.alone.take().filter(|(last, _)| *last == thing).map_or(0, |(_, times)| times);
-        if before + 1 >= ATTEMPTS {
-            return Verdict::GiveUp;
+        match thing(transaction) {
+            Some(thing) if self.times(&thing) + 1 >= ATTEMPTS => Verdict::GiveUp,
+            _ => Verdict::Again,
         }
-        self.alone = Some((thing, before + 1));
-        Verdict::Again
     }
+
+    /// A transaction of so many things was refused as a whole.
+    pub(super) fn handle_refused(&mut self, transaction: &Transaction, things: usize) -> Verdict {
+        let verdict = self.verdict(transaction, things);
+        match verdict {
+            Verdict::Halve => self.most = Some(things.div_ceil(2)),
+            Verdict::Again => {
+                let again = thing(transaction).map(|thing| (self.times(&thing) + 1, thing));
+                self.alone = again.map(|(times, thing)| (thing, times)).or_else(|| self.alone.take());
+            }
+            Verdict::GiveUp => self.alone = None,
+        }
+        verdict
+    }
+
+    /// How often this was refused by itself.
+    fn times(&self, thing: &Thing) -> u32 {
+        self.alone.as_ref().filter(|(last, _)| last == thing).map_or(0, |(_, times)| *times)
+    }
+}
+
+/// What there is to be given up in a transaction of one thing: of what is not kept anyway, nothing.
+fn thing(transaction: &Transaction) -> Option<Thing> {
+    let event = transaction.events.first().map(|position| Thing::Event(*position));
+    let edu = transaction.edus.first().filter(|edu| edu.key.lasts() != Use::Once);
+    event.or_else(|| edu.map(|edu| Thing::Edu(edu.key.clone())))
 }

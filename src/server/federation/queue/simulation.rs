@@ -196,8 +196,8 @@ impl World {
                     End::Lost => drop(self.queue.handle_failed(self.now, &transaction, "lost".to_owned())),
                     End::Refused => {
                         let error = "no good".to_owned();
-                        self.given_up +=
-                            usize::from(self.queue.handle_refused(self.now, &transaction, things, error));
+                        self.given_up += usize::from(self.queue.gives_up(&transaction, things));
+                        self.queue.handle_refused(self.now, &transaction, things, error);
                     }
                 }
             }

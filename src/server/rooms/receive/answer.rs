@@ -28,6 +28,18 @@ use crate::server::{
 /// Events of an answer, at most.
 const MAX_EVENTS: usize = 1_000_000;
 
+/// Bytes of those together that others rest upon, at most: they take about as much memory.
+const MAX_KNOWN: usize = 256 << 20;
+
+/// What an event can rest upon by the rules: others are no reason for anything, and so is what names them.
+const AUTH_TYPES: [&str; 5] = [
+    "m.room.create",
+    "m.room.power_levels",
+    "m.room.join_rules",
+    "m.room.member",
+    "m.room.third_party_invite",
+];
+
 /// Rows in one page.
 pub(super) const PAGE: usize = 200;
 
@@ -52,7 +64,7 @@ pub(super) struct Index {
     order: Vec<Option<u32>>,
     /// By number: what allows it; `None`: it is not there.
     auth: Vec<Option<Box<[u32]>>>,
-    /// Those that allow others.
+    /// Those that may allow others by their type; then, those of them that are named.
     named: BTreeSet<u32>,
     pub(super) state: BTreeMap<StateKey, u32>,
     pub(super) needed: NeededKeys,
@@ -110,7 +122,9 @@ impl Index {
             event.need(rules, &mut index.needed);
             Ok(())
         })?;
-        index.named = index.auth.iter().flatten().flat_map(|auth| auth.iter().copied()).collect();
+        let named: BTreeSet<u32> =
+            index.auth.iter().flatten().flat_map(|auth| auth.iter().copied()).collect();
+        index.named.retain(|number| named.contains(number));
         Ok(index)
     }
 
@@ -128,6 +142,9 @@ impl Index {
             return Err(format!("there are more than {MAX_EVENTS} events in it"));
         }
         self.auth[number as usize] = Some(auth);
+        if event.pdu.state_key_pair().is_some_and(|(kind, _)| AUTH_TYPES.contains(&&*kind)) {
+            self.named.insert(number);
+        }
         Ok(number)
     }
 
@@ -150,7 +167,7 @@ impl Index {
         read_all: &mut dyn FnMut(&mut Each<'_>) -> Result<(), String>,
     ) -> Result<Known, String> {
         let (mut proven, mut emptied) = (BTreeMap::new(), BTreeSet::new());
-        let mut order = self.order.iter();
+        let (mut order, mut bytes) = (self.order.iter(), 0);
         read_all(&mut |_, text| {
             let Some(number) = order.next().copied().flatten() else { return Ok(()) };
             if !self.named.contains(&number) || proven.contains_key(&number) {
@@ -161,6 +178,10 @@ impl Index {
                 Ok(event) => {
                     if event.content == Content::Other {
                         emptied.insert(number);
+                    }
+                    bytes += text.get().len();
+                    if bytes > MAX_KNOWN {
+                        return Err("what its events rest upon is too much".to_owned());
                     }
                     proven.insert(number, event.pdu);
                 }

@@ -11,6 +11,9 @@ use crate::server::{
 /// Other servers, as rooms see them: what was asked for, or why there is no (good) answer. Whoever implements it bounds
 /// how long an answer may take and how large it may be; what is in one is believed nowhere before it is checked.
 pub trait Elsewhere: Send + Sync + 'static {
+    /// An answer with many events.
+    type Texts: Texts;
+
     /// The keys with which servers signed, as far as they can be found out.
     fn keys(&self, needed: NeededKeys) -> impl Future<Output = EventKeys> + Send;
 
@@ -36,7 +39,7 @@ pub trait Elsewhere: Send + Sync + 'static {
         server: &ServerName,
         room: &RoomId,
         before: &EventId,
-    ) -> impl Future<Output = Result<Texts, Unanswered>> + Send;
+    ) -> impl Future<Output = Result<Self::Texts, Unanswered>> + Send;
 
     /// `GET /event`: one event.
     fn event(
@@ -51,15 +54,26 @@ pub trait Elsewhere: Send + Sync + 'static {
         server: &ServerName,
         room: &RoomId,
         event: &EventId,
-    ) -> impl Future<Output = Result<Texts, Unanswered>> + Send;
+    ) -> impl Future<Output = Result<Self::Texts, Unanswered>> + Send;
 }
 
-/// Takes the text of an event; an error ends the reading.
-pub type EachText<'a> = dyn FnMut(Box<RawValue>) -> Result<(), String> + 'a;
+/// Takes the text of an event, and what is before it in the answer, as that counts; an error ends the reading.
+pub type EachText<'a> = dyn FnMut(u64, Box<RawValue>) -> Result<(), String> + 'a;
 
-/// Hands over the events of an answer, the same ones each time it is called, and says what is wrong with the answer. Reads the
-/// disk: not for the asynchronous workers.
-pub type Texts = Box<dyn FnMut(&mut EachText<'_>) -> Result<(), String> + Send>;
+/// The events of an answer. Reads the disk: not for the asynchronous workers.
+pub trait Texts: Send + 'static {
+    /// Hands over all of them.
+    ///
+    /// # Errors
+    /// Says what is wrong with the answer; or that of `each`.
+    fn walk(&mut self, each: &mut EachText<'_>) -> Result<(), String>;
+
+    /// The one before which there is as much as [`Self::walk`] told, and that is so long.
+    ///
+    /// # Errors
+    /// Says what is wrong with the answer.
+    fn text_at(&mut self, at: u64, len: usize) -> Result<Box<RawValue>, String>;
+}
 
 /// What is asked for by `get_missing_events`.
 #[derive(Clone, Debug)]

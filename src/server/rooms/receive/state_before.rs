@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{OwnedEventId, OwnedServerName, room_version_rules::RoomVersionRules};
+use ruma::{OwnedEventId, OwnedServerName, ServerName, room_version_rules::RoomVersionRules};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
 use super::{
     check::Checked,
-    elsewhere::{Elsewhere, Unanswered},
+    elsewhere::{Elsewhere, StateBefore, Unanswered},
     form::named_create,
     gap::Batch,
     texts::Wanted,
@@ -26,6 +26,9 @@ const MAX_SINGLY: usize = 200;
 
 /// How many of those at the same time.
 const SINGLY_AT_ONCE: usize = 8;
+
+/// Events that are read from the store at once.
+const AT_ONCE: usize = 1_000;
 
 impl Rooms {
     /// Looks for the events that allow one.
@@ -92,9 +95,12 @@ impl Rooms {
 
     /// Those of the events that are not here in any standing.
     async fn not_here(&self, ids: BTreeSet<OwnedEventId>) -> Result<Vec<OwnedEventId>, Refusal> {
-        let ids: Vec<OwnedEventId> = ids.into_iter().collect();
-        let here = self.store.graph_events(&ids).await?;
-        Ok(ids.into_iter().filter(|id| !here.contains_key(id)).collect())
+        let (ids, mut missing): (Vec<_>, _) = (ids.into_iter().collect(), Vec::new());
+        for some in ids.chunks(AT_ONCE) {
+            let here = self.store.graph_events(some).await?;
+            missing.extend(some.iter().filter(|id| !here.contains_key(*id)).cloned());
+        }
+        Ok(missing)
     }
 
     /// The state before an event of which the states around it are not known. `None`: nobody has a good answer.
@@ -126,21 +132,38 @@ impl Rooms {
         server: OwnedServerName,
         event: &OwnedEventId,
     ) -> Result<StateIds, NoState> {
-        let (elsewhere, room, rules) = (&*batch.servers.elsewhere, batch.room, batch.rules);
+        let (elsewhere, room) = (&*batch.servers.elsewhere, batch.room);
         let said = elsewhere.state_ids(&server, &room.room_id, event).await?;
-        if said.state.len() + said.auth_chain.len() > MAX_STATE {
+        let StateBefore { state, auth_chain, held } = said;
+        if state.len() + auth_chain.len() > MAX_STATE {
             return Err(Unanswered("the state is too large".into()).into());
         }
-        let mut needed: BTreeSet<OwnedEventId> = said.auth_chain.into_iter().collect();
-        needed.extend(said.state.iter().cloned());
+        let finding = self.state_of_said(batch, (&server, event), state, auth_chain);
+        match held {
+            Some(held) => held.or_lost(finding).await.map_err(|lost| Unanswered(lost.to_string()))?,
+            None => finding.await,
+        }
+    }
+
+    /// The state that a server says, once all of it is here that can be had.
+    async fn state_of_said<E: Elsewhere>(
+        &self,
+        batch: &Batch<'_, E>,
+        (server, event): (&ServerName, &OwnedEventId),
+        said: Vec<OwnedEventId>,
+        auth_chain: Vec<OwnedEventId>,
+    ) -> Result<StateIds, NoState> {
+        let (elsewhere, room, rules) = (&*batch.servers.elsewhere, batch.room, batch.rules);
+        let mut needed: BTreeSet<OwnedEventId> = auth_chain.into_iter().collect();
+        needed.extend(said.iter().cloned());
         let missing = self.not_here(needed.clone()).await?;
         if missing.len() > MAX_SINGLY {
-            let texts = elsewhere.state(&server, &room.room_id, event).await?;
+            let texts = elsewhere.state(server, &room.room_id, event).await?;
             self.keep_texts(elsewhere, (room, rules), Wanted::Only(&missing), texts).await??;
         }
         let missing = self.not_here(needed).await?;
         self.find_singly(batch, missing).await?;
-        self.state_of_ids(room, rules, &said.state).await
+        self.state_of_ids(room, rules, &said).await
     }
 
     /// The state that some events are.
@@ -150,17 +173,19 @@ impl Rooms {
         rules: &RoomVersionRules,
         ids: &[OwnedEventId],
     ) -> Result<StateIds, NoState> {
-        let here = self.store.graph_events(ids).await.map_err(Refusal::from)?;
         let mut state = StateIds::new();
-        for id in ids {
-            let known = here.get(id).filter(|event| event.room_id == room.room_id);
-            let Some(known) = known.filter(|event| event.standing != EventStanding::Rejected) else {
-                continue;
-            };
-            let pdu = Pdu::of_graph(known).map_err(NoState::Refused)?;
-            let Some(key) = pdu.state_key_pair() else { continue };
-            if state.insert(key, id.clone()).is_some_and(|other| other != *id) {
-                return Err(Unanswered(format!("two events are the same state: {id}")).into());
+        for some in ids.chunks(AT_ONCE) {
+            let here = self.store.graph_events(some).await.map_err(Refusal::from)?;
+            for id in some {
+                let known = here.get(id).filter(|event| event.room_id == room.room_id);
+                let Some(known) = known.filter(|event| event.standing != EventStanding::Rejected) else {
+                    continue;
+                };
+                let pdu = Pdu::of_graph(known).map_err(NoState::Refused)?;
+                let Some(key) = pdu.state_key_pair() else { continue };
+                if state.insert(key, id.clone()).is_some_and(|other| other != *id) {
+                    return Err(Unanswered(format!("two events are the same state: {id}")).into());
+                }
             }
         }
         let create = state.get(&("m.room.create".to_owned(), String::new()));

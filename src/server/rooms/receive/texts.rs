@@ -1,7 +1,7 @@
 //! Events of an answer that may be larger than memory, a whole state or an auth chain: those that are wanted and not here are kept.
 //!
-//! The answer is read once for what there is and what rests upon what, and then once for each page of what is wanted, those
-//! first that others rest upon. Memory holds numbers for everything, and the texts of one page.
+//! The answer is read once for what there is, where it stands and what rests upon what. Then what is wanted is read by pages, what
+//! others rest upon first. Memory holds numbers for everything, and the texts of one page.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,6 @@ use std::{
 };
 
 use ruma::{OwnedEventId, OwnedRoomId, room_version_rules::RoomVersionRules};
-use serde_json::value::RawValue;
 
 use super::{
     check::read,
@@ -46,11 +45,17 @@ struct Index {
     needed: NeededKeys,
 }
 
+/// Where an event stands in an answer.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Place {
+    /// What is before it.
+    at: u64,
+    len: usize,
+}
+
 /// An event of an answer.
 struct Found {
-    /// Its place in the answer.
-    at: u32,
-    bytes: usize,
+    place: Place,
     auth: Box<[u32]>,
 }
 
@@ -61,7 +66,7 @@ impl Rooms {
         elsewhere: &E,
         (room, rules): (&RoomRow, &RoomVersionRules),
         wanted: Wanted<'_>,
-        mut texts: Texts,
+        mut texts: impl Texts,
     ) -> Result<Result<(), Unanswered>, Refusal> {
         let mut index = Index::new(wanted);
         let (its_rules, room_id, takes_all) =
@@ -77,7 +82,13 @@ impl Rooms {
         };
         let keys = Arc::new(self.keys(elsewhere, needed).await);
         for page in pages {
-            let read = blocking(move || Ok((page_of(&page, &mut texts)?, texts)));
+            let read = blocking(move || {
+                let some = page
+                    .into_iter()
+                    .map(|place| texts.text_at(place.at, place.len))
+                    .collect::<Result<_, _>>()?;
+                Ok((some, texts))
+            });
             let some;
             (some, texts) = match read.await? {
                 Ok(read) => read,
@@ -95,19 +106,6 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<Result<T, String>, Refusal> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Refusal::Internal(e.to_string()))
-}
-
-/// The texts that stand at these places.
-fn page_of(page: &BTreeSet<u32>, texts: &mut Texts) -> Result<Vec<Box<RawValue>>, String> {
-    let (mut at, mut some) = (0, Vec::with_capacity(page.len()));
-    texts(&mut |text| {
-        if page.contains(&at) {
-            some.push(text);
-        }
-        at += 1;
-        Ok(())
-    })?;
-    Ok(some)
 }
 
 impl Index {
@@ -136,12 +134,9 @@ impl Index {
         rules: &RoomVersionRules,
         room: &OwnedRoomId,
         takes_all: bool,
-        texts: &mut Texts,
+        texts: &mut impl Texts,
     ) -> Result<(), String> {
-        let mut at = 0;
-        texts(&mut |text| {
-            let place = at;
-            at += 1;
+        texts.walk(&mut |at, text| {
             if let Ok(event) = read(rules, room, text.get()) {
                 let id = event.event_id().to_owned();
                 if takes_all && self.found.len() < MAX_AUTH_CHAIN {
@@ -156,7 +151,8 @@ impl Index {
                     });
                     let auth = auth.collect();
                     event.need(rules, &mut self.needed);
-                    self.found[number as usize] = Some(Found { at: place, bytes: text.get().len(), auth });
+                    self.found[number as usize] =
+                        Some(Found { place: Place { at, len: text.get().len() }, auth });
                 }
             }
             Ok(())
@@ -164,7 +160,7 @@ impl Index {
     }
 
     /// Where what was found stands in the answer, by pages, what others rest upon first. What rests upon itself is left out.
-    fn pages(&self) -> Vec<BTreeSet<u32>> {
+    fn pages(&self) -> Vec<BTreeSet<Place>> {
         let mut waits: Vec<usize> = vec![0; self.found.len()];
         let mut allows: Vec<Vec<u32>> = vec![Vec::new(); self.found.len()];
         let mut free = Vec::new();
@@ -183,12 +179,12 @@ impl Index {
         let (mut pages, mut page, mut bytes) = (Vec::new(), BTreeSet::new(), 0);
         while let Some(number) = free.pop() {
             let Some(found) = &self.found[number] else { continue };
-            if page.len() >= PAGE || (bytes + found.bytes > PAGE_BYTES && !page.is_empty()) {
+            if page.len() >= PAGE || (bytes + found.place.len > PAGE_BYTES && !page.is_empty()) {
                 pages.push(std::mem::take(&mut page));
                 bytes = 0;
             }
-            page.insert(found.at);
-            bytes += found.bytes;
+            page.insert(found.place);
+            bytes += found.place.len;
             for &other in &allows[number] {
                 waits[other as usize] -= 1;
                 if waits[other as usize] == 0 {

@@ -26,7 +26,7 @@ use crate::{
             parts::Rooms,
             receive::{
                 Elsewhere,
-                elsewhere::{Between, StateBefore, Texts, Unanswered},
+                elsewhere::{Between, EachText, StateBefore, Texts, Unanswered},
             },
         },
         session::Session,
@@ -176,7 +176,23 @@ impl Seen {
     }
 }
 
+/// Events of an answer; before each there are so many others.
+#[derive(Debug)]
+pub struct Listed(Vec<Box<RawValue>>);
+
+impl Texts for Listed {
+    fn walk(&mut self, each: &mut EachText<'_>) -> Result<(), String> {
+        self.0.iter().cloned().enumerate().try_for_each(|(n, text)| each(n as u64, text))
+    }
+
+    fn text_at(&mut self, at: u64, _: usize) -> Result<Box<RawValue>, String> {
+        Ok(self.0[at as usize].clone())
+    }
+}
+
 impl Elsewhere for Seen {
+    type Texts = Listed;
+
     async fn keys(&self, needed: NeededKeys) -> EventKeys {
         let mut keys = EventKeys::default();
         for server in needed.keys() {
@@ -215,7 +231,7 @@ impl Elsewhere for Seen {
         Ok(StateBefore { state, auth_chain, held: None })
     }
 
-    async fn state(&self, _: &ServerName, _: &RoomId, _: &EventId) -> Result<Texts, Unanswered> {
+    async fn state(&self, _: &ServerName, _: &RoomId, _: &EventId) -> Result<Listed, Unanswered> {
         Err(Unanswered("not asked for".into()))
     }
 
@@ -230,11 +246,11 @@ impl Elsewhere for Seen {
         server: &ServerName,
         _: &RoomId,
         event: &EventId,
-    ) -> Result<Texts, Unanswered> {
+    ) -> Result<Listed, Unanswered> {
         let store = self.store(server)?;
         let chain = store.auth_chain(&[event.to_owned()], 10_000).await.expect("reads");
         let chain: Vec<OwnedEventId> = chain.into_iter().collect();
         let chain: Vec<_> = store.graph_events(&chain).await.expect("reads").values().map(raw).collect();
-        Ok(Box::new(move |each| chain.iter().cloned().try_for_each(&mut *each)))
+        Ok(Listed(chain))
     }
 }
