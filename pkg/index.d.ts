@@ -329,11 +329,78 @@ export interface Events {
   idle: (idle: boolean) => void;
   /** A call came, or changed. Those that are over by the time they are heard of are not told. */
   call: (call: CallView) => void;
+  notifySettings: (settings: NotifySettings) => void;
+}
+
+/** What an iteration over an event gives: what its listeners are called with, as a pair where that is more than one thing. */
+export type Told<K extends keyof Events> = Parameters<Events[K]> extends [infer Only] ? Only : Parameters<Events[K]>;
+
+/** What `subscribe` and `read` choose by a word. */
+export interface Plain {
+  me: Me;
+  connection: Connection;
+  idle: boolean;
+  presences: readonly Presence[];
+  contacts: readonly Contact[];
+  rooms: readonly Room[];
+  calls: readonly CallView[];
+  notifySettings: NotifySettings;
+}
+
+/** What they choose by a word and an ID, such as `{ presence: "@ann:example.org" }`. */
+export interface Named {
+  presence: Presence | undefined;
+  contact: Contact | undefined;
+  room: Room | undefined;
+  timeline: readonly TimelineItem[];
+  past: readonly TimelineItem[];
+  members: readonly Member[];
+}
+
+/** Something that can be read and subscribed to: a word, or an object with one field, whose value is a user's or a room's ID. */
+export type Selector = keyof Plain | { [K in keyof Named]: { readonly [Field in K]: string } }[keyof Named];
+
+/** What a selector stands for. */
+export type Snapshot<S extends Selector> = S extends keyof Plain
+  ? Plain[S]
+  : S extends object ? Named[keyof S & keyof Named] : never;
+
+/** Why somebody is shown as they are. */
+export type ExplanationCode =
+  /** The connection: the session has ended, the client is stopped, nothing has come so far, it is lost; it broke off, and what was told is believed for `presenceGraceMs`. */
+  | "logged_out" | "stopped" | "connecting" | "connection_lost" | "interrupted"
+  /** The own user: nobody is active at this device; what they chose; what the homeserver does not know so far. */
+  | "idle_here" | "chosen" | "not_told"
+  /** What the homeserver said; a stream that began anew had nothing of them in it. */
+  | "server_said" | "not_mentioned"
+  /** Nobody is active at any of their devices; when they were. */
+  | "idle" | "last_active"
+  /** Nothing was told of them; 50,000 others are known. */
+  | "never_heard" | "too_many"
+  /** What may be why: the own user ignores them; they have not answered the request, or denied it; nothing is shared. */
+  | "ignored" | "list_pending" | "list_denied" | "nothing_shared";
+
+export interface Explanation {
+  userId: string;
+  shown: PresenceState;
+  /** The weightiest first; never empty. */
+  reasons: {
+    code: ExplanationCode;
+    /** In English, for who looks into a fault. */
+    text: string;
+    /** Since when, or when, as far as is known: milliseconds since the epoch. */
+    since?: number;
+  }[];
 }
 
 /** The instances of a class, where the program's own types know it: in Node they may not have the DOM's. */
 type Instance<Name extends string> = typeof globalThis extends { [name in Name]: { prototype: infer T } } ? T : never;
 type WasmModule = typeof globalThis extends { WebAssembly: { Module: { prototype: infer T } } } ? T : never;
+
+/** `Symbol.dispose` and `Symbol.asyncDispose`, where the program's own types know them. */
+type DisposeKey = SymbolConstructor extends { readonly dispose: infer S extends symbol } ? S : never;
+type AsyncDisposeKey = SymbolConstructor extends { readonly asyncDispose: infer S extends symbol } ? S : never;
+type Disposable = { [K in DisposeKey]: () => void } & { [K in AsyncDisposeKey]: () => Promise<void> };
 
 /** Loads the wasm once; every other function does so by itself. `source`: where it is, if elsewhere. */
 export function init(
@@ -357,11 +424,18 @@ export function login(
   account: { user: string; password: string; deviceName?: string; deviceId?: string },
 ): Promise<Session>;
 
-/** Applies the edits of a `timeline` event to an array of items, in place; returns the array. */
-export function applyTimeline(items: TimelineItem[], ops: TimelineOp[]): TimelineItem[];
+/**
+ * Applies the edits of a `timeline` event to an array of items, in place; returns the array. It has to be the application's own, such
+ * as `[...client.timeline(roomId)]`.
+ */
+export function applyTimeline(items: TimelineItem[], ops: readonly TimelineOp[]): TimelineItem[];
+
+/** `using client = …` frees it, `await using` stops it before. */
+export interface Client extends Disposable {}
 
 /**
- * A device of a user, following its homeserver. What returns a promise never throws: all that is wrong rejects it. Whatever returns
+ * A device of a user, following its homeserver. What it gives to read are snapshots: frozen, and the same objects until that very thing
+ * changes. What returns a promise never throws: all that is wrong rejects it. Whatever returns
  * none throws.
  */
 export class Client {
@@ -385,6 +459,19 @@ export class Client {
   /** Adds a listener; the function returned takes it away. */
   on<K extends keyof Events>(event: K, listener: Events[K]): () => void;
 
+  /**
+   * Calls the listener with what is chosen, whenever that has changed: once for all that one answer of the server, or one call, changed.
+   * Who is not concerned by a change costs it nothing. The function returned ends it at once.
+   */
+  subscribe<const S extends Selector>(selector: S, listener: (value: Snapshot<S>) => void): () => void;
+  /** What a selector stands for: the same object until it changes. */
+  read<const S extends Selector>(selector: S): Snapshot<S>;
+  /**
+   * What `on` would tell from here on, to be iterated over. What has not been taken is merged (by user, room, call), so that what waits has
+   * a bound. Ends when the client is stopped, logged out or freed, and fails with the reason of `signal`.
+   */
+  events<K extends keyof Events>(event: K, options?: { signal?: Instance<"AbortSignal"> }): AsyncIterableIterator<Told<K>>;
+
   /** From here on the client is held, until it is stopped, logged out or freed. */
   start(): void;
   /** While `offline`: tries at once, and does not wait for the next attempt. */
@@ -402,7 +489,9 @@ export class Client {
   free(): void;
 
   presenceOf(userId: string): Presence | undefined;
-  presences(): Presence[];
+  presences(): readonly Presence[];
+  /** Why a user is shown as they are, the own one too. */
+  explain(userId: string): Explanation;
   /**
    * Shown at once. Where the server is away the choice is kept, over reloads too, and told when it is back: then the
    * promise ends, with nothing: what was taken is in `me`. `statusMsg`: `undefined` keeps it, `null` or `""` clears it.
@@ -413,7 +502,7 @@ export class Client {
   /** Whether the server keeps presence lists; the calls down to `deliverPresence` fail with `UNSUPPORTED` if not. */
   readonly hasPresenceList: boolean | undefined;
   /** Empty until the first `contacts` event. */
-  contacts(): Contact[];
+  contacts(): readonly Contact[];
   /** Asks a user whether their presence may be seen. `acl`: a text to keep with the entry. */
   addContact(userId: string, acl?: string): Promise<void>;
   dropContact(userId: string): Promise<void>;
@@ -437,10 +526,13 @@ export class Client {
   readonly notifySettings: NotifySettings;
   setNotifySettings(settings: NotifySettings): Promise<void>;
 
-  rooms(): Room[];
-  timeline(roomId: string): TimelineItem[];
+  rooms(): readonly Room[];
+  room(roomId: string): Room | undefined;
+  timeline(roomId: string): readonly TimelineItem[];
+  /** The stretch of a room's past that `jump` opened; empty where there is none. */
+  past(roomId: string): readonly TimelineItem[];
   /** As far as they are known; the first call asks for the rest, which `members` events bring. */
-  members(roomId: string): Member[];
+  members(roomId: string): readonly Member[];
   /** One of them as far as is known; nothing is asked for. The stream tells of those who speak. */
   member(roomId: string, userId: string): Member | undefined;
 
@@ -505,7 +597,7 @@ export class Client {
   >;
 
   /** The calls that are not over. */
-  calls(): CallView[];
+  calls(): readonly CallView[];
   /**
    * Brings a file to the server; its `mxc://` address, for the content of a message. Fails with `M_TOO_LARGE`, with `M_FORBIDDEN` when
    * the user has no room left, or with the reason of `signal`. Progress is told where there is an `XMLHttpRequest`.

@@ -1,9 +1,11 @@
 // The package in browsers, workers and bundlers: the wasm is a file beside the glue.
+import { iterate } from "./events.js";
 import { media } from "./media.js";
 import { badArgument, checkKind } from "./options.js";
+import { Store, chosen } from "./store.js";
 import { watchSystem } from "./system.js";
 import { joinTabs } from "./tabs.js";
-import load, { Client, login as logIn, register as signUp, setErrorClass } from "./wasm/pilotlight.js";
+import load, { Client as Wasm, login as logIn, register as signUp, setErrorClass } from "./wasm/pilotlight.js";
 
 /** Why a request did not succeed. */
 export class PilotlightError extends Error {
@@ -15,6 +17,13 @@ export class PilotlightError extends Error {
     this.retryAfterMs = retryAfterMs;
   }
 }
+
+/** A device of a user; `create` makes one. */
+export function Client() {
+  throw badArgument("a client comes of Client.create()");
+}
+Client.prototype = Wasm.prototype;
+Client.prototype.constructor = Client;
 
 let loading;
 /** What ends the watch over the system, by client. */
@@ -60,7 +69,7 @@ Client.create = async (session, options) => {
   if (typeof userId === "string" && !/^@[^:]*:./.test(userId)) throw badArgument("userId must look like @name:server");
   const storage = options?.storage;
   if (storage != null && STORAGE.some((name) => typeof storage[name] !== "function")) throw badArgument("storage must be a Storage");
-  const client = new Client(session, options);
+  const client = new Wasm(session, options);
   const itself = new WeakRef(client);
   const tabs = joinTabs(client.session, (name, given) => {
     const left = itself.deref();
@@ -78,27 +87,63 @@ Client.create = async (session, options) => {
   return client;
 };
 
-const { free, on } = Client.prototype;
+const { free } = Wasm.prototype;
+/** What the wasm has of its own, before anything is put around it. */
+const inner = Object.getOwnPropertyDescriptors(Wasm.prototype);
 
-/** The listeners of each client, which lives as long as it does: a listener may hold its client. */
-const listeners = new WeakMap();
+/** What is kept of each client, and who listens to it: for as long as it lives, since a listener may hold its client. */
+const stores = new WeakMap();
 
-/** A function of its own, whose closure holds nothing but this. */
-function through(entry) {
-  return (first, second) => entry.deref()?.listener(first, second);
+/** A function of its own, so that no store holds its client. */
+function caller(client) {
+  return (name, ...given) => (inner[name].get ?? inner[name].value).apply(client.deref(), given);
+}
+
+function storeOf(client) {
+  let store = stores.get(client);
+  if (store === undefined) {
+    store = new Store(caller(new WeakRef(client)));
+    stores.set(client, store);
+  }
+  return store;
 }
 
 Client.prototype.on = function (event, listener) {
   checkKind(listener, "act", "listener");
-  const entry = { listener };
-  const off = on.call(this, event, through(new WeakRef(entry)));
-  const all = listeners.get(this) ?? new Set();
-  listeners.set(this, all.add(entry));
-  return () => {
-    all.delete(entry);
-    off();
-  };
+  return storeOf(this).on(event, listener);
 };
+
+Client.prototype.subscribe = function (selector, listener) {
+  checkKind(listener, "act", "listener");
+  return storeOf(this).subscribe(...chosen(selector), listener);
+};
+
+Client.prototype.read = function (selector) {
+  return storeOf(this).read(...chosen(selector));
+};
+
+Client.prototype.events = function (event, options = {}) {
+  return iterate(this, event, options, storeOf(this).ends);
+};
+
+/** What reads a snapshot, and of what. */
+const READERS = {
+  presenceOf: "presence", presences: "presences", contacts: "contacts", rooms: "rooms", room: "room", calls: "calls",
+  timeline: "timeline", past: "past", members: "members",
+};
+for (const [name, kind] of Object.entries(READERS)) {
+  Client.prototype[name] = function (which) {
+    return storeOf(this).read(kind, which);
+  };
+}
+for (const name of ["me", "notifySettings"]) {
+  Object.defineProperty(Client.prototype, name, {
+    configurable: true,
+    get() {
+      return storeOf(this).read(name);
+    },
+  });
+}
 
 Client.prototype.sendText = function (roomId, body) {
   if (typeof body !== "string" || body === "") throw badArgument("body must be a string that is not empty");
@@ -156,7 +201,7 @@ Client.prototype.react = function (roomId, eventId, key) {
 
 /** The arguments that the wasm takes as texts, by name. */
 const TEXTS = {
-  on: ["event"], presenceOf: ["userId"], timeline: ["roomId"], members: ["roomId"], member: ["roomId", "userId"], send: ["roomId", "type"],
+  on: ["event"], events: ["event"], presenceOf: ["userId"], explain: ["userId"], room: ["roomId"], timeline: ["roomId"], past: ["roomId"], members: ["roomId"], member: ["roomId", "userId"], send: ["roomId", "type"],
   sendText: ["roomId"], reply: ["roomId"], edit: ["roomId"], react: ["roomId"], setTyping: ["roomId"], markRead: ["roomId"],
 };
 
@@ -181,7 +226,16 @@ Client.prototype.free = function () {
   following.delete(this);
   tied.get(this)?.leave();
   freed.add(this);
+  stores.get(this)?.end();
 };
+
+if (Symbol.dispose) {
+  Client.prototype[Symbol.dispose] = Client.prototype.free;
+  Client.prototype[Symbol.asyncDispose] = async function () {
+    if (!freed.has(this)) await this.stop();
+    this.free();
+  };
+}
 
 const COMMANDS = [
   "logout", "setPresence", "setDisplayName", "addContact", "dropContact", "answerRequest", "setGroup", "inviteGroup",
@@ -244,31 +298,4 @@ function coded(run) {
   }
 }
 
-/** Applies the edits of a `timeline` event to an array of items, in place; returns the array. */
-export function applyTimeline(items, ops) {
-  const at = (key) => items.findIndex((item) => item.key === key);
-  for (const op of ops) {
-    // What is about an item that is not there changes nothing.
-    const place = at(op.before ?? op.item?.key ?? op.key);
-    switch (op.op) {
-      case "append":
-        items.splice(place < 0 || op.before === undefined ? items.length : place, 0, op.item);
-        break;
-      case "prepend":
-        items.unshift(...op.items);
-        break;
-      case "update":
-        if (place >= 0) items[place] = op.item;
-        break;
-      case "remove":
-        if (place >= 0) items.splice(place, 1);
-        break;
-      case "reset":
-        items.splice(0, items.length, ...op.items);
-        break;
-    }
-  }
-  return items;
-}
-
-export { Client };
+export { applyTimeline } from "./store.js";

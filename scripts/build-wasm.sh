@@ -9,7 +9,7 @@ target=${CARGO_TARGET_DIR:-target}
 built=$target/wasm32-unknown-unknown/wasm/pilotlight.wasm
 out=pkg/wasm
 # The most that a page may have to load, glue and wasm together, gzipped.
-limit=${WASM_SIZE_LIMIT:-158000}
+limit=${WASM_SIZE_LIMIT:-167000}
 
 cargo rustc --quiet --lib --crate-type cdylib --profile wasm --target wasm32-unknown-unknown \
   --no-default-features
@@ -32,7 +32,7 @@ if [ ! -f "$out/.stamp" ] || [ "$(cat "$out/.stamp")" != "$stamp" ]; then
 fi
 
 gzipped() { gzip -9 -c "$@" | wc -c; }
-wasm=$(gzipped "$out/pilotlight_bg.wasm") glue=$(gzipped "$out/pilotlight.js") wrapper=$(gzipped pkg/index.js pkg/media.js pkg/options.js pkg/system.js pkg/tabs.js)
+wasm=$(gzipped "$out/pilotlight_bg.wasm") glue=$(gzipped "$out/pilotlight.js") wrapper=$(gzipped pkg/index.js pkg/events.js pkg/media.js pkg/options.js pkg/store.js pkg/system.js pkg/tabs.js)
 total=$((wasm + glue + wrapper))
 echo "pkg/wasm: $total bytes gzipped (wasm $wasm, glue $glue, wrapper $wrapper); limit $limit"
 [ "$total" -le "$limit" ] || { echo "the package has outgrown its limit"; exit 1; }

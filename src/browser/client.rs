@@ -144,6 +144,16 @@ impl JsClient {
         self.shell.read(|role| to_js(&role.timeline(room_id)))
     }
 
+    /// The stretch of a room's past that `jump` opened.
+    pub fn past(&self, room_id: &str) -> JsValue {
+        self.shell.read(|role| to_js(&role.past(room_id)))
+    }
+
+    /// Why a user is shown as they are.
+    pub fn explain(&self, user_id: &str) -> JsValue {
+        self.shell.read_at(|role, now| to_js(&role.explain(user_id, now)))
+    }
+
     /// One of them, as far as is known.
     pub fn member(&self, room_id: &str, user_id: &str) -> JsValue {
         self.shell

@@ -15,6 +15,7 @@ use super::options::Checked;
 use super::storage::Store;
 use super::timer::Timer;
 use crate::core::client::Client;
+use crate::core::client::notify::{Naming, settings_json};
 use crate::core::client::output::{Change, Failure, Output, Request, RequestId, Ticket};
 use crate::core::client::session::Session;
 use crate::core::client::stored::LAST_ID_KEY;
@@ -27,8 +28,9 @@ extern "C" {
     fn console_error(value: &JsValue);
 }
 
-/// What applications listen to; the last two are for what binds the tabs of a session, and for what drives a call's connection.
-pub const EVENTS: [&str; 13] = [
+/// What applications listen to. The last three are for what binds the tabs of a session, for what drives a call's connection,
+/// and for what tells once of all that an input changed: `settled` comes after the others.
+pub const EVENTS: [&str; 15] = [
     "presence",
     "contacts",
     "me",
@@ -40,8 +42,10 @@ pub const EVENTS: [&str; 13] = [
     "connection",
     "idle",
     "call",
+    "notifySettings",
     "tabs",
     "media",
+    "settled",
 ];
 
 /// A function that an application wants called.
@@ -121,6 +125,11 @@ impl Shell {
         get(&self.role.borrow())
     }
 
+    /// Reads from the role what depends on the time.
+    pub fn read_at<T>(&self, get: impl FnOnce(&Client, Instant) -> T) -> T {
+        get(&self.role.borrow(), self.clock.now())
+    }
+
     /// Feeds the role, and does all that follows from it.
     #[inline(never)]
     pub fn input(&self, feed: &mut dyn FnMut(&mut Client, Instant)) {
@@ -190,13 +199,23 @@ impl Shell {
         if self.draining.replace(true) {
             return;
         }
+        let mut changed = false;
         loop {
             let output = self.role.borrow_mut().poll_output();
-            let Some(output) = output else { break };
+            let Some(output) = output else {
+                if !std::mem::take(&mut changed) {
+                    break;
+                }
+                self.call("settled", &|| (JsValue::UNDEFINED, JsValue::UNDEFINED));
+                continue;
+            };
             match output {
                 Output::Request(request) => self.send(request),
                 Output::Cancel(id) => self.cancel(id),
-                Output::Changed(change) => self.show(&change),
+                Output::Changed(change) => {
+                    changed = true;
+                    self.show(&change);
+                }
                 Output::Store { key, value } => self.keep(&key, value.as_deref()),
                 Output::Forget => self.forget(),
                 Output::Tell(message) => {
@@ -299,6 +318,9 @@ impl Shell {
                 (JsValue::from_str(state.as_str()), why.as_ref().map_or(JsValue::UNDEFINED, error))
             }),
             Change::Call(view) => self.call("call", &|| (parse(&view.to_json()), JsValue::UNDEFINED)),
+            Change::NotifySettings(settings) => self.call("notifySettings", &|| {
+                (parse(&settings_json(settings, Naming::Application)), JsValue::UNDEFINED)
+            }),
             Change::Idle(idle) => self.call("idle", &|| (JsValue::from_bool(*idle), JsValue::UNDEFINED)),
         }
     }

@@ -11,7 +11,7 @@ import { until } from "./lib/matrix.mjs";
 import { root } from "./lib/paths.mjs";
 
 // A guard against growth, just above what it is.
-const MAX_INSTALLED_BYTES = 615_000;
+const MAX_INSTALLED_BYTES = 668_000;
 let dir, pilotlight, server;
 const clients = [];
 
@@ -165,7 +165,7 @@ test("two clients in Node: presence both ways, a room, an echo that is sent and 
   await sees(ben, ada, "online");
   assert.equal(ben.presenceOf(ada.session.userId).statusMsg, undefined);
 
-  const items = ada.timeline(roomId);
+  const items = [...ada.timeline(roomId)];
   ada.on("timeline", (id, ops) => id === roomId && pilotlight.applyTimeline(items, ops));
   const action = ada.sendText(roomId, "hello");
   const echoes = () => items.filter((item) => item.content.body === "hello");

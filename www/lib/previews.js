@@ -56,7 +56,7 @@ export class Previews {
   }
 }
 
-/** @param {TimelineItem[]} items */
+/** @param {readonly TimelineItem[]} items */
 function lastMessage(items) {
   return items.findLast(isSaid);
 }

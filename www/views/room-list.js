@@ -87,7 +87,7 @@ export function createRoomList(context) {
     return `Invited by ${name}${people.isNeighbour(inviter) || name === inviter ? "" : ` of ${serverOf(inviter)}`}`;
   }
 
-  /** @param {Room[]} changed @param {string[]} removed */
+  /** @param {readonly Room[]} changed @param {string[]} removed */
   function apply(changed, removed) {
     for (const roomId of removed) drop(roomId);
     for (const room of changed.map(asShown)) {

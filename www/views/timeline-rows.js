@@ -40,20 +40,20 @@ export class TimelineRows {
     this.node = el("ol.timeline", { testid: "timeline", role: "list" });
   }
 
-  /** Shows these, their end or the surroundings of an event. @param {TimelineItem[]} items oldest first @param {string} [eventId] */
+  /** Shows these, their end or the surroundings of an event. @param {readonly TimelineItem[]} items oldest first @param {string} [eventId] */
   reset(items, eventId) {
-    this.#items = items;
+    this.#items = [...items];
     const at = eventId === undefined ? -1 : items.findIndex((item) => item.eventId === eventId);
     this.#end = at < 0 ? items.length : this.#after(at, STEP / 2);
     this.#start = this.#before(this.#end, STEP);
     this.#show();
   }
 
-  /** Shows these in the stead of others that they are a part of, at the same place. @param {TimelineItem[]} items oldest first */
+  /** Shows these in the stead of others that they are a part of, at the same place. @param {readonly TimelineItem[]} items oldest first */
   rebase(items) {
     const [first, last] = [this.#items[this.#start], this.#items[this.#end - 1]];
     const [start, end] = [first, last].map((item) => items.findIndex((one) => one.key === item?.key));
-    this.#items = items;
+    this.#items = [...items];
     this.#start = start < 0 ? this.#before(items.length, STEP) : start;
     this.#end = end < 0 ? items.length : end + 1;
     this.#show();

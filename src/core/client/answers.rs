@@ -114,7 +114,7 @@ impl Client {
             }
         }
         self.abandon(now);
-        self.show_connection(Connection::LoggedOut, Some(why));
+        self.show_connection(now, Connection::LoggedOut, Some(why));
     }
 
     fn conclude_versions(&mut self, now: Instant, outcome: Result<&str, Failure>) {

@@ -27,10 +27,15 @@ impl ContactBook {
         &self.contacts
     }
 
+    /// What the list says of somebody.
+    pub(super) fn of(&self, user: &str) -> Option<&Contact> {
+        let at = self.contacts.binary_search_by(|known| known.user_id.as_str().cmp(user));
+        at.ok().map(|at| &self.contacts[at])
+    }
+
     /// The groups that somebody is in.
     pub fn groups_of(&self, user: &str) -> &[String] {
-        let at = self.contacts.binary_search_by(|known| known.user_id.as_str().cmp(user));
-        let listed = at.ok().and_then(|at| self.contacts[at].listed.as_ref());
+        let listed = self.of(user).and_then(|contact| contact.listed.as_ref());
         listed.map_or(&[], |listed| &listed.groups)
     }
 

@@ -55,7 +55,7 @@ impl Client {
             Then::Event => return self.apply_event(body),
             Then::Directory => return Ok(directory(body)),
             Then::Privacy => return Ok(privacy::for_application(body)),
-            Then::Notify(settings) => self.notify = settings,
+            Then::Notify(settings) => self.handle_notify_settings(settings),
             Then::Choice { choice, words } => self.handle_choice(choice, &words),
             Then::DisplayName(name) => self.me.display_name = Some(name).filter(|name| !name.is_empty()),
             Then::LogOut => self.handle_logged_out(now),
@@ -78,7 +78,7 @@ impl Client {
     pub(super) fn handle_logged_out(&mut self, now: Instant) {
         self.abandon(now);
         self.forget_unsent();
-        self.show_connection(Connection::LoggedOut, None);
+        self.show_connection(now, Connection::LoggedOut, None);
     }
 
     /// Only what is this client's own: the same user may have a new session with a queue already.

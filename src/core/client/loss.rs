@@ -24,6 +24,7 @@ impl Client {
 
     /// The stream broke off.
     pub(super) fn note_interruption(&mut self, now: Instant) {
+        self.sync.broken_at.get_or_insert(now);
         if !self.book.is_lost() {
             let latest = now + self.presence_grace;
             self.sync.lost_at = Some(self.sync.lost_at.map_or(latest, |at| at.min(latest)));
@@ -32,6 +33,7 @@ impl Client {
 
     pub(super) fn handle_loss_timeout(&mut self, now: Instant) {
         if self.sync.lost_at.is_some_and(|at| at <= now) {
+            self.sync.broken_at.get_or_insert(now);
             self.lose_stream();
         }
     }
@@ -48,7 +50,7 @@ impl Client {
         let mut changes = Vec::new();
         if self.sync.since.is_none() {
             let mentioned = body.presence.iter().map(|event| &*event.sender);
-            changes.extend(self.book.handle_anew(mentioned));
+            changes.extend(self.book.handle_anew(mentioned, now.to_unix()));
         }
         for event in &body.presence {
             if *event.sender == *self.user_id {
@@ -57,7 +59,7 @@ impl Client {
             changes.extend(self.book.handle(event, now.to_unix()));
         }
         if self.book.is_lost() {
-            changes = self.book.handle_regained();
+            changes = self.book.handle_regained(changes);
         }
         self.show_presence(changes);
     }

@@ -17,6 +17,7 @@ pub mod contact;
 mod contact_book;
 pub mod contacts;
 mod entered;
+pub mod explain;
 mod follow_up;
 mod held;
 mod id;

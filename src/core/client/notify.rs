@@ -1,7 +1,7 @@
 //! Which events the user is told of (P13): the rule's facts from events, and its settings from account data,
 //! where all devices of the user find them, on any homeserver.
 
-use super::output::Ticket;
+use super::output::{Change, Output, Ticket};
 use super::pending::Then;
 use super::role::Client;
 use crate::core::notify::{Exception, NotifySettings, Sender, Subject};
@@ -46,6 +46,14 @@ impl Client {
     /// What the user set.
     pub fn notify_settings(&self) -> &NotifySettings {
         &self.notify
+    }
+
+    /// They are as the server says, or has taken them.
+    pub(super) fn handle_notify_settings(&mut self, settings: NotifySettings) {
+        if self.notify != settings {
+            self.notify = settings.clone();
+            self.outputs.push_back(Output::Changed(Change::NotifySettings(settings)));
+        }
     }
 
     /// Sets it, for all devices of the user.

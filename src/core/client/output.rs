@@ -10,6 +10,7 @@ use super::presence::{Me, Presence};
 use super::room::RoomSummary;
 use super::timeline::TimelineOp;
 use crate::core::call::output::View;
+use crate::core::notify::NotifySettings;
 use crate::core::wire::object::Object;
 
 /// Names one request from its output to its answer.
@@ -205,4 +206,6 @@ pub enum Change {
     Idle(bool),
     /// A call, as it is.
     Call(View),
+    /// Which events the user is told of.
+    NotifySettings(NotifySettings),
 }

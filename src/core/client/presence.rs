@@ -95,13 +95,30 @@ enum Standing {
     Live,
 }
 
+/// What was heard of a user, and when that became so.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) presence: Arc<Presence>,
+    pub(super) since: UnixMillis,
+    pub(super) by: Source,
+}
+
+/// How it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The server said so.
+    Said,
+    /// A stream that began anew did not mention the user.
+    Missing,
+}
+
 /// Everybody whose presence has been heard of.
 ///
 /// While the stream is lost everybody is shown as unknown; what was known is kept, since the stream goes on
 /// from where it was and tells only what has changed meanwhile.
 #[derive(Debug, Default)]
 pub struct PresenceBook {
-    users: BTreeMap<Arc<str>, Arc<Presence>>,
+    users: BTreeMap<Arc<str>, Known>,
     standing: Standing,
 }
 
@@ -120,12 +137,22 @@ pub fn state_of(content: &PresenceContent<'_>) -> State {
 impl PresenceBook {
     /// One user's presence as it is to be shown, if it has been heard of.
     pub fn of(&self, user: &str) -> Option<Arc<Presence>> {
-        self.users.get(user).map(|known| self.shown(known))
+        self.users.get(user).map(|known| self.shown(&known.presence))
+    }
+
+    /// What was heard of one user, shown or not.
+    pub(super) fn known(&self, user: &str) -> Option<&Known> {
+        self.users.get(user)
+    }
+
+    /// Whether nobody more is taken in.
+    pub(super) fn is_full(&self) -> bool {
+        self.users.len() >= MAX_USERS
     }
 
     /// All of them as they are to be shown, by user ID.
     pub fn all(&self) -> impl Iterator<Item = Arc<Presence>> {
-        self.users.values().map(|known| self.shown(known))
+        self.users.values().map(|known| self.shown(&known.presence))
     }
 
     /// Whether everybody is shown as unknown, because nobody tells of changes.
@@ -142,36 +169,45 @@ impl PresenceBook {
         self.hidden_by_loss().map(|known| self.shown(known)).collect()
     }
 
-    /// The stream is back, and what it brought is in the book; answers whom that changes.
-    pub fn handle_regained(&mut self) -> Vec<Arc<Presence>> {
+    /// The stream is back, and what it brought is in the book: `brought`. Answers whom that changes.
+    pub fn handle_regained(&mut self, mut brought: Vec<Arc<Presence>>) -> Vec<Arc<Presence>> {
         self.standing = Standing::Live;
-        self.hidden_by_loss().cloned().collect()
+        // Of the others more is known than was shown.
+        brought.retain(|known| **known == known.unknown());
+        brought.extend(self.hidden_by_loss().cloned());
+        brought
     }
 
     /// A stream that begins anew has everybody in it: who is not `mentioned` is known no more.
     /// Answers whom that changes.
-    pub fn handle_anew<'a>(&mut self, mentioned: impl Iterator<Item = &'a str>) -> Vec<Arc<Presence>> {
+    pub fn handle_anew<'a>(
+        &mut self,
+        mentioned: impl Iterator<Item = &'a str>,
+        wall: UnixMillis,
+    ) -> Vec<Arc<Presence>> {
         let mut others = std::mem::take(&mut self.users);
         for user in mentioned {
             if let Some(known) = others.remove(user) {
-                self.users.insert(known.user_id.clone(), known);
+                self.users.insert(known.presence.user_id.clone(), known);
             }
         }
         let mut changes = Vec::new();
         for (user, mut known) in others {
-            let unknown = known.unknown();
-            if *known != unknown {
-                known = Arc::new(unknown);
-                changes.push(known.clone());
+            let unknown = known.presence.unknown();
+            if *known.presence != unknown {
+                known = Known { presence: Arc::new(unknown), since: wall, by: Source::Missing };
+                changes.push(known.presence.clone());
             }
             self.users.insert(user, known);
         }
-        changes
+        // While the stream is lost they are shown so already.
+        if self.is_lost() { Vec::new() } else { changes }
     }
 
     /// Those of whom more is known than is shown while the stream is lost.
     fn hidden_by_loss(&self) -> impl Iterator<Item = &Arc<Presence>> {
-        self.users.values().filter(|known| ***known != known.unknown())
+        let presences = self.users.values().map(|known| &known.presence);
+        presences.filter(|known| ***known != known.unknown())
     }
 
     fn shown(&self, known: &Arc<Presence>) -> Arc<Presence> {
@@ -186,9 +222,10 @@ impl PresenceBook {
         let content = &event.content;
         let heard_at = content.last_active_ago.map(|ago| wall.0.saturating_sub(ago));
         let idle_since = content.idle_ms.map(|idle| wall.0.saturating_sub(idle));
-        let full = self.users.len() >= MAX_USERS;
+        let (full, lost) = (self.is_full(), self.is_lost());
         match self.users.get_mut(&*event.sender) {
-            Some(known) => {
+            Some(entry) => {
+                let known = &mut entry.presence;
                 let shown = differs(known, content);
                 let moved = match (known.last_active_at, heard_at) {
                     (Some(before), Some(_)) => !says(before, content.last_active_ago, wall),
@@ -202,13 +239,16 @@ impl PresenceBook {
                 if !shown && !moved && known.idle_since == idle_since {
                     return None;
                 }
+                // What is shown of the user while the stream is lost.
+                let hidden = (lost && state_of(content) == State::Unknown).then(|| known.unknown());
                 let presence = Arc::make_mut(known);
                 update(presence, content);
                 presence.idle_since = idle_since;
                 // Who is out of sight (revoked, dropped) leaves no trace of when they were there.
                 let kept = presence.last_active_at.filter(|_| presence.state != State::Unknown);
                 presence.last_active_at = heard_at.or(kept);
-                Some(known.clone())
+                (entry.since, entry.by) = (wall, Source::Said);
+                (hidden.as_ref() != Some(&*entry.presence)).then(|| entry.presence.clone())
             }
             None if full => None,
             None => {
@@ -226,7 +266,8 @@ impl PresenceBook {
                 };
                 update(&mut presence, content);
                 let presence = Arc::new(presence);
-                self.users.insert(user_id, presence.clone());
+                self.users
+                    .insert(user_id, Known { presence: presence.clone(), since: wall, by: Source::Said });
                 Some(presence)
             }
         }

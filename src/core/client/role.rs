@@ -90,6 +90,7 @@ pub struct Client {
     pub(super) device_type: DeviceType,
     pub(super) dialect: Dialect,
     pub(super) connection: Connection,
+    pub(super) connection_since: Instant,
     /// Logged out, or about to be: nothing more is kept.
     pub(super) session_over: bool,
     pub(super) sync: SyncLoop,
@@ -136,6 +137,7 @@ impl Client {
             device_type: options.device_type,
             dialect: Dialect::Unknown,
             connection: Connection::Stopped,
+            connection_since: now,
             session_over: false,
             sync: SyncLoop::default(),
             held: HeldStream::default(),
@@ -203,6 +205,12 @@ impl Client {
         self.rooms.get(room).map(|room| room.timeline.items().cloned().collect()).unwrap_or_default()
     }
 
+    /// The stretch of a room's past that `jump` opened, oldest first; empty where there is none.
+    pub fn past(&self, room: &str) -> Vec<Arc<TimelineItem>> {
+        let past = self.rooms.get(room).and_then(|room| room.past.as_ref());
+        past.map(|past| past.timeline.items().cloned().collect()).unwrap_or_default()
+    }
+
     /// Somebody in a room, if the stream or a list has told of them; nobody is asked.
     pub fn member(&self, room: &str, user: &str) -> Option<Member> {
         self.rooms.get(room).and_then(|room| room.known_member(user))
@@ -258,7 +266,7 @@ impl Client {
         if self.connection != Connection::Stopped {
             return;
         }
-        self.show_connection(Connection::Connecting, None);
+        self.show_connection(now, Connection::Connecting, None);
         self.ask_for_leader();
         self.begin_following(now);
         self.settle(now);
@@ -269,7 +277,7 @@ impl Client {
         self.abandon(now);
         self.serve_phone(now);
         if self.is_running() {
-            self.show_connection(Connection::Stopped, None);
+            self.show_connection(now, Connection::Stopped, None);
         }
     }
 
@@ -377,10 +385,11 @@ impl Client {
         self.show_changes();
     }
 
-    pub(super) fn show_connection(&mut self, connection: Connection, why: Option<Failure>) {
+    pub(super) fn show_connection(&mut self, now: Instant, connection: Connection, why: Option<Failure>) {
         self.session_over |= connection == Connection::LoggedOut;
         if self.connection != connection {
             self.connection = connection;
+            self.connection_since = now;
             self.outputs.push_back(Output::Changed(Change::Connection(connection, why)));
         }
     }

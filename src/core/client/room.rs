@@ -163,6 +163,11 @@ impl Room {
         self.members.get(user).filter(|member| !member.membership.is_empty()).map(|_| self.member(user))
     }
 
+    /// Whether somebody is known to be in the room.
+    pub(super) fn has_joined(&self, user: &str) -> bool {
+        self.members.get(user).is_some_and(|member| member.membership == "join")
+    }
+
     /// Whether the whole list is at hand, by the server's own count.
     pub(super) fn knows_all_members(&self) -> bool {
         let joined = self.members.values().filter(|member| member.membership == "join").count();
@@ -219,7 +224,8 @@ impl Room {
             _ if !state_key.is_empty() => return,
             "m.room.power_levels" => {
                 self.power.handle_levels(&event.content());
-                self.changed_members = self.members.keys().cloned().collect();
+                let loaded = self.members.iter().filter(|(_, member)| !member.membership.is_empty());
+                self.changed_members = loaded.map(|(user, _)| user.clone()).collect();
                 return;
             }
             "m.room.create" => return self.power.handle_create(event),

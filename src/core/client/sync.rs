@@ -110,7 +110,8 @@ impl Client {
         self.apply_sync(now, number, body);
         self.sync.since = Some(body.next_batch.to_string());
         self.sync.failures = 0;
-        self.show_connection(Connection::Online, None);
+        self.sync.broken_at = None;
+        self.show_connection(now, Connection::Online, None);
         self.retry_contacts(now);
     }
 
@@ -121,7 +122,7 @@ impl Client {
         self.sync.resume_at = Some(now + delay);
         self.sync.not_before = failure.retry_after().map(|_| now + delay);
         if failure.status != Some(429) {
-            self.show_connection(Connection::Offline, Some(failure));
+            self.show_connection(now, Connection::Offline, Some(failure));
         }
     }
 
@@ -170,7 +171,7 @@ impl Client {
             }
             LIST_CHANGED => self.contacts.handle_changed(),
             IGNORED_TYPE => self.handle_ignored(&event.content()),
-            NOTIFY_TYPE => self.notify = settings_of(&event.content()),
+            NOTIFY_TYPE => self.handle_notify_settings(settings_of(&event.content())),
             _ => (),
         }
     }

@@ -15,6 +15,8 @@ pub(super) struct SyncLoop {
     pub(super) not_before: Option<Instant>,
     /// When the stream counts as lost, unless an answer comes before.
     pub(super) lost_at: Option<Instant>,
+    /// When the stream broke off, until it is back.
+    pub(super) broken_at: Option<Instant>,
 }
 
 impl SyncLoop {
@@ -29,6 +31,7 @@ impl SyncLoop {
     pub(super) fn stop(&mut self) {
         self.resume_at = None;
         self.lost_at = None;
+        self.broken_at = None;
         self.failures = 0;
     }
 

@@ -10,6 +10,7 @@ use crate::core::{
         Client, Options, PresenceGrace,
         commands::Told,
         item::TimelineItem,
+        notify::{Naming, settings_json},
         output::{Change, Failure, Output, Request},
         session::{Registration, Session, Step, session_of},
         timeline::TimelineOp,
@@ -100,6 +101,7 @@ impl Run {
             Change::Members { changed, .. } => changed.to_json(),
             Change::Contacts { changed, .. } => changed.to_json(),
             Change::Call(view) => view.to_json(),
+            Change::NotifySettings(settings) => settings_json(settings, Naming::Application),
             Change::Connection(..) | Change::Idle(_) => return,
         };
         assert!(is_json(&shown), "{shown}");

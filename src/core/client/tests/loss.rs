@@ -102,6 +102,20 @@ fn without_a_stream_everybody_is_unknown_after_the_grace_oneself_too_and_back_in
 }
 
 #[test]
+fn who_is_first_heard_of_when_the_stream_is_back_is_told_of_whatever_they_are() {
+    let mut f = online_with_everybody();
+    nobody_answers(&mut f, 31 * SECOND);
+    told(&mut f);
+    while f.count("/sync") == 0 {
+        f.pass(SECOND);
+    }
+    f.sync(json!({"presence": {"events": [event("@new:hs", json!({"presence": "offline", "org.pilotlight.presence": {"state": "unknown"}}))]}}));
+    let [set] = &told(&mut f)[..] else { panic!("one change set") };
+    assert!(set.contains(&(String::from("@new:hs"), State::Unknown)), "{set:?}");
+    assert_eq!(set.len(), 4, "and everybody else");
+}
+
+#[test]
 fn a_server_that_neither_answers_nor_refuses_is_lost_when_its_answer_is_due() {
     let mut f = online_with_everybody();
     f.pass(59 * SECOND);

@@ -5,6 +5,7 @@ mod choice;
 mod commands;
 mod contacts;
 mod echo;
+mod explain;
 mod idle;
 mod loss;
 mod notify;

@@ -103,6 +103,8 @@ fn p13_settings_are_written_to_account_data_and_come_back_the_same() {
     assert_eq!(settings_json(f.client.notify_settings(), Naming::Application), given);
     f.sync(json!({"account_data": {"events": [{"type": "org.pilotlight.notify", "content": content}]}}));
     assert_eq!(*f.client.notify_settings(), settings);
+    let changed = f.changes.iter().filter(|change| matches!(change, Change::NotifySettings(_)));
+    assert_eq!(changed.count(), 1, "what the server repeats is no change");
 }
 
 #[test]
