@@ -49,7 +49,9 @@ async function arrive(username) {
 test("it holds what it names, depends on nothing, and is small", () => {
   const installed = join(dir, "node_modules/pilotlight");
   const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
-  assert.deepEqual([manifest.dependencies, manifest.peerDependencies, manifest.scripts], [undefined, undefined, undefined]);
+  assert.deepEqual([manifest.dependencies, manifest.scripts], [undefined, undefined]);
+  const optional = Object.keys(manifest.peerDependenciesMeta).filter((peer) => manifest.peerDependenciesMeta[peer].optional);
+  assert.deepEqual(optional.sort(), Object.keys(manifest.peerDependencies).sort(), "what the entries for frameworks need is theirs to bring");
   const files = run("find", [installed, "-type", "f"]).trim().split("\n");
   const named = Object.values(manifest.exports).flatMap((entry) => (typeof entry === "string" ? [entry] : Object.values(entry)));
   for (const entry of named) assert.ok(files.includes(join(installed, entry)), `${entry} is there`);
@@ -92,6 +94,21 @@ test("its types hold under tsc --strict, and refuse what is wrong", () => {
     const call = calls.place("!room:x", { video: true });
     await call.setCamera(false);
     off();
+    const stop: () => void = client.subscribe("me", (me) => use2(me.shown, me.idle));
+    client.subscribe({ presence: "@bob:x" }, (one: Presence | undefined) => use2(one?.state));
+    const snapshots: readonly Presence[] = client.read("presences"), items: readonly TimelineItem[] = client.read({ timeline: room });
+    for await (const changes of client.events("presence")) changes.map((one) => one.state);
+    for await (const [changed, removed] of client.events("rooms", { signal: AbortSignal.timeout(5) })) use2(changed[0].name, removed.length);
+    for await (const [state, error] of client.events("connection")) use2(state === "online", error?.code);
+    use2(client.explain("@bob:x").reasons.map((reason) => [reason.code === "connection_lost", reason.text, reason.since]), stop, snapshots, items);
+    // @ts-expect-error no such thing to read
+    client.subscribe({ presens: "@bob:x" }, () => {});
+    // @ts-expect-error of whom
+    client.read("presence");
+    // @ts-expect-error a snapshot
+    client.rooms().push(client.rooms()[0]);
+    // @ts-expect-error where its types know no such symbols
+    client[Symbol.dispose]();
     // @ts-expect-error read only
     call.state = "ended";
     // @ts-expect-error one has them by their client
@@ -129,12 +146,22 @@ test("its types hold where there is no DOM, and are checked themselves", () => {
     // @ts-expect-error no source
     await init(5);
   `);
+  writeFileSync(join(dir, "disposed.ts"), `
+    import { Client, type Session } from "pilotlight";
+    declare const session: Session;
+    { await using client = await Client.create(session); client.start(); }
+    { using client = await Client.create(session); client.start(); }
+  `);
   const compilerOptions = {
     noEmit: true, strict: true, skipLibCheck: false, target: "ES2022", module: "NodeNext", moduleResolution: "NodeNext", types: [], lib: ["ES2022"],
   };
   writeFileSync(join(dir, "tsconfig.plain.json"), JSON.stringify({ compilerOptions, files: ["plain.ts"] }));
   const checked = spawnSync(join(root, "tests/e2e/node_modules/.bin/tsc"), ["--project", "tsconfig.plain.json"], { cwd: dir, encoding: "utf8" });
   assert.equal(checked.stdout, "");
+  compilerOptions.lib.push("ESNext.Disposable");
+  writeFileSync(join(dir, "tsconfig.plain.json"), JSON.stringify({ compilerOptions, files: ["disposed.ts"] }));
+  const disposed = spawnSync(join(root, "tests/e2e/node_modules/.bin/tsc"), ["--project", "tsconfig.plain.json"], { cwd: dir, encoding: "utf8" });
+  assert.equal(disposed.stdout, "");
 });
 
 test("options that are not allowed are refused, not bent", async () => {
