@@ -27,7 +27,7 @@ pub struct Scene {
     pub bob: Client,
     pub mallory: Peer,
     pub honest: Peer,
-    _ca: Authority,
+    ca: Authority,
 }
 
 impl Scene {
@@ -56,11 +56,16 @@ impl Scene {
         let alice = server.client.clone().register("alice");
         let bob = server.client.clone().register("bob");
         let [mallory, honest] = [(); 2].map(|()| Peer::start(&ca, Duration::ZERO));
-        let scene = Self { server, name, data, alice, bob, mallory, honest, _ca: ca };
+        let scene = Self { server, name, data, alice, bob, mallory, honest, ca };
         for peer in [&scene.mallory, &scene.honest] {
             peer.send(&scene.name, &scene.profile_query(peer)).ok();
         }
         scene
+    }
+
+    /// One more peer.
+    pub fn another(&self) -> Peer {
+        Peer::start(&self.ca, Duration::ZERO)
     }
 
     /// A request that is answered with 200.

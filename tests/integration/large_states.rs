@@ -1,5 +1,5 @@
-//! Whole states that another server tells, in as many rooms at once as it likes: together they take no more memory than one
-//! should, and what an honest server tells meanwhile is taken.
+//! Large answers of other servers, whole states among them, as many at once as they like: together they take no more memory than
+//! one should, and what an honest server says meanwhile is taken.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,12 @@ use ruma::{
 };
 use serde_json::{Value, json};
 
-use super::{hostile_peer::Scene, peer::Peer, shared_room::V3, support::until};
+use super::{
+    hostile_peer::Scene,
+    peer::Peer,
+    shared_room::V3,
+    support::{Client, until},
+};
 
 const V1: &str = "/_matrix/federation/v1";
 
@@ -161,5 +166,36 @@ fn states_that_are_told_in_many_rooms_at_once_take_the_memory_of_none_and_an_hon
     until("everybody is there", || {
         let joined = scene.alice.get(&path).ok()["joined"].as_object().map_or(0, serde_json::Map::len);
         joined == users.len() + 2
+    });
+}
+
+#[test]
+fn who_says_much_and_does_not_go_on_keeps_nobody_else_from_being_heard() {
+    let scene = Scene::start_with(&["rate_limits.enabled=false"]);
+    let others = [scene.another(), scene.another()];
+    let directory = "/_matrix/federation/v1/publicRooms";
+    // Each is almost a page as large as may be, and they are all that there is room for.
+    let much = json!({ "chunk": [], "more": "x".repeat((16 << 20) - 1_000) });
+    others.iter().for_each(|peer| peer.says(directory, 1, much.clone()));
+    let topic = "t".repeat(1_000);
+    let rooms: Vec<_> = (0..400)
+        .map(|n| {
+            json!({ "room_id": format!("!r{n}:{}", scene.honest.name), "num_joined_members": 1, "topic": topic,
+                "world_readable": false, "guest_can_join": false })
+        })
+        .collect();
+    scene.honest.says(directory, 200, json!({ "chunk": rooms }));
+    let ask = |client: &Client, peer: &Peer| client.get(&format!("{V3}/publicRooms?server={}", peer.name));
+    let before = scene.memory_kib();
+    std::thread::scope(|scope| {
+        for (client, peer) in [(&scene.alice, &others[0]), (&scene.bob, &others[1])] {
+            scope.spawn(move || assert_eq!(ask(client, peer).status, 502));
+        }
+        until("they say much", || others.iter().all(|peer| !peer.heard().is_empty()));
+        until("what they say is held", || scene.memory_kib() > before + (20 << 10));
+        let began = Instant::now();
+        let told = ask(&scene.alice, &scene.honest).ok();
+        assert_eq!(told["chunk"].as_array().map(Vec::len), Some(400));
+        assert!(began.elapsed() < Duration::from_secs(10), "after {:?}", began.elapsed());
     });
 }

@@ -56,6 +56,7 @@ mod key_fetching;
 mod keys;
 mod keys_across;
 mod large_answers;
+mod large_states;
 mod late_events;
 mod limits;
 mod logins;

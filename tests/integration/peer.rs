@@ -35,7 +35,8 @@ pub struct Peer {
     answers: Answers,
 }
 
-/// What it answers to requests whose path begins so: a status and a body, made of the path and the body of the request.
+/// What it answers to requests whose path begins so: a status and a body, made of the path and the body of the request. With the
+/// status 0 it never answers, with 1 it says all of a good answer but its last byte.
 type Answers = Arc<Mutex<Vec<(String, Said)>>>;
 type Said = Arc<dyn Fn(&str, &Value) -> (u16, Value) + Send + Sync>;
 
@@ -300,12 +301,18 @@ fn answer(
     let taken = status.starts_with("200");
     log.lock().expect("no panic").push(Heard { path, body, taken });
     std::thread::sleep(delay);
-    let length = answer.len();
+    let answer_length = answer.len();
+    let (length, status) = match status.starts_with("1 ") {
+        true => (answer.len() + 1, "200 OK"),
+        false => (answer.len(), status),
+    };
     let answer =
         format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}");
     let sent = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
     if let Err(e) = sent {
         eprintln!("the peer could not answer: {e}");
+    } else if length > answer_length {
+        assert!(read_message(&mut stream).is_none(), "nobody asks twice on one connection");
     }
 }
 
