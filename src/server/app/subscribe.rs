@@ -290,9 +290,15 @@ impl App {
         self.wakers.wake_each(|wake| self.each_in(room, wake));
     }
 
-    /// Names everybody of this server who is in `room`.
+    /// Names everybody of this server who is in `room` and has a reader, and perhaps others who are in it.
     fn each_in(&self, room: &RoomId, name: &mut dyn FnMut(&UserId)) {
-        self.rooms.members.each_of_ours(room, |user| name(user));
+        let members = &self.rooms.members;
+        match self.wakers.far_fewer_than(members.count_ours(room)) {
+            Some(readers) => {
+                readers.iter().filter(|user| members.is_joined(user, room)).for_each(|user| name(user))
+            }
+            None => members.each_of_ours(room, |user| name(user)),
+        }
     }
 
     /// Wakes everybody who shares a room with `user`, and the user.

@@ -4,7 +4,7 @@
 //! once (it *follows*); it is woken, to look for itself, by all others.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,6 +16,9 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::{runtime::Handle, sync::Notify};
 
 use super::position::{LivePosition, LogPosition};
+
+/// To look for one user among many takes so many times as long as to come to the next.
+const FAR_FEWER: usize = 8;
 
 /// A place in both orders.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -142,6 +145,18 @@ impl Wakers {
         }
     }
 
+    /// Those who have a reader, or had one a while ago, if they are far fewer than `others`.
+    #[expect(clippy::disallowed_methods, reason = "they are put in order")]
+    pub fn far_fewer_than(&self, others: usize) -> Option<Vec<OwnedUserId>> {
+        let (polls, streams) = (self.polls.lock().len(), self.streams.lock().len());
+        if (polls + streams) * FAR_FEWER > others {
+            return None;
+        }
+        let mut users: BTreeSet<OwnedUserId> = self.polls.lock().keys().cloned().collect();
+        users.extend(self.streams.lock().keys().cloned());
+        Some(users.into_iter().collect())
+    }
+
     /// A handle on which to wait for news of a room that the reader is not in.
     pub fn listen_at(&self, room: &RoomId) -> Arc<Notify> {
         let mut rooms = self.rooms.lock();
@@ -264,6 +279,19 @@ mod tests {
         wakers.close();
         news.await;
         assert!(wakers.is_closed());
+    }
+
+    #[test]
+    fn those_who_read_are_named_where_others_are_far_more() {
+        let (wakers, [a, b]) = (Wakers::default(), [user_id!("@a:x"), user_id!("@b:x")]);
+        assert_eq!(wakers.far_fewer_than(0), Some(Vec::new()));
+        let polls = wakers.listen(b);
+        let slots = [a, b].map(|user| wakers.enter(user));
+        assert_eq!(wakers.far_fewer_than(3 * FAR_FEWER - 1), None, "two streams and a poll");
+        assert_eq!(wakers.far_fewer_than(3 * FAR_FEWER), Some(vec![a.to_owned(), b.to_owned()]));
+        [a, b].iter().zip(&slots).for_each(|(user, slot)| wakers.leave(user, slot));
+        drop(polls);
+        assert_eq!(wakers.far_fewer_than(1000), Some(vec![b.to_owned()]), "it may still wait");
     }
 
     #[test]
