@@ -125,7 +125,7 @@ const table = {
     ["a kick beyond one's power", `POST ${V3}/rooms/{theirs}/kick`, '{"user_id":"{other}"}', 403, "M_FORBIDDEN"],
     ["a power level beyond one's power", `PUT ${V3}/rooms/{theirs}/state/m.room.power_levels`, '{"users":{"{me}":100}}', 403, "M_FORBIDDEN"],
     ["a member event of somebody else", `PUT ${V3}/rooms/{room}/state/m.room.member/{other}`, '{"membership":"join"}', 403, "M_FORBIDDEN"],
-    ["a second create event", `PUT ${V3}/rooms/{room}/state/m.room.create`, "{}", 403, "M_FORBIDDEN", "ours"],
+    ["a second create event", `PUT ${V3}/rooms/{room}/state/m.room.create`, "{}", 400, "M_UNKNOWN", "ours"],
     ["an alias of nothing", `GET ${V3}/directory/room/%23nowhere:localhost`, "", 404, "M_NOT_FOUND"],
     ["an alias that is none", `GET ${V3}/directory/room/nowhere`, "", 400, "M_INVALID_PARAM"],
   ],

@@ -441,6 +441,7 @@ mod tests {
     #[test]
     fn l2_who_is_out_of_sight_is_unknown_at_once_and_leaves_no_trace() {
         let mut book = PresenceBook::default();
+        book.handle_regained(Vec::new());
         let seen = r#"{"presence":"online","currently_active":true,"last_active_ago":5,"status_msg":"here",
             "org.pilotlight.presence":{"state":"busy","device_type":"web"}}"#;
         assert_eq!(heard(&mut book, seen, 10_000).unwrap().state, State::Busy);
